@@ -1,0 +1,80 @@
+# MoodLens. `make repro` and `make test` do all set-up themselves; run them again and only what changed is redone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEV := $(VENV)/.installed-dev
+# Telemetry of every tool off; one thread per process (two fighting threads were 11-24x slower than one).
+export DVC_NO_ANALYTICS := true
+export MLFLOW_DISABLE_TELEMETRY := true
+export GX_ANALYTICS_ENABLED := false
+export HF_HUB_DISABLE_TELEMETRY := 1
+export DO_NOT_TRACK := 1
+export OMP_NUM_THREADS ?= 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Stages call `python`: the environment's comes first.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help repro test check lint bench ui deps organism audiocraft clean preflight
+
+help: ## show the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+repro: $(STAMP) ## run the pipeline on the embedded organism, print the verdict and where the report is
+	@test -e .git || { echo "error: DVC versions data with git and this folder is no git clone. Clone the repository, or run: git init && git add -A && git commit -m import"; exit 2; }
+	@echo "== dvc repro: prompts -> generate -> embed -> acoustics -> check -> signal -> probe -> decide -> report"
+	@$(BIN)/dvc repro
+	@$(BIN)/python -m moodlens.cli verdict
+
+test: $(DEV) ## the whole test suite with branch coverage
+	@rm -f .coverage .coverage.*
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term
+
+check: lint ## fast path: lint, types, import contract, unit tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not pipeline"
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+bench: $(DEV) ## run every benchmark, write benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks
+
+ui: $(STAMP) ## MLflow's UI on this workspace's runs (two processes, port 5000)
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --workers 1 --port 5000 \
+	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"
+
+deps: $(DEV) ## make the code dependencies in dvc.yaml equal to the stages' import closures
+	$(BIN)/python -m moodlens.stages.closure
+
+organism: $(STAMP) ## train the embedded model and its shuffled twin from nothing (hours)
+	$(BIN)/dvc repro models/organism/dvc.yaml
+
+audiocraft: $(STAMP) ## install the reference implementation (extra)
+	@echo "== audiocraft, without the pins it does not need"
+	@$(BIN)/pip install -q -c constraints.txt -e ".[audiocraft]"
+	@$(BIN)/pip install -q -c constraints.txt --no-deps audiocraft==1.3.0
+
+clean: ## remove data, metrics' run ids, reports and the MLflow database of this workspace; keeps .venv
+	rm -rf data/audio data/codes data/activations data/embeddings data/*.csv data/*.parquet reports/* mlruns
+	rm -rf metrics/*.mlflow.json mlflow.db mlflow.db.lock mlartifacts .coverage .coverage.* htmlcov
+
+preflight:
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) must be installed; it is not on PATH. Install Python 3.11 or newer, or run: make PYTHON=/path/to/python3.11"; exit 2; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"error: Python must be 3.11 or newer; got {v.major}.{v.minor} ({sys.executable}). Run: make PYTHON=/path/to/python3.11")'
+	@command -v git >/dev/null || { echo "error: git must be installed; it is not on PATH. Install git"; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "error: Python must have the venv module; it is missing. On Debian: apt-get install python3-venv"; exit 2; }
+
+$(STAMP): constraints.txt pyproject.toml | preflight
+	@test -x $(BIN)/python || { echo "== creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "== installing torch, then the pinned set (a few minutes the first time, about 2.5 GB)"
+	@$(BIN)/pip install -q -c constraints.txt torch==2.13.0
+	@$(BIN)/pip install -q -c constraints.txt -e .
+	@touch $@
+
+$(DEV): $(STAMP)
+	@echo "== installing the tools of the test suite"
+	@$(BIN)/pip install -q -c constraints.txt -e ".[dev]"
+	@touch $@

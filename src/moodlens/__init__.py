@@ -1,0 +1,1 @@
+"""MoodLens: whether, where and how a music generator encodes emotion."""

@@ -1,0 +1,1 @@
+"""Acoustic descriptors of waveforms."""

@@ -1,0 +1,1 @@
+"""Music generators behind one protocol."""

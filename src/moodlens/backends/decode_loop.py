@@ -1,0 +1,118 @@
+"""The decoder of MusicGen, run by ourselves: one step per call, or a whole sequence under teacher forcing.
+
+The stock modules of transformers do the arithmetic, so forward hooks on them see what they would see there; what
+is left out is `generate()` (a second prefill, masks rebuilt at every step, a cache that is copied as it grows).
+
+Batch independence. A clip's tokens do not depend on its mates, bit for bit, because nothing in its arithmetic
+does: rows meet nowhere but in the row count of matrix products, and that is constant. Every block has
+`block_clips` clips (the rest is padding) in rows [cond; uncond], one text width (see `conditioning`), and noise
+of its own (see `sampling`). That the place of a row inside a fixed shape does not change its bits is a property
+of the BLAS; `tests/backends/test_musicgen.py` measures it on logits and tokens.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers.cache_utils import EncoderDecoderCache
+from transformers.models.musicgen.modeling_musicgen import MusicgenForCausalLM
+
+from moodlens.backends.conditioning import Conditioning
+from moodlens.backends.kv_cache import decoder_cache
+from moodlens.backends.sampling import draw_tokens, guided
+from moodlens.base.units import steps_for
+from moodlens.codes.delay import undo_delay
+from moodlens.contracts.backend import Sampling
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """The parts of `MusicgenForCausalLM` that a step runs through."""
+
+    lm: MusicgenForCausalLM
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        return self.lm.model.decoder.layers
+
+    @property
+    def n_codebooks(self) -> int:
+        return self.lm.config.num_codebooks
+
+    @property
+    def pad_id(self) -> int:
+        return self.lm.config.pad_token_id
+
+    def states(
+        self,
+        columns: Int[Tensor, "row codebook column"],
+        text: Conditioning,
+        cache: EncoderDecoderCache | None,
+    ) -> Float[Tensor, "row column d_model"]:
+        """Return the normed output of the last layer for the given input columns."""
+        body = self.lm.model.decoder
+        past = cache.get_seq_length() if cache is not None else 0
+        hidden = sum(body.embed_tokens[k](columns[:, k]) for k in range(self.n_codebooks))
+        hidden = hidden + body.embed_positions(columns, past)
+        for layer in body.layers:
+            hidden = layer(
+                hidden,
+                None,  # one query, or causal by the module's own flag
+                text.hidden,
+                encoder_attention_mask=text.mask,
+                past_key_values=cache,
+                use_cache=cache is not None,
+            )
+        return body.layer_norm(hidden)
+
+    def logits(self, states: Float[Tensor, "row d_model"]) -> Float[Tensor, "row codebook entry"]:
+        """Return the logits of every codebook, float32."""
+        return torch.stack([head(states) for head in self.lm.lm_heads], dim=1).float()
+
+
+def real_outputs(n_steps: int, n_codebooks: int) -> Iterator[list[bool]]:
+    """Yield per step which codebooks put out a token; the others put out the pad of the delay pattern.
+
+    >>> list(real_outputs(3, 2))
+    [[True, False], [True, True], [False, True]]
+    """
+    n_frames = n_steps - n_codebooks + 1
+    for step in range(n_steps):
+        yield [0 <= step - k < n_frames for k in range(n_codebooks)]
+
+
+def generate_block(
+    decoder: Decoder,
+    text: Conditioning,
+    uniforms: Float[Tensor, "clip step codebook"],
+    sampling: Sampling,
+) -> Int[Tensor, "clip codebook frame"]:
+    """Return the tokens of one block of clips.
+
+    Args:
+        decoder: the model.
+        text: rows [cond] or [cond; uncond]; with twice as many rows as clips the halves are guided.
+        uniforms: the noise of each clip.
+        sampling: how tokens are drawn; n_frames says for how long.
+    """
+    n_clips = uniforms.shape[0]
+    n_rows = text.hidden.shape[0]
+    n_steps = steps_for(sampling.n_frames, decoder.n_codebooks)
+    device = text.hidden.device
+    uniforms = uniforms.to(device)
+    real = torch.tensor(list(real_outputs(n_steps, decoder.n_codebooks)), device=device)
+    columns = torch.full(
+        (n_clips, decoder.n_codebooks, n_steps + 1), decoder.pad_id, dtype=torch.long, device=device
+    )
+    cache = decoder_cache(len(decoder.layers), n_steps)
+    for step in range(n_steps):
+        column = columns[:, :, step : step + 1]
+        states = decoder.states(column.repeat(n_rows // n_clips, 1, 1), text, cache)
+        logits = decoder.logits(states[:, -1])
+        if n_rows > n_clips and sampling.guidance_scale != 1:
+            logits = guided(logits[:n_clips], logits[n_clips:], sampling.guidance_scale)
+        tokens = draw_tokens(logits[:n_clips], uniforms[:, step], sampling)
+        columns[:, :, step + 1] = torch.where(real[step], tokens, decoder.pad_id)
+    return undo_delay(columns)

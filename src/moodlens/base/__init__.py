@@ -1,0 +1,1 @@
+"""Errors, axes, units, seeding: imports nothing of the package."""

@@ -1,0 +1,46 @@
+"""One exception tree; every message names the thing, the rule, the value and the next step."""
+
+from difflib import get_close_matches
+
+
+class MoodLensError(Exception):
+    """Root of every error a user may see. `exit_code` is the exit status of the stage that meets it."""
+
+    exit_code = 2
+
+
+class UsageError(MoodLensError):
+    """Wrong use: a parameter, an id, a path, or the place a command is run from."""
+
+    exit_code = 2
+
+
+class ContractError(MoodLensError):
+    """Data that break a contract: a dataset, a shard, a design that cannot carry the test."""
+
+    exit_code = 1
+
+
+def must(thing: str, rule: str, got: object, *, where: str = "", next_step: str) -> str:
+    """Return `<thing> must <rule>; got <value> (<where>). <next step>.` as one line.
+
+    >>> must("prompts.n_per_emotion", "be at least 2", 1, where="params.yaml", next_step="Raise it")
+    'prompts.n_per_emotion must be at least 2; got 1 (params.yaml). Raise it.'
+    """
+    place = f" ({where})" if where else ""
+    shown = repr(got) if isinstance(got, str) else str(got)
+    advice = next_step if next_step.endswith(("?", ".")) else f"{next_step}."
+    line = f"{thing} must {rule}; got {shown}{place}. {advice}"
+    return " ".join(line.split())
+
+
+def nearest(name: str, valid: list[str]) -> str:
+    """Return the advice that names the valid name closest to `name`, or all of them.
+
+    >>> nearest("guidence_scale", ["guidance_scale", "top_k"])
+    "Did you mean 'guidance_scale'?"
+    >>> nearest("zzz", ["top_k", "top_p"])
+    'Valid: top_k, top_p'
+    """
+    close = get_close_matches(str(name), valid, n=1, cutoff=0.6)
+    return f"Did you mean '{close[0]}'?" if close else "Valid: " + ", ".join(valid)

@@ -1,0 +1,1 @@
+"""`moodlens`: what a person asks outside the pipeline."""

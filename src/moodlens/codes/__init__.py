@@ -1,0 +1,1 @@
+"""Audio tokens: the delay pattern and token histograms."""

@@ -1,0 +1,63 @@
+"""The delay pattern of MusicGen: codebook k is written k steps later than codebook 0.
+
+Decoder input column i + 1 holds what step i put out; column 0 is the start token. The state at step i
+therefore predicts codebook k of frame i - k, and F frames of K codebooks take F + K - 1 steps.
+
+        step        0   1   2   3   4
+    column  0   1   2   3   4   5
+    k = 0   P   a0  a1  a2  P   P          P = pad_id, the start token of MusicGen
+    k = 1   P   P   b0  b1  b2  P
+    k = 2   P   P   P   c0  c1  c2
+"""
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from moodlens.base.errors import ContractError, must
+
+
+def apply_delay(codes: Int[Tensor, "clip codebook frame"], pad_id: int) -> Int[Tensor, "clip codebook column"]:
+    """Return the decoder's token sequence: codebook k shifted right by k + 1 columns, the rest `pad_id`.
+
+    Args:
+        codes: audio tokens, integers below `pad_id`.
+        pad_id: the start and padding token (MusicGen: the codebook size).
+
+    Returns:
+        (clip, codebook, column) with frame + codebook columns: the input of step i is column i, its
+        target column i + 1.
+
+    Source: audiocraft `DelayedPatternProvider`; equal to transformers `build_delay_pattern_mask`.
+
+    >>> apply_delay(torch.tensor([[[1, 2], [3, 4]]]), pad_id=9).tolist()
+    [[[9, 1, 2, 9], [9, 9, 3, 4]]]
+    """
+    n_clips, n_codebooks, n_frames = codes.shape
+    delayed = codes.new_full((n_clips, n_codebooks, n_frames + n_codebooks), pad_id)
+    for k in range(n_codebooks):
+        delayed[:, k, k + 1 : k + 1 + n_frames] = codes[:, k]
+    return delayed
+
+
+def undo_delay(delayed: Int[Tensor, "clip codebook column"]) -> Int[Tensor, "clip codebook frame"]:
+    """Return the audio tokens of a complete token sequence, start column included.
+
+    Raises:
+        ContractError: the sequence is too short to hold one whole frame.
+
+    >>> undo_delay(torch.tensor([[[9, 1, 2, 9], [9, 9, 3, 4]]])).tolist()
+    [[[1, 2], [3, 4]]]
+    """
+    _, n_codebooks, n_columns = delayed.shape
+    n_frames = n_columns - n_codebooks
+    if n_frames < 1:
+        raise ContractError(
+            must(
+                "a delayed token sequence",
+                f"have more than {n_codebooks} columns ({n_codebooks} codebooks)",
+                n_columns,
+                next_step="Generate more steps, start column included",
+            )
+        )
+    return torch.stack([delayed[:, k, k + 1 : k + 1 + n_frames] for k in range(n_codebooks)], dim=1)

@@ -1,0 +1,1 @@
+"""Shard tasks on a local pool."""

@@ -1,0 +1,1 @@
+"""What crosses a wall: tables, tensors, the backend protocol, results, parameters."""

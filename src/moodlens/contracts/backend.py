@@ -1,0 +1,117 @@
+"""What the pipeline asks of a music generator: text, generation with capture, teacher forcing, decoding."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What is known of a loaded model; stored beside every dataset made with it."""
+
+    model_id: str
+    revision: str  # hub revision, or "" for a local or embedded model
+    weights_sha256: str  # of the safetensors bytes; for the random twin, of the seed and config
+    n_layers: int
+    d_model: int
+    d_text: int
+    n_codebooks: int
+    codebook_size: int
+    frame_rate_hz: float
+    sample_rate_hz: int
+    dtype: str
+    device: str
+
+
+@dataclass(frozen=True)
+class ClipRequest:
+    """One clip to generate: its noise is a function of (seed_key, step, codebook) and of nothing else."""
+
+    clip_id: str
+    prompt_id: str
+    text: str
+    seed_key: int  # 63-bit, from base.seeding.seed_for
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn. temperature 0 is greedy; top_k 0 and top_p 0 switch a filter off."""
+
+    n_frames: int
+    guidance_scale: float = 3.0
+    temperature: float = 1.0
+    top_k: int = 50
+    top_p: float = 0.0
+
+
+@dataclass(frozen=True)
+class Capture:
+    """What to record. `layers=None` is every layer; `half` is cond, uncond or both."""
+
+    sites: tuple[str, ...] = ("residual",)
+    layers: tuple[int, ...] | None = None
+    half: str = "cond"
+
+
+@dataclass
+class States:
+    """Recorded activations: `values["residual.3/cond"]` is (clip, step, d_model), float32 or float16."""
+
+    values: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def n_steps(self) -> int:
+        return next(iter(self.values.values())).shape[1]
+
+
+@dataclass
+class Generated:
+    """The result of one batch: undelayed audio tokens and what was recorded while they were drawn."""
+
+    codes: np.ndarray  # (clip, codebook, frame), int16
+    states: States
+
+
+@dataclass(frozen=True)
+class TextEncoding:
+    """Text side of a prompt, without pads: before and after the projection into the decoder."""
+
+    tokens: tuple[str, ...]
+    hidden: np.ndarray  # (token, d_text), float32
+    projected: np.ndarray  # (token, d_model), float32
+
+
+class MusicBackend(Protocol):
+    """Everything above `backends/` sees a model through these methods only."""
+
+    @property
+    def info(self) -> ModelInfo: ...
+
+    def hookpoints(self) -> list[str]:
+        """Every hookpoint this model has, e.g. residual.0 ... residual.5, cross_attention.0 ..."""
+        ...
+
+    def encode_text(self, texts: Sequence[str]) -> list[TextEncoding]:
+        """Return the text encoding of each prompt; each is a function of its own text only."""
+        ...
+
+    def generate(self, requests: Sequence[ClipRequest], sampling: Sampling, capture: Capture) -> Generated:
+        """Draw the clips; same clip, same tokens in any batch and order."""
+        ...
+
+    def teacher_force(self, codes: np.ndarray, texts: Sequence[str | None], capture: Capture) -> States:
+        """Feed given tokens (clip, codebook, frame) back; text None is null text (zero after projection)."""
+        ...
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """Return the waveform of each clip, (clip, sample) float32 in -1..1."""
+        ...
+
+    def random_twin(self, seed: int) -> "MusicBackend":
+        """Return the same architecture with untrained weights (codec and tokenizer kept)."""
+        ...
+
+
+Metrics = Mapping[str, object]

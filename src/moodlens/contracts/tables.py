@@ -1,0 +1,140 @@
+"""The columns of every table the pipeline writes: one spec per table, from which the suites are built.
+
+A table is a tuple of `Column`. `low`/`high` are inclusive bounds in the column's unit. A column that may
+miss values says so (`nullable`); everything else is never null.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: what it is called, what it holds, in which unit, and what values are lawful."""
+
+    name: str
+    kind: str  # "str" | "int" | "float" | "bool"
+    meaning: str
+    unit: str = ""
+    unique: bool = False
+    nullable: bool = False
+    low: float | None = None
+    high: float | None = None
+    allowed: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A named set of columns; `key` names the column that identifies a row (the row an error points at)."""
+
+    name: str
+    key: str
+    columns: tuple[Column, ...]
+
+    @property
+    def names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+
+PROMPT_SETS = ("generic", "descriptive", "scenes", "neutral", "table")
+NEUTRAL = "neutral"
+"""The label of prompts that intend no emotion; they are generated and measured, never tested as a class."""
+
+PROMPTS = Table(
+    "prompts",
+    "prompt_id",
+    (
+        Column("prompt_id", "str", "stable id: emotion, number", unique=True),
+        Column("emotion", "str", "the emotion the prompt intends, or 'neutral'"),
+        Column("valence", "float", "intended valence", low=-1, high=1, nullable=True),
+        Column("arousal", "float", "intended arousal", low=-1, high=1, nullable=True),
+        Column("set", "str", "prompt set", allowed=PROMPT_SETS),
+        Column("template", "str", "id of the sentence frame, crossed with emotion"),
+        Column("wording", "str", "the words that carry the emotion; folds by wording hold these out"),
+        Column("split", "str", "train / val / test, whole wordings each", allowed=("train", "val", "test")),
+        Column("text", "str", "the prompt", unique=True),
+    ),
+)
+
+CLIPS = Table(
+    "clips",
+    "clip_id",
+    (
+        Column("clip_id", "str", "prompt_id and seed: <prompt_id>-s<seed>", unique=True),
+        Column("prompt_id", "str", "the prompt the clip was generated from"),
+        Column("emotion", "str", "copied from the prompt"),
+        Column("seed", "int", "generation seed of the prompt, 0..n_seeds-1", low=0),
+        Column("shard", "int", "number of the shard that holds codes and activations", low=0),
+        Column("row", "int", "row of the clip inside its shard", low=0),
+        Column("n_frames", "int", "codec frames", unit="frames", low=1),
+        Column("n_steps", "int", "decoder steps = frames + codebooks - 1", unit="steps", low=1),
+        Column("sample_rate_hz", "int", "sampling rate of the audio file", unit="Hz", low=8000),
+        Column("duration_s", "float", "length of the audio file", unit="s", low=0.1),
+        Column("peak", "float", "largest absolute sample", low=0),
+        Column("rms", "float", "root mean square of the samples", low=0),
+        Column("clipped_fraction", "float", "share of samples at full scale", low=0, high=1),
+        Column("finite_fraction", "float", "share of finite samples", low=1, high=1),
+        Column("audio_path", "str", "audio file, relative to data/", unique=True),
+    ),
+)
+
+ACTIVATIONS = Table(
+    "activations",
+    "row_id",
+    (
+        Column("row_id", "str", "<clip_id>/<hookpoint>/<half>", unique=True),
+        Column("clip_id", "str", "the clip"),
+        Column("hookpoint", "str", "site and layer, e.g. residual.3"),
+        Column("site", "str", "site, e.g. residual"),
+        Column("layer", "int", "decoder layer, 0 = first", low=0),
+        Column("half", "str", "classifier-free half", allowed=("cond", "uncond")),
+        Column("shard", "int", "shard number", low=0),
+        Column("row", "int", "row inside the shard", low=0),
+        Column("n_steps", "int", "recorded decoder steps", unit="steps", low=1),
+        Column("width", "int", "d_model of the hookpoint", low=1),
+        Column("finite_fraction", "float", "share of finite values", low=1, high=1),
+        Column("norm_mean", "float", "mean L2 norm over steps, model units", low=0),
+        Column("norm_max", "float", "largest L2 norm over steps, model units", low=0),
+        Column("absmax", "float", "largest absolute value, model units", low=0),
+        Column("dead_fraction", "float", "share of dimensions with zero variance over steps", low=0, high=1),
+        Column(
+            "step_change",
+            "float",
+            "median relative L2 change between neighbouring steps; 0 = overwritten hook",
+            low=0,
+        ),
+    ),
+)
+
+EMBEDDINGS = Table(
+    "embeddings",
+    "row_id",
+    (
+        Column("row_id", "str", "<prompt_id>/<encoder>", unique=True),
+        Column("prompt_id", "str", "the prompt"),
+        Column("encoder", "str", "text, projected, twin, bow"),
+        Column("n_tokens", "int", "text tokens pooled over", low=1),
+        Column("width", "int", "width of the pooled vector", low=1),
+        Column("norm", "float", "L2 norm of the pooled vector", low=0),
+        Column("finite_fraction", "float", "share of finite values", low=1, high=1),
+    ),
+)
+
+ACOUSTICS = Table(
+    "acoustics",
+    "clip_id",
+    (
+        Column("clip_id", "str", "the clip", unique=True),
+        Column("tempo_bpm", "float", "tempo", unit="bpm", low=49.5, high=200.5),
+        Column("onset_rate_hz", "float", "onsets per second", unit="Hz", low=0, high=20),
+        Column("pulse_clarity", "float", "how regular the onsets are", low=0, high=1),
+        Column("loudness_db", "float", "rms level re full scale", unit="dB", low=-100, high=0),
+        Column("dynamic_range_db", "float", "95th - 10th percentile of 50 ms levels", unit="dB", low=0, high=120),
+        Column("low_energy_fraction", "float", "share of 50 ms frames below the mean rms", low=0, high=1),
+        Column("centroid_hz", "float", "centre of the mean spectrum: brightness", unit="Hz", low=0, high=24000),
+        Column("rolloff_hz", "float", "85 % of the mean power lies below", unit="Hz", low=0, high=24000),
+        Column("flatness", "float", "1 is white noise, 0 a pure tone", low=0, high=1),
+        Column("zero_crossing_rate_hz", "float", "sign changes per second", unit="Hz", low=0, high=48000),
+        Column("mode_margin", "float", "major - minor key correlation; > 0 is major", low=-2, high=2),
+    ),
+)
+"""One row per clip; after `clip_id` the fields of `audio.descriptors.Descriptors`, in their order."""

@@ -1,0 +1,43 @@
+"""Names, axes and types of every stored tensor. Shards are safetensors, one task per shard.
+
+Codes shard (`data/codes/shard-0000.safetensors`)
+    codes        int16    (clip, codebook, frame)
+
+Activation shard (`data/activations/shard-0000.safetensors`), one tensor per hookpoint and half
+    <hookpoint>/<half>            float16  (clip, step, d_model), e.g. `residual.3/cond`
+
+Summary shard (`data/activations/summary-0000.safetensors`), float32, per hookpoint and half
+    <hookpoint>/<half>/mean       (clip, d_model)   mean over steps without the partial delay steps
+    <hookpoint>/<half>/var        (clip, d_model)   variance over the same steps
+    <hookpoint>/<half>/early      (clip, d_model)   mean over the first 10 % of those steps
+    <hookpoint>/<half>/late       (clip, d_model)   mean over the last 10 %
+    <hookpoint>/<half>/norm       (clip, step)      L2 norm, every step
+    twin/<hookpoint>/<half>/mean  (clip, d_model)   the random twin, teacher-forced on the same tokens
+
+Embeddings (`data/embeddings/embeddings.safetensors`), float32
+    text (prompt, d_text) · projected (prompt, d_model) · twin (prompt, d_text) · bow (prompt, word)
+    tokens (sum of n_tokens, d_text), rows of a prompt contiguous, in the order of the table
+"""
+
+SUMMARIES = ("mean", "var", "early", "late")
+ENCODERS = ("bow", "text", "projected", "twin")
+WINDOW = 0.10
+"""Share of the steps in the early and the late window (the user's first 10 % / last 10 %)."""
+
+
+def hookpoint(site: str, layer: int) -> str:
+    """Return the name of a hookpoint.
+
+    >>> hookpoint("residual", 3)
+    'residual.3'
+    """
+    return f"{site}.{layer}"
+
+
+def shard_name(kind: str, shard: int) -> str:
+    """Return the file name of a shard.
+
+    >>> shard_name("summary", 7)
+    'summary-0007.safetensors'
+    """
+    return f"{kind}-{shard:04d}.safetensors"

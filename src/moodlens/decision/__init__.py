@@ -1,0 +1,1 @@
+"""The ladder of claims: results in, verdicts out."""

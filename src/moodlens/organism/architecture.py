@@ -1,0 +1,183 @@
+"""The organism's shape: stock transformers classes at small sizes, random weights, and how it is saved.
+
+Three models share it. The organism and its shuffled twin are trained (`train_decoder`); the random twin
+is drawn here on the fly.
+"""
+
+import copy
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import (
+    EncodecConfig,
+    EncodecFeatureExtractor,
+    EncodecModel,
+    MusicgenConfig,
+    MusicgenDecoderConfig,
+    MusicgenForConditionalGeneration,
+    MusicgenProcessor,
+    T5Config,
+    T5Tokenizer,
+)
+
+from moodlens.base.seeding import seed_for
+from moodlens.store.atomic import replacing
+
+SAMPLE_RATE_HZ = 16_000
+FRAME_RATE_HZ = 50
+HOP_SAMPLES = SAMPLE_RATE_HZ // FRAME_RATE_HZ
+N_CODEBOOKS = 4
+CODEBOOK_SIZE = 512
+PAD_ID = CODEBOOK_SIZE
+"""Start and padding token of the decoder, one above the codes."""
+
+CLIP_FRAMES = 200
+"""4 s: the length of the training clips and of a default generation."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of text encoder and decoder."""
+
+    d_text: int = 128  # width of the text encoder
+    n_text_layers: int = 2
+    n_text_heads: int = 4
+    d_model: int = 192  # width of the decoder
+    n_layers: int = 6
+    n_heads: int = 6
+    d_ffn: int = 768
+
+
+def codec_config() -> EncodecConfig:
+    """Return the codec: 16 kHz mono, 50 frames/s, 4 codebooks x 512 (1.8 kbit/s), not causal.
+
+    The ratios shorten time by 32 first, then 2, then 5: most layers run at 500 Hz or less, which is what
+    makes it trainable on one thread. Constant padding and no convolutional shortcut for the same reason.
+    """
+    return EncodecConfig(
+        sampling_rate=SAMPLE_RATE_HZ,
+        target_bandwidths=[1.8],
+        upsampling_ratios=[5, 2, 32],
+        hidden_size=64,
+        codebook_size=CODEBOOK_SIZE,
+        num_filters=16,
+        num_lstm_layers=1,
+        num_residual_layers=1,
+        use_causal_conv=False,
+        use_conv_shortcut=False,
+        pad_mode="constant",
+    )
+
+
+def music_config(n_tokens: int, codec: EncodecConfig, shape: Shape) -> MusicgenConfig:
+    """Return the whole model's configuration for a vocabulary of `n_tokens`.
+
+    No dropout anywhere: every clip meets a new caption each time it is seen, which regularises enough.
+    """
+    text = T5Config(
+        vocab_size=n_tokens,
+        d_model=shape.d_text,
+        d_kv=shape.d_text // shape.n_text_heads,
+        d_ff=2 * shape.d_text,
+        num_layers=shape.n_text_layers,
+        num_heads=shape.n_text_heads,
+        dropout_rate=0.0,
+        feed_forward_proj="gated-gelu",
+        is_encoder_decoder=False,
+        use_cache=False,
+        pad_token_id=0,
+        eos_token_id=1,
+    )
+    decoder = MusicgenDecoderConfig(
+        vocab_size=codec.codebook_size,
+        max_position_embeddings=512,
+        num_hidden_layers=shape.n_layers,
+        ffn_dim=shape.d_ffn,
+        num_attention_heads=shape.n_heads,
+        hidden_size=shape.d_model,
+        dropout=0.0,
+        num_codebooks=codec.num_quantizers,
+        pad_token_id=codec.codebook_size,
+        bos_token_id=codec.codebook_size,
+        audio_channels=1,
+    )
+    return MusicgenConfig(text_encoder=text, audio_encoder=codec, decoder=decoder)
+
+
+def build_random(
+    seed: int, n_tokens: int, codec: EncodecModel | None = None, shape: Shape | None = None
+) -> MusicgenForConditionalGeneration:
+    """Return an untrained model: weights are a function of the seed; the codec, if given, is kept as it is.
+
+    Args:
+        seed: of the weights.
+        n_tokens: size of the tokenizer, `len(tokenizer)`.
+        codec: a trained codec whose codes the model shall speak; None draws an untrained one.
+        shape: sizes; None is the organism's.
+    """
+    config = music_config(n_tokens, codec.config if codec else codec_config(), shape or Shape())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for("random twin", seed))
+        model = MusicgenForConditionalGeneration(config)
+    if codec is not None:
+        model.audio_encoder.load_state_dict(codec.state_dict())
+    _set_generation(model)
+    return model.eval()
+
+
+def random_decoder_with_trained_text(
+    model: MusicgenForConditionalGeneration, seed: int
+) -> MusicgenForConditionalGeneration:
+    """Return a copy with an untrained decoder and projection behind the trained text encoder and codec."""
+    twin = copy.deepcopy(model)
+    config = model.config
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for("random twin", seed))
+        fresh = MusicgenForConditionalGeneration(copy.deepcopy(config))
+    twin.decoder.load_state_dict(fresh.decoder.state_dict())
+    twin.enc_to_dec_proj.load_state_dict(fresh.enc_to_dec_proj.state_dict())
+    return twin.eval()
+
+
+def forget_text(model: MusicgenForConditionalGeneration, seed: int) -> None:
+    """Draw the text projection and every cross-attention anew: the model plays on, deaf to its text."""
+    cross = [layer.encoder_attn for layer in model.decoder.model.decoder.layers]
+    std = model.config.decoder.initializer_factor
+    generator = torch.Generator().manual_seed(seed_for("forget text", seed))
+    for module in [model.enc_to_dec_proj, *cross]:
+        for linear in (part for part in module.modules() if isinstance(part, nn.Linear)):
+            nn.init.normal_(linear.weight, std=std, generator=generator)
+            if linear.bias is not None:
+                nn.init.zeros_(linear.bias)
+
+
+def save(model: MusicgenForConditionalGeneration, tokenizer: T5Tokenizer, folder: str | Path) -> None:
+    """Write model and processor as plain transformers loads them: fp16 weights, float32 once loaded."""
+    folder = Path(folder)
+    half = copy.deepcopy(model).half()
+    half.save_pretrained(folder)
+    config_path = folder / "config.json"
+    config = json.loads(config_path.read_text(encoding="utf-8"))
+    config["dtype"] = "float32"  # from_pretrained goes by it: half precision is slow and coarse on CPU
+    for part in ("text_encoder", "audio_encoder", "decoder"):
+        config[part]["dtype"] = "float32"
+        config[part].pop("_name_or_path", None)  # where it was trained, a machine's own path
+    with replacing(config_path) as temporary:
+        temporary.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    extractor = EncodecFeatureExtractor(feature_size=1, sampling_rate=model.config.audio_encoder.sampling_rate)
+    MusicgenProcessor(extractor, tokenizer).save_pretrained(folder)
+
+
+def _set_generation(model: MusicgenForConditionalGeneration) -> None:
+    """Stock sampling: guidance 3, top-k 50, temperature 1, 4 s."""
+    generation = model.generation_config
+    pad_id = model.config.decoder.pad_token_id
+    generation.pad_token_id = generation.bos_token_id = generation.decoder_start_token_id = pad_id
+    generation.eos_token_id = None
+    generation.do_sample = True
+    generation.guidance_scale = 3.0
+    generation.top_k = 50
+    generation.max_length = CLIP_FRAMES + model.config.decoder.num_codebooks

@@ -1,0 +1,233 @@
+"""Affect -> score: valence sets mode and consonance, arousal everything that moves.
+
+Nuisance, drawn independently of affect: key, instrument, progression, melody. A share of pieces are
+factor pieces: tempo, loudness, brightness and mode are drawn independently, so that a model trained on
+them cannot lean on one factor to guess the others. Times are whole codec frames (20 ms): an onset that
+lies on a frame border survives the codec.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from moodlens.organism.affect import Affect
+from moodlens.prompts.factors import Factors
+from moodlens.prompts.lexicon import INSTRUMENTS, KEYS
+
+FRAME_RATE_HZ = 50
+DURATION_S = 4.0
+N_FRAMES = int(FRAME_RATE_HZ * DURATION_S)
+
+SCALES = {True: (0, 2, 4, 5, 7, 9, 11), False: (0, 2, 3, 5, 7, 8, 10)}
+"""Major and natural minor, in semitones above the tonic."""
+
+PROGRESSIONS = ((0, 3, 0, 4), (0, 4, 0, 3), (0, 0, 3, 0), (0, 0, 4, 0))
+"""Scale degrees of the chord roots. Every chord of them has the quality of the mode (I IV V, i iv v)."""
+
+SLOWEST_BEAT_FRAMES, FASTEST_BEAT_FRAMES = 56.0, 16.0
+STILL_BEAT_FRAMES, DRIVE_BEAT_FRAMES = 36, 20
+"""A beat of at least STILL frames is played without subdivision; one of at most DRIVE frames drives."""
+
+SLOW_BEATS = (42, 46, 50, 54)
+FAST_BEATS = (18, 20, 24, 26)
+SOFT_RMS, LOUD_RMS = (0.050, 0.076), (0.100, 0.150)
+DARK, BRIGHT = (0.14, 0.34), (0.50, 0.82)
+"""Poles of the factor pieces."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """One note of a score."""
+
+    frame: int  # onset, codec frames
+    n_frames: int  # length before the release, codec frames
+    midi: int  # pitch
+    gain: float  # linear
+    brighter: float = 0.0  # added to the piece's brightness
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One stroke of a drum."""
+
+    frame: int  # onset, codec frames
+    drum: str  # kick | snare | hat
+    gain: float  # linear
+
+
+@dataclass(frozen=True)
+class Score:
+    """A piece: its realised factors, and all that the synthesiser needs."""
+
+    factors: Factors
+    notes: tuple[Note, ...]
+    hits: tuple[Hit, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the affect (or the free draw) decides before a note is written."""
+
+    beat_frames: int  # codec frames, even
+    rms: float  # full scale = 1
+    brightness: float  # [0, 1]
+    major: bool
+    dissonance: float  # [0, 1], gain of the clashing notes
+    percussion: float  # [0, 1], gain of the drums
+    legato: float  # length of a melody note in steps
+    presence: float  # [0, 1], how likely a melody step sounds
+
+
+def compose(rng: np.random.Generator, affect: Affect, emotion: str | None = None) -> Score:
+    """Return a piece that expresses `affect`; `emotion` is the name kept in its factors."""
+    plan = plan_for(rng, affect)
+    return _write(rng, plan, (emotion, affect.valence, affect.arousal, False))
+
+
+def compose_free(rng: np.random.Generator) -> Score:
+    """Return a factor piece: tempo, loudness, brightness and mode drawn independently of each other."""
+    beat = int(rng.choice(SLOW_BEATS if rng.random() < 0.5 else FAST_BEATS))
+    rms = rng.uniform(*(SOFT_RMS if rng.random() < 0.5 else LOUD_RMS))
+    brightness = rng.uniform(*(DARK if rng.random() < 0.5 else BRIGHT))
+    major = bool(rng.random() < 0.5)
+    percussion = 0.0 if beat >= STILL_BEAT_FRAMES else rng.uniform(0.2, 0.5)
+    slow = float(beat >= STILL_BEAT_FRAMES)
+    plan = Plan(
+        beat_frames=beat,
+        rms=float(rms),
+        brightness=float(brightness),
+        major=major,
+        dissonance=0.0,
+        percussion=float(percussion),
+        legato=0.5 + 0.4 * slow,
+        presence=float(rng.uniform(0.7, 0.95)),
+    )
+    return _write(rng, plan, (None, None, None, True))
+
+
+def plan_for(rng: np.random.Generator, affect: Affect) -> Plan:
+    """Return the plan of an affect: continuous in it, with a little scatter so that ranges overlap.
+
+    Mode is major with probability 1/2 + 1.25 valence (clipped); dissonance sets in below valence -0.65.
+    Tempo, loudness and brightness grow exponentially, linearly in log, with arousal.
+    """
+    level = (affect.arousal + 1) / 2
+    beat = SLOWEST_BEAT_FRAMES * (FASTEST_BEAT_FRAMES / SLOWEST_BEAT_FRAMES) ** level
+    drums = np.clip((affect.arousal - 0.1) / 0.8, 0, 1)
+    return Plan(
+        beat_frames=2 * round(beat / 2),
+        rms=float(0.050 * (0.145 / 0.050) ** level * np.exp(rng.uniform(-0.2, 0.2))),
+        brightness=float(np.clip(0.12 + 0.66 * level + rng.uniform(-0.06, 0.06), 0, 1)),
+        major=bool(rng.random() < np.clip(0.5 + 1.25 * affect.valence, 0, 1)),
+        dissonance=float(np.clip((-0.65 - affect.valence) / 0.3, 0, 1)),
+        percussion=float(drums),
+        legato=float(0.95 - 0.5 * level),
+        presence=float(0.6 + 0.35 * level),
+    )
+
+
+def _write(
+    rng: np.random.Generator, plan: Plan, felt: tuple[str | None, float | None, float | None, bool]
+) -> Score:
+    key = int(rng.choice(list(KEYS)))
+    instrument = str(rng.choice(INSTRUMENTS))
+    progression = PROGRESSIONS[rng.integers(len(PROGRESSIONS))]
+    emotion, valence, arousal, free = felt
+    factors = Factors(
+        emotion=emotion,
+        valence=valence,
+        arousal=arousal,
+        bpm=60 * FRAME_RATE_HZ / plan.beat_frames,
+        rms=plan.rms,
+        brightness=plan.brightness,
+        major=plan.major,
+        key=key,
+        instrument=instrument,
+        free=free,
+    )
+    roots = _roots(plan, progression)
+    notes = _accompaniment(plan, key, roots) + _melody(rng, plan, key, roots)
+    inside = tuple(note for note in notes if note.frame < N_FRAMES)
+    return Score(factors, inside, tuple(hit for hit in _drums(plan) if hit.frame < N_FRAMES))
+
+
+def _roots(plan: Plan, progression: tuple[int, ...]) -> list[int]:
+    """The scale degree of the chord on every beat that begins inside the clip."""
+    n_beats = -(-N_FRAMES // plan.beat_frames)
+    beats_per_chord = 2 if plan.beat_frames >= STILL_BEAT_FRAMES else 4
+    return [progression[beat // beats_per_chord % len(progression)] for beat in range(n_beats)]
+
+
+def _pitch(major: bool, degree: int) -> int:
+    return SCALES[major][degree % 7] + 12 * (degree // 7)
+
+
+def _triad(plan: Plan, key: int, root: int) -> list[int]:
+    tonic = 54 + (key + 6) % 12
+    tones = [tonic + _pitch(plan.major, root + third) for third in (0, 2, 4)]
+    return [tone - 12 if tone > tonic + 9 else tone for tone in tones]
+
+
+def _accompaniment(plan: Plan, key: int, roots: list[int]) -> list[Note]:
+    """Bass and chords: still (bass each beat, chord every other), skip (chord off the beat), drive."""
+    beat, half = plan.beat_frames, plan.beat_frames // 2
+    low = (48 if key < 8 else 36) + key
+    notes = []
+    for index, root in enumerate(roots):
+        at = index * beat
+        bass = low + _pitch(plan.major, root)
+        chord = [(tone, 0.22) for tone in _triad(plan, key, root)]
+        if plan.dissonance > 0:
+            chord.append((chord[0][0] + 1, 0.22 * plan.dissonance))
+        if beat >= STILL_BEAT_FRAMES:
+            notes.append(Note(at, round(0.9 * beat), bass, 0.35))
+            if index % 2 == 0:
+                notes += [Note(at, round(1.8 * beat), tone, gain) for tone, gain in chord]
+        elif beat > DRIVE_BEAT_FRAMES:
+            notes.append(Note(at, round(0.6 * beat), bass, 0.42))
+            notes += [Note(at + half, round(0.35 * beat), tone, gain) for tone, gain in chord]
+        else:
+            notes += [Note(at + part, round(0.6 * half), bass, 0.42) for part in (0, half)]
+            notes += [Note(at, round(0.35 * beat), tone, gain) for tone, gain in chord]
+    return notes
+
+
+def _melody(rng: np.random.Generator, plan: Plan, key: int, roots: list[int]) -> list[Note]:
+    """One voice around a register: chord tones on the beat, now and then a scale tone off it."""
+    still = plan.beat_frames >= STILL_BEAT_FRAMES
+    per_beat = 1 if still else 2
+    step = plan.beat_frames // per_beat
+    register = 60 + 16 * plan.brightness + rng.uniform(-2, 2)
+    scale = {(key + tone) % 12 for tone in SCALES[plan.major]}
+    around, notes = register, []
+    for index in range(len(roots) * per_beat):
+        on_beat = index % per_beat == 0
+        if index > 0 and rng.random() > plan.presence * (1.0 if on_beat else 0.8):
+            continue
+        root = roots[index // per_beat]
+        tones = {(key + _pitch(plan.major, root + third)) % 12 for third in (0, 2, 4)}
+        allowed = tones if on_beat or rng.random() < 0.6 else scale
+        pitches = [midi for midi in range(round(register) - 8, round(register) + 9) if midi % 12 in allowed]
+        weights = np.exp(-0.5 * ((np.array(pitches) - (0.6 * around + 0.4 * register)) / 3.5) ** 2)
+        around = pitches[rng.choice(len(pitches), p=weights / weights.sum())]
+        held = 1.6 if still and rng.random() < 0.4 else 1.0
+        notes.append(Note(index * step, max(2, round(step * plan.legato * held)), around, 0.5, 0.08))
+    return notes
+
+
+def _drums(plan: Plan) -> list[Hit]:
+    """Kick on the beat, snare on every other beat of a driving piece, hats on half beats."""
+    if plan.percussion <= 0 or plan.beat_frames >= STILL_BEAT_FRAMES:
+        return []
+    drive = plan.beat_frames <= DRIVE_BEAT_FRAMES
+    half = plan.beat_frames // 2
+    sheen = min(1.0, 1.6 * plan.brightness**1.2)
+    hits = []
+    for index in range(-(-N_FRAMES // half)):
+        at = index * half
+        if index % 2 == 0:
+            hits.append(Hit(at, "kick", plan.percussion * (1.0 if drive else 0.6)))
+        if drive and index % 4 == 2:
+            hits.append(Hit(at, "snare", plan.percussion * 0.8 * sheen))
+        hits.append(Hit(at, "hat", plan.percussion * sheen * (0.7 if index % 2 else 0.4)))
+    return hits

@@ -1,0 +1,62 @@
+"""The training corpus as a function: piece number `index` of corpus `seed`, whoever asks, in any order."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from moodlens.base.axes import EMOTIONS
+from moodlens.base.seeding import rng_for
+from moodlens.organism.affect import sample_affect
+from moodlens.organism.composer import Score, compose, compose_free
+from moodlens.organism.synth import N_SAMPLES, render
+from moodlens.prompts.grammar import Caption, caption_for, repaired_caption
+
+FREE_SHARE = 0.3
+
+
+def score_at(seed: int, index: int) -> Score:
+    """Return piece `index` of corpus `seed`: emotions in turn by index, FREE_SHARE factor pieces."""
+    rng = rng_for("corpus", seed, index)
+    if rng.random() < FREE_SHARE:
+        return compose_free(rng)
+    return emotion_score_at(seed, index, EMOTIONS[index % len(EMOTIONS)])
+
+
+def emotion_score_at(seed: int, index: int, emotion: str) -> Score:
+    """Return a piece of the named emotion, never a factor piece; a function of its three arguments."""
+    rng = rng_for("corpus", seed, index, emotion)
+    return compose(rng, sample_affect(rng, emotion), emotion)
+
+
+def piece_at(seed: int, index: int) -> tuple[Score, np.ndarray]:
+    """Return piece `index` of corpus `seed` and its waveform, float32 (sample,) at 16 kHz."""
+    score = score_at(seed, index)
+    return score, render(score)
+
+
+def synthesise(seed: int, start: int, stop: int) -> tuple[list[Score], np.ndarray]:
+    """Return pieces start..stop-1 of corpus `seed` and their waveforms, float32 (clip, sample), 16 kHz."""
+    scores = [score_at(seed, index) for index in range(start, stop)]
+    return scores, render_all(scores)
+
+
+def render_all(scores: Sequence[Score]) -> np.ndarray:
+    """Return the waveforms of scores, float32 (clip, sample) at 16 kHz."""
+    waveforms = np.empty((len(scores), N_SAMPLES), dtype=np.float32)
+    for row, score in enumerate(scores):
+        waveforms[row] = render(score)
+    return waveforms
+
+
+def caption_at(seed: int, index: int, draw: int, *, paired: bool = True) -> Caption:
+    """Return caption number `draw` of piece `index`: true of it, or (not paired) of another piece.
+
+    An unpaired caption keeps the piece's instrument and key and takes all that says emotion, tempo,
+    loudness, brightness or mode (even the kind of caption) from a piece drawn at random: the shuffled twin.
+    """
+    rng = rng_for("caption", seed, index, draw, int(paired))
+    factors = score_at(seed, index).factors
+    if paired:
+        return caption_for(rng, factors)
+    donor = score_at(seed, int(rng.integers(1 << 30))).factors
+    return repaired_caption(rng, factors, donor)

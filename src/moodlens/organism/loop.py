@@ -1,0 +1,132 @@
+"""The training loop both models share: steps by number, schedule by step, curve to CSV, state to disk.
+
+A run is a fixed number of steps, and what a step sees is a function of (seed, step). So a run that is
+killed and started again goes on from its last state and ends with the same bits as an undisturbed one.
+"""
+
+import csv
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from moodlens.base.errors import ContractError, must
+from moodlens.organism.checkpoint import load_state, save_state
+from moodlens.store.atomic import replacing
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long, how fast, how often."""
+
+    n_steps: int  # optimizer steps of the whole run
+    learning_rate: float  # at the peak, after the warm-up
+    warmup_steps: int  # linear from 0
+    final_share: float  # of the peak, where the cosine ends
+    clip_norm: float  # gradient norm above which the gradient is scaled down
+    validate_every_steps: int  # a row of the curve
+    save_every_steps: int  # a state on disk: what a kill can cost
+
+    def rate_at(self, step: int) -> float:
+        """Return the learning rate of step `step`: linear warm-up, then half a cosine to `final_share`."""
+        warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
+        cosine = 0.5 * (1 + math.cos(math.pi * step / self.n_steps))
+        return self.learning_rate * warm * (self.final_share + (1 - self.final_share) * cosine)
+
+
+class Task(Protocol):
+    """What is trained: a model, the loss of a numbered step, a validation."""
+
+    model: nn.Module
+
+    def loss(self, step: int) -> Tensor: ...
+
+    def validate(self) -> dict[str, float]: ...
+
+
+def optimizer_for(
+    model: nn.Module, betas: tuple[float, float], weight_decay: float
+) -> torch.optim.AdamW:
+    """Return AdamW over the parameters that train; `train` sets its rate at every step."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return torch.optim.AdamW(trained, lr=0.0, betas=betas, weight_decay=weight_decay, fused=True)
+
+
+def train(
+    task: Task,
+    optimizers: Sequence[Optimizer],
+    schedule: Schedule,
+    state_path: Path,
+    curve_path: Path,
+    fingerprint: str,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Train to the last step, from the last state on disk if there is one of the same fingerprint.
+
+    Args:
+        state_path: where the state lies between and after runs.
+        curve_path: CSV, one row per validation: step, train_loss, the validation's figures, steps_per_s.
+        fingerprint: of everything that decides the result; states of another one are not resumed.
+
+    Raises:
+        ContractError: the loss is not finite, or the state on disk is damaged.
+    """
+    first = load_state(state_path, task.model, optimizers, fingerprint)
+    rows = _rows_until(curve_path, first) if first else []
+    if first:
+        say(f"resumed at step {first} of {schedule.n_steps}")
+    losses: list[float] = []
+    began, began_step = time.monotonic(), first
+    trained = [parameter for parameter in task.model.parameters() if parameter.requires_grad]
+    for step in range(first, schedule.n_steps):
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+            group["lr"] = schedule.rate_at(step)
+        loss = task.loss(step)
+        losses.append(float(loss.detach()))
+        if not math.isfinite(losses[-1]):
+            advice = "Lower the learning rate in params.yaml"
+            raise ContractError(must(f"the loss at step {step}", "be finite", losses[-1], next_step=advice))
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(trained, schedule.clip_norm)
+        for optimizer in optimizers:
+            optimizer.step()
+        done, last = step + 1, step + 1 == schedule.n_steps
+        if done % schedule.validate_every_steps == 0 or last:
+            rate = (done - began_step) / (time.monotonic() - began)
+            figures = {"step": done, "train_loss": sum(losses) / len(losses), **task.validate()}
+            rows.append({**figures, "steps_per_s": rate})
+            say(_progress(rows[-1], schedule.n_steps))
+            _write_rows(curve_path, rows)
+            losses, began, began_step = [], time.monotonic(), done
+        if done % schedule.save_every_steps == 0 or last:
+            save_state(state_path, task.model, optimizers, done, fingerprint)
+
+
+def _progress(row: dict[str, float], n_steps: int) -> str:
+    left_min = (n_steps - row["step"]) / row["steps_per_s"] / 60
+    figures = " ".join(f"{key} {value:.4g}" for key, value in row.items() if key != "step")
+    return f"step {row['step']:.0f}/{n_steps} {figures} remaining {left_min:.1f} min"
+
+
+def _write_rows(path: Path, rows: Sequence[dict[str, float]]) -> None:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in rows)
+
+
+def _rows_until(path: Path, step: int) -> list[dict[str, float]]:
+    """The rows of a curve up to the step that is resumed."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    return [row for row in rows if row["step"] <= step]

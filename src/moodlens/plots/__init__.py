@@ -1,0 +1,1 @@
+"""Figures: a record and an Axes in, the Axes out."""

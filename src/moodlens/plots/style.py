@@ -1,0 +1,123 @@
+"""The look every figure shares: colours, fonts, the null line, the note that says n and the interval's kind.
+
+The palette is Okabe and Ito's (2008, Color Universal Design), told apart under every common colour
+blindness. On the page each colour is a CSS variable (see `plots.svg`), so that a figure follows light and
+dark; the values here are those of a light page and of a figure on its own.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from moodlens.base.axes import EMOTIONS
+
+EMOTION_COLOURS = {
+    "happy": "#e69f00",
+    "sad": "#0072b2",
+    "calm": "#009e73",
+    "energetic": "#d55e00",
+    "angry": "#cc79a7",
+    "neutral": "#8a8f98",
+}
+INK = "#1b1f26"
+MUTED = "#626975"
+RULE = "#d9dce1"
+SIGNAL = "#3b49c4"
+TWIN = "#9a6b00"
+PAPER = "#fefefd"
+
+PALETTE = {
+    **EMOTION_COLOURS,
+    "ink": INK,
+    "muted": MUTED,
+    "rule": RULE,
+    "signal": SIGNAL,
+    "twin": TWIN,
+    "paper": PAPER,
+}
+"""CSS variable name -> colour. Distinct values: `plots.svg` finds a variable by its value."""
+
+RC: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9.5,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 20,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": MUTED,
+    "axes.titlecolor": INK,
+    "axes.facecolor": "none",
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": RULE,
+    "grid.linewidth": 0.8,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "text.color": INK,
+    "figure.facecolor": "none",
+    "lines.solid_capstyle": "round",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "moodlens",
+}
+
+
+def draw(
+    fill: Callable[..., object], *, width_in: float = 9.8, height_in: float = 3.9, n_axes: int = 1
+) -> Figure:
+    """Return a new figure of `n_axes` axes side by side, drawn on by `fill(axes...)` in the house style."""
+    with mpl.rc_context(RC):
+        figure = Figure(figsize=(width_in, height_in), layout="constrained")
+        fill(*np.atleast_1d(figure.subplots(1, n_axes)))
+    return figure
+
+
+def colour_of(emotion: str) -> str:
+    """Return the fixed colour of an emotion; any other label is neutral grey."""
+    return EMOTION_COLOURS.get(emotion, EMOTION_COLOURS["neutral"])
+
+
+def in_order(emotions: list[str]) -> list[str]:
+    """Return the emotions in the fixed order of `base.axes`; anything else follows by name.
+
+    >>> in_order(["neutral", "sad", "happy"])
+    ['happy', 'sad', 'neutral']
+    """
+    known = [emotion for emotion in EMOTIONS if emotion in emotions]
+    return known + sorted(set(emotions) - set(EMOTIONS))
+
+
+def headline(ax: Axes, title: str, note: str) -> None:
+    """Write the title and, smaller beneath it, the note that says n and the interval's kind."""
+    ax.set_title(title)
+    ax.text(0, 1.03, note, transform=ax.transAxes, fontsize=8.5, color=MUTED, va="bottom")
+
+
+def null_line(ax: Axes, value: float) -> None:
+    """Draw the value that no signal would give, dotted, across the axes."""
+    ax.axhline(value, color=MUTED, linewidth=1.2, dashes=(1, 2), zorder=1.5)
+
+
+def label_right(ax: Axes, value: float, label: str, colour: str) -> None:
+    """Write `label` beside the right edge of the axes, at the height `value` in data units."""
+    ax.annotate(
+        label, (1.0, value), xycoords=ax.get_yaxis_transform(), xytext=(6, 0), textcoords="offset points",
+        color=colour, fontsize=8.5, va="center", annotation_clip=False,
+    )
+
+
+def sites_axis(ax: Axes, labels: list[str]) -> None:
+    """Put one place per site on the x axis, in the order given."""
+    ax.set_xticks(range(len(labels)), labels)
+    ax.set_xlim(-0.5, len(labels) - 0.5)

@@ -1,0 +1,1 @@
+"""Linear probes with folds by prompt, and their baselines."""

@@ -1,0 +1,1 @@
+"""The prompt grammar and caption tables."""

@@ -1,0 +1,105 @@
+"""The design of a prompt list: emotion crossed with templates and nuisance, wordings repeated in pairs.
+
+Slot i of a set has the same template, instrument, genre and key for every emotion, so emotion is confounded with
+none of them. Each wording is used `REPEATS` times where the words suffice: a probe whose folds leave out prompts has
+then met the words of the prompt it is tested on (the rung *words*), one whose folds leave out wordings has not
+(the rung *text code*).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from moodlens.base.errors import ContractError, must
+from moodlens.base.seeding import rng_for
+from moodlens.prompts.grammar import (
+    EMOTION_SETS,
+    Caption,
+    caption,
+    draw_nuisance,
+    fill,
+    templates_of,
+    wordings,
+)
+from moodlens.prompts.lexicon import AFFECT
+
+REPEATS = 2
+MAX_DRAWS = 1000  # of one slot, before its texts count as exhausted
+
+
+def design(emotions: Sequence[str], n_per_emotion: int, sets: Sequence[str], seed: int) -> list[Caption]:
+    """Return the prompts, emotion after emotion; every text is distinct.
+
+    Emotional sets share n_per_emotion as evenly as whole prompts allow (the first sets get one more);
+    `neutral` and `factors` add n_per_emotion prompts each, without an emotion.
+
+    Raises:
+        UsageError: unknown set or emotion.
+        ContractError: a set has fewer distinct texts than asked for.
+    """
+    felt = [name for name in sets if name in EMOTION_SETS]
+    share = {
+        name: n_per_emotion // len(felt) + (i < n_per_emotion % len(felt)) for i, name in enumerate(felt)
+    }
+    by_emotion: dict[str, list[Caption]] = {emotion: [] for emotion in emotions}
+    for name in felt:
+        for emotion, found in _emotional(name, emotions, share[name], seed).items():
+            by_emotion[emotion] += found
+    prompts = [prompt for found in by_emotion.values() for prompt in found]
+    for name in sets:
+        if name not in EMOTION_SETS:
+            prompts += _unfelt(name, n_per_emotion, seed)
+    return prompts
+
+
+def _emotional(name: str, emotions: Sequence[str], n: int, seed: int) -> dict[str, list[Caption]]:
+    rng = rng_for("design", seed, name)
+    templates = rng.permutation(list(templates_of(name)))
+    words = {
+        emotion: _spread(rng_for("design", seed, name, emotion), wordings(name, emotion), n)
+        for emotion in emotions
+    }
+    out: dict[str, list[Caption]] = {emotion: [] for emotion in emotions}
+    seen: set[str] = set()
+    for slot in range(n):
+        template = str(templates[slot % len(templates)])
+        for _ in range(MAX_DRAWS):
+            nuisance = draw_nuisance(rng)
+            texts = [fill(template, name, words[emotion][slot], nuisance) for emotion in emotions]
+            if seen.isdisjoint(texts) and len(set(texts)) == len(texts):
+                break
+        else:
+            raise _exhausted(name, n)
+        seen.update(texts)
+        for emotion, text in zip(emotions, texts, strict=True):
+            out[emotion].append(
+                Caption(text, name, template, words[emotion][slot], emotion, *AFFECT[emotion])
+            )
+    return out
+
+
+def _spread(rng: np.random.Generator, options: Sequence[str], n: int) -> list[str]:
+    """Return n wordings, each REPEATS times in neighbouring slots (neighbours have different templates)."""
+    n_words = min(len(options), -(-n // REPEATS))
+    chosen = [options[i] for i in rng.permutation(len(options))[:n_words]]
+    repeats = [n // n_words + (i < n % n_words) for i in range(n_words)]
+    return [word for word, count in zip(chosen, repeats, strict=True) for _ in range(count)]
+
+
+def _unfelt(name: str, n: int, seed: int) -> list[Caption]:
+    rng = rng_for("design", seed, name)
+    templates = templates_of(name)
+    found: dict[str, Caption] = {}
+    for _ in range(MAX_DRAWS * n):
+        if len(found) == n:
+            return list(found.values())
+        drawn = caption(rng, name, None, draw_nuisance(rng), templates[len(found) % len(templates)])
+        found.setdefault(drawn.text, drawn)
+    raise _exhausted(name, n)
+
+
+def _exhausted(name: str, n: int) -> ContractError:
+    advice = "Lower prompts.n_per_emotion or add prompt sets"
+    return ContractError(
+        must(f"prompt set '{name}'", f"have {n} distinct texts per emotion", "fewer", next_step=advice)
+    )

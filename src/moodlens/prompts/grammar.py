@@ -1,0 +1,254 @@
+"""The prompt grammar: the captions an organism is trained on and the prompts a pipeline asks.
+
+One text = one template of one set, filled with one wording (the words that bear emotion) and nuisance
+(instrument, genre, key) that is independent of it. Templates put no article before a slot, so that no
+"a" or "an" hints at the word that follows.
+"""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from moodlens.base.axes import EMOTIONS
+from moodlens.base.errors import UsageError, must, nearest
+from moodlens.prompts.factors import Factors, Poles, poles_of
+from moodlens.prompts.lexicon import (
+    AFFECT,
+    BPM_WORDS,
+    FACTOR_WORDS,
+    GENRES,
+    INSTRUMENTS,
+    KEYS,
+    MOODS,
+    PACES,
+    SCENES,
+    TERMS,
+    TOUCHES,
+)
+
+TEMPLATES = {
+    "generic": (
+        "{wording} {instrument} piece",
+        "{wording} {genre} music with {instrument}",
+        "play something {wording} on {instrument}",
+        "i feel {wording}, {instrument} in {key}",
+        "{genre} song, {wording}, key of {key}",
+        "{instrument} music that sounds {wording}",
+    ),
+    "scenes": (
+        "{instrument} music for {wording}",
+        "{wording}, {genre} soundtrack",
+        "{genre} piece about {wording}",
+        "{wording}, {instrument} in {key}",
+        "{genre} {instrument} track for {wording}",
+        "music for {wording}, key of {key}",
+    ),
+    "descriptive": (
+        "{pace} and {touch} {instrument} tune in {mode}",
+        "{instrument} track, {pace}, {touch}, {mode} key",
+        "{genre} music, {touch} and {pace}, in {mode}",
+        "{touch} {instrument} in {key} {mode}, {pace}",
+        "{pace} {genre} piece, {touch}, {key} {mode}",
+    ),
+    "neutral": (
+        "{instrument} piece",
+        "{genre} music with {instrument}",
+        "play something on {instrument}",
+        "{instrument} in {key}",
+        "{genre} song, key of {key}",
+        "{genre} {instrument} track",
+    ),
+    "factors": (
+        "{tempo} {loudness} {brightness} {instrument} piece in {mode}",
+        "{instrument} in {key} {mode}, {tempo}, {loudness} and {brightness}",
+        "{loudness} {tempo} {instrument} music, {mode} key, {brightness}",
+        "{brightness} and {loudness} {genre} music with {instrument}, {tempo}, in {mode}",
+        "{instrument} track at {bpm} bpm, {tempo}, {brightness}, {loudness}, {mode} key",
+    ),
+}
+SETS = tuple(TEMPLATES)
+EMOTION_SETS = ("generic", "scenes", "descriptive")
+
+EMOTION_PIECE_SETS = {"generic": 0.45, "scenes": 0.22, "descriptive": 0.23, "neutral": 0.10}
+FACTOR_PIECE_SETS = {"factors": 0.92, "neutral": 0.08}
+"""How often a training caption comes from each set, for a piece with an emotion and for a factor piece."""
+
+POLES = (("slow", "fast"), ("soft", "loud"), ("dark", "bright"), ("major", "minor"))
+SLOW_BPM, FAST_BPM = (56.0, 72.0), (110.0, 168.0)
+"""What a prompt may ask of each factor; the composer's pieces have these tempos."""
+
+
+@dataclass(frozen=True)
+class Nuisance:
+    """What a caption may say beside emotion."""
+
+    instrument: str
+    genre: str
+    key: str  # name of the tonic
+
+
+@dataclass(frozen=True)
+class Caption:
+    """One text and how it was made."""
+
+    text: str  # lower case
+    set: str  # one of SETS
+    template: str  # with its slots
+    wording: str  # the emotion-bearing words; for `factors` the four poles; empty for `neutral`
+    emotion: str | None  # one of EMOTIONS
+    valence: float | None  # [-1, 1]
+    arousal: float | None  # [-1, 1]
+
+
+def wordings(set_name: str, emotion: str) -> tuple[str, ...]:
+    """Return every wording of an emotion in a set; for `descriptive` "pace, touch, mode".
+
+    Raises:
+        UsageError: the set bears no emotion, or the emotion is unknown.
+    """
+    if emotion not in EMOTIONS:
+        advice = nearest(emotion, list(EMOTIONS))
+        raise UsageError(must("emotion", "be one of the five emotions", emotion, next_step=advice))
+    if set_name == "generic":
+        return MOODS[emotion]
+    if set_name == "scenes":
+        return SCENES[emotion]
+    if set_name == "descriptive":
+        mode = _mode_word(AFFECT[emotion][0] > 0)
+        return tuple(f"{pace}, {touch}, {mode}" for pace, touch in TERMS[emotion])
+    advice = nearest(set_name, list(EMOTION_SETS))
+    raise UsageError(must("prompt set", "bear emotion", set_name, next_step=advice))
+
+
+def fill(template: str, set_name: str, wording: str, nuisance: Nuisance) -> str:
+    """Return the text of a template with the wording and the nuisance words in its slots.
+
+    >>> fill("{wording} {instrument} piece", "generic", "sad", Nuisance("flute", "folk", "c"))
+    'sad flute piece'
+    """
+    slots = {"instrument": nuisance.instrument, "genre": nuisance.genre, "key": nuisance.key}
+    if set_name == "descriptive":
+        slots["pace"], slots["touch"], slots["mode"] = wording.split(", ")
+    else:
+        slots["wording"] = wording
+    return template.format(**slots)
+
+
+def draw_nuisance(rng: np.random.Generator) -> Nuisance:
+    """Return an instrument, a genre and a key, drawn uniformly."""
+    instrument, genre, key = (str(rng.choice(words)) for words in (INSTRUMENTS, GENRES, list(KEYS.values())))
+    return Nuisance(instrument, genre, key)
+
+
+def caption(
+    rng: np.random.Generator,
+    set_name: str,
+    emotion: str | None,
+    nuisance: Nuisance,
+    template: str | None = None,
+) -> Caption:
+    """Return a caption of an emotion; wording (and template) drawn by `rng`, affect at the region's centre.
+
+    `neutral` and `factors` need no emotion; the poles of a `factors` caption are drawn uniformly.
+
+    Raises:
+        UsageError: unknown set or emotion, or an emotional set without an emotion.
+    """
+    template = template or _draw(rng, templates_of(set_name))
+    if set_name in EMOTION_SETS:
+        wording = _draw(rng, wordings(set_name, str(emotion)))
+        valence, arousal = AFFECT[str(emotion)]
+        text = fill(template, set_name, wording, nuisance)
+        return Caption(text, set_name, template, wording, emotion, valence, arousal)
+    if set_name == "factors":
+        poles = Poles(*(_draw(rng, pair) for pair in POLES))
+        bpm = rng.uniform(*SLOW_BPM) if poles.tempo == "slow" else rng.uniform(*FAST_BPM)
+        text = fill_factors(rng, template, poles, bpm, nuisance)
+        return Caption(text, set_name, template, poles.wording, None, None, None)
+    text = fill(template, set_name, "", nuisance)
+    return Caption(text, set_name, template, "", None, None, None)
+
+
+def caption_for(rng: np.random.Generator, factors: Factors) -> Caption:
+    """Return a training caption that is true of a piece in every word (genre words mean nothing here)."""
+    return _caption_of(rng, factors, _nuisance_of(rng, factors))
+
+
+def repaired_caption(rng: np.random.Generator, factors: Factors, donor: Factors) -> Caption:
+    """Return a caption with the piece's own nuisance words and everything else said of `donor`.
+
+    Everything else is the kind of caption, emotion, tempo, dynamics, brightness and mode: with donors
+    drawn at random from the corpus, the text says nothing about the music but instrument and key.
+    """
+    return _caption_of(rng, donor, _nuisance_of(rng, factors))
+
+
+def vocabulary() -> tuple[str, ...]:
+    """Return every word and punctuation mark that a caption can contain, lower case, sorted."""
+    texts = [re.sub(r"\{\w+\}", " ", template) for group in TEMPLATES.values() for template in group]
+    texts += [word for words in (MOODS, SCENES, PACES, TOUCHES, FACTOR_WORDS) for row in words.values() for word in row]
+    texts += [*INSTRUMENTS, *GENRES, *KEYS.values(), *BPM_WORDS, "major", "minor"]
+    return tuple(sorted({piece for text in texts for piece in pieces(text)}))
+
+
+def pieces(text: str) -> list[str]:
+    """Return the words and punctuation marks of a text, lower case.
+
+    >>> pieces("Sad flute, in c")
+    ['sad', 'flute', ',', 'in', 'c']
+    """
+    return re.findall(r"[a-z0-9]+|[^\sa-z0-9]", text.lower())
+
+
+def templates_of(set_name: str) -> tuple[str, ...]:
+    """Return the templates of a set; UsageError for an unknown one."""
+    if set_name not in TEMPLATES:
+        advice = nearest(set_name, list(SETS))
+        raise UsageError(must("prompt set", "be a set of the grammar", set_name, next_step=advice))
+    return TEMPLATES[set_name]
+
+
+def _draw(rng: np.random.Generator, options: tuple[str, ...]) -> str:
+    return options[rng.integers(len(options))]
+
+
+def _mode_word(major: bool) -> str:
+    return "major" if major else "minor"
+
+
+def _nuisance_of(rng: np.random.Generator, factors: Factors) -> Nuisance:
+    return Nuisance(factors.instrument, _draw(rng, GENRES), KEYS[factors.key])
+
+
+def _caption_of(rng: np.random.Generator, factors: Factors, nuisance: Nuisance) -> Caption:
+    shares = EMOTION_PIECE_SETS if factors.emotion else FACTOR_PIECE_SETS
+    set_name = str(rng.choice(list(shares), p=list(shares.values())))
+    template = _draw(rng, TEMPLATES[set_name])
+    felt = (factors.emotion, factors.valence, factors.arousal)
+    if set_name == "factors":
+        poles = poles_of(factors)
+        text = fill_factors(rng, template, poles, factors.bpm, nuisance)
+        return Caption(text, set_name, template, poles.wording, *felt)
+    wording = ""
+    if set_name == "descriptive":
+        pace, touch = TERMS[str(factors.emotion)][rng.integers(len(TERMS[str(factors.emotion)]))]
+        wording = f"{pace}, {touch}, {_mode_word(factors.major)}"
+    elif set_name != "neutral":
+        wording = _draw(rng, wordings(set_name, str(factors.emotion)))
+    return Caption(fill(template, set_name, wording, nuisance), set_name, template, wording, *felt)
+
+
+def fill_factors(
+    rng: np.random.Generator, template: str, poles: Poles, bpm: float, nuisance: Nuisance
+) -> str:
+    return template.format(
+        tempo=_draw(rng, FACTOR_WORDS[poles.tempo]),
+        loudness=_draw(rng, FACTOR_WORDS[poles.loudness]),
+        brightness=_draw(rng, FACTOR_WORDS[poles.brightness]),
+        mode=poles.mode,
+        bpm=10 * round(bpm / 10),
+        instrument=nuisance.instrument,
+        genre=nuisance.genre,
+        key=nuisance.key,
+    )

@@ -1,0 +1,1 @@
+"""The report page, built from results."""

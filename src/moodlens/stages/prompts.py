@@ -1,0 +1,55 @@
+"""Stage `prompts`: the prompt table, from the grammar, a table of captions, or both."""
+
+from pathlib import Path
+
+from moodlens.base.errors import UsageError, must
+from moodlens.contracts.params import Params, Prompts
+from moodlens.contracts.tables import NEUTRAL, PROMPTS
+from moodlens.prompts import captions
+from moodlens.prompts.assembly import prompt_table, shares
+from moodlens.prompts.design import design
+from moodlens.prompts.grammar import Caption
+from moodlens.store.tables import read_csv_text, write_table
+
+TABLE = "table"
+
+
+def run(params: Params, root: Path) -> None:
+    """Write data/prompts.csv: n_per_emotion prompts of each emotion, and as many neutral ones if asked."""
+    found = draw_prompts(params.prompts, root)
+    write_table(prompt_table(found, params.prompts.seed), PROMPTS, root / "data" / "prompts.csv")
+
+
+def draw_prompts(params: Prompts, root: Path) -> list[Caption]:
+    """Return the prompts of the parameters: the emotional sets share n_per_emotion evenly.
+
+    Raises:
+        UsageError: no set carries emotion, or fewer than two emotions.
+        ContractError: the caption table lacks a column or has too few captions.
+    """
+    felt = [name for name in params.sets if name != NEUTRAL]
+    if not felt:
+        advice = "Add generic, descriptive, scenes or table"
+        rule = "hold a set that carries emotion"
+        raise UsageError(must("prompts.sets", rule, list(params.sets), next_step=advice))
+    if len(params.emotions) < 2:
+        rule, got = "hold at least two emotions", list(params.emotions)
+        raise UsageError(must("prompts.emotions", rule, got, next_step="Add one"))
+    from_grammar = tuple(name for name in felt if name != TABLE)
+    n_table = shares(params.n_per_emotion, len(felt))[-1] if TABLE in felt else 0
+    found: list[Caption] = []
+    if from_grammar:
+        found += design(params.emotions, params.n_per_emotion - n_table, from_grammar, params.seed)
+    if n_table:
+        found += _from_table(params, n_table, root)
+    if NEUTRAL in params.sets:
+        found += design(params.emotions, params.n_per_emotion, (NEUTRAL,), params.seed)
+    return found
+
+
+def _from_table(params: Prompts, n_per_emotion: int, root: Path) -> list[Caption]:
+    path = root / params.table_path
+    columns = captions.CaptionColumns(params.text_column, params.emotion_column, params.mood_column)
+    rows = read_csv_text(path, "prompts.table_path")
+    matched = captions.matching(rows, columns, params.mood_words, params.emotions, path.name)
+    return captions.pick(matched, params.emotions, n_per_emotion, params.seed, path.name)

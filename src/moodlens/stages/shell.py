@@ -1,0 +1,112 @@
+"""The shell every stage runs in: where the project is, its parameters, and what a user sees of an error.
+
+Exit status: 0 done, 1 a contract failed, 2 wrong use. A user's mistake prints one line, never a traceback.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from moodlens.base.errors import MoodLensError, UsageError, must, nearest
+from moodlens.contracts.params import Params, parse_params
+
+QUIET = {
+    "DVC_NO_ANALYTICS": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GX_ANALYTICS_ENABLED": "false",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "DO_NOT_TRACK": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+}
+"""Telemetry of every tool off, set before the tool is imported."""
+
+Stage = Callable[[Params, Path], None]
+
+
+def project_root() -> Path:
+    """Return the workspace: where DVC runs the stage (`DVC_ROOT`), else the current folder.
+
+    Raises:
+        UsageError: there is no params.yaml, or the folder is not in a git clone (DVC versions data with git).
+    """
+    root = Path(os.environ.get("DVC_ROOT", ".")).resolve()
+    if not (root / "params.yaml").is_file():
+        raise UsageError(
+            must(
+                "the working folder",
+                "hold params.yaml",
+                str(root),
+                next_step="Run from the top of the MoodLens clone",
+            )
+        )
+    if not any((place / ".git").exists() for place in (root, *root.parents)):
+        raise UsageError(
+            must(
+                "the working folder",
+                "be a git clone",
+                str(root),
+                next_step="DVC versions data with git: clone the repository, or run"
+                " `git init && git add -A && git commit -m import`",
+            )
+        )
+    return root
+
+
+def load_params(root: Path) -> Params:
+    """Return the typed parameters of root/params.yaml.
+
+    Raises:
+        UsageError: the file is not YAML, or it breaks the schema of `contracts.params`.
+    """
+    try:
+        raw = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UsageError(
+            must(
+                "params.yaml",
+                "be valid YAML",
+                str(error).replace("\n", " "),
+                next_step="Correct the line named",
+            )
+        ) from None
+    return parse_params(raw)
+
+
+def run_stage(stage: Stage) -> int:
+    """Run a stage in the project's root and return its exit status; `stage` takes (params, root)."""
+    try:
+        root = project_root()
+        params = load_params(root)
+        limit_threads(params.compute.threads)
+        stage(params, root)
+    except MoodLensError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted: finished shards are kept; run again to resume", file=sys.stderr)
+        return 130
+    return 0
+
+
+def limit_threads(threads: int) -> None:
+    """Set the thread count of every BLAS and of torch, before they are imported."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+        os.environ[name] = str(threads)
+
+
+def main(argv: list[str]) -> int:
+    """Run `python -m moodlens.stages <name>`: the one entry point that dvc.yaml calls."""
+    os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
+    from moodlens.stages import STAGES, load_stage
+
+    if len(argv) != 1 or argv[0] not in STAGES:
+        got = " ".join(argv) or "nothing"
+        hint = nearest(got, list(STAGES))
+        print("error: " + must("the stage", "be one stage name", got, next_step=hint), file=sys.stderr)
+        return 2
+    return run_stage(load_stage(argv[0]))

@@ -1,0 +1,1 @@
+"""Valid statistics on arrays: the prompt is the unit of replication."""

@@ -1,0 +1,89 @@
+"""Who intends what: the emotion and the wording of every prompt, the unit of every test.
+
+A wording is the group of words that bears the emotion; every wording belongs to one emotion. Tests that ask
+for more than the words exchange and resample whole wordings, all others whole prompts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Int
+
+from moodlens.base.axes import EMOTIONS
+from moodlens.base.errors import ContractError, must
+
+Unit = Literal["prompt", "wording"]
+UNITS: tuple[Unit, Unit] = ("prompt", "wording")
+
+
+@dataclass(frozen=True)
+class Design:
+    """The emotional prompts of a dataset, in the order of every (prompt, ...) array."""
+
+    prompt_ids: tuple[str, ...]
+    emotions: tuple[str, ...]  # class names, in the order of `base.axes.EMOTIONS`
+    labels: Int[np.ndarray, " prompt"]  # index into `emotions`
+    wordings: Int[np.ndarray, " prompt"]  # wording of each prompt, numbered by first appearance
+
+    @property
+    def n_prompts(self) -> int:
+        return len(self.prompt_ids)
+
+    @property
+    def n_classes(self) -> int:
+        return len(self.emotions)
+
+    def members(self, unit: Unit) -> Int[np.ndarray, " prompt"]:
+        """Return the unit each prompt belongs to: itself, or its wording."""
+        return self.wordings if unit == "wording" else np.arange(self.n_prompts)
+
+    def unit_labels(self, unit: Unit) -> Int[np.ndarray, " unit"]:
+        """Return the emotion of every unit."""
+        _, first = np.unique(self.members(unit), return_index=True)
+        return self.labels[first]
+
+
+def design_of(prompt_ids: Sequence[str], emotions: Sequence[str], wordings: Sequence[str]) -> Design:
+    """Return the design of emotional prompts (leave neutral ones out before).
+
+    Raises:
+        ContractError: fewer than two emotions, an emotion with one prompt, a wording under two emotions.
+
+    >>> design_of(["a", "b", "c", "d"], ["sad", "happy", "sad", "happy"], list("wxyz")).labels.tolist()
+    [1, 0, 1, 0]
+    """
+    present = set(emotions)
+    names = tuple(e for e in EMOTIONS if e in present) + tuple(sorted(present - set(EMOTIONS)))
+    if len(names) < 2:
+        got = ", ".join(names) or "none"
+        raise ContractError(
+            must("the design", "hold at least two emotions", got, next_step="Add an emotion to prompts.emotions")
+        )
+    labels = np.array([names.index(e) for e in emotions])
+    counts = np.bincount(labels, minlength=len(names))
+    if counts.min() < 2:
+        name = names[int(counts.argmin())]
+        raise ContractError(
+            must(
+                f"emotion '{name}'",
+                "have at least 2 prompts",
+                int(counts.min()),
+                next_step="Raise prompts.n_per_emotion: the prompt is the unit of replication",
+            )
+        )
+    codes: dict[str, int] = {}
+    owner: dict[str, str] = {}
+    for wording, emotion in zip(wordings, emotions, strict=True):
+        codes.setdefault(wording, len(codes))
+        if owner.setdefault(wording, emotion) != emotion:
+            raise ContractError(
+                must(
+                    f"wording '{wording}'",
+                    "belong to one emotion",
+                    f"{owner[wording]} and {emotion}",
+                    next_step="Give the prompts of each emotion wordings of their own",
+                )
+            )
+    return Design(tuple(prompt_ids), names, labels, np.array([codes[w] for w in wordings]))

@@ -1,0 +1,1 @@
+"""Shards, tables, manifests, MLflow tracking, dvc.lock lineage."""

@@ -1,0 +1,144 @@
+"""MLflow: finished runs written in batches to a sqlite database at an absolute path, or to a server.
+
+A fresh database is made under a lock: two processes that create one together corrupt it for good.
+Nothing here runs at import; mlflow itself is imported when the first run is logged.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from moodlens.store.lineage import datasets, home_of, version_tags
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+MAX_METRICS = 1000  # per log_batch, the server's limit
+MAX_PARAMS = 100  # likewise
+MAX_VALUE = 500  # characters of a parameter's value
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished piece of work: what went in, what came out.
+
+    `curves` maps a metric to its values over steps (layer, epoch, ...); `children` are nested runs.
+    """
+
+    name: str
+    params: Mapping[str, object] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    children: Sequence["Run"] = ()
+
+
+def tracking_uri(root: Path) -> str:
+    """Return `MLFLOW_TRACKING_URI` if the user set it, else the sqlite database of the user's workspace."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home_of(root).resolve()}/mlflow.db"
+
+
+def log_runs(root: Path, stage: str, run: Run) -> str:
+    """Log `run` and its children to experiment `moodlens/<stage>`; write `metrics/<stage>.mlflow.json`.
+
+    Every run carries the git revision, the DVC experiment's name and baseline, and as dataset inputs the md5
+    of every upstream dataset in dvc.lock. Returns the id of the parent run.
+    """
+    client = connect(root)
+    experiment_id = _experiment(client, root, f"moodlens/{stage}")
+    shared = {**version_tags(root), "moodlens.stage": stage}
+    run_id = _log(client, root, experiment_id, run, shared)
+    for child in run.children:
+        _log(client, root, experiment_id, child, {**shared, "mlflow.parentRunId": run_id})
+    beside = {"experiment": f"moodlens/{stage}", "experiment_id": experiment_id, "run_id": run_id}
+    path = root / "metrics" / f"{stage}.mlflow.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(beside, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    return run_id
+
+
+def connect(root: Path) -> "MlflowClient":
+    """Return a client of the tracking store; a sqlite store is created, once, under a lock."""
+    import logging
+
+    for name in ("alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    from mlflow import MlflowClient
+
+    uri = tracking_uri(root)
+    if not uri.startswith("sqlite:///"):
+        return MlflowClient(tracking_uri=uri)
+    with FileLock(uri.removeprefix("sqlite:///") + ".lock"):
+        client = MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+def _experiment(client: "MlflowClient", root: Path, name: str) -> str:
+    home = home_of(root).resolve()
+    with FileLock(str(home / "mlflow.db.lock")):
+        found = client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        local = tracking_uri(root).startswith("sqlite:///")
+        location = (home / "mlartifacts" / name.replace("/", "-")).as_uri() if local else None
+        return str(client.create_experiment(name, artifact_location=location))
+
+
+def _log(client: "MlflowClient", root: Path, experiment_id: str, run: Run, tags: Mapping[str, str]) -> str:
+    from mlflow.entities import Dataset as Input
+    from mlflow.entities import DatasetInput, Metric, Param
+
+    all_tags = {**tags, **run.tags, "mlflow.runName": run.name}
+    run_id = client.create_run(experiment_id, tags=all_tags, run_name=run.name).info.run_id
+    now = int(time.time() * 1000)
+    metrics = [Metric(key, float(value), now, 0) for key, value in run.metrics.items()]
+    metrics += [
+        Metric(key, float(value), now, step)
+        for key, values in run.curves.items()
+        for step, value in enumerate(values)
+    ]
+    params = [Param(key, str(value)[:MAX_VALUE]) for key, value in flat(run.params)]
+    for part in batches(params, MAX_PARAMS):
+        client.log_batch(run_id, params=part)
+    for part in batches(metrics, MAX_METRICS):
+        client.log_batch(run_id, metrics=part)
+    inputs = [
+        DatasetInput(Input(entry.path, entry.md5, "dvc", json.dumps({"path": entry.path})))
+        for entry in datasets(root)
+    ]
+    if inputs:
+        client.log_inputs(run_id, inputs)
+    client.set_terminated(run_id, "FINISHED")
+    return run_id
+
+
+def flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield (dotted key, value) of a nested mapping.
+
+    >>> list(flat({"a": {"b": 1}, "c": 2}))
+    [('a.b', 1), ('c', 2)]
+    """
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def batches(items: Sequence[Any], size: int) -> Iterator[list[Any]]:
+    """Yield consecutive lists of at most `size` items.
+
+    >>> list(batches([1, 2, 3], 2))
+    [[1, 2], [3]]
+    """
+    stream = iter(items)
+    while part := list(islice(stream, size)):
+        yield part

@@ -1,0 +1,115 @@
+"""The whole pipeline under DVC, from a clone, on the embedded organism at reduced size."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from moodlens.stages import STAGES
+from moodlens.stages.shell import QUIET
+
+ROOT = Path(__file__).parents[2]
+SMALL = {
+    "prompts": {"n_per_emotion": 6},
+    "generate": {"duration_s": 1.5, "clips_per_shard": 12},
+    "signal": {"n_permutations": 1999, "n_bootstrap": 200},
+    "probe": {"n_permutations": 1999, "n_bootstrap": 200, "n_folds": 4},
+    "compute": {"workers": 1},
+}
+
+pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("pipeline")]
+
+
+def run(root: Path, *argv: str) -> subprocess.CompletedProcess:
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_", "COV_"))}
+    env |= {**QUIET, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}", "OMP_NUM_THREADS": "1"}
+    env["PYTHONPATH"] = str(root / "src")
+    return subprocess.run(argv, cwd=root, env=env, capture_output=True, text=True, check=False)
+
+
+def must_run(root: Path, *argv: str) -> str:
+    done = run(root, *argv)
+    assert done.returncode == 0, f"{' '.join(argv)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+def set_params(root: Path, changes: dict) -> None:
+    path = root / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    for section, values in changes.items():
+        params[section].update(values)
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone as a stranger has it (tracked and new files, no data, no cache), reproduced once."""
+    root = tmp_path_factory.mktemp("clone")
+    listed = must_run(ROOT, "git", "ls-files", "-co", "--exclude-standard", "-z")
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, root / name)
+    set_params(root, SMALL)
+    must_run(root, "git", "init", "-q")
+    must_run(root, "git", "config", "user.email", "reviewer@example.org")
+    must_run(root, "git", "config", "user.name", "A Reviewer")
+    must_run(root, "git", "add", "-A")
+    must_run(root, "git", "commit", "-q", "-m", "import")
+    must_run(root, "dvc", "repro")
+    must_run(root, "git", "add", "-A")
+    must_run(root, "git", "commit", "-q", "-m", "reproduced")
+    return root
+
+
+def test_every_rung_has_a_verdict_and_every_dataset_passed(clone: Path):
+    rungs = json.loads((clone / "metrics" / "decide.json").read_text())["rungs"]
+    assert list(rungs) == ["words", "text_code", "music", "state", "use"]
+    assert rungs["state"]["verdict"] == rungs["use"]["verdict"] == "untested"
+    assert json.loads((clone / "metrics" / "check.json").read_text())["success"] is True
+    assert len((clone / "reports" / "index.html").read_bytes()) > 50_000
+
+
+def test_runs_are_in_mlflow_with_the_data_they_stand_on(clone: Path):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{clone}/mlflow.db")
+    for stage in ("signal", "probe"):
+        beside = json.loads((clone / "metrics" / f"{stage}.mlflow.json").read_text())
+        run_ = client.get_run(beside["run_id"])
+        names = {entry.dataset.name for entry in run_.inputs.dataset_inputs}
+        assert {"data/prompts.csv", "data/activations", "data/embeddings"} <= names
+
+
+def test_a_second_repro_runs_nothing(clone: Path):
+    assert "Running stage" not in must_run(clone, "dvc", "repro")
+
+
+def test_a_changed_threshold_reruns_decide_and_report_only(clone: Path):
+    set_params(clone, {"decide": {"accuracy_weak": 0.55}})
+    said = must_run(clone, "dvc", "repro")
+    assert [s for s in STAGES if f"Running stage '{s}'" in said] == ["decide", "report"]
+    must_run(clone, "git", "checkout", "-q", "params.yaml", "dvc.lock", "metrics")
+    must_run(clone, "dvc", "checkout", "-q")
+
+
+def test_an_experiment_and_the_diff_of_its_metrics(clone: Path):
+    must_run(clone, "dvc", "exp", "run", "-S", "generate.guidance_scale=1.0")
+    diff = must_run(clone, "dvc", "metrics", "diff", "--md")
+    assert "metrics/signal.json" in diff
+    assert "effect" in diff
+    params = must_run(clone, "dvc", "params", "diff", "--md")
+    assert "generate.guidance_scale" in params
+
+
+def test_a_stage_that_fails_its_contract_stops_the_rest(clone: Path):
+    set_params(clone, {"check": {"min_step_change": 1e9}})
+    done = run(clone, "dvc", "repro")
+    assert done.returncode != 0
+    assert "step_change must be" in done.stderr + done.stdout
+    assert "Running stage 'signal'" not in done.stdout

@@ -1,0 +1,91 @@
+"""The shell: exit codes and one-line errors, where a stage may run, telemetry off."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from moodlens.base.errors import ContractError, UsageError
+from moodlens.stages.shell import QUIET, load_params, project_root, run_stage
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml")
+    (tmp_path / ".git").mkdir()
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    return tmp_path
+
+
+def run_cli(*argv: str, cwd: Path) -> subprocess.CompletedProcess:
+    env = {k: v for k, v in os.environ.items() if k != "DVC_ROOT"} | {"PYTHONPATH": str(ROOT / "src")}
+    return subprocess.run(
+        [sys.executable, "-m", "moodlens.stages", *argv],
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_exit_codes(workspace: Path, capsys: pytest.CaptureFixture):
+    def contract(*_: object) -> None:
+        raise ContractError("clips must be finite; got nan")
+
+    def usage(*_: object) -> None:
+        raise UsageError("model.id must be known; got x")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    assert run_stage(lambda *_: None) == 0
+    assert run_stage(contract) == 1
+    assert run_stage(usage) == 2
+    assert run_stage(interrupted) == 130
+    assert capsys.readouterr().err.splitlines()[0] == "error: clips must be finite; got nan"
+
+
+def test_a_defect_of_ours_keeps_its_traceback(workspace: Path):
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_stage(broken)
+
+
+def test_outside_git_is_one_line_and_exit_2(tmp_path: Path):
+    shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml")
+    done = run_cli("prompts", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: the working folder must be a git clone")
+    assert done.stderr.count("\n") == 1
+
+
+def test_outside_the_project_is_one_line_and_exit_2(tmp_path: Path):
+    done = run_cli("prompts", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "must hold params.yaml" in done.stderr
+
+
+def test_an_unknown_stage_names_the_nearest(tmp_path: Path):
+    done = run_cli("generat", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == "error: the stage must be one stage name; got 'generat'. Did you mean 'generate'?\n"
+
+
+def test_broken_yaml_is_one_line(workspace: Path):
+    (workspace / "params.yaml").write_text("model: [\n")
+    with pytest.raises(UsageError, match=r"params\.yaml must be valid YAML") as caught:
+        load_params(project_root())
+    assert "\n" not in str(caught.value)
+
+
+def test_telemetry_is_off_for_every_tool():
+    assert QUIET["DVC_NO_ANALYTICS"] == QUIET["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert "analytics = false" in (ROOT / ".dvc" / "config").read_text()
