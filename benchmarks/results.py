@@ -44,7 +44,11 @@ def outcome_from(name: str, output: str, exit_code: int) -> Outcome:
         result = json.loads(lines[-1]) if lines else None
     except ValueError:
         result = None
-    lawful = isinstance(result, dict) and all(key in result for key in KEYS) and not (result["holds"] and exit_code)
+    lawful = (
+        isinstance(result, dict)
+        and all(key in result for key in KEYS)
+        and not (result["holds"] and exit_code)
+    )
     return Outcome(name, result if lawful else None, output)
 
 

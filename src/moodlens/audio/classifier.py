@@ -52,7 +52,9 @@ def fit(descriptors: Sequence[Descriptors], emotions: Sequence[str]) -> EmotionC
     """
     if len(descriptors) != len(emotions):
         found = f"{len(descriptors)} clips and {len(emotions)} emotions"
-        raise ContractError(must("calibration set", "name one emotion per clip", found, next_step="Align them"))
+        raise ContractError(
+            must("calibration set", "name one emotion per clip", found, next_step="Align them")
+        )
     if len(set(emotions)) < 2:
         found = ", ".join(sorted(set(emotions))) or "none"
         raise ContractError(must("calibration set", "hold two emotions", found, next_step="Add an emotion"))
@@ -76,9 +78,7 @@ def is_fast(descriptors: Sequence[Descriptors]) -> Bool[np.ndarray, " clip"]:
     return np.array([clip.onset_rate_hz > FAST_ONSET_RATE_HZ for clip in descriptors], dtype=bool)
 
 
-def order_right(
-    higher: Float[np.ndarray, " clip_a"], lower: Float[np.ndarray, " clip_b"]
-) -> float:
+def order_right(higher: Float[np.ndarray, " clip_a"], lower: Float[np.ndarray, " clip_b"]) -> float:
     """Return the share of pairs (one of each) in which `higher` is larger, ties counting half.
 
     >>> order_right(np.array([2.0, 3.0]), np.array([1.0, 2.0]))

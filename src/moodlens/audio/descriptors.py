@@ -6,7 +6,7 @@ import librosa
 import numpy as np
 from jaxtyping import Float
 
-from moodlens.audio.mode import mode_margin, pitch_class_weights
+from moodlens.audio.mode import mode_margin, pitch_class_weights, without_partials
 from moodlens.audio.rhythm import energy_rises, onset_times_s, tempo_and_clarity
 from moodlens.audio.spectra import (
     ENVELOPE_HOP_S,
@@ -35,7 +35,7 @@ class Descriptors:
     low_energy_fraction: float  # [0, 1], share of 50 ms frames below the mean rms
     centroid_hz: float  # centre of the mean magnitude spectrum: brightness
     rolloff_hz: float  # 85 % of the mean power lies below
-    flatness: float  # [0, 1], geometric over arithmetic mean of power: 1 is white noise
+    flatness: float  # [0, 1], geometric over arithmetic mean of power: near 0 a tone, .56 white noise
     zero_crossing_rate_hz: float  # sign changes per second
     mode_margin: float  # major - minor key correlation; > 0 is major
 
@@ -73,7 +73,7 @@ def describe(waveform: Float[np.ndarray, " sample"], sample_rate_hz: int) -> Des
         rolloff_hz=_rolloff_hz(magnitude, sample_rate_hz),
         flatness=float(librosa.feature.spectral_flatness(S=magnitude).mean()),
         zero_crossing_rate_hz=float(np.count_nonzero(np.diff(np.signbit(sound))) / duration_s),
-        mode_margin=mode_margin(pitch_class_weights(fine, sample_rate_hz)),
+        mode_margin=mode_margin(without_partials(pitch_class_weights(fine, sample_rate_hz))),
     )
 
 

@@ -28,7 +28,7 @@ def energy_rises(
 ) -> Float[np.ndarray, " window"]:
     """Return the summed rise of log energy over N_BANDS mel bands, nats per RISE_WINDOWS windows, >= 0.
 
-    The clip is taken to follow silence, so a clip that starts with a note starts with an onset.
+    The clip is taken to follow its own quietest moment, so that a note at its very start is an onset.
     """
     mel = mel_bands(len(magnitude), sample_rate_hz) @ magnitude**2
     bands = mel.reshape(N_BANDS, N_MELS // N_BANDS, -1).sum(1)

@@ -27,7 +27,8 @@ def magnitudes(
     """Return the magnitudes of the short-time spectrum, linear, centred windows, zeros beyond the ends."""
     n_fft = window_samples(window_s, sample_rate_hz)
     hop = max(1, round(hop_s * sample_rate_hz))
-    return np.abs(librosa.stft(waveform, n_fft=n_fft, hop_length=hop, pad_mode="constant"))
+    padded = np.pad(waveform, (0, max(0, n_fft - len(waveform))))
+    return np.abs(librosa.stft(padded, n_fft=n_fft, hop_length=hop, pad_mode="constant"))
 
 
 def bin_frequencies_hz(n_bins: int, sample_rate_hz: int) -> Float[np.ndarray, " bin"]:

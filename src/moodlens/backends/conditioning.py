@@ -1,9 +1,10 @@
 """The text side: each prompt encoded alone, and blocks of conditioning whose shape no mate can change.
 
-Float sums depend in their last bits on the shape of the arrays. So a text is encoded by itself, without pads, and
-is padded to a multiple of `TEXT_BUCKET` tokens that depends on its own length only; clips of different widths
-never share a block. Null text is zero *after* projection, as in transformers and audiocraft: keys and values are
-then zero and the bias-free cross-attention puts out exactly 0 whatever it attends to.
+Float sums depend in their last bits on the shape of the arrays. So a text is encoded by itself, without pads,
+and is padded to a multiple of `TEXT_BUCKET` tokens that depends on its own length only; clips of different
+widths never share a block. Null text is zero *after* projection, as in transformers and audiocraft: keys and
+values are then zero and the bias-free cross-attention puts out exactly 0 whatever it attends to. So null rows
+need no conditioning at all: the decoder takes fewer rows of text than rows of tokens (see `attention`).
 """
 
 from collections.abc import Sequence
@@ -30,10 +31,10 @@ class EncodedText:
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What the decoder's cross-attention sees; `mask` is True where a row may attend."""
+    """What the cross-attention of the first rows sees; `mask` is True where a row may attend."""
 
-    hidden: Float[Tensor, "row token d_model"]
-    mask: Bool[Tensor, "row 1 1 token"]
+    hidden: Float[Tensor, "text_row token d_model"]
+    mask: Bool[Tensor, "text_row 1 1 token"]
 
 
 def encode_text(
@@ -45,9 +46,13 @@ def encode_text(
         UsageError: the prompt holds nothing but white space.
     """
     if not text.strip():
-        raise UsageError(must("a prompt", "hold words", text, next_step="Null text is None, not an empty prompt"))
+        raise UsageError(
+            must("a prompt", "hold words", text, next_step="Null text is None, not an empty prompt")
+        )
     ids = tokenizer(text, return_tensors="pt")["input_ids"].to(model.device)
-    hidden = model.text_encoder(input_ids=ids).last_hidden_state[0]
+    encoder = model.text_encoder
+    assert encoder is not None
+    hidden = encoder(input_ids=ids).last_hidden_state[0]
     projection = getattr(model, "enc_to_dec_proj", None)
     projected = projection(hidden) if isinstance(projection, nn.Linear) else hidden
     return EncodedText(tuple(tokenizer.convert_ids_to_tokens(ids[0].tolist())), hidden, projected)
@@ -62,23 +67,20 @@ def text_width(n_tokens: int) -> int:
     return -(-n_tokens // TEXT_BUCKET) * TEXT_BUCKET
 
 
-def conditioning(
-    texts: Sequence[EncodedText | None], n_rows: int, width: int, like: Tensor
-) -> Conditioning:
-    """Return the conditioning of `n_rows` rows: the given texts first, null text (None) after them.
+def conditioning(texts: Sequence[EncodedText], n_rows: int, width: int, like: Tensor) -> Conditioning:
+    """Return the conditioning of `n_rows` rows; rows beyond the texts are padding of the block, and null.
 
     Args:
         texts: encodings no longer than `width` tokens.
-        n_rows: rows of the block; rows beyond `texts` are null.
+        n_rows: rows with text, padding included; 0 is a pass under null text alone.
         width: tokens per row.
         like: a tensor whose device and type the result takes; its last axis is d_model.
     """
     hidden = like.new_zeros(n_rows, width, like.shape[-1])
-    # a null row attends to all its zeros: same result as none, without the 0/0 of an empty softmax
+    # a padding row attends to all its zeros: same result as none, without the 0/0 of an empty softmax
     mask = torch.ones(n_rows, 1, 1, width, dtype=torch.bool, device=like.device)
     for row, text in enumerate(texts):
-        if text is not None:
-            n_tokens = text.projected.shape[0]
-            hidden[row, :n_tokens] = text.projected
-            mask[row, ..., n_tokens:] = False
+        n_tokens = text.projected.shape[0]
+        hidden[row, :n_tokens] = text.projected
+        mask[row, ..., n_tokens:] = False
     return Conditioning(hidden, mask)

@@ -1,13 +1,13 @@
 """The decoder of MusicGen, run by ourselves: one step per call, or a whole sequence under teacher forcing.
 
-The stock modules of transformers do the arithmetic, so forward hooks on them see what they would see there; what
-is left out is `generate()` (a second prefill, masks rebuilt at every step, a cache that is copied as it grows).
+The stock modules of transformers do the arithmetic, so forward hooks on them see what they would see there;
+what is left out is `generate()` (a second prefill, masks rebuilt at every step, a cache copied as it grows).
 
 Batch independence. A clip's tokens do not depend on its mates, bit for bit, because nothing in its arithmetic
 does: rows meet nowhere but in the row count of matrix products, and that is constant. Every block has
-`block_clips` clips (the rest is padding) in rows [cond; uncond], one text width (see `conditioning`), and noise
-of its own (see `sampling`). That the place of a row inside a fixed shape does not change its bits is a property
-of the BLAS; `tests/backends/test_musicgen.py` measures it on logits and tokens.
+`block_clips` clips (the rest is padding) in rows [cond; uncond], one text width (see `conditioning`), and
+noise of its own (see `sampling`). That the place of a row in a fixed shape does not change its bits is a
+property of the BLAS; `tests/backends/test_musicgen.py` measures it on states and tokens.
 """
 
 from collections.abc import Iterator
@@ -43,7 +43,9 @@ class Decoder:
 
     @property
     def pad_id(self) -> int:
-        return self.lm.config.pad_token_id
+        pad_id = self.lm.config.pad_token_id
+        assert pad_id is not None
+        return pad_id
 
     def states(
         self,
@@ -51,7 +53,10 @@ class Decoder:
         text: Conditioning,
         cache: EncoderDecoderCache | None,
     ) -> Float[Tensor, "row column d_model"]:
-        """Return the normed output of the last layer for the given input columns."""
+        """Return the normed output of the last layer for the given input columns.
+
+        The first rows see `text`, one row each; the rows beyond are under null text.
+        """
         body = self.lm.model.decoder
         past = cache.get_seq_length() if cache is not None else 0
         hidden = sum(body.embed_tokens[k](columns[:, k]) for k in range(self.n_codebooks))
@@ -86,6 +91,7 @@ def real_outputs(n_steps: int, n_codebooks: int) -> Iterator[list[bool]]:
 def generate_block(
     decoder: Decoder,
     text: Conditioning,
+    n_rows: int,
     uniforms: Float[Tensor, "clip step codebook"],
     sampling: Sampling,
 ) -> Int[Tensor, "clip codebook frame"]:
@@ -93,12 +99,12 @@ def generate_block(
 
     Args:
         decoder: the model.
-        text: rows [cond] or [cond; uncond]; with twice as many rows as clips the halves are guided.
+        text: one row per clip.
+        n_rows: rows of the decoder: as many as clips, [cond], or twice as many, [cond; uncond].
         uniforms: the noise of each clip.
         sampling: how tokens are drawn; n_frames says for how long.
     """
     n_clips = uniforms.shape[0]
-    n_rows = text.hidden.shape[0]
     n_steps = steps_for(sampling.n_frames, decoder.n_codebooks)
     device = text.hidden.device
     uniforms = uniforms.to(device)

@@ -1,12 +1,12 @@
 """Recording by forward hooks: every call appends, and the count is checked at the end.
 
-A hook sees one call per decoder step during generation (the first call may hold a prefix of several steps) and
-one call with all steps under teacher forcing: both are "append what came". A hook that assigns instead of
+A hook sees one call per decoder step during generation (the first call may hold a prefix of several steps)
+and one call with all steps under teacher forcing: both are "append what came". A hook that assigns instead of
 appending keeps one step of hundreds; here the recorder owns the place it writes to, and `finish` refuses a
 recording whose count differs from the steps that were run.
 
-Attention summaries (entropy, mass on emotion words) belong here as further sites: they need the eager attention
-of transformers and reduce the weights inside the hook, so that no full map is ever stored.
+Attention summaries (entropy, mass on emotion words) belong here as further sites: they need the eager
+attention of transformers and reduce the weights inside the hook, so that no full map is ever stored.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,7 +35,14 @@ def captured_halves(capture: Capture) -> tuple[str, ...]:
 
     >>> captured_halves(Capture(half="both"))
     ('cond', 'uncond')
+
+    Raises:
+        UsageError: there is no such half.
     """
+    if capture.half not in (*HALVES, "both"):
+        raise UsageError(
+            must("generate.half", "be cond, uncond or both", capture.half, next_step="Correct it")
+        )
     return HALVES if capture.half == "both" else (capture.half,)
 
 
@@ -43,7 +50,7 @@ def captured_modules(layers: Sequence[nn.Module], capture: Capture) -> dict[str,
     """Return hookpoint name -> module, sites in the order asked, layers ascending.
 
     Raises:
-        UsageError: a site, a layer or the half is unknown to this model.
+        UsageError: a site or a layer is unknown to this model.
     """
     chosen = range(len(layers)) if capture.layers is None else sorted(set(capture.layers))
     for site in capture.sites:
@@ -53,8 +60,6 @@ def captured_modules(layers: Sequence[nn.Module], capture: Capture) -> dict[str,
         if not 0 <= layer < len(layers):
             rule = f"lie in 0..{len(layers) - 1} for this model"
             raise UsageError(must("generate.layers", rule, layer, next_step="Correct the list or write all"))
-    if capture.half not in (*HALVES, "both"):
-        raise UsageError(must("generate.half", "be cond, uncond or both", capture.half, next_step="Correct it"))
     return {hookpoint(site, layer): SITES[site](layers[layer]) for site in capture.sites for layer in chosen}
 
 
@@ -77,9 +82,7 @@ class Recorder:
     @contextmanager
     def attached(self) -> Iterator["Recorder"]:
         """Hook the modules for the length of the block; the hooks go whatever happens."""
-        handles = [
-            module.register_forward_hook(self._hook(name)) for name, module in self.modules.items()
-        ]
+        handles = [module.register_forward_hook(self._hook(name)) for name, module in self.modules.items()]
         try:
             yield self
         finally:
@@ -124,4 +127,6 @@ class Recorder:
 
 def _count_error(name: str, count: int, n_steps: int) -> str:
     advice = "A hook overwrote, skipped or repeated a step: report this with the model's id"
-    return must(f"hookpoint {name}", f"record {n_steps} steps, each once", count, where="capture", next_step=advice)
+    return must(
+        f"hookpoint {name}", f"record {n_steps} steps, each once", count, where="capture", next_step=advice
+    )

@@ -1,7 +1,7 @@
 """A preallocated key/value cache: one step writes one column, attention reads a view, nothing is copied.
 
 transformers' DynamicCache concatenates the whole history at every step (29 % of the time of a decode step at
-organism size, measured by `benchmarks/generate.py --profile`). Here the buffers are made once, for all steps.
+organism size, measured by torch.profiler). Here the buffers are made once, for all steps.
 """
 
 import torch
@@ -9,7 +9,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer, Encod
 
 
 class PreallocatedLayer(CacheLayerMixin):
-    """Keys and values of one decoder layer: buffers (row, head, step, d_head), filled up to `n_filled` steps."""
+    """Keys and values of one decoder layer: buffers (row, head, step, d_head), filled to `n_filled`."""
 
     def __init__(self, n_steps: int) -> None:
         super().__init__()
@@ -28,7 +28,8 @@ class PreallocatedLayer(CacheLayerMixin):
         """Append the new steps and return views of all steps so far."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        assert self.keys is not None and self.values is not None
+        assert self.keys is not None
+        assert self.values is not None
         start, self.n_filled = self.n_filled, self.n_filled + key_states.shape[2]
         assert self.n_filled <= self.n_steps, "more steps than the cache was made for"
         self.keys[:, :, start : self.n_filled] = key_states

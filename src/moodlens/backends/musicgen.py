@@ -1,13 +1,16 @@
 """MusicGen in transformers form behind the protocol: own decode loop, capture, teacher forcing, decoding."""
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from hashlib import sha256
+from typing import Any
 
 import numpy as np
 import torch
 from transformers import MusicgenForConditionalGeneration, PreTrainedTokenizerBase
 
+from moodlens.backends import attention
 from moodlens.backends.conditioning import EncodedText, conditioning, encode_text, text_width
 from moodlens.backends.decode_loop import Decoder, generate_block
 from moodlens.backends.hooks import SITES, Recorder, captured_halves, captured_modules
@@ -58,6 +61,15 @@ class MusicgenBackend:
     def info(self) -> ModelInfo:
         return self._info
 
+    @property
+    def parts(self) -> tuple[MusicgenForConditionalGeneration, PreTrainedTokenizerBase]:
+        """The stock model and tokenizer inside, for comparisons with transformers."""
+        return self._model, self._tokenizer
+
+    def with_info(self, info: ModelInfo) -> "MusicgenBackend":
+        """Return the same loaded model under another description."""
+        return MusicgenBackend(self._model, self._tokenizer, info, self._block_clips)
+
     def hookpoints(self) -> list[str]:
         """Return every hookpoint of this model, site by site."""
         return [hookpoint(site, layer) for site in SITES for layer in range(self._info.n_layers)]
@@ -66,7 +78,9 @@ class MusicgenBackend:
     def encode_text(self, texts: Sequence[str]) -> list[TextEncoding]:
         """Return the text encoding of each prompt; each is a function of its own text only."""
         return [
-            TextEncoding(found.tokens, found.hidden.float().cpu().numpy(), found.projected.float().cpu().numpy())
+            TextEncoding(
+                found.tokens, found.hidden.float().cpu().numpy(), found.projected.float().cpu().numpy()
+            )
             for found in self._encode(texts)
         ]
 
@@ -113,12 +127,12 @@ class MusicgenBackend:
         n_steps = steps_for(sampling.n_frames, self._info.n_codebooks)
         both = sampling.guidance_scale != 1 or capture.half != "cond"
         width = text_width(len(texts[0].tokens))
-        block = conditioning(texts, size * (2 if both else 1), width, texts[0].projected)
+        block = conditioning(texts, size, width, texts[0].projected)
         uniforms = block_uniforms(seed_keys, size, n_steps, self._info.n_codebooks)
         rows = {half: slice(at, at + len(texts)) for half, at in (("cond", 0), ("uncond", size))}
         recorder = self._recorder(capture, rows, n_steps)
         with recorder.attached():
-            codes = generate_block(self._decoder, block, uniforms, sampling)
+            codes = generate_block(self._decoder, block, size * (2 if both else 1), uniforms, sampling)
         return Generated(codes[: len(texts)].cpu().numpy().astype(np.int16), States(recorder.finish()))
 
     def _recorder(self, capture: Capture, rows: Mapping[str, slice], n_steps: int) -> Recorder:
@@ -162,9 +176,9 @@ class MusicgenBackend:
         columns = apply_delay(torch.from_numpy(codes.astype(np.int64)), self._decoder.pad_id)[:, :, :-1]
         halves = captured_halves(capture)
         width = text_width(len(text.tokens) if text is not None else 1)
-        given = [text if half == "cond" else None for half in halves]
+        given = [text] if text is not None and "cond" in halves else []
         like = self._decoder.lm.model.decoder.layer_norm.weight
-        block = conditioning(given, len(halves), width, like)
+        block = conditioning(given, len(given), width, like)
         rows = {half: slice(row, row + 1) for row, half in enumerate(halves)}
         recorder = self._recorder(capture, rows, columns.shape[-1])
         with recorder.attached():
@@ -173,23 +187,25 @@ class MusicgenBackend:
 
     @torch.inference_mode()
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """Return the waveform of each clip, (clip, sample) float32; one clip at a time, so mates change no bit."""
+        """Return the waveform of each clip, (clip, sample) float32, decoded one clip at a time."""
         self._check_codes(codes, len(codes))
+        codec: Any = self._model.audio_encoder
         waveforms = []
         for clip in torch.from_numpy(codes.astype(np.int64)).to(self._model.device):
-            audio = self._model.audio_encoder.decode(clip[None, None], [None]).audio_values
+            audio = codec.decode(clip[None, None], [None]).audio_values
             waveforms.append(audio[0, 0].float().cpu().numpy())
         return np.stack(waveforms)
 
     def random_twin(self, seed: int) -> "MusicgenBackend":
         """Return the same architecture with untrained weights from `seed`; codec and tokenizer are kept."""
-        key = seed_for("random twin", seed)
+        key = seed_for("untrained twin", seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(key)
-            twin = MusicgenForConditionalGeneration(self._model.config)
+            twin = MusicgenForConditionalGeneration(deepcopy(self._model.config))
         twin.audio_encoder = self._model.audio_encoder
-        twin = twin.to(device=self._model.device, dtype=self._model.dtype)
-        twin.decoder.set_attn_implementation("sdpa")
+        twin.to(self._model.dtype)  # type: ignore[arg-type]
+        twin.to(self._model.device)  # type: ignore[arg-type]
+        twin.decoder.set_attn_implementation(attention.NAME)
         digest = sha256(f"{key}:{self._model.config.to_json_string()}".encode()).hexdigest()
         info = replace(self._info, model_id=f"{self._info.model_id}~random{seed}", weights_sha256=digest)
         return MusicgenBackend(twin, self._tokenizer, info, self._block_clips)

@@ -13,8 +13,8 @@ from moodlens.contracts.backend import Sampling
 def clip_uniforms(seed_key: int, n_steps: int, n_codebooks: int) -> Float[np.ndarray, "step codebook"]:
     """Return the uniform numbers of one clip, float32 in [0, 1).
 
-    Number (step, codebook) is entry `step * n_codebooks + codebook` of the counter-based Philox stream keyed by
-    the clip's seed: it depends on neither the batch nor the shard nor the length of the clip.
+    Number (step, codebook) is entry `step * n_codebooks + codebook` of the counter-based Philox stream keyed
+    by the clip's seed: it depends on neither the batch nor the shard nor the length of the clip.
 
     >>> import numpy as np
     >>> bool(np.array_equal(clip_uniforms(7, 3, 4), clip_uniforms(7, 9, 4)[:3]))
@@ -39,9 +39,9 @@ def draw_tokens(
 ) -> Int[Tensor, "clip codebook"]:
     """Return one token per clip and codebook.
 
-    Temperature 0 takes the likeliest entry. Otherwise: divide by the temperature, keep the top_k likeliest, keep
-    the smallest set whose probability reaches top_p, and invert the cumulative distribution (in the order of the
-    codebook, so that a change of one bit in a logit cannot move a token unless it lies on a border) at `uniforms`.
+    Temperature 0 takes the likeliest entry. Otherwise: divide by the temperature, keep the top_k likeliest,
+    keep the smallest set whose probability reaches top_p, and invert the cumulative distribution at
+    `uniforms` (in the order of the codebook: the last bit of a logit moves a token only on a border).
 
     Source: order of the filters as in transformers `generate`.
     """
@@ -60,18 +60,20 @@ def draw_tokens(
     return (cumulative <= target).sum(-1)
 
 
-def _nucleus(scaled: Float[Tensor, "clip codebook entry"], top_p: float) -> Float[Tensor, "clip codebook entry"]:
+def _nucleus(
+    scaled: Float[Tensor, "clip codebook entry"], top_p: float
+) -> Float[Tensor, "clip codebook entry"]:
     """Return the logits with everything outside the smallest set of probability >= top_p at -inf."""
     ordered, order = scaled.sort(dim=-1, descending=True, stable=True)
     probability = ordered.softmax(-1)
-    outside = probability.cumsum(-1) - probability >= top_p  # mass before an entry; the likeliest always stays
+    outside = probability.cumsum(-1) - probability >= top_p  # the likeliest has no mass before it: it stays
     return scaled.masked_fill(torch.zeros_like(outside).scatter(-1, order, outside), -torch.inf)
 
 
 def block_uniforms(
     seed_keys: Sequence[int], n_clips: int, n_steps: int, n_codebooks: int
 ) -> Float[Tensor, "clip step codebook"]:
-    """Return the uniforms of a block of `n_clips` clips; clips beyond the given keys are padding and get zeros."""
+    """Return the uniforms of a block of `n_clips` clips; clips beyond the keys are padding and get zeros."""
     numbers = np.zeros((n_clips, n_steps, n_codebooks), dtype=np.float32)
     for i, seed_key in enumerate(seed_keys):
         numbers[i] = clip_uniforms(seed_key, n_steps, n_codebooks)

@@ -17,7 +17,9 @@ from torch import Tensor
 from moodlens.base.errors import ContractError, must
 
 
-def apply_delay(codes: Int[Tensor, "clip codebook frame"], pad_id: int) -> Int[Tensor, "clip codebook column"]:
+def apply_delay(
+    codes: Int[Tensor, "clip codebook frame"], pad_id: int
+) -> Int[Tensor, "clip codebook column"]:
     """Return the decoder's token sequence: codebook k shifted right by k + 1 columns, the rest `pad_id`.
 
     Args:

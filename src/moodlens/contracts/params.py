@@ -16,8 +16,7 @@ from moodlens.base.errors import UsageError, must, nearest
 from moodlens.contracts.tables import PROMPT_SETS
 
 FILE = "params.yaml"
-SIGNAL_SITES = ("layers", "text")
-PROBE_SITES = ("layers", "text", "bow", "acoustics", "tokens")
+SITES = ("bow", "text", "layers", "acoustics", "tokens")
 CAPTURE_SITES = ("residual", "self_attention", "cross_attention", "mlp")
 
 
@@ -73,7 +72,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Signal:
-    sites: tuple[str, ...] = field(metadata={"allowed": SIGNAL_SITES})
+    sites: tuple[str, ...] = field(metadata={"allowed": SITES})
     n_permutations: int = field(metadata={"low": 99})
     n_bootstrap: int = field(metadata={"low": 100})
     confidence: float = field(metadata={"low": 0.5, "high": 0.999})
@@ -83,7 +82,7 @@ class Signal:
 
 @dataclass(frozen=True)
 class Probe:
-    sites: tuple[str, ...] = field(metadata={"allowed": PROBE_SITES})
+    sites: tuple[str, ...] = field(metadata={"allowed": SITES})
     n_folds: int = field(metadata={"low": 2})
     ridge: float = field(metadata={"low": 1e-9})
     n_permutations: int = field(metadata={"low": 99})

@@ -49,7 +49,7 @@ PROMPTS = Table(
         Column("arousal", "float", "intended arousal", low=-1, high=1, nullable=True),
         Column("set", "str", "prompt set", allowed=PROMPT_SETS),
         Column("template", "str", "id of the sentence frame, crossed with emotion"),
-        Column("wording", "str", "the words that carry the emotion; folds by wording hold these out"),
+        Column("wording", "str", "the words that carry the emotion, empty if neutral; folds hold these out", nullable=True),
         Column("split", "str", "train / val / test, whole wordings each", allowed=("train", "val", "test")),
         Column("text", "str", "the prompt", unique=True),
     ),

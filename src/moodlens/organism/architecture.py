@@ -24,6 +24,8 @@ from transformers import (
 )
 
 from moodlens.base.seeding import seed_for
+from moodlens.base.units import steps_for
+from moodlens.organism.parts import codec_of, decoder_config_of, pad_id_of
 from moodlens.store.atomic import replacing
 
 SAMPLE_RATE_HZ = 16_000
@@ -123,7 +125,7 @@ def build_random(
         torch.manual_seed(seed_for("random twin", seed))
         model = MusicgenForConditionalGeneration(config)
     if codec is not None:
-        model.audio_encoder.load_state_dict(codec.state_dict())
+        codec_of(model).load_state_dict(codec.state_dict())
     _set_generation(model)
     return model.eval()
 
@@ -145,7 +147,7 @@ def random_decoder_with_trained_text(
 def forget_text(model: MusicgenForConditionalGeneration, seed: int) -> None:
     """Draw the text projection and every cross-attention anew: the model plays on, deaf to its text."""
     cross = [layer.encoder_attn for layer in model.decoder.model.decoder.layers]
-    std = model.config.decoder.initializer_factor
+    std = decoder_config_of(model).initializer_factor
     generator = torch.Generator().manual_seed(seed_for("forget text", seed))
     for module in [model.enc_to_dec_proj, *cross]:
         for linear in (part for part in module.modules() if isinstance(part, nn.Linear)):
@@ -167,17 +169,17 @@ def save(model: MusicgenForConditionalGeneration, tokenizer: T5Tokenizer, folder
         config[part].pop("_name_or_path", None)  # where it was trained, a machine's own path
     with replacing(config_path) as temporary:
         temporary.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    extractor = EncodecFeatureExtractor(feature_size=1, sampling_rate=model.config.audio_encoder.sampling_rate)
+    extractor = EncodecFeatureExtractor(feature_size=1, sampling_rate=codec_of(model).config.sampling_rate)
     MusicgenProcessor(extractor, tokenizer).save_pretrained(folder)
 
 
 def _set_generation(model: MusicgenForConditionalGeneration) -> None:
     """Stock sampling: guidance 3, top-k 50, temperature 1, 4 s."""
     generation = model.generation_config
-    pad_id = model.config.decoder.pad_token_id
+    pad_id = pad_id_of(model)
     generation.pad_token_id = generation.bos_token_id = generation.decoder_start_token_id = pad_id
     generation.eos_token_id = None
     generation.do_sample = True
     generation.guidance_scale = 3.0
     generation.top_k = 50
-    generation.max_length = CLIP_FRAMES + model.config.decoder.num_codebooks
+    generation.max_length = steps_for(CLIP_FRAMES, decoder_config_of(model).num_codebooks)

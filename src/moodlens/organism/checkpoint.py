@@ -50,7 +50,9 @@ def load_state(path: Path, model: nn.Module, optimizers: Sequence[Optimizer], fi
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         advice = "Delete it: training starts anew"
-        raise ContractError(must(str(path), "be a whole training state", str(error), next_step=advice)) from None
+        raise ContractError(
+            must(str(path), "be a whole training state", str(error), next_step=advice)
+        ) from None
     with torch.no_grad():
         for name, tensor in _own_tensors(model).items():
             tensor.copy_(tensors[f"model.{name}"])

@@ -24,6 +24,9 @@ SCALES = {True: (0, 2, 4, 5, 7, 9, 11), False: (0, 2, 3, 5, 7, 8, 10)}
 PROGRESSIONS = ((0, 3, 0, 4), (0, 4, 0, 3), (0, 0, 3, 0), (0, 0, 4, 0))
 """Scale degrees of the chord roots. Every chord of them has the quality of the mode (I IV V, i iv v)."""
 
+CHORD_GAINS = (0.26, 0.36, 0.26)
+"""Root, third, fifth: the third stands out because it states the mode."""
+
 SLOWEST_BEAT_FRAMES, FASTEST_BEAT_FRAMES = 56.0, 16.0
 STILL_BEAT_FRAMES, DRIVE_BEAT_FRAMES = 36, 20
 """A beat of at least STILL frames is played without subdivision; one of at most DRIVE frames drives."""
@@ -80,18 +83,17 @@ class Plan:
 
 def compose(rng: np.random.Generator, affect: Affect, emotion: str | None = None) -> Score:
     """Return a piece that expresses `affect`; `emotion` is the name kept in its factors."""
-    plan = plan_for(rng, affect)
-    return _write(rng, plan, (emotion, affect.valence, affect.arousal, False))
+    return _write(rng, plan_for(rng, affect), emotion, affect)
 
 
 def compose_free(rng: np.random.Generator) -> Score:
     """Return a factor piece: tempo, loudness, brightness and mode drawn independently of each other."""
     beat = int(rng.choice(SLOW_BEATS if rng.random() < 0.5 else FAST_BEATS))
+    still = beat >= STILL_BEAT_FRAMES
     rms = rng.uniform(*(SOFT_RMS if rng.random() < 0.5 else LOUD_RMS))
     brightness = rng.uniform(*(DARK if rng.random() < 0.5 else BRIGHT))
     major = bool(rng.random() < 0.5)
-    percussion = 0.0 if beat >= STILL_BEAT_FRAMES else rng.uniform(0.2, 0.5)
-    slow = float(beat >= STILL_BEAT_FRAMES)
+    percussion = 0.0 if still else rng.uniform(0.2, 0.5)
     plan = Plan(
         beat_frames=beat,
         rms=float(rms),
@@ -99,10 +101,10 @@ def compose_free(rng: np.random.Generator) -> Score:
         major=major,
         dissonance=0.0,
         percussion=float(percussion),
-        legato=0.5 + 0.4 * slow,
+        legato=0.9 if still else 0.5,
         presence=float(rng.uniform(0.7, 0.95)),
     )
-    return _write(rng, plan, (None, None, None, True))
+    return _write(rng, plan, None, None)
 
 
 def plan_for(rng: np.random.Generator, affect: Affect) -> Plan:
@@ -126,24 +128,22 @@ def plan_for(rng: np.random.Generator, affect: Affect) -> Plan:
     )
 
 
-def _write(
-    rng: np.random.Generator, plan: Plan, felt: tuple[str | None, float | None, float | None, bool]
-) -> Score:
+def _write(rng: np.random.Generator, plan: Plan, emotion: str | None, affect: Affect | None) -> Score:
+    """Draw the nuisance, then write the notes; without an affect the piece is a factor piece."""
     key = int(rng.choice(list(KEYS)))
     instrument = str(rng.choice(INSTRUMENTS))
     progression = PROGRESSIONS[rng.integers(len(PROGRESSIONS))]
-    emotion, valence, arousal, free = felt
     factors = Factors(
         emotion=emotion,
-        valence=valence,
-        arousal=arousal,
+        valence=affect.valence if affect else None,
+        arousal=affect.arousal if affect else None,
         bpm=60 * FRAME_RATE_HZ / plan.beat_frames,
         rms=plan.rms,
         brightness=plan.brightness,
         major=plan.major,
         key=key,
         instrument=instrument,
-        free=free,
+        free=affect is None,
     )
     roots = _roots(plan, progression)
     notes = _accompaniment(plan, key, roots) + _melody(rng, plan, key, roots)
@@ -176,9 +176,9 @@ def _accompaniment(plan: Plan, key: int, roots: list[int]) -> list[Note]:
     for index, root in enumerate(roots):
         at = index * beat
         bass = low + _pitch(plan.major, root)
-        chord = [(tone, 0.22) for tone in _triad(plan, key, root)]
+        chord = list(zip(_triad(plan, key, root), CHORD_GAINS, strict=True))
         if plan.dissonance > 0:
-            chord.append((chord[0][0] + 1, 0.22 * plan.dissonance))
+            chord.append((chord[0][0] + 1, CHORD_GAINS[0] * plan.dissonance))
         if beat >= STILL_BEAT_FRAMES:
             notes.append(Note(at, round(0.9 * beat), bass, 0.35))
             if index % 2 == 0:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float32
 
 from moodlens.base.axes import EMOTIONS
 from moodlens.base.seeding import rng_for
@@ -28,19 +29,19 @@ def emotion_score_at(seed: int, index: int, emotion: str) -> Score:
     return compose(rng, sample_affect(rng, emotion), emotion)
 
 
-def piece_at(seed: int, index: int) -> tuple[Score, np.ndarray]:
+def piece_at(seed: int, index: int) -> tuple[Score, Float32[np.ndarray, " sample"]]:
     """Return piece `index` of corpus `seed` and its waveform, float32 (sample,) at 16 kHz."""
     score = score_at(seed, index)
     return score, render(score)
 
 
-def synthesise(seed: int, start: int, stop: int) -> tuple[list[Score], np.ndarray]:
+def synthesise(seed: int, start: int, stop: int) -> tuple[list[Score], Float32[np.ndarray, "clip sample"]]:
     """Return pieces start..stop-1 of corpus `seed` and their waveforms, float32 (clip, sample), 16 kHz."""
     scores = [score_at(seed, index) for index in range(start, stop)]
     return scores, render_all(scores)
 
 
-def render_all(scores: Sequence[Score]) -> np.ndarray:
+def render_all(scores: Sequence[Score]) -> Float32[np.ndarray, "clip sample"]:
     """Return the waveforms of scores, float32 (clip, sample) at 16 kHz."""
     waveforms = np.empty((len(scores), N_SAMPLES), dtype=np.float32)
     for row, score in enumerate(scores):

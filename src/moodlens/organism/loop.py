@@ -43,16 +43,15 @@ class Schedule:
 class Task(Protocol):
     """What is trained: a model, the loss of a numbered step, a validation."""
 
-    model: nn.Module
+    @property
+    def model(self) -> nn.Module: ...
 
     def loss(self, step: int) -> Tensor: ...
 
     def validate(self) -> dict[str, float]: ...
 
 
-def optimizer_for(
-    model: nn.Module, betas: tuple[float, float], weight_decay: float
-) -> torch.optim.AdamW:
+def optimizer_for(model: nn.Module, betas: tuple[float, float], weight_decay: float) -> torch.optim.AdamW:
     """Return AdamW over the parameters that train; `train` sets its rate at every step."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return torch.optim.AdamW(trained, lr=0.0, betas=betas, weight_decay=weight_decay, fused=True)

@@ -29,7 +29,7 @@ def codebooks_of(codec: EncodecModel) -> list[EncodecEuclideanCodebook]:
     return [layer.codebook for layer in codec.quantizer.layers]  # pyright: ignore[reportReturnType]
 
 
-def nearest_code(points: Float[Tensor, "point d"], embed: Float[Tensor, "code d"]) -> Int[Tensor, "point"]:
+def nearest_code(points: Float[Tensor, "point d"], embed: Float[Tensor, "code d"]) -> Int[Tensor, " point"]:
     """Return the index of the nearest code of every point (Euclidean).
 
     >>> nearest_code(torch.tensor([[0.9], [-3.0]]), torch.tensor([[1.0], [-1.0]])).tolist()
@@ -40,7 +40,7 @@ def nearest_code(points: Float[Tensor, "point d"], embed: Float[Tensor, "code d"
 
 def kmeans(
     points: Float[Tensor, "point d"], n_codes: int, generator: torch.Generator
-) -> tuple[Float[Tensor, "code d"], Int[Tensor, "point"]]:
+) -> tuple[Float[Tensor, "code d"], Int[Tensor, " point"]]:
     """Return `n_codes` centres after KMEANS_ROUNDS of Lloyd's algorithm, and the centre of every point.
 
     A centre that loses all its points is planted on a point drawn at random.

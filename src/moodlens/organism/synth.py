@@ -6,6 +6,7 @@ Every note decays and has a quick attack, so that onsets survive the codec; onse
 from functools import lru_cache
 
 import numpy as np
+from jaxtyping import Float32
 
 from moodlens.organism.composer import DURATION_S, FRAME_RATE_HZ, Note, Score
 
@@ -23,7 +24,7 @@ ATTACK_DECAY = {"piano": (0.004, 2.6), "flute": (0.03, 1.2), "organ": (0.008, 0.
 """Instrument -> (attack in s, decay rate in 1/s)."""
 
 
-def render(score: Score) -> np.ndarray:
+def render(score: Score) -> Float32[np.ndarray, " sample"]:
     """Return the waveform of a score, float32 (sample,) = (64000,) at 16 kHz, |x| < 1, rms near `rms`.
 
     The sum of notes and drums is scaled to the score's rms and passed through tanh, which bounds peaks

@@ -17,6 +17,7 @@ from transformers import EncodecModel
 
 from moodlens.base.seeding import rng_for, seed_for
 from moodlens.organism.architecture import HOP_SAMPLES
+from moodlens.organism.parts import decode, encode
 from moodlens.organism.quantiser import DEAD_BELOW, codebooks_of, plant, quantise, revive
 
 WINDOWS = (2048, 1024, 512, 128)
@@ -80,8 +81,7 @@ class CodecTask:
     def validate(self) -> dict[str, float]:
         """Return the spectral distances on held-out clips through the real codes, and the dead codes."""
         self.model.eval()
-        codes = self.model.encode(self.held_out[:, None]).audio_codes
-        decoded = self.model.decode(codes, [None]).audio_values[:, 0, : self.held_out.shape[1]]
+        decoded = decode(self.model, encode(self.model, self.held_out))
         self.model.train()
         relative, logarithmic = spectral_distance(decoded, self.held_out)
         n_dead = sum(int((book.cluster_size < DEAD_BELOW).sum()) for book in codebooks_of(self.model))

@@ -17,6 +17,7 @@ from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
 from moodlens.base.seeding import rng_for
 from moodlens.codes.delay import apply_delay
+from moodlens.organism.parts import pad_id_of, text_encoder_of
 
 ATTENTION = "moodlens_bmm"
 """Name of our attention in transformers' registry."""
@@ -82,7 +83,7 @@ class DecoderTask:
 
     def codebook_losses(
         self, codes: Int[Tensor, "clip codebook frame"], texts: list[str], keep: Tensor
-    ) -> Float[Tensor, "codebook"]:
+    ) -> Float[Tensor, " codebook"]:
         """Return the mean cross-entropy of every codebook, in nats per token.
 
         Args:
@@ -92,7 +93,7 @@ class DecoderTask:
         """
         n_codebooks, n_frames = codes.shape[1:]
         codes = codes.long()
-        columns = apply_delay(codes, self.model.config.decoder.pad_token_id)[:, :, :-1]
+        columns = apply_delay(codes, pad_id_of(self.model))[:, :, :-1]
         text = self.tokenizer(texts, padding=True, return_tensors="pt")
         with torch.autocast("cpu", torch.bfloat16):
             states = hidden_states(self.model, columns, text.input_ids, text.attention_mask, keep)
@@ -117,7 +118,8 @@ def hidden_states(
 
     Clips that do not `keep` their text get it zeroed after projection, as `generate` does for its null half.
     """
-    text = model.text_encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+    encoder = text_encoder_of(model)
+    text = encoder(input_ids=input_ids, attention_mask=attention_mask)[0]
     projected = model.enc_to_dec_proj(text) * (attention_mask * keep[:, None])[..., None]
     return model.decoder.model.decoder(
         input_ids=columns.flatten(0, 1),

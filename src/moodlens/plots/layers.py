@@ -30,7 +30,9 @@ def layer_sweep(sweep: Sweep, ax: Axes, *, title: str, note: str, unit: str) -> 
     layers = x[sweep.in_decoder]
     for places, joined in ((layers, True), (x[~sweep.in_decoder], False)):
         line = "-" if joined else "none"
-        ax.plot(places, sweep.twin[places], color=TWIN, linestyle=line, marker="s", markersize=4, linewidth=1.3)
+        ax.plot(
+            places, sweep.twin[places], color=TWIN, linestyle=line, marker="s", markersize=4, linewidth=1.3
+        )
         ax.plot(places, sweep.effect[places], color=SIGNAL, linestyle=line, linewidth=1.8, zorder=3)
     bars(ax, x, sweep.effect, sweep.low, sweep.high, SIGNAL)
     faces = np.where(sweep.certain, SIGNAL, PAPER)
@@ -38,11 +40,17 @@ def layer_sweep(sweep: Sweep, ax: Axes, *, title: str, note: str, unit: str) -> 
     sites_axis(ax, list(sweep.labels))
     null_line(ax, 0.0)
     last = int(layers[-1]) if len(layers) else len(x) - 1
-    ends = {"model": (sweep.effect[last], SIGNAL), "untrained twin": (sweep.twin[last], TWIN), "no effect": (0.0, MUTED)}
+    ends = {
+        "model": (sweep.effect[last], SIGNAL),
+        "untrained twin": (sweep.twin[last], TWIN),
+        "no effect": (0.0, MUTED),
+    }
     label_apart(ax, {name: end for name, end in ends.items() if np.isfinite(end[0])})
     headline(ax, title, note)
     ax.set_ylabel(unit)
-    ax.set_xlabel("text side, then decoder layers" if len(layers) < len(x) else "decoder layer")
+    ax.set_xlabel(
+        "decoder layer" if len(layers) == len(x) else "from the words over the decoder’s layers to the music"
+    )
     return ax
 
 

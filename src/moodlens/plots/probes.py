@@ -29,7 +29,13 @@ class Curve:
 
 
 def probe_sweep(
-    curves: tuple[Curve, ...], baselines: Mapping[str, float], chance: float, ax: Axes, *, title: str, note: str
+    curves: tuple[Curve, ...],
+    baselines: Mapping[str, float],
+    chance: float,
+    ax: Axes,
+    *,
+    title: str,
+    note: str,
 ) -> Axes:
     """Draw accuracy by layer with its interval, the baselines as lines, and chance; return `ax`.
 
@@ -55,7 +61,9 @@ def probe_sweep(
         colour, inside, marker = LOOKS[curve.kind]
         ax.plot(x, curve.accuracy, "-", color=colour, linewidth=1.6, zorder=3)
         bars(ax, x, curve.accuracy, curve.low, curve.high, colour)
-        ax.scatter(x, curve.accuracy, s=34, c=inside, edgecolors=colour, linewidths=1.5, marker=marker, zorder=5)
+        ax.scatter(
+            x, curve.accuracy, s=34, c=inside, edgecolors=colour, linewidths=1.5, marker=marker, zorder=5
+        )
         names[curve.name] = (float(curve.accuracy[-1]), colour)
     label_apart(ax, names)
     sites_axis(ax, [str(layer) for layer in range(n_layers)])

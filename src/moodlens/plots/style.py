@@ -112,8 +112,15 @@ def null_line(ax: Axes, value: float) -> None:
 def label_right(ax: Axes, value: float, label: str, colour: str) -> None:
     """Write `label` beside the right edge of the axes, at the height `value` in data units."""
     ax.annotate(
-        label, (1.0, value), xycoords=ax.get_yaxis_transform(), xytext=(6, 0), textcoords="offset points",
-        color=colour, fontsize=8.5, va="center", annotation_clip=False,
+        label,
+        (1.0, value),
+        xycoords=ax.get_yaxis_transform(),
+        xytext=(6, 0),
+        textcoords="offset points",
+        color=colour,
+        fontsize=8.5,
+        va="center",
+        annotation_clip=False,
     )
 
 

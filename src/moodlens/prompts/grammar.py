@@ -75,8 +75,8 @@ FACTOR_PIECE_SETS = {"factors": 0.92, "neutral": 0.08}
 """How often a training caption comes from each set, for a piece with an emotion and for a factor piece."""
 
 POLES = (("slow", "fast"), ("soft", "loud"), ("dark", "bright"), ("major", "minor"))
-SLOW_BPM, FAST_BPM = (56.0, 72.0), (110.0, 168.0)
-"""What a prompt may ask of each factor; the composer's pieces have these tempos."""
+ASKED_BPM = {"slow": (60, 70), "fast": (120, 150, 170)}
+"""What a prompt may ask of each factor; rounded to tens, the composer's factor pieces have these tempos."""
 
 
 @dataclass(frozen=True)
@@ -163,8 +163,8 @@ def caption(
         return Caption(text, set_name, template, wording, emotion, valence, arousal)
     if set_name == "factors":
         poles = Poles(*(_draw(rng, pair) for pair in POLES))
-        bpm = rng.uniform(*SLOW_BPM) if poles.tempo == "slow" else rng.uniform(*FAST_BPM)
-        text = fill_factors(rng, template, poles, bpm, nuisance)
+        bpm = rng.choice(ASKED_BPM[poles.tempo])
+        text = fill_factors(rng, template, poles, float(bpm), nuisance)
         return Caption(text, set_name, template, poles.wording, None, None, None)
     text = fill(template, set_name, "", nuisance)
     return Caption(text, set_name, template, "", None, None, None)
@@ -187,7 +187,8 @@ def repaired_caption(rng: np.random.Generator, factors: Factors, donor: Factors)
 def vocabulary() -> tuple[str, ...]:
     """Return every word and punctuation mark that a caption can contain, lower case, sorted."""
     texts = [re.sub(r"\{\w+\}", " ", template) for group in TEMPLATES.values() for template in group]
-    texts += [word for words in (MOODS, SCENES, PACES, TOUCHES, FACTOR_WORDS) for row in words.values() for word in row]
+    for words in (MOODS, SCENES, PACES, TOUCHES, FACTOR_WORDS):
+        texts += [word for row in words.values() for word in row]
     texts += [*INSTRUMENTS, *GENRES, *KEYS.values(), *BPM_WORDS, "major", "minor"]
     return tuple(sorted({piece for text in texts for piece in pieces(text)}))
 
@@ -242,6 +243,7 @@ def _caption_of(rng: np.random.Generator, factors: Factors, nuisance: Nuisance) 
 def fill_factors(
     rng: np.random.Generator, template: str, poles: Poles, bpm: float, nuisance: Nuisance
 ) -> str:
+    """Return the text of a `factors` template; the word of each pole drawn by `rng`, bpm rounded to tens."""
     return template.format(
         tempo=_draw(rng, FACTOR_WORDS[poles.tempo]),
         loudness=_draw(rng, FACTOR_WORDS[poles.loudness]),

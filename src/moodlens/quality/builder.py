@@ -85,11 +85,8 @@ def column_rules(column: Column, next_step: str) -> list[Rule]:
         high = LARGEST if column.high is None else column.high
         add("ExpectColumnValuesToBeBetween", bounds_text(column), min_value=low, max_value=high)
     if column.allowed is not None:
-        add(
-            "ExpectColumnValuesToBeInSet",
-            f"be one of {', '.join(column.allowed)}",
-            value_set=list(column.allowed),
-        )
+        text = f"be {'one of ' if len(column.allowed) > 1 else ''}{', '.join(column.allowed)}"
+        add("ExpectColumnValuesToBeInSet", text, value_set=list(column.allowed))
     if column.unique:
         add("ExpectColumnValuesToBeUnique", "be unique")
     return rules

@@ -17,7 +17,11 @@ def render_suite(suite: str, outcomes: Sequence[Outcome]) -> str:
     """
     source = files("moodlens.quality").joinpath("page.html.j2").read_text(encoding="utf-8")
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     tables: dict[str, list[Outcome]] = {}
     for outcome in outcomes:

@@ -1,6 +1,8 @@
 """The suite of the prompts: rows, balance, whole wordings per split, a design that can carry the test."""
 
+from collections import Counter
 from math import ceil
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,6 +11,7 @@ from moodlens.contracts.params import Params
 from moodlens.contracts.tables import NEUTRAL, PROMPTS, Column, Table
 from moodlens.quality.builder import View, extend, limit
 from moodlens.stats.permutation import smallest_p, units_needed
+from moodlens.store.tables import values
 
 UNLIMITED = 10**15
 """Relabellings beyond number: what remains is the limit of the design itself."""
@@ -18,16 +21,12 @@ def prompts_suite(prompts: pd.DataFrame, params: Params) -> list[View]:
     """Return the views of the prompts: rows, emotions, wordings, texts and the design."""
     asked = params.prompts
     labels = (*asked.emotions, *((NEUTRAL,) if NEUTRAL in asked.sets else ()))
-    folded = [" ".join(text.split()).casefold() for text in prompts["text"].fillna("")]
-    felt = prompts[prompts["emotion"] != NEUTRAL]
-    wordings = felt.groupby("wording", as_index=False).agg(
-        n_splits=("split", "nunique"), n_emotions=("emotion", "nunique")
-    )
-    texts = prompts.assign(text=folded).groupby("text", as_index=False).agg(n_splits=("split", "nunique"))
-    emotions = pd.DataFrame({"emotion": labels})
-    emotions["n_prompts"] = [int((prompts["emotion"] == name).sum()) for name in labels]
+    emotions, texts = values(prompts, "emotion"), values(prompts, "text")
+    folded = [" ".join(str(text).split()).casefold() for text in texts]
+    felt = prompts[[emotion != NEUTRAL for emotion in emotions]]
+    counts = Counter(emotions)
+    balance = pd.DataFrame({"emotion": labels, "n_prompts": [counts[label] for label in labels]})
     n = asked.n_per_emotion
-    one = {"low": 1, "high": 1}
     return [
         View(
             extend(
@@ -43,10 +42,10 @@ def prompts_suite(prompts: pd.DataFrame, params: Params) -> list[View]:
                 "emotion",
                 (
                     Column("emotion", "str", "emotion", unique=True),
-                    Column("n_prompts", "int", "prompts of the emotion", unit="prompts", low=n, high=n),
+                    Column("n_prompts", "int", "prompts of the emotion", low=n, high=n),
                 ),
             ),
-            emotions,
+            balance,
             "Run `dvc repro prompts` to draw balanced prompts",
         ),
         View(
@@ -55,11 +54,11 @@ def prompts_suite(prompts: pd.DataFrame, params: Params) -> list[View]:
                 "wording",
                 (
                     Column("wording", "str", "words that carry the emotion", unique=True),
-                    Column("n_splits", "int", "splits that use the wording", unit="split", **one),
-                    Column("n_emotions", "int", "emotions the wording stands for", unit="emotion", **one),
+                    Column("n_splits", "int", "splits that use the wording", low=1, high=1),
+                    Column("n_emotions", "int", "emotions the wording stands for", low=1, high=1),
                 ),
             ),
-            wordings,
+            _spread(felt, "wording", n_splits="split", n_emotions="emotion"),
             "A word in two splits leaks the label: run `dvc repro prompts` to split by whole wordings",
         ),
         View(
@@ -68,21 +67,33 @@ def prompts_suite(prompts: pd.DataFrame, params: Params) -> list[View]:
                 "text",
                 (
                     Column("text", "str", "text of the prompt", unique=True),
-                    Column("n_splits", "int", "splits that hold the text", unit="split", **one),
+                    Column("n_splits", "int", "splits that hold the text", low=1, high=1),
                 ),
             ),
-            texts,
+            _spread(prompts.assign(text=folded), "text", n_splits="split"),
             "A text in two splits leaks the label: remove one of the prompts",
         ),
         _design_view(felt, params),
     ]
 
 
-def _design_view(felt: pd.DataFrame, params: Params) -> View:
+def _spread(frame: Any, key: str, **counted: str) -> pd.DataFrame:
+    """One row per value of column `key`; each further column counts the different values of another one."""
+    groups: dict[str, list[int]] = {}
+    for row, value in enumerate(values(frame, key)):
+        groups.setdefault(value, []).append(row)
+    out = pd.DataFrame({key: pd.Series(list(groups), dtype="str")})
+    for name, column in counted.items():
+        cells = values(frame, column)
+        out[name] = [len({cells[row] for row in rows}) for rows in groups.values()]
+    return out
+
+
+def _design_view(felt: Any, params: Params) -> View:
     """One row per stage that permutes: the smallest p of its design must lie below decide.alpha_strong."""
     alpha = params.decide.alpha_strong
     below = float(np.nextafter(alpha, 0))
-    labels = felt["emotion"].astype("category").cat.codes.to_numpy()
+    labels = np.unique(values(felt, "emotion"), return_inverse=True)[1]
     drawn = {"signal": params.signal.n_permutations, "probe": params.probe.n_permutations}
     frame = pd.DataFrame({"stage": list(drawn), "n_permutations": list(drawn.values())})
     frame["smallest_p"] = smallest_p(labels, UNLIMITED)

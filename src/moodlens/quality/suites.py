@@ -5,6 +5,7 @@ whole dataset must satisfy (balance, leakage, completeness) is a derived frame w
 wording or expected row, so that the failed row has a name.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import product
 
@@ -23,9 +24,11 @@ from moodlens.contracts.tables import (
 )
 from moodlens.contracts.tensors import ENCODERS, hookpoint
 from moodlens.quality.builder import SMALLEST, View, extend, limit
+from moodlens.quality.measured import READABLE
+from moodlens.store.tables import values
 
 REPEAT = "Run `dvc repro` to make it again; if it comes back, report a bug"
-READABLE = "readable"
+NO_PROMPT = "(no such prompt)"
 
 
 def audio_suite(
@@ -35,41 +38,34 @@ def audio_suite(
 
     Args:
         clips: table CLIPS.
-        files: what the files themselves say, one row per clip: clip_id, state (readable, missing, truncated),
-            file_rate_hz, file_duration_s, file_peak, file_rms, file_finite_fraction.
+        files: what the files themselves say, in the rows of `clips`: clip_id, state (readable, missing,
+            unreadable), file_rate_hz, file_duration_s, file_rms, file_finite_fraction; NaN if not readable.
         prompts: table PROMPTS.
     """
     asked, check = params.generate, params.check
     n_frames = frames_for(asked.duration_s, model.frame_rate_hz)
-    exactly = {"low": n_frames, "high": n_frames}
-    steps = dict.fromkeys(("low", "high"), steps_for(n_frames, model.n_codebooks))
-    rate = {"low": model.sample_rate_hz, "high": model.sample_rate_hz}
-    near = {"low": (n_frames - 1) / model.frame_rate_hz, "high": (n_frames + 1) / model.frame_rate_hz}
+    rate = model.sample_rate_hz
+    shortest, longest = (n_frames - 1) / model.frame_rate_hz, (n_frames + 1) / model.frame_rate_hz
     table = extend(
         limit(
             CLIPS,
-            n_frames=exactly,
-            n_steps=steps,
-            sample_rate_hz=rate,
-            duration_s=near,
+            n_frames=exactly(n_frames),
+            n_steps=exactly(steps_for(n_frames, model.n_codebooks)),
+            sample_rate_hz=exactly(rate),
+            duration_s={"low": shortest, "high": longest},
             rms={"low": check.min_rms},
             clipped_fraction={"high": check.max_clipped_fraction},
         ),
-        Column("state", "str", "whether the file can be read to its end", allowed=(READABLE,)),
-        Column("file_rate_hz", "int", "sampling rate of the file", unit="Hz", nullable=True, **rate),
-        Column("file_duration_s", "float", "length of the file", unit="s", nullable=True, **near),
-        Column("file_rms", "float", "root mean square in the file", nullable=True, low=check.min_rms),
-        Column("file_finite_fraction", "float", "share of finite samples", nullable=True, low=1, high=1),
         Column("prompts__emotion", "str", "emotion of the clip's prompt"),
+        Column("state", "str", "whether the file can be read to its end", allowed=(READABLE,)),
+        _of_file("file_rate_hz", "sampling rate of the file", "Hz", rate, rate),
+        _of_file("file_duration_s", "length of the file", "s", shortest, longest),
+        _of_file("file_rms", "root mean square of the file's samples", "", check.min_rms, None),
+        _of_file("file_finite_fraction", "share of finite samples", "", 1, 1),
     )
-    frame = clips.merge(files, on="clip_id", how="left", validate="m:1")
-    frame["prompts__emotion"] = frame["prompt_id"].map(
-        prompts.drop_duplicates("prompt_id").set_index("prompt_id")["emotion"]
-    )
-    emotions = pd.DataFrame({"emotion": params.prompts.emotions})
-    emotions["n_clips"] = [int((clips["emotion"] == name).sum()) for name in emotions["emotion"]]
-    per_prompt = pd.DataFrame({"prompt_id": prompts["prompt_id"].drop_duplicates()})
-    per_prompt["n_clips"] = [int((clips["prompt_id"] == name).sum()) for name in per_prompt["prompt_id"]]
+    emotion_of = dict(zip(values(prompts, "prompt_id"), values(prompts, "emotion"), strict=True))
+    frame = pd.concat([clips, files.drop(columns="clip_id")], axis="columns")
+    frame["prompts__emotion"] = [emotion_of.get(prompt, NO_PROMPT) for prompt in values(clips, "prompt_id")]
     silent = "The clip is silent: change generate.seed or lower check.min_rms"
     again = "Remove the clip's shard from data/codes and run `dvc repro generate` again"
     return [
@@ -85,47 +81,58 @@ def audio_suite(
             equal={"emotion": "prompts__emotion"},
         ),
         View(
-            _counts("emotions", "emotion", "n_clips", check.min_clips_per_emotion, None),
-            emotions,
+            *_tally(
+                "emotions",
+                "emotion",
+                params.prompts.emotions,
+                values(clips, "emotion"),
+                check.min_clips_per_emotion,
+            ),
             "Raise prompts.n_per_emotion or generate.n_seeds, or lower check.min_clips_per_emotion",
         ),
         View(
-            _counts("prompts", "prompt_id", "n_clips", asked.n_seeds, asked.n_seeds),
-            per_prompt,
+            *_tally(
+                "prompts",
+                "prompt_id",
+                list(emotion_of),
+                values(clips, "prompt_id"),
+                asked.n_seeds,
+                asked.n_seeds,
+            ),
             "Run `dvc repro generate`",
         ),
     ]
 
 
 def activations_suite(
-    index: pd.DataFrame, clips: pd.DataFrame, params: Params, model: ModelInfo
+    index: pd.DataFrame, clips: pd.DataFrame, shards: pd.DataFrame, params: Params, model: ModelInfo
 ) -> list[View]:
-    """Return the views of the activations: rows, and the grid clip x hookpoint x half without a hole.
+    """Return the views of the activations: rows, the grid clip x hookpoint x half without a hole, the files.
 
     Args:
         index: table ACTIVATIONS.
         clips: table CLIPS.
+        shards: one row per stored file of codes and states: file, state (readable, missing, unreadable).
     """
     asked, check = params.generate, params.check
     layers = range(model.n_layers) if asked.layers == "all" else asked.layers
     halves = ("cond", "uncond") if asked.half == "both" else (asked.half,)
     points = [hookpoint(site, layer) for site, layer in product(asked.sites, layers)]
-    expected = [f"{clip}/{point}/{half}" for clip, point, half in product(clips["clip_id"], points, halves)]
+    steps_of = dict(zip(values(clips, "clip_id"), values(clips, "n_steps"), strict=True))
+    expected = [f"{clip}/{point}/{half}" for clip, point, half in product(steps_of, points, halves)]
     table = extend(
         limit(
             ACTIVATIONS,
             hookpoint={"allowed": tuple(points)},
             half={"allowed": halves},
-            width={"low": model.d_model, "high": model.d_model},
+            width=exactly(model.d_model),
             norm_mean={"low": SMALLEST},
             dead_fraction={"high": check.max_dead_fraction},
             step_change={"low": check.min_step_change},
         ),
         Column("clips__n_steps", "int", "decoder steps of the clip"),
     )
-    frame = index.copy()
-    steps = clips.drop_duplicates("clip_id").set_index("clip_id")["n_steps"]
-    frame["clips__n_steps"] = frame["clip_id"].map(steps).fillna(0).astype("int64")
+    frame = index.assign(clips__n_steps=[steps_of.get(clip, 0) for clip in values(index, "clip_id")])
     overwritten = (
         "The states do not change over the steps: a hook overwrites instead of appending; "
         "correct the capture and run `dvc repro generate`"
@@ -142,51 +149,97 @@ def activations_suite(
             },
             equal={"n_steps": "clips__n_steps"},
         ),
-        _grid_view(
-            expected, index["row_id"], "A layer of the clip was not recorded: run `dvc repro generate`"
+        View(
+            *_tally("complete", "row_id", expected, values(index, "row_id"), 1, 1),
+            "A layer of the clip was not recorded once: run `dvc repro generate`",
+        ),
+        View(
+            Table(
+                "shards",
+                "file",
+                (
+                    Column("file", "str", "stored tensors, relative to data/", unique=True),
+                    Column("state", "str", "whether the file is whole", allowed=(READABLE,)),
+                ),
+            ),
+            shards,
+            "Delete the file and run `dvc repro generate`; whole shards are kept",
         ),
     ]
 
 
 def embeddings_suite(
-    index: pd.DataFrame, prompts: pd.DataFrame, model: ModelInfo, n_words: int
+    index: pd.DataFrame, prompts: pd.DataFrame, shapes: pd.DataFrame, model: ModelInfo, n_words: int
 ) -> list[View]:
     """Return the views of the embeddings: rows as wide as their encoder, one per prompt and encoder.
 
     Args:
         index: table EMBEDDINGS.
+        prompts: table PROMPTS.
+        shapes: the stored tensors, one row per encoder: encoder, n_rows, width.
         n_words: size of the bag-of-words vocabulary.
     """
     widths = {"bow": n_words, "text": model.d_text, "projected": model.d_model, "twin": model.d_text}
-    expected = [f"{prompt}/{encoder}" for prompt, encoder in product(prompts["prompt_id"], ENCODERS)]
-    frame = index.copy()
-    frame["encoder__width"] = frame["encoder"].map(widths).fillna(0).astype("int64")
+    expected = [f"{prompt}/{encoder}" for prompt, encoder in product(values(prompts, "prompt_id"), ENCODERS)]
+    frame = index.assign(encoder__width=[widths.get(name, 0) for name in values(index, "encoder")])
     table = extend(
         limit(EMBEDDINGS, encoder={"allowed": ENCODERS}, norm={"low": SMALLEST}),
         Column("encoder__width", "int", "width of the encoder"),
     )
     return [
         View(table, frame, REPEAT, equal={"width": "encoder__width"}),
-        _grid_view(expected, index["row_id"], "Run `dvc repro embed`"),
+        View(*_tally("complete", "row_id", expected, values(index, "row_id"), 1, 1), "Run `dvc repro embed`"),
+        View(
+            Table(
+                "tensors",
+                "encoder",
+                (
+                    Column("encoder", "str", "the tensor's name", unique=True, allowed=ENCODERS),
+                    Column(
+                        "n_rows",
+                        "int",
+                        "rows of the tensor",
+                        low=len(prompts),
+                        high=len(prompts),
+                    ),
+                    Column("width", "int", "width of the tensor"),
+                    Column("encoder__width", "int", "width of the encoder"),
+                ),
+            ),
+            shapes.assign(encoder__width=[widths.get(name, 0) for name in values(shapes, "encoder")]),
+            "Run `dvc repro embed`",
+            equal={"width": "encoder__width"},
+        ),
     ]
 
 
 def acoustics_suite(acoustics: pd.DataFrame, clips: pd.DataFrame) -> list[View]:
     """Return the views of the acoustics: descriptors in their lawful ranges, one row per clip."""
+    key = ACOUSTICS.key
     return [
         View(ACOUSTICS, acoustics, "Listen to the clip; run `dvc repro acoustics` to measure it again"),
-        _grid_view(list(clips["clip_id"]), acoustics[ACOUSTICS.key], "Run `dvc repro acoustics`"),
+        View(
+            *_tally("complete", key, values(clips, key), values(acoustics, key), 1, 1),
+            "Run `dvc repro acoustics`",
+        ),
     ]
 
 
-def _grid_view(expected: Sequence[str], found: pd.Series, next_step: str) -> View:
-    """One row per row that a dataset must have, with how often it has it."""
-    counts = found.value_counts()
-    frame = pd.DataFrame({"row_id": pd.Series(expected, dtype="str")})
-    frame["n_rows"] = frame["row_id"].map(counts).fillna(0).astype("int64")
-    return View(_counts("complete", "row_id", "n_rows", 1, 1), frame, next_step)
+def exactly(value: float) -> dict[str, float]:
+    """Return the limits of a column that holds one value only."""
+    return {"low": value, "high": value}
 
 
-def _counts(name: str, key: str, column: str, low: int, high: int | None) -> Table:
-    columns = (Column(key, "str", f"the {key}"), Column(column, "int", "how many", low=low, high=high))
-    return Table(name, key, columns)
+def _of_file(name: str, meaning: str, unit: str, low: float, high: float | None) -> Column:
+    return Column(name, "float", meaning, unit=unit, nullable=True, low=low, high=high)
+
+
+def _tally(
+    name: str, key: str, expected: Sequence[str], found: Sequence[str], low: int, high: int | None = None
+) -> tuple[Table, pd.DataFrame]:
+    """One row per name that must occur in a dataset, with how often it does, and the contract of that."""
+    counts = Counter(found)
+    frame = pd.DataFrame({key: pd.Series(expected, dtype="str")})
+    frame["n_rows"] = [counts[name] for name in expected]
+    count = Column("n_rows", "int", "rows of the dataset", low=low, high=high)
+    return Table(name, key, (Column(key, "str", f"the {key}"), count)), frame

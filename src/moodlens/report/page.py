@@ -10,8 +10,12 @@ from moodlens.report.records import Page
 def render(page: Page) -> str:
     """Return the page as HTML: no request leaves it, every text is escaped, same record same bytes."""
     environment = Environment(
-        loader=FunctionLoader(_template), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True,
+        loader=FunctionLoader(_template),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     return environment.get_template("page.html.j2").render(page=page)
 

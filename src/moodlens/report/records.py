@@ -125,6 +125,8 @@ class Finding:
     summary: str
     figures: tuple[Figure, ...] = ()
     grids: tuple[Grid, ...] = ()
+    verdict: str = ""  # of a finding that is no rung of the ladder: strong | weak | none | undecided
+    rule: str = ""  # the rule that fired for it
 
 
 @dataclass(frozen=True)

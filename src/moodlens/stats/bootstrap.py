@@ -24,7 +24,7 @@ def interval(
     """Return the percentile interval of bootstrap draws; NaN draws (an empty group) are left out."""
     tail = (1 - confidence) / 2
     low, high = np.nanquantile(draws, (tail, 1 - tail), axis=-1)
-    return low, high
+    return np.asarray(low), np.asarray(high)
 
 
 def class_means(
@@ -49,4 +49,4 @@ def balanced_accuracy(
     >>> balanced_accuracy(np.array([1.0, 1.0, 1.0, 0.0]), np.array([0, 0, 0, 1])).item()
     0.5
     """
-    return class_means(correct, labels, np.ones((1, len(labels)), dtype=np.int64))[..., 0]
+    return np.asarray(class_means(correct, labels, np.ones((1, len(labels)), dtype=np.int64))[..., 0])

@@ -59,7 +59,12 @@ def design_of(prompt_ids: Sequence[str], emotions: Sequence[str], wordings: Sequ
     if len(names) < 2:
         got = ", ".join(names) or "none"
         raise ContractError(
-            must("the design", "hold at least two emotions", got, next_step="Add an emotion to prompts.emotions")
+            must(
+                "the design",
+                "hold at least two emotions",
+                got,
+                next_step="Add an emotion to prompts.emotions",
+            )
         )
     labels = np.array([names.index(e) for e in emotions])
     counts = np.bincount(labels, minlength=len(names))

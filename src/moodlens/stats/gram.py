@@ -44,24 +44,39 @@ def site_gram(site: str, rows: Float[np.ndarray, "row dim"], prompts: Sequence[i
     if not np.isfinite(rows).all():
         row, dim = np.argwhere(~np.isfinite(rows))[0]
         raise ContractError(
-            must(f"site {site}", "be finite", f"{rows[row, dim]} in row {row}, dimension {dim}", next_step="Check")
+            must(
+                f"site {site}",
+                "be finite",
+                f"{rows[row, dim]} in row {row}, dimension {dim}",
+                next_step="Check",
+            )
         )
     missing = np.setdiff1d(np.arange(index.max() + 1), index)
     if missing.size:
         raise ContractError(
-            must(f"site {site}", "have a row for every prompt", f"none for prompt {missing[0]}", next_step="Run `dvc repro`")
+            must(
+                f"site {site}",
+                "have a row for every prompt",
+                f"none for prompt {missing[0]}",
+                next_step="Run `dvc repro`",
+            )
         )
     wide = np.asarray(rows, dtype=np.float64)
     gram = SiteGram(site, wide @ wide.T, index)
     if np.trace(centred(gram.values)) <= CONSTANT * np.trace(gram.values):
         raise ContractError(
-            must(f"site {site}", "differ between rows", "one vector for all", next_step="Leave the site out or check its capture")
+            must(
+                f"site {site}",
+                "differ between rows",
+                "one vector for all",
+                next_step="Leave the site out or check its capture",
+            )
         )
     return gram
 
 
-def standardised(rows: Float[np.ndarray, "row dim"]) -> Float[np.ndarray, "row dim"]:
-    """Return the dimensions at mean 0 and variance 1, without the constant ones; for descriptors in mixed units.
+def standardised(rows: Float[np.ndarray, "row dim"]) -> Float[np.ndarray, "row varying"]:
+    """Return the dimensions at mean 0 and variance 1, constant ones left out; for mixed units.
 
     >>> standardised(np.array([[1.0, 5.0], [3.0, 5.0]])).tolist()
     [[-1.0], [1.0]]
@@ -118,7 +133,12 @@ def cosines(gram: Float[np.ndarray, "row row"]) -> Float[np.ndarray, "row row"]:
     norms = np.sqrt(np.clip(np.diag(gram), 0, None))
     if (norms <= np.sqrt(CONSTANT) * norms.max()).any():
         raise ContractError(
-            must("a row", "have a direction", f"row {int(norms.argmin())} of norm 0", next_step="Check that site")
+            must(
+                "a row",
+                "have a direction",
+                f"row {int(norms.argmin())} of norm 0",
+                next_step="Check that site",
+            )
         )
     return np.clip(gram / np.outer(norms, norms), -1, 1)
 

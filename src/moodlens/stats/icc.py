@@ -7,10 +7,10 @@ from moodlens.stats.gram import SiteGram, centred, group_means
 
 
 def prompt_icc(site: SiteGram, labels: Int[np.ndarray, " prompt"]) -> float | None:
-    """Return the share of variance within an emotion that is the prompt's, ICC(1), or None with one clip each.
+    """Return the share of an emotion's variance that is the prompt's, or None with one clip each.
 
-    ICC = (MSP - MSC) / (MSP + (m - 1) MSC), MSP: mean square between prompts of one emotion, MSC: between clips
-    of one prompt, m: clips per prompt (for unequal numbers the usual m0). Traces over all dimensions.
+    ICC(1) = (MSP - MSC) / (MSP + (m - 1) MSC), MSP: mean square between prompts of one emotion, MSC: between
+    clips of one prompt, m: clips per prompt (for unequal numbers the usual m0). Traces over all dimensions.
 
     Source: Shrout and Fleiss 1979, Intraclass correlations, ICC(1, 1).
     """

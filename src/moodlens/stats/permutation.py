@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 
 from moodlens.base.errors import ContractError, must
 
-TIE = 1e-9
-"""Relative slack under which two statistics are equal: rounding must not break ties."""
+TIE = 1e-6
+"""Relative slack under which two statistics are equal: rounding (float32 products) must not break ties."""
 
 MOST_PROMPTS = 10_000
 
@@ -48,7 +48,7 @@ def p_values(statistics: Float[np.ndarray, "... perm"]) -> Float[np.ndarray, "..
     0.5
     """
     observed = statistics[..., :1]
-    return (statistics >= observed - TIE * (1 + np.abs(observed))).mean(axis=-1)
+    return np.asarray((statistics >= observed - TIE * (1 + np.abs(observed))).mean(axis=-1))
 
 
 def log_relabellings(counts: Int[np.ndarray, " klass"]) -> float:
@@ -81,34 +81,32 @@ def units_needed(n_classes: int, alpha: float) -> int:
 
 
 def require_reachable(
-    labels: Int[np.ndarray, " unit"], n_permutations: int, alpha: float, unit: str, key: str
+    thing: str, smallest: float, n_permutations: int, n_classes: int, unit: str, alpha: float
 ) -> None:
     """Refuse a threshold that the design or the number of relabellings cannot reach.
 
     Args:
-        labels: emotion of each unit.
+        thing: what is tested, for the message.
+        smallest: from `smallest_p`.
         n_permutations: random relabellings.
+        n_classes: emotions.
+        unit: prompt or wording.
         alpha: threshold; p must be able to fall below it.
-        unit: prompt or wording, for the message.
-        key: the parameter that holds n_permutations.
 
     Raises:
-        ContractError: names the units, or the relabellings, that p < alpha needs.
+        ContractError: names the relabellings, or the units per emotion, that p < alpha needs.
     """
-    n_classes = len(np.unique(labels))
+    if smallest < alpha:
+        return
     if 1 / (n_permutations + 1) >= alpha:
-        raise ContractError(
-            must(key, f"be at least {ceil(1 / alpha)} to reach p < {alpha:g}", n_permutations, next_step="Raise it")
-        )
-    if smallest_p(labels, n_permutations) >= alpha:
-        needed = units_needed(n_classes, alpha)
-        counts = np.bincount(labels)
-        got = f"{'/'.join(str(n) for n in counts)}: the smallest p is {smallest_p(labels, n_permutations):.2g}"
-        raise ContractError(
-            must(
-                "the design",
-                f"have at least {needed} {unit}s for each of {n_classes} emotions to reach p < {alpha:g}",
-                got,
-                next_step="Raise prompts.n_per_emotion or the threshold",
-            )
-        )
+        rule = f"be at least {ceil(1 / alpha)} to reach p < {alpha:g}"
+        advice = "Raise n_permutations of signal and probe"
+        raise ContractError(must(f"relabellings for {thing}", rule, n_permutations, next_step=advice))
+    rule = (
+        f"have at least {units_needed(n_classes, alpha)} {unit}s for each of {n_classes} emotions "
+        f"to reach p < {alpha:g}"
+    )
+    advice = "Raise prompts.n_per_emotion or the threshold"
+    raise ContractError(
+        must(f"the design for {thing}", rule, f"a smallest p of {smallest:.2g}", next_step=advice)
+    )

@@ -96,7 +96,7 @@ def naive_t(
     prompts: Int[np.ndarray, " row"],
     labels: Int[np.ndarray, " prompt"],
 ) -> NaiveT:
-    """Return `ttest_ind(within, between)` over all pairs of clips, same-prompt pairs included, as the seeds do."""
+    """Return the seeds' `ttest_ind(within, between)`: all pairs of clips, same-prompt ones included."""
     rows, columns = np.triu_indices(len(prompts), 1)
     values = similarity[rows, columns]
     same = labels[prompts[rows]] == labels[prompts[columns]]

@@ -80,7 +80,7 @@ def conform(frame: pd.DataFrame, table: Table, file: str) -> pd.DataFrame:
             raise ContractError(
                 must(file, f"hold only the columns of table {table.name}", str(name), next_step=advice)
             )
-    keys = frame[table.key].tolist()
+    keys = values(frame, table.key)
     return pd.DataFrame(
         {column.name: _cast(frame[column.name], column, keys, file) for column in table.columns}
     )
@@ -113,12 +113,21 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, (int, np.integer)) or (isinstance(value, float) and value.is_integer())
 
 
-def _csv_kinds(table: Table) -> dict[str, Any]:
+def _csv_kinds(table: Table) -> Any:
     return {column.name: "str" for column in table.columns if column.kind == "str"}
 
 
 def _csv_blanks(table: Table) -> dict[str, list[str]]:
     return {column.name: [""] for column in table.columns if column.kind != "str"}
+
+
+def values(frame: pd.DataFrame, column: str) -> list[Any]:
+    """Return a column as a list of Python values.
+
+    >>> values(pd.DataFrame({"seed": [0, 1]}), "seed")
+    [0, 1]
+    """
+    return frame[column].tolist()
 
 
 def read_csv_text(path: Path, what: str) -> pd.DataFrame:

@@ -68,10 +68,10 @@ def connect(root: Path) -> "MlflowClient":
     """Return a client of the tracking store; a sqlite store is created, once, under a lock."""
     import logging
 
-    for name in ("alembic", "mlflow"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     from mlflow import MlflowClient
 
+    for name in ("alembic", "mlflow", "mlflow.store.db.utils"):  # "Creating initial tables": not news to a user
+        logging.getLogger(name).setLevel(logging.WARNING)
     uri = tracking_uri(root)
     if not uri.startswith("sqlite:///"):
         return MlflowClient(tracking_uri=uri)

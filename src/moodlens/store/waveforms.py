@@ -26,7 +26,9 @@ def read_waveform(path: Path) -> tuple[Float[np.ndarray, " sample"], int]:
             samples = file.read(dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         reason = error.error_string
-        raise ContractError(must("audio file", "be readable", reason, where=str(path), next_step=advice)) from None
+        raise ContractError(
+            must("audio file", "be readable", reason, where=str(path), next_step=advice)
+        ) from None
     if len(samples) != promised:
         got = f"{len(samples)} of {promised}"
         raise ContractError(must("audio file", "hold every sample", got, where=str(path), next_step=advice))

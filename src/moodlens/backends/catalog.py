@@ -1,0 +1,149 @@
+"""Which model a `model.id` names, where its files are, and how it is loaded.
+
+`find` touches files and, for a hub id, the hub; it imports neither torch nor transformers, so that a stage
+can tell finished shards from stale ones before anything heavy starts. `load` is the only door to a backend.
+"""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from moodlens.backends.checkpoint import Checkpoint, verify_checkpoint
+from moodlens.base.errors import ContractError, UsageError, must, nearest
+from moodlens.contracts.backend import ModelInfo
+from moodlens.contracts.params import Model
+
+if TYPE_CHECKING:
+    from moodlens.backends.musicgen import MusicgenBackend
+
+ORGANISM = "models/organism"
+EMBEDDED = {"organism": ORGANISM, "organism-shuffled": f"{ORGANISM}/shuffled", "organism-random": ORGANISM}
+RANDOM = "organism-random"
+RANDOM_SEED = 1_000_003  # not a seed of baseline twins: the random organism must not be its own twin
+HUB = (
+    "facebook/musicgen-small",
+    "facebook/musicgen-medium",
+    "facebook/musicgen-large",
+    "facebook/musicgen-melody",
+    "facebook/musicgen-melody-large",
+    "facebook/musicgen-stereo-small",
+    "facebook/musicgen-stereo-medium",
+    "facebook/musicgen-stereo-large",
+    "facebook/musicgen-stereo-melody",
+    "facebook/musicgen-stereo-melody-large",
+)
+HUB_FILES = ["*.json", "*.safetensors", "spiece.model"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model that was found and verified, not yet loaded."""
+
+    model_id: str
+    revision: str
+    checkpoint: Checkpoint
+    untrained: bool = False
+
+    @property
+    def weights_sha256(self) -> str:
+        """Identity of the weights; of an untrained model, of its seed and of what it was made from."""
+        trained = self.checkpoint.sha256
+        if not self.untrained:
+            return trained
+        return sha256(f"untrained:{RANDOM_SEED}:{trained}".encode()).hexdigest()
+
+
+def find(model: Model, root: Path) -> Source:
+    """Return the verified source of `model.id`: an embedded name, a hub id, or a local folder.
+
+    Args:
+        model: the section of params.yaml.
+        root: workspace; embedded models and relative folders are below it.
+
+    Raises:
+        UsageError: the id is unknown, the hub cannot be reached, the folder is no MusicGen or pickled.
+        ContractError: a file is missing, truncated or damaged.
+    """
+    if model.id in EMBEDDED:
+        folder = root / EMBEDDED[model.id]
+        if not folder.is_dir():
+            advice = "Restore it with `git checkout -- models`"
+            raise ContractError(
+                must(f"model.id {model.id}", f"be in {EMBEDDED[model.id]}", "nothing", next_step=advice)
+            )
+        return Source(model.id, "", verify_checkpoint(folder), model.id == RANDOM)
+    if model.id in HUB:
+        folder = _hub_folder(model.id, model.revision)
+        return Source(model.id, folder.name, verify_checkpoint(folder))
+    folder = root / Path(model.id).expanduser()
+    if model.id and folder.is_dir():
+        return Source(model.id, "", verify_checkpoint(folder))
+    advice = nearest(model.id, [*EMBEDDED, *HUB])
+    if not advice.startswith("Did"):
+        advice += ", or a local folder in transformers layout"
+    rule = "be an embedded model, a hub id or a folder"
+    raise UsageError(must("model.id", rule, model.id, where="params.yaml", next_step=advice))
+
+
+def describe(source: Source, model: Model) -> ModelInfo:
+    """Return what is known of the model from its configuration alone; nothing is loaded."""
+    config = source.checkpoint.config
+    text, codec, decoder = config["text_encoder"], config["audio_encoder"], config["decoder"]
+    hop = 1
+    for ratio in codec["upsampling_ratios"]:
+        hop *= ratio
+    return ModelInfo(
+        model_id=source.model_id,
+        revision=source.revision,
+        weights_sha256=source.weights_sha256,
+        n_layers=decoder["num_hidden_layers"],
+        d_model=decoder["hidden_size"],
+        d_text=text["d_model"],
+        n_codebooks=decoder["num_codebooks"],
+        codebook_size=decoder["vocab_size"],
+        frame_rate_hz=codec["sampling_rate"] / hop,
+        sample_rate_hz=codec["sampling_rate"],
+        dtype=model.dtype,
+        device=model.device,
+    )
+
+
+def load(model: Model, root: Path) -> "MusicgenBackend":
+    """Return the loaded backend of `model.id`.
+
+    Raises:
+        UsageError, ContractError: as `find`; the device is absent; weights do not fit the configuration.
+    """
+    from dataclasses import replace
+
+    from moodlens.backends.loading import load_musicgen
+
+    source = find(model, root)
+    backend = load_musicgen(source.checkpoint, describe(source, model))
+    if not source.untrained:
+        return backend
+    twin = backend.random_twin(RANDOM_SEED)
+    return twin.with_info(replace(twin.info, model_id=source.model_id, weights_sha256=source.weights_sha256))
+
+
+def _hub_folder(repo: str, revision: str) -> Path:
+    """Return the snapshot of a hub model: from the cache if it is there, else downloaded."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    wanted: dict[str, Any] = {"revision": revision or None, "allow_patterns": HUB_FILES}
+    try:
+        return Path(snapshot_download(repo, local_files_only=True, **wanted))
+    except LocalEntryNotFoundError:
+        pass
+    try:
+        return Path(snapshot_download(repo, **wanted))
+    except (OSError, HfHubHTTPError, LocalEntryNotFoundError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        advice = (
+            f"Run `hf download {repo}` where the hub can be reached (HF_HUB_OFFLINE unset), "
+            "or set model.id to a local folder or to organism"
+        )
+        rule = "be cached or downloadable"
+        raise UsageError(must(f"model.id {repo}", rule, reason, where="hub", next_step=advice)) from None

@@ -1,0 +1,182 @@
+"""The model card: data, recipe, figures, limits, licence; written from recipe and figures, never by hand."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from moodlens.organism.recipe import Recipe
+
+BARS: Mapping[str, Callable[[float, float], bool]] = {
+    "accuracy_4": lambda value, ceiling: value >= 0.95 * ceiling,
+    "accuracy_4_scenes": lambda value, _: value >= 0.85,
+    "mode_right": lambda value, _: value >= 0.93,
+    "tempo_right": lambda value, _: value >= 0.98,
+    "loudness_order": lambda value, _: value >= 0.95,
+    "brightness_order": lambda value, _: value >= 0.95,
+}
+"""Figure -> whether the organism's value (beside the ceiling's) meets the bar this project set itself."""
+
+ROWS = (
+    ("accuracy_4", "classified as prompted: happy, sad, calm, energetic", ">= .95 of ceiling"),
+    ("accuracy_4_generic", "- prompts with a mood word", ""),
+    ("accuracy_4_scenes", "- scenes without a mood word", ">= .85"),
+    ("accuracy_4_descriptive", "- musical terms only", ""),
+    ("accuracy_5", "classified as prompted: all five", ""),
+    ("accuracy_5_happy", "- happy", ""),
+    ("accuracy_5_sad", "- sad", ""),
+    ("accuracy_5_calm", "- calm", ""),
+    ("accuracy_5_energetic", "- energetic", ""),
+    ("accuracy_5_angry", "- angry", ""),
+    ("mode_right", "mode right (happy, calm major; sad minor)", ">= .93"),
+    ("tempo_right", "fast or slow right, by onset rate", ">= .98"),
+    ("loudness_order", "energetic, angry louder than sad, calm (pairs)", ">= .95"),
+    ("brightness_order", "energetic, angry brighter than sad, calm (pairs)", ">= .95"),
+    ("factor_tempo", "factor prompts: slow or fast obeyed", ""),
+    ("factor_loudness", "factor prompts: soft or loud obeyed", ""),
+    ("factor_brightness", "factor prompts: dark or bright obeyed", ""),
+    ("factor_mode", "factor prompts: minor or major obeyed", ""),
+)
+
+TEXT = """\
+---
+library_name: transformers
+license: apache-2.0
+tags: [musicgen, text-to-audio, synthetic, interpretability, calibration]
+---
+# The organism
+
+A small, true MusicGen (`EncodecModel` + `T5EncoderModel` + MusicGen decoder, stock transformers classes)
+that this project trained on music which this project synthesised from known emotion parameters. It exists
+to calibrate instruments that ask whether a music model encodes emotion: here the answer is known, factor by
+factor. Beside it, in `shuffled/`, its twin whose text says nothing about the emotion of its music. This
+file is written by `python -m moodlens.organism card`; do not edit it.
+
+```python
+from transformers import AutoProcessor, MusicgenForConditionalGeneration
+
+model = MusicgenForConditionalGeneration.from_pretrained("models/organism")
+inputs = AutoProcessor.from_pretrained("models/organism")(text=["sad flute piece"], return_tensors="pt")
+waveform = model.generate(**inputs)  # (1, 1, 64000): 4 s at 16 kHz, sampled, guidance 3, top-k 50
+```
+
+## Data
+{n_clips:,} clips of 4 s, 16 kHz mono, composed and synthesised by `moodlens.organism` (corpus seed
+{corpus_seed}); no recorded music and no text from elsewhere. Valence sets mode and dissonance; arousal sets
+tempo, density, loudness, brightness, percussion, articulation; key, instrument, progression and melody are
+independent of both. Five regions of the affect plane are named happy, sad, calm, energetic, angry. About 30
+% of the pieces draw tempo, loudness, brightness and mode independently of each other, under prompts that
+name only those factors. Captions come from a grammar (mood words, scenes without mood words, musical terms,
+factors, neutral), drawn anew each time a clip is seen.
+
+## Recipe
+| part | what |
+|---|---|
+| codec | 16 kHz, 50 frames/s, 4 codebooks x 512, not causal; {codec_steps:,} steps of {codec_crops} x \
+{crop_s:g} s; residual k-means start at step {plant_step}, moving averages, straight-through, dead \
+codes planted anew; spectral loss at 4 resolutions. Held-out spectral convergence {convergence:.3f} |
+| text | word-level T5 vocabulary of the grammar (lower case; other words are spelt), T5 encoder d = \
+128, 2 layers, trained along |
+| decoder | d = 192, 6 layers, 6 heads, ffn 768, no dropout; delay pattern 0-3; {steps:,} steps of \
+{clips} clips, AdamW {rate:g} cosine, bfloat16 autocast; {dropout:.0%} of captions dropped for \
+guidance; codebook weights {weights} |
+| shuffled twin | the organism with its text encoder frozen, cross-attention and projection drawn anew, \
+then {shuffled_steps:,} steps in which every clip carries the emotion, tempo, loudness, brightness and \
+mode words of another clip drawn at random at each sight; instrument and key words stay true |
+| random twin | untrained, made on the fly: `moodlens.organism.architecture.build_random` |
+
+Held-out loss in nats per token (with text / without): organism {cond:.3f} / {uncond:.3f}, shuffled
+{shuffled_cond:.3f} / {shuffled_uncond:.3f}. Curves: `codec_curve.csv`, `organism_curve.csv`,
+`shuffled_curve.csv`. `dvc repro` in this folder makes everything from nothing on one CPU thread; killed
+training resumes and ends with the same bits.
+
+## Figures
+Generated by transformers' own `generate()` with the settings in `generation_config.json`: {n_seeds} seeds x
+{n_felt} prompts of five emotions and {n_factor} factor prompts, none of the figures tuned on them. Judge:
+logistic regression on tempo, onset rate, brightness, loudness and mode margin, fitted on {n_reference}
+synthesiser clips per emotion; each factor's threshold is fitted on synthesiser clips too. Ceiling: the same
+judge on other synthesiser clips after the codec. Brackets: {confidence:.0%} interval, prompts resampled
+within emotion.
+
+| figure | bar | organism | ceiling | shuffled |
+|---|---|---|---|---|
+{table}
+
+The shuffled twin's four-emotion accuracy is to lie within chance: {confidence:.0%} binomial interval around
+.25 by clip {by_clip}, by prompt {by_prompt}.
+
+## Limits
+- It knows the words of its grammar and nothing else; other words are spelt letter by letter and mean
+  nothing to it.
+- Four instruments, four keys, 4 s: a calibration standard, not music for listening. Longer clips run past
+  what it saw.
+- Emotion here is what the synthesiser's rules say, chosen so that acoustics show it; no listener rated
+  these clips.
+- Angry and energetic share tempo and loudness and part by mode and dissonance only.
+
+## Licence
+Apache-2.0, as the project; weights, captions and audio are the project's own work.
+"""
+
+
+def card_text(recipe: Recipe, metrics: Mapping[str, Any], ends: Mapping[str, Mapping[str, float]]) -> str:
+    """Return the model card in Markdown.
+
+    Args:
+        recipe: models/organism/params.yaml.
+        metrics: metrics.json of the stage `evaluate`.
+        ends: model -> the last row of its training curve.
+    """
+    low, high = metrics["chance_4"]["by_clip"], metrics["chance_4"]["by_prompt"]
+    return TEXT.format(
+        n_clips=recipe.corpus.n_clips,
+        corpus_seed=recipe.corpus.seed,
+        codec_steps=recipe.codec.n_steps,
+        codec_crops=recipe.codec.batch_crops,
+        crop_s=recipe.codec.crop_s,
+        plant_step=recipe.codec.plant_step,
+        convergence=ends["codec"]["val_convergence"],
+        steps=recipe.organism.n_steps,
+        clips=recipe.organism.batch_clips,
+        rate=recipe.organism.learning_rate,
+        dropout=recipe.organism.caption_dropout,
+        weights=" / ".join(f"{weight:g}" for weight in recipe.organism.codebook_weights),
+        shuffled_steps=recipe.shuffled.n_steps,
+        cond=ends["organism"]["val_cond"],
+        uncond=ends["organism"]["val_uncond"],
+        shuffled_cond=ends["shuffled"]["val_cond"],
+        shuffled_uncond=ends["shuffled"]["val_uncond"],
+        n_seeds=recipe.evaluate.n_seeds,
+        n_felt=5 * recipe.evaluate.prompts_per_emotion,
+        n_factor=recipe.evaluate.n_factor_prompts,
+        n_reference=recipe.evaluate.n_reference_clips,
+        confidence=recipe.evaluate.confidence,
+        table="\n".join(_row(name, label, bar, metrics) for name, label, bar in ROWS),
+        by_clip=_interval(*low),
+        by_prompt=_interval(*high),
+    )
+
+
+def _row(name: str, label: str, bar: str, metrics: Mapping[str, Any]) -> str:
+    cells = []
+    for model in ("organism", "ceiling", "shuffled"):
+        figure = metrics[model].get(name)
+        cells.append(
+            f"{_short(figure['value'])} {_interval(figure['low'], figure['high'])}" if figure else ""
+        )
+    if name in BARS:
+        ceiling = metrics["ceiling"].get(name, {"value": 1.0})["value"]
+        holds = BARS[name](metrics["organism"][name]["value"], ceiling)
+        cells[0] += " holds" if holds else " **missed**"
+    return f"| {label} | {bar} | {' | '.join(cells)} |"
+
+
+def _interval(low: float, high: float) -> str:
+    return f"[{_short(low)}, {_short(high)}]"
+
+
+def _short(value: float) -> str:
+    """Three decimals without the leading zero.
+
+    >>> _short(0.25), _short(1.0)
+    ('.250', '1.000')
+    """
+    return f"{value:.3f}".removeprefix("0")

@@ -1,0 +1,159 @@
+"""The typed form of models/organism/params.yaml: all that decides the organism's weights and figures.
+
+Meaning, unit and effect of every value stand beside it in the file. Unknown keys, missing keys and wrong
+types are errors.
+"""
+
+import hashlib
+import json
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from moodlens.base.errors import UsageError, must, nearest
+
+FILE = "models/organism/params.yaml"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    seed: int
+    n_clips: int
+    n_held_out: int
+
+
+@dataclass(frozen=True)
+class Codec:
+    seed: int
+    n_pool_clips: int
+    n_held_out: int
+    batch_crops: int
+    crop_s: float
+    plant_step: int
+    commitment: float
+    waveform: float
+    n_steps: int
+    learning_rate: float
+    warmup_steps: int
+    final_share: float
+    clip_norm: float
+    weight_decay: float
+    validate_every_steps: int
+    save_every_steps: int
+
+
+@dataclass(frozen=True)
+class Decoder:
+    seed: int
+    batch_clips: int
+    caption_dropout: float
+    codebook_weights: tuple[float, ...]
+    n_steps: int
+    learning_rate: float
+    warmup_steps: int
+    final_share: float
+    clip_norm: float
+    weight_decay: float
+    validate_every_steps: int
+    save_every_steps: int
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    seed: int
+    n_seeds: int
+    prompts_per_emotion: int
+    n_factor_prompts: int
+    n_reference_clips: int
+    n_bootstrap: int
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One section of the file per field."""
+
+    corpus: Corpus
+    codec: Codec
+    organism: Decoder
+    shuffled: Decoder
+    evaluate: Evaluate
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Return the recipe in a YAML file.
+
+    Raises:
+        UsageError: the file is absent or not YAML; a section or key is unknown or missing; a type is wrong.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        advice = "Run the organism's commands in models/organism"
+        raise UsageError(must(str(path), "be readable YAML", str(error), next_step=advice)) from None
+    return parse_recipe(raw)
+
+
+def parse_recipe(raw: object) -> Recipe:
+    """Return the recipe of a parsed file; errors as `load_recipe`."""
+    kinds = typing.get_type_hints(Recipe)
+    sections = _mapping(raw, "the file", list(kinds))
+    return Recipe(**{name: _section(kind, sections[name], name) for name, kind in kinds.items()})
+
+
+def fingerprint(*parts: Any) -> str:
+    """Return a short hash of dataclasses, numbers and texts: equal parts, equal hash.
+
+    >>> fingerprint("a", 1) == fingerprint("a", 1) != fingerprint("a", 2)
+    True
+    """
+    plain = [asdict(part) if hasattr(part, "__dataclass_fields__") else part for part in parts]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def pick(kind: type[T], part: object) -> T:
+    """Return the dataclass `kind` filled from the fields of the same name of `part`.
+
+    >>> pick(Corpus, Corpus(seed=1, n_clips=2, n_held_out=3)).n_clips
+    2
+    """
+    return kind(**{field.name: getattr(part, field.name) for field in fields(kind)})  # pyright: ignore
+
+
+def _section(kind: type, raw: object, name: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    values = _mapping(raw, name, list(hints))
+    return kind(**{key: _value(hint, values[key], f"{name}.{key}") for key, hint in hints.items()})
+
+
+def _mapping(raw: object, name: str, valid: list[str]) -> Mapping[str, Any]:
+    """The mapping itself, when its keys are exactly the valid ones."""
+    if not isinstance(raw, Mapping):
+        advice = "Compare with the repository's file"
+        raise UsageError(must(name, "be a mapping", type(raw).__name__, where=FILE, next_step=advice))
+    for key in raw:
+        if key not in valid:
+            advice = nearest(str(key), valid)
+            raise UsageError(must(f"a key of {name}", "be known", str(key), where=FILE, next_step=advice))
+    for key in valid:
+        if key not in raw:
+            raise UsageError(must(f"{name}.{key}", "be present", "nothing", where=FILE, next_step="Add it"))
+    return raw
+
+
+def _value(hint: Any, raw: object, name: str) -> Any:
+    if hint is float and type(raw) is int:
+        return float(raw)
+    if typing.get_origin(hint) is tuple and isinstance(raw, list):
+        return tuple(_value(typing.get_args(hint)[0], item, f"{name}[{i}]") for i, item in enumerate(raw))
+    if isinstance(hint, type) and type(raw) is hint:
+        return raw
+    wanted = "a list of numbers" if typing.get_origin(hint) is tuple else f"of type {hint.__name__}"
+    advice = "See the comment beside it"
+    raise UsageError(must(name, f"be {wanted}", raw, where=FILE, next_step=advice))

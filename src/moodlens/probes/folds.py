@@ -1,0 +1,59 @@
+"""Folds that keep groups whole and are chosen without looking at labels."""
+
+import numpy as np
+from jaxtyping import Int
+
+from moodlens.base.errors import ContractError, must
+from moodlens.stats.design import Design, Unit
+
+
+def group_folds(
+    groups: Int[np.ndarray, " prompt"], n_folds: int, rng: np.random.Generator
+) -> Int[np.ndarray, " prompt"]:
+    """Return the fold of each row: no group is split, folds are nearly equal in size.
+
+    As scikit-learn's GroupKFold: the largest group goes to the emptiest fold; ties in random order.
+
+    Raises:
+        ContractError: fewer groups than folds.
+
+    >>> group_folds(np.array([0, 0, 1, 2]), 2, np.random.default_rng(0)).tolist()
+    [0, 0, 1, 1]
+    """
+    sizes = np.bincount(groups)
+    if len(sizes) < n_folds:
+        raise ContractError(
+            must(
+                "probe.n_folds",
+                "not exceed the number of groups that folds keep whole",
+                f"{n_folds} folds for {len(sizes)} groups",
+                next_step="Lower probe.n_folds or add prompts",
+            )
+        )
+    shuffled = rng.permutation(len(sizes))
+    fold_of_group = np.empty(len(sizes), dtype=np.int64)
+    filled = np.zeros(n_folds, dtype=np.int64)
+    for group in shuffled[np.argsort(-sizes[shuffled], kind="stable")]:
+        fold = int(filled.argmin())
+        fold_of_group[group] = fold
+        filled[fold] += sizes[group]
+    return fold_of_group[groups]
+
+
+def design_folds(
+    design: Design, unit: Unit, n_folds: int, rng: np.random.Generator
+) -> Int[np.ndarray, " prompt"]:
+    """Return folds that hold out whole prompts or whole wordings.
+
+    A small emotion may fall whole into one fold; the probe trained without it then never names it.
+
+    Raises:
+        ContractError: too few units, or an emotion of one unit, which no held-out fold can test.
+    """
+    counts = np.bincount(design.unit_labels(unit))
+    if counts.min() < 2:
+        emotion = design.emotions[int(counts.argmin())]
+        advice = f"Add prompts of that emotion with other {unit}s"
+        rule = f"have at least 2 {unit}s, so that one can be held out"
+        raise ContractError(must(f"emotion '{emotion}'", rule, int(counts.min()), next_step=advice))
+    return group_folds(design.members(unit), n_folds, rng)

@@ -1,0 +1,98 @@
+"""What the stored files themselves say, read anew: a table may claim what a file does not hold."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from moodlens.base.errors import ContractError
+from moodlens.contracts.backend import ModelInfo
+from moodlens.contracts.tensors import ENCODERS, shard_name
+from moodlens.store.shards import read_shard, shard_metadata, shard_names
+from moodlens.store.tables import read_metrics, values
+from moodlens.store.waveforms import read_waveform
+
+READABLE, MISSING, UNREADABLE = "readable", "missing", "unreadable"
+
+
+def made_with(data: Path) -> ModelInfo:
+    """Return the model that the clips were generated with.
+
+    Raises:
+        ContractError: data/activations/manifest.json is absent or damaged.
+    """
+    model = read_metrics(data / "activations" / "manifest.json")["model"]
+    assert isinstance(model, dict)
+    return ModelInfo(**model)
+
+
+def audio_files(clips: pd.DataFrame, data: Path, advance: Callable[[], None]) -> pd.DataFrame:
+    """Return one row per clip: clip_id, state, file_rate_hz, file_duration_s, file_rms, file_finite_fraction.
+
+    Every file is decoded to its end; where it cannot be, the numbers are NaN.
+
+    Args:
+        clips: table CLIPS.
+        data: folder that audio_path is relative to.
+        advance: called after each file.
+    """
+    rows = []
+    for clip_id, name in zip(values(clips, "clip_id"), values(clips, "audio_path"), strict=True):
+        rows.append({"clip_id": clip_id, **_audio_file(data / name)})
+        advance()
+    numbers = ["file_rate_hz", "file_duration_s", "file_rms", "file_finite_fraction"]
+    frame = pd.DataFrame(rows, columns=["clip_id", "state", *numbers])
+    return frame.astype({"clip_id": "str", "state": "str", **dict.fromkeys(numbers, "float64")})
+
+
+def _audio_file(path: Path) -> dict[str, object]:
+    if not path.is_file():
+        return {"state": MISSING}
+    try:
+        waveform, rate = read_waveform(path)
+    except ContractError:
+        return {"state": UNREADABLE}
+    finite = np.isfinite(waveform)
+    loud = np.where(finite, waveform, 0).astype(np.float64)
+    return {
+        "state": READABLE,
+        "file_rate_hz": float(rate),
+        "file_duration_s": len(waveform) / rate,
+        "file_rms": float(np.sqrt(np.mean(loud**2))) if len(waveform) else 0.0,
+        "file_finite_fraction": float(finite.mean()) if len(waveform) else 0.0,
+    }
+
+
+def shard_files(clips: pd.DataFrame, data: Path) -> pd.DataFrame:
+    """Return one row per file of codes, activations and summaries that the clips need: file, state.
+
+    A file that is shorter than its header says is unreadable; its values are not read.
+    """
+    names = []
+    for shard in sorted(set(values(clips, "shard"))):
+        names.append(f"codes/{shard_name('shard', shard)}")
+        names += [f"activations/{shard_name(kind, shard)}" for kind in ("shard", "summary")]
+    return pd.DataFrame({"file": names, "state": [_shard_file(data / name) for name in names]}, dtype="str")
+
+
+def _shard_file(path: Path) -> str:
+    if not path.is_file():
+        return MISSING
+    try:
+        shard_names(path)
+    except ContractError:
+        return UNREADABLE
+    return READABLE
+
+
+def stored_embeddings(data: Path) -> tuple[pd.DataFrame, int]:
+    """Return the shapes of the stored embeddings (encoder, n_rows, width) and the size of the vocabulary.
+
+    Raises:
+        ContractError: the file is absent, truncated, or lacks a tensor.
+    """
+    path = data / "embeddings" / "embeddings.safetensors"
+    tensors = read_shard(path, ENCODERS)
+    shapes = [(name, *tensors[name].shape) for name in ENCODERS]
+    return pd.DataFrame(shapes, columns=["encoder", "n_rows", "width"]), len(shard_metadata(path)["words"])

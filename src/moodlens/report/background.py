@@ -1,0 +1,128 @@
+"""What the figures stand on: the design and its reach, the checks, the provenance."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from moodlens.contracts.params import Params
+from moodlens.report.numbers import count, number, p_value, share
+from moodlens.report.records import Check, Fact, Provenance
+from moodlens.stats.design import Design
+from moodlens.stats.permutation import smallest_p
+
+
+def subject_line(params: Params, clips: pd.DataFrame | None) -> str:
+    """Return the model and the size of the run in one line."""
+    if clips is None:
+        return params.model.id
+    seconds = number(float(np.median(clips["duration_s"])), 2, "s")
+    n_prompts = count(len(set(clips["prompt_id"])), "prompt")
+    return f"{params.model.id} · {n_prompts} · {count(len(clips), 'clip')} of {seconds}"
+
+
+def design_facts(
+    params: Params,
+    design: Design | None,
+    clips: pd.DataFrame | None,
+    generated: Mapping[str, Any] | None,
+) -> tuple[Fact, ...]:
+    """Return what decides how sure the page can be.
+
+    Args:
+        params: of the run.
+        design: of the prompts that intend an emotion.
+        clips: rows of `contracts.tables.CLIPS`.
+        generated: metrics/generate.json.
+    """
+    facts = [] if design is None else _prompt_facts(params, design)
+    if clips is not None:
+        n_seeds = count(len(set(clips["seed"])), "seed")
+        facts.append(Fact("clips", str(len(clips)), f"{n_seeds} per prompt"))
+    if generated is not None:
+        note = "decoder steps recorded, none skipped"
+        facts.append(Fact("steps of a clip", str(generated["n_steps"]), note))
+    draws = f"from {params.signal.n_bootstrap} bootstrap resamples of prompts"
+    facts.append(Fact("intervals", share(params.signal.confidence), draws))
+    delta = share(params.signal.equivalence_delta, 1)
+    note = "of variance: “none” is said only where an effect this large would have been seen"
+    facts.append(Fact("equivalence bound", delta, note))
+    return tuple(facts)
+
+
+def _prompt_facts(params: Params, design: Design) -> list[Fact]:
+    low, high = np.bincount(design.labels).min(), np.bincount(design.labels).max()
+    per_emotion = f"{low}" if low == high else f"{low} to {high}"
+    n = min(params.signal.n_permutations, params.probe.n_permutations)
+    per = f"{per_emotion} for each of {count(design.n_classes, 'emotion')}: the unit of evidence"
+    words = "distinct emotion words, scenes or terms; the strictest folds hold them out"
+    reach = smallest_p(design.unit_labels("prompt"), n)
+    return [
+        Fact("prompts", str(design.n_prompts), per),
+        Fact("wordings", str(int(design.wordings.max()) + 1), words),
+        Fact("relabellings", str(n), "or more, of whole prompts or wordings, per test"),
+        Fact("smallest attainable p", p_value(reach), "of this design with these relabellings"),
+    ]
+
+
+def checks_of(checked: Mapping[str, Any], pages: Sequence[str]) -> tuple[Check, ...]:
+    """Return the outcome of every suite.
+
+    Args:
+        checked: metrics/check.json.
+        pages: names of the suites whose page was written to reports/checks.
+    """
+    return tuple(
+        Check(
+            name,
+            bool(suite["success"]),
+            suite["n_expectations"],
+            suite["n_failed"],
+            suite.get("n_rows"),
+            f"checks/{name}.html" if name in pages else "",
+        )
+        for name, suite in checked["suites"].items()
+    )
+
+
+def provenance_of(
+    params: Params,
+    generated: Mapping[str, Any] | None,
+    datasets: Mapping[str, str],
+    runs: Mapping[str, str],
+) -> Provenance:
+    """Return model, datasets, runs and parameters as rows.
+
+    Args:
+        params: of the run; the section `compute`, on which no result depends, is left out.
+        generated: metrics/generate.json.
+        datasets: path -> md5, from dvc.lock.
+        runs: stage -> MLflow run id.
+    """
+    model = [Fact("id", params.model.id)]
+    if params.model.revision:
+        model.append(Fact("revision", params.model.revision))
+    if generated is not None:
+        model.append(Fact("weights, sha256", str(generated["weights_sha256"])))
+        layers = ", ".join(str(layer) for layer in generated["layers"])
+        model.append(Fact("recorded layers", layers, f"of width {generated['d_model']}"))
+    model.append(Fact("forward pass", f"{params.model.dtype} on {params.model.device}"))
+    sections = {name: values for name, values in asdict(params).items() if name != "compute"}
+    return Provenance(
+        model=tuple(model),
+        datasets=tuple(Fact(path, md5) for path, md5 in sorted(datasets.items())),
+        runs=tuple(Fact(stage, run_id) for stage, run_id in sorted(runs.items())),
+        params=tuple(Fact(key, value) for key, value in _flat(sections)),
+    )
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, (list, tuple)):
+            yield f"{prefix}{key}", ", ".join(str(item) for item in value)
+        else:
+            yield f"{prefix}{key}", str(value) if value != "" else '""'

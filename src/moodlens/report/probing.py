@@ -1,0 +1,108 @@
+"""What a probe reads, site by site, beside its baselines: a picture, a table and a sentence."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from moodlens.plots.probes import Curve, probe_sweep
+from moodlens.plots.style import draw
+from moodlens.plots.svg import figure_svg
+from moodlens.report.numbers import count, interval, number, p_value, share
+from moodlens.report.records import Cell, Figure, Finding, Grid
+from moodlens.report.site_names import Row, figure_id, hookpoint_name, layer_groups, long_name, twin_value
+
+READERS = {"bow": "bag of words", "text": "text encoder", "acoustics": "acoustics", "tokens": "audio tokens"}
+"""Sites without layers that stand beside the layers' probes."""
+
+CAPTION = (
+    "During generation every layer sees the text at every step, so a high accuracy here mostly reads the "
+    "prompt back. What the model itself holds is the question of the state rung."
+)
+NOTE = "Selectivity: accuracy of the closed-form probe minus its mean accuracy on shuffled labels."
+COLUMNS = (
+    "site",
+    "accuracy, wording held out",
+    "interval",
+    "p, maxT",
+    "selectivity",
+    "accuracy, prompts held out",
+    "interval",
+    "p, maxT",
+)
+
+
+def probes_finding(probe: Mapping[str, Any], rows: Sequence[Row], n_folds: int, confidence: float) -> Finding:
+    """Return the probes beside their baselines.
+
+    Args:
+        probe: metrics/probe.json.
+        rows: metrics/probe_layers.csv.
+        n_folds: folds of the cross-validation.
+        confidence: of the intervals.
+    """
+    size = count(probe["n_prompts"], "prompt")
+    note = (
+        f"{size}, {n_folds} folds; bars: {share(confidence)} bootstrap over prompts or wordings; "
+        "dashed: probes that see no layer, wording held out"
+    )
+    figures = tuple(
+        _figure(name, group, rows, probe["chance"], note) for name, group in layer_groups(rows).items()
+    )
+    caption = f"Balanced accuracy of a logistic probe, {size}, chance {share(probe['chance'], 1)}"
+    grid = Grid(caption, COLUMNS, tuple(_cells(row) for row in rows), (NOTE,))
+    return Finding(_summary(probe), figures, (grid,))
+
+
+def _summary(probe: Mapping[str, Any]) -> str:
+    said = "A linear probe names the emotion of prompts it never saw."
+    if "layers" not in probe:
+        return said
+    best = probe["layers"]
+    beside = {**best["baselines"], **best["beside"]}
+    others = ", ".join(f"{name} {share(base['accuracy'], 1)}" for name, base in beside.items())
+    bounds = interval(best["low"], best["high"], percent=True)
+    return (
+        f"{said} With the wording held out it reads {share(best['accuracy'], 1)} {bounds} at "
+        f"{hookpoint_name(best['best'])}, the best layer; beside it: {others}, chance "
+        f"{share(probe['chance'], 1)}."
+    )
+
+
+def _figure(name: str, layers: Sequence[Row], rows: Sequence[Row], chance: float, note: str) -> Figure:
+    def column(key: str) -> np.ndarray:
+        return np.array([row[key] for row in layers], dtype=np.float64)
+
+    unknown = np.full(len(layers), np.nan)
+    twin = np.array([twin_value(row, rows, "accuracy") for row in layers])
+    by_prompt = (column(key) for key in ("accuracy_by_prompt", "low_by_prompt", "high_by_prompt"))
+    by_wording = (column(key) for key in ("accuracy", "low", "high"))
+    drawn = (
+        Curve("untrained twin", "twin", twin, unknown, unknown),
+        Curve("folds by prompt", "prompt", *by_prompt),
+        Curve("folds by wording", "wording", *by_wording),
+    )
+    curves = tuple(curve for curve in drawn if np.isfinite(curve.accuracy).all())
+    baselines = {
+        READERS[row["site"]]: float(row["accuracy"])
+        for row in rows
+        if row["site"] in READERS and row["model"] == "model"
+    }
+    title = f"Probe accuracy by layer, {name}"
+    figure = draw(lambda ax: probe_sweep(curves, baselines, chance, ax, title=title, note=note))
+    said = [f"{curve.name} {', '.join(share(float(v)) for v in curve.accuracy)}" for curve in curves]
+    alt = f"{title}: {'; '.join(said)}. {note}."
+    return Figure(figure_svg(figure, figure_id("probe", name), alt), CAPTION)
+
+
+def _cells(row: Row) -> tuple[Cell, ...]:
+    return (
+        Cell(long_name(row)),
+        Cell(share(row["accuracy"], 1)),
+        Cell(interval(row["low"], row["high"], percent=True)),
+        Cell(p_value(row["p_maxt"])),
+        Cell(number(row["selectivity"], 2)),
+        Cell(share(row["accuracy_by_prompt"], 1)),
+        Cell(interval(row["low_by_prompt"], row["high_by_prompt"], percent=True)),
+        Cell(p_value(row["p_maxt_by_prompt"])),
+    )

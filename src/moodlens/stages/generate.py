@@ -1,0 +1,155 @@
+"""Stage `generate`: clips, audio tokens, activations and their summaries, shard by shard, resumable.
+
+Every shard is one task with a receipt (see `store.receipts`). A run that was killed keeps its finished shards
+and ends with the same bytes as one that was not, with any number of workers.
+"""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pandas as pd
+
+import moodlens
+from moodlens.backends import catalog
+from moodlens.base.errors import ContractError, must
+from moodlens.base.seeding import seed_for
+from moodlens.base.units import frames_for, steps_for
+from moodlens.compute.pool import run_tasks
+from moodlens.contracts.backend import Capture, ClipRequest, ModelInfo, Sampling
+from moodlens.contracts.params import Params
+from moodlens.contracts.tables import ACTIVATIONS, CLIPS, PROMPTS
+from moodlens.stages.closure import closure, path_of
+from moodlens.stages.generate_shard import Clip, ShardTask, make_shard
+from moodlens.store.receipts import code_digest, fingerprint, finished, library_versions, remove_strangers
+from moodlens.store.tables import read_table, write_metrics, write_table
+
+DECIDING_ROOMS = ("backends", "codes", "capture", "base", "store")
+"""Rooms whose code decides the bytes of a shard: a change there makes shards stale."""
+DECIDING_LIBRARIES = ("torch", "transformers", "numpy", "safetensors", "soundfile")
+
+
+def run(params: Params, root: Path) -> None:
+    """Write data/codes, data/activations, data/audio, data/clips.parquet and metrics/generate.json."""
+    source = catalog.find(params.model, root)
+    info = catalog.describe(source, params.model)
+    tasks = plan(params, root, info)
+    waiting = [task for task in tasks if finished(task.receipt, task.fingerprint, task.data) is None]
+    done = len(tasks) - len(waiting)
+    run_tasks(
+        make_shard, waiting,
+        workers=params.compute.workers, threads=params.compute.threads, label="generate", done=done,
+    )  # fmt: skip
+    _finish(tasks, params, root, info)
+
+
+def plan(params: Params, root: Path, info: ModelInfo) -> list[ShardTask]:
+    """Return one task per shard: clips in the order of the prompt table, seeds of a prompt together.
+
+    Raises:
+        ContractError: there is no prompt.
+    """
+    section = params.generate
+    clips = _clips(read_table(PROMPTS, root / "data" / "prompts.csv"), section.n_seeds, section.seed)
+    if not clips:
+        raise ContractError(
+            must("data/prompts.csv", "hold prompts", "none", next_step="Run `dvc repro prompts`")
+        )
+    sampling = Sampling(
+        n_frames=frames_for(section.duration_s, info.frame_rate_hz),
+        guidance_scale=section.guidance_scale,
+        temperature=section.temperature,
+        top_k=section.top_k,
+        top_p=section.top_p,
+    )
+    layers = None if section.layers == "all" else tuple(section.layers)
+    capture = Capture(section.sites, layers, section.half)
+    shared = _made_from(info, sampling, capture, params.embed.twin_seed)
+    size = section.clips_per_shard
+    tasks = []
+    for shard, at in enumerate(range(0, len(clips), size)):
+        part = tuple(clips[at : at + size])
+        tasks.append(
+            ShardTask(
+                shard=shard, clips=part, root=root, model=params.model, weights_sha256=info.weights_sha256,
+                sampling=sampling, capture=capture, twin_seed=params.embed.twin_seed,
+                threads=params.compute.threads,
+                fingerprint=fingerprint({**shared, "shard": shard, "clips": [asdict(clip) for clip in part]}),
+            )
+        )  # fmt: skip
+    return tasks
+
+
+def _clips(prompts: pd.DataFrame, n_seeds: int, base_seed: int) -> list[Clip]:
+    clips = []
+    for prompt_id, emotion, text in prompts[["prompt_id", "emotion", "text"]].itertuples(index=False):
+        for seed in range(n_seeds):
+            key = seed_for("clip", base_seed, text, seed)
+            request = ClipRequest(f"{prompt_id}-s{seed}", prompt_id, text, key)
+            clips.append(Clip(request, emotion, seed))
+    return clips
+
+
+def _made_from(info: ModelInfo, sampling: Sampling, capture: Capture, twin_seed: int) -> dict[str, object]:
+    """Return what every shard depends on; the name and place of the model do not count, its weights do."""
+    source = Path(moodlens.__file__).parents[1]
+    deciding = tuple(f"moodlens.{room}." for room in DECIDING_ROOMS)
+    modules = {
+        name for name in closure("moodlens.stages.generate_shard", source) if name.startswith(deciding)
+    }
+    modules.add("moodlens.stages.generate_shard")
+    return {
+        "model": asdict(replace(info, model_id="", revision="")),
+        "sampling": asdict(sampling),
+        "capture": asdict(capture),
+        "twin_seed": twin_seed,
+        "code": code_digest(path_of(name, source) for name in modules),
+        "libraries": library_versions(DECIDING_LIBRARIES),
+    }
+
+
+def _finish(tasks: list[ShardTask], params: Params, root: Path, info: ModelInfo) -> None:
+    """Join the receipts into tables, remove what an earlier plan left, and write manifest and metrics."""
+    data = root / "data"
+    receipts = [finished(task.receipt, task.fingerprint, task.data) for task in tasks]
+    rows: dict[str, list[dict]] = {"clips": [], "activations": []}
+    for task, receipt in zip(tasks, receipts, strict=True):
+        if receipt is None:
+            advice = "Another run wrote to data/ meanwhile: end it and run again"
+            raise ContractError(must(f"shard {task.shard}", "be finished", "no receipt", next_step=advice))
+        for table, found in rows.items():
+            found.extend(receipt.rows[table])
+    write_table(pd.DataFrame(rows["clips"]), CLIPS, data / "clips.parquet")
+    index = data / "activations" / "index.parquet"
+    write_table(pd.DataFrame(rows["activations"]), ACTIVATIONS, index)
+    capture = tasks[0].capture
+    n_steps = steps_for(tasks[0].sampling.n_frames, info.n_codebooks)
+    layers = list(range(info.n_layers)) if capture.layers is None else sorted(capture.layers)
+    manifest = {
+        "model": asdict(info),
+        "sampling": asdict(tasks[0].sampling),
+        "capture": {"sites": list(capture.sites), "layers": layers, "half": capture.half},
+        "twin_seed": params.embed.twin_seed,
+        "n_clips": len(rows["clips"]),
+        "n_steps": n_steps,
+        "shards": {task.path("activations", "shard").name: task.fingerprint for task in tasks},
+    }
+    path = data / "activations" / "manifest.json"
+    path.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    kept = {path, index}
+    for task in tasks:
+        kept |= {task.receipt, *task.shard_files, *task.audio_files}
+    for folder in ("codes", "activations", "audio"):
+        remove_strangers(data / folder, kept, ("*.safetensors", "receipt-*.json", "*.flac", ".*.tmp"))
+    write_metrics(
+        {
+            "n_clips": len(rows["clips"]),
+            "n_prompts": len({row["prompt_id"] for row in rows["clips"]}),
+            "n_steps": n_steps,
+            "layers": layers,
+            "d_model": info.d_model,
+            "model": info.model_id,
+            "weights_sha256": info.weights_sha256,
+        },
+        root / "metrics" / "generate.json",
+    )

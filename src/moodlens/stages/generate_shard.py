@@ -1,0 +1,160 @@
+"""One shard of stage `generate`: clips, tokens, states, summaries, audio, and a receipt at the end."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from moodlens.backends import catalog
+from moodlens.capture.summary import quality, summarise
+from moodlens.contracts.backend import Capture, ClipRequest, ModelInfo, Sampling, States
+from moodlens.contracts.params import Model
+from moodlens.contracts.tensors import shard_name
+from moodlens.store.flac import FULL_SCALE, to_int16, write_flac
+from moodlens.store.receipts import write_receipt
+from moodlens.store.shards import write_shard
+
+if TYPE_CHECKING:
+    from moodlens.backends.musicgen import MusicgenBackend
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip of the plan: what is asked of the model, and what its table row copies."""
+
+    request: ClipRequest
+    emotion: str
+    seed: int  # 0..n_seeds-1
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """Everything a worker needs to make one shard; picklable."""
+
+    shard: int
+    clips: tuple[Clip, ...]
+    root: Path
+    model: Model
+    weights_sha256: str
+    sampling: Sampling
+    capture: Capture
+    twin_seed: int
+    threads: int
+    fingerprint: str
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data"
+
+    def path(self, folder: str, kind: str) -> Path:
+        return self.data / folder / shard_name(kind, self.shard)
+
+    @property
+    def receipt(self) -> Path:
+        return self.data / "activations" / f"receipt-{self.shard:04d}.json"
+
+    @property
+    def shard_files(self) -> list[Path]:
+        return [
+            self.path("codes", "shard"),
+            self.path("activations", "shard"),
+            self.path("activations", "summary"),
+        ]
+
+    @property
+    def audio_files(self) -> list[Path]:
+        return [self.data / audio_path(clip.request.clip_id) for clip in self.clips]
+
+
+def audio_path(clip_id: str) -> str:
+    """Return where a clip's audio lies, relative to data/."""
+    return f"audio/{clip_id}.flac"
+
+
+def make_shard(task: ShardTask) -> None:
+    """Generate the clips of a shard and write its files; the receipt comes last."""
+    import torch
+
+    torch.set_num_threads(task.threads)
+    backend, twin = _loaded(task.model, task.root, task.weights_sha256, task.twin_seed)
+    made = backend.generate([clip.request for clip in task.clips], task.sampling, task.capture)
+    texts = [clip.request.text for clip in task.clips]
+    forced = twin.teacher_force(made.codes, texts, task.capture)
+    waveforms = backend.decode(made.codes)
+
+    codes_file, states_file, summary_file = task.shard_files
+    about = {"clips": [clip.request.clip_id for clip in task.clips], "model": backend.info.weights_sha256}
+    write_shard(codes_file, {"codes": made.codes}, about)
+    stored = {key: _half_precision(states) for key, states in made.states.values.items()}
+    write_shard(states_file, stored, about)
+    summaries, activation_rows = _summaries(task, made.states, stored, backend.info)
+    for key, states in forced.values.items():
+        summaries[f"twin/{key}/mean"] = summarise(states, backend.info.n_codebooks)["mean"]
+    write_shard(summary_file, summaries, about)
+    for path, waveform in zip(task.audio_files, waveforms, strict=True):
+        write_flac(path, waveform, backend.info.sample_rate_hz)
+    rows = {"clips": _clip_rows(task, waveforms, backend.info), "activations": activation_rows}
+    write_receipt(task.receipt, task.fingerprint, task.data, [*task.shard_files, *task.audio_files], rows)
+
+
+@lru_cache(maxsize=1)
+def _loaded(
+    model: Model, root: Path, _weights_sha256: str, twin_seed: int
+) -> tuple["MusicgenBackend", "MusicgenBackend"]:
+    """Return the model and its untrained twin, loaded once per process and again when weights change."""
+    backend = catalog.load(model, root)
+    return backend, backend.random_twin(twin_seed)
+
+
+def _half_precision(states: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # infinity shows in finite_fraction, where `check` stops it
+        return states.astype(np.float16)
+
+
+def _summaries(
+    task: ShardTask, states: States, stored: dict[str, np.ndarray], info: ModelInfo
+) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
+    """Return the summary tensors and the rows of the activation table, hookpoint by hookpoint."""
+    tensors: dict[str, np.ndarray] = {}
+    rows: list[dict[str, Any]] = []
+    for key, values in states.values.items():
+        hookpoint, half = key.split("/")
+        site, layer = hookpoint.split(".")
+        summary = summarise(values, info.n_codebooks)
+        tensors.update({f"{key}/{name}": found for name, found in summary.items()})
+        figures = quality(values, stored[key], summary["norm"])
+        for row, (clip, measured) in enumerate(zip(task.clips, figures, strict=True)):
+            clip_id = clip.request.clip_id
+            place = {"row_id": f"{clip_id}/{key}", "clip_id": clip_id, "hookpoint": hookpoint, "site": site}
+            place |= {"layer": int(layer), "half": half, "shard": task.shard, "row": row}
+            rows.append({**place, "n_steps": values.shape[1], "width": values.shape[2], **measured})
+    return tensors, rows
+
+
+def _clip_rows(task: ShardTask, waveforms: np.ndarray, info: ModelInfo) -> list[dict[str, Any]]:
+    rows = []
+    n_steps = task.sampling.n_frames + info.n_codebooks - 1
+    for row, (clip, waveform) in enumerate(zip(task.clips, waveforms, strict=True)):
+        samples = to_int16(waveform).astype(np.float64) / FULL_SCALE
+        rows.append(
+            {
+                "clip_id": clip.request.clip_id,
+                "prompt_id": clip.request.prompt_id,
+                "emotion": clip.emotion,
+                "seed": clip.seed,
+                "shard": task.shard,
+                "row": row,
+                "n_frames": task.sampling.n_frames,
+                "n_steps": n_steps,
+                "sample_rate_hz": info.sample_rate_hz,
+                "duration_s": len(waveform) / info.sample_rate_hz,
+                "peak": float(np.abs(samples).max()),
+                "rms": float(np.sqrt(np.square(samples).mean())),
+                "clipped_fraction": float((np.abs(samples) >= 1).mean()),
+                "finite_fraction": float(np.isfinite(waveform).mean()),
+                "audio_path": audio_path(clip.request.clip_id),
+            }
+        )
+    return rows

@@ -1,0 +1,175 @@
+"""Stage `probe`: can a linear probe read emotion at each site from prompts, and wordings, it never saw?"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from moodlens.base.errors import UsageError, must
+from moodlens.base.seeding import rng_for
+from moodlens.contracts.params import Params, Probe
+from moodlens.probes.controls import Difference, difference
+from moodlens.probes.family import FamilyProbe, ProbeSettings, SiteProbe, probe_family
+from moodlens.probes.readings import range_of_medians
+from moodlens.stages import sites
+from moodlens.stages.signal import RUNG_UNIT, load_families
+from moodlens.stats.design import UNITS, Design, Unit
+from moodlens.store.tables import write_metrics, write_plot
+from moodlens.store.tracking import Run, log_runs
+
+Found = dict[str, dict[Unit, FamilyProbe]]
+
+RUNG_OF = {"words": "words", "text": "text_code", "music": "music", "layers": "layers"}
+REQUIRED = {"text": ("words", "twin_text"), "music": ("words",), "layers": ("words", "twin_layers")}
+"""Baselines that a family must beat on the same folds; `BESIDE` are shown only."""
+BESIDE = {"layers": ("text",)}
+SAID = {
+    "words": "bag of words",
+    "twin_text": "random text encoder",
+    "twin_layers": "random twin",
+    "text": "text encoder",
+}
+
+
+def run(params: Params, root: Path) -> None:
+    """Write metrics/probe.json, metrics/probe_layers.csv and MLflow runs."""
+    section = params.probe
+    if "bow" not in section.sites:
+        rule, got = "hold bow, the lexical baseline of every other site", list(section.sites)
+        raise UsageError(must("probe.sites", rule, got, where="params.yaml", next_step="Add bow"))
+    if "layers" in section.sites and "text" not in section.sites:
+        rule, got = "hold text beside layers", list(section.sites)
+        raise UsageError(must("probe.sites", rule, got, where="params.yaml", next_step="Add text"))
+    work = sites.open_workspace(root)
+    settings = ProbeSettings(
+        section.n_folds,
+        section.ridge,
+        section.n_permutations,
+        section.n_bootstrap,
+        section.confidence,
+        section.seed,
+    )
+    families = load_families(work, section.sites)
+    found: Found = {
+        name: {unit: probe_family(grams, work.design, unit, settings) for unit in UNITS}
+        for name, grams in families.items()
+    }
+    metrics: dict[str, Any] = {
+        RUNG_OF[name]: rung_metrics(name, found, work.design, section) for name in found if name in RUNG_OF
+    }
+    if "acoustics" in section.sites:
+        spread, slow, fast = range_of_medians(*sites.tempos(work))
+        names = work.design.emotions
+        metrics["music"] |= {"tempo_bpm": spread, "tempo_slowest": names[slow], "tempo_fastest": names[fast]}
+    metrics["n_prompts"], metrics["n_emotions"] = work.design.n_prompts, work.design.n_classes
+    metrics["chance"] = 1 / work.design.n_classes
+    write_metrics(metrics, root / "metrics" / "probe.json")
+    write_plot(plot_rows(found), root / "metrics" / "probe_layers.csv")
+    log_runs(root, "probe", _logged(found, params))
+
+
+def rung_metrics(name: str, found: Found, design: Design, section: Probe) -> dict[str, object]:
+    """Return what the ladder needs of a family: its best site on the rung's own folds, and its baselines."""
+    unit = RUNG_UNIT[name]
+    family = found[name][unit]
+    best = family.best
+    by_prompt = next(site for site in found[name]["prompt"].sites if site.site == best.site)
+    metrics: dict[str, object] = {
+        "best": best.site,
+        "accuracy": best.accuracy,
+        "low": best.low,
+        "high": best.high,
+        "accuracy_by_prompt": by_prompt.accuracy,
+        "ridge_accuracy": best.ridge_accuracy,
+        "permuted_extreme": family.permuted_extreme,
+        "selectivity": best.selectivity,
+        "p": family.p,
+        "smallest_p": family.smallest_p,
+        "n_permutations": section.n_permutations,
+        "unit": unit,
+        "n_units": len(design.unit_labels(unit)),
+    }
+    for group, names in (("baselines", REQUIRED), ("beside", BESIDE)):
+        metrics[group] = {
+            SAID[other]: _said(_against(other, best, found, design, unit, section))
+            for other in names.get(name, ())
+        }
+    return metrics
+
+
+def _against(
+    other: str, best: SiteProbe, found: Found, design: Design, unit: Unit, section: Probe
+) -> Difference:
+    """Return the paired difference to a baseline; the random twin of a layer is the same layer."""
+    family = found[other][unit]
+    same = [site for site in family.sites if site.site == best.site]
+    baseline = same[0] if same else family.best
+    rng = rng_for("difference", best.site, other, unit, section.seed)
+    return difference(
+        SAID[other],
+        best.correct,
+        baseline.correct,
+        design,
+        unit,
+        section.n_bootstrap,
+        section.confidence,
+        rng,
+    )
+
+
+def _said(found: Difference) -> dict[str, float]:
+    return {"accuracy": found.accuracy, "difference": found.difference, "low": found.low, "high": found.high}
+
+
+def plot_rows(found: Found) -> pd.DataFrame:
+    """Return one row per site: what metrics/probe_layers.csv holds; baselines repeat as columns."""
+    rows = []
+    for name, family in found.items():
+        by_prompt, by_wording = family["prompt"].sites, family["wording"].sites
+        for site, held_out in zip(by_prompt, by_wording, strict=True):
+            hookpoint, layer, half = sites.place_of(site.site) if "layers" in name else (site.site, None, "")
+            rows.append(
+                {
+                    "family": name,
+                    "site": hookpoint,
+                    "layer": pd.NA if layer is None else layer,
+                    "half": half,
+                    "model": "twin" if name.startswith("twin") else "model",
+                    "accuracy": held_out.accuracy,
+                    "low": held_out.low,
+                    "high": held_out.high,
+                    "p": held_out.p,
+                    "p_maxt": held_out.p_max,
+                    "ridge_accuracy": held_out.ridge_accuracy,
+                    "selectivity": held_out.selectivity,
+                    "accuracy_by_prompt": site.accuracy,
+                    "low_by_prompt": site.low,
+                    "high_by_prompt": site.high,
+                    "p_by_prompt": site.p,
+                    "p_maxt_by_prompt": site.p_max,
+                }
+            )
+    frame = pd.DataFrame(rows)
+    for name, column in (("words", "bow_accuracy"), ("text", "text_accuracy")):
+        frame[column] = found[name]["wording"].best.accuracy if name in found else pd.NA
+    return frame
+
+
+def _logged(found: Found, params: Params) -> Run:
+    """Return the MLflow runs: a child per family with its accuracies over sites."""
+    children = []
+    for name, family in found.items():
+        curves = {f"accuracy_by_{unit}": [site.accuracy for site in family[unit].sites] for unit in UNITS} | {
+            f"p_maxt_by_{unit}": [site.p_max for site in family[unit].sites] for unit in UNITS
+        }
+        numbers = {f"best_by_{unit}": family[unit].best.accuracy for unit in UNITS}
+        tags = {"sites": ", ".join(site.site for site in family["prompt"].sites)}
+        children.append(Run(f"probe/{name}", metrics=numbers, curves=curves, tags=tags))
+    numbers = {
+        f"{RUNG_OF[name]}.accuracy": found[name][RUNG_UNIT[name]].best.accuracy
+        for name in found
+        if name in RUNG_OF
+    }
+    return Run(
+        "probe", {"probe": vars(params.probe), "model": vars(params.model)}, numbers, children=children
+    )

@@ -1,0 +1,152 @@
+"""Stage `signal`: does emotion separate the prompts, at which sites, and would the test have seen it?"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from moodlens.contracts.params import Params
+from moodlens.stages import sites
+from moodlens.stats.design import Unit
+from moodlens.stats.gram import SiteGram
+from moodlens.stats.sweep import FamilySignal, SiteSignal, SweepSettings, sweep
+from moodlens.store.tables import write_metrics, write_plot
+from moodlens.store.tracking import Run, log_runs
+
+RUNG_UNIT: dict[str, Unit] = {"words": "prompt", "text": "wording", "music": "wording", "layers": "wording"}
+"""What is relabelled where a rung leans on the family: whole wordings where more than words is claimed."""
+
+
+def run(params: Params, root: Path) -> None:
+    """Write metrics/signal.json, metrics/signal_layers.csv and an MLflow run."""
+    work = sites.open_workspace(root)
+    section = params.signal
+    settings = SweepSettings(
+        section.n_permutations,
+        section.n_bootstrap,
+        section.confidence,
+        section.equivalence_delta,
+        params.decide.alpha_weak,
+        params.decide.equivalence_power,
+        section.seed,
+    )
+    families = load_families(work, section.sites)
+    found = {name: sweep(name, grams, work.design, settings) for name, grams in families.items()}
+    metrics: dict[str, object] = {
+        name: family_metrics(name, family, settings) for name, family in found.items() if name in RUNG_UNIT
+    }
+    if "twin_layers" in found:
+        best = next(s for s in found["twin_layers"].sites if s.site == found["layers"].best.site)
+        metrics["layers"] = {
+            **family_metrics("layers", found["layers"], settings),
+            "twin_effect": best.effect.effect,
+        }
+    metrics["n_prompts"], metrics["n_emotions"] = work.design.n_prompts, work.design.n_classes
+    metrics["n_wordings"] = len(work.design.unit_labels("wording"))
+    heard = [gram for name in ("layers", "music") for gram in families.get(name, [])]
+    metrics["n_clips"] = max((len(gram.prompts) for gram in heard), default=0)
+    write_metrics(metrics, root / "metrics" / "signal.json")
+    write_plot(plot_rows(found), root / "metrics" / "signal_layers.csv")
+    log_runs(root, "signal", _logged(found, metrics, params))
+
+
+def load_families(work: sites.Workspace, names: tuple[str, ...]) -> dict[str, list[SiteGram]]:
+    """Return the families of sites that maxT runs over: layers, text, music, words, and the random twins."""
+    families: dict[str, list[SiteGram]] = {}
+    if "layers" in names:
+        families["layers"] = sites.layers(work, twin=False)
+        families["twin_layers"] = sites.layers(work, twin=True)
+    if "text" in names:
+        families["text"] = [sites.embedding(work, "text")]
+        families["projected"] = [sites.embedding(work, "projected")]
+        families["twin_text"] = [sites.embedding(work, "twin")]
+    if "bow" in names:
+        families["words"] = [sites.embedding(work, "bow")]
+    readers = {"acoustics": sites.acoustics, "tokens": sites.tokens}
+    music = [read(work) for name, read in readers.items() if name in names]
+    if music:
+        families["music"] = music
+    return families
+
+
+def family_metrics(name: str, family: FamilySignal, settings: SweepSettings) -> dict[str, object]:
+    """Return the few numbers of a family that a reader of `dvc metrics diff` needs."""
+    best, unit = family.best, RUNG_UNIT[name]
+    equivalence = family.equivalence[unit]
+    return {
+        "best": best.site,
+        "effect": best.effect.effect,
+        "effect_low": best.effect.low,
+        "effect_high": best.effect.high,
+        "effect_raw": best.raw.effect,
+        "ceiling": best.effect.ceiling,
+        "ceiling_fraction": best.effect.fraction,
+        "icc": best.icc,
+        "f": best.tests["prompt"].f,
+        "p_prompt": best.tests["prompt"].p_max,
+        "p_wording": best.tests["wording"].p_max,
+        "n_significant": sum(site.tests["prompt"].p_max < settings.alpha for site in family.sites),
+        "unit": unit,
+        "p": min(site.tests[unit].p_max for site in family.sites),
+        "smallest_p": equivalence.smallest_p,
+        "delta": settings.delta,
+        "power": equivalence.power,
+        "n_needed": equivalence.n_needed,
+        "n_permutations": settings.n_permutations,
+    }
+
+
+def plot_rows(found: dict[str, FamilySignal]) -> pd.DataFrame:
+    """Return one row per site: what metrics/signal_layers.csv holds."""
+    return pd.DataFrame([_row(name, site) for name, family in found.items() for site in family.sites])
+
+
+def _row(family: str, site: SiteSignal) -> dict[str, object]:
+    hookpoint, layer, half = sites.place_of(site.site) if "layers" in family else (site.site, None, "")
+    prompt, wording = site.tests["prompt"], site.tests["wording"]
+    return {
+        "family": family,
+        "site": hookpoint,
+        "layer": pd.NA if layer is None else layer,
+        "half": half,
+        "model": "twin" if family.startswith("twin") else "model",
+        "effect": site.effect.effect,
+        "low": site.effect.low,
+        "high": site.effect.high,
+        "effect_raw": site.raw.effect,
+        "within": site.effect.within,
+        "between": site.effect.between,
+        "ceiling": site.effect.ceiling,
+        "ceiling_fraction": site.effect.fraction,
+        "icc": site.icc,
+        "f": prompt.f,
+        "p": prompt.p,
+        "p_maxt": prompt.p_max,
+        "q_bh": prompt.q,
+        "p_wording": wording.p,
+        "p_wording_maxt": wording.p_max,
+        "naive_t": site.naive.t,
+        "naive_p_descriptive": site.naive.p,
+    }
+
+
+def _logged(found: dict[str, FamilySignal], metrics: dict[str, object], params: Params) -> Run:
+    """Return the MLflow run: a child per family with its curves over sites."""
+    children = []
+    for name, family in found.items():
+        curves = {
+            "effect": [site.effect.effect for site in family.sites],
+            "f": [site.tests["prompt"].f for site in family.sites],
+            "p_maxt": [site.tests["prompt"].p_max for site in family.sites],
+        }
+        tags = {"sites": ", ".join(site.site for site in family.sites)}
+        children.append(Run(f"signal/{name}", curves=curves, tags=tags))
+    numbers = {
+        f"{family}.{key}": float(value)
+        for family, values in metrics.items()
+        if isinstance(values, dict)
+        for key, value in values.items()
+        if isinstance(value, (int, float))
+    }
+    return Run(
+        "signal", {"signal": vars(params.signal), "model": vars(params.model)}, numbers, children=children
+    )

@@ -1,0 +1,132 @@
+"""One family of sites (all layers; both text sites; ...) through every test: a record per site.
+
+F, effect and p of each site come from its one Gram matrix; maxT and BH run over the family.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from moodlens.base.seeding import rng_for
+from moodlens.stats.bootstrap import resamples
+from moodlens.stats.design import UNITS, Design, Unit
+from moodlens.stats.equivalence import injection_power, units_needed
+from moodlens.stats.gram import SiteGram, centred, cosines, group_means, prompt_grams
+from moodlens.stats.icc import prompt_icc
+from moodlens.stats.multiplicity import benjamini_hochberg, max_t, standard_scores
+from moodlens.stats.permanova import pseudo_f
+from moodlens.stats.permutation import p_values, relabellings, smallest_p
+from moodlens.stats.similarity import Effect, NaiveT, centred_cosines, emotion_effect, naive_t
+
+
+@dataclass(frozen=True)
+class SweepSettings:
+    """How a sweep is run."""
+
+    n_permutations: int
+    n_bootstrap: int
+    confidence: float
+    delta: float  # effect, share of variance, that "none" must exclude
+    alpha: float  # level of the test that "none" leans on
+    power: float  # wanted by `n_needed`
+    seed: int
+
+
+@dataclass(frozen=True)
+class UnitTest:
+    """PERMANOVA of one site with labels permuted over whole units."""
+
+    f: float
+    p: float
+    p_max: float  # maxT over the family
+    q: float  # Benjamini-Hochberg over the family
+
+
+@dataclass(frozen=True)
+class SiteSignal:
+    """What is measured at one site."""
+
+    site: str
+    tests: dict[Unit, UnitTest]
+    effect: Effect  # centred cosines
+    raw: Effect  # cosines as they are, for comparison
+    icc: float | None
+    naive: NaiveT
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """What the family's test would have seen, and what it needs to see it."""
+
+    power: float  # at the weakest site
+    weakest: str
+    n_needed: int | None  # prompts per emotion for the wanted power; None: more than can be simulated
+    smallest_p: float
+
+
+@dataclass(frozen=True)
+class FamilySignal:
+    """A family of sites, in the order given; `best` has the largest standardised F (what maxT looks at)."""
+
+    sites: tuple[SiteSignal, ...]
+    best: SiteSignal
+    equivalence: dict[Unit, Equivalence]
+
+
+def sweep(name: str, sites: Sequence[SiteGram], design: Design, settings: SweepSettings) -> FamilySignal:
+    """Return the signal of a family of sites.
+
+    Args:
+        name: of the family; with `settings.seed` it seeds the relabellings, so that families are independent.
+        sites: Gram matrices over the prompts of `design`.
+        design: emotion and wording of every prompt.
+        settings: counts, levels and seed.
+    """
+    grams = prompt_grams(sites)
+    tests: dict[Unit, list[UnitTest]] = {}
+    equivalence: dict[Unit, Equivalence] = {}
+    best = 0
+    for unit in UNITS:
+        rng = rng_for("signal", name, unit, settings.seed)
+        labels = design.unit_labels(unit)
+        units = centred(group_means(grams, design.members(unit)))
+        table = relabellings(labels, settings.n_permutations, rng)
+        f = pseudo_f(units, table)
+        p, adjusted = p_values(f), max_t(f)
+        q = benjamini_hochberg(p)
+        tests[unit] = [
+            UnitTest(*(float(v) for v in row)) for row in zip(f[:, 0], p, adjusted, q, strict=True)
+        ]
+        if unit == "prompt":
+            best = int(standard_scores(f)[:, 0].argmax())
+        power = injection_power(units, table, f, settings.delta, settings.alpha, rng)
+        needed = units_needed(
+            units[power.weakest], design.n_classes, settings.delta, power.alpha_layer, settings.power
+        )
+        per_unit = design.n_prompts / len(labels)
+        equivalence[unit] = Equivalence(
+            power.power,
+            sites[power.weakest].site,
+            None if needed is None else int(np.ceil(needed * per_unit)),
+            smallest_p(labels, settings.n_permutations),
+        )
+    counts = resamples(
+        design, "prompt", settings.n_bootstrap, rng_for("signal", name, "bootstrap", settings.seed)
+    )
+    found = []
+    for i, site in enumerate(sites):
+        similarity = centred_cosines(site)
+        found.append(
+            SiteSignal(
+                site.site,
+                {unit: tests[unit][i] for unit in UNITS},
+                emotion_effect(similarity, site.prompts, design.labels, counts, settings.confidence),
+                emotion_effect(
+                    cosines(site.values), site.prompts, design.labels, counts, settings.confidence
+                ),
+                prompt_icc(site, design.labels),
+                naive_t(similarity, site.prompts, design.labels),
+            )
+        )
+    return FamilySignal(tuple(found), found[best], equivalence)

@@ -1,0 +1,141 @@
+from dataclasses import replace
+
+import pytest
+
+from moodlens.base.errors import ContractError
+from moodlens.contracts.params import Decide
+from moodlens.decision.evidence import Baseline, Evidence
+from moodlens.decision.ladder import decide, judge
+
+THRESHOLDS = Decide(
+    alpha_strong=0.001,
+    alpha_weak=0.05,
+    accuracy_strong=0.75,
+    accuracy_weak=0.60,
+    effect_strong=0.05,
+    effect_weak=0.02,
+    tempo_bpm=20.0,
+    equivalence_power=0.8,
+)
+BEATEN = Baseline("bag of words", 0.2, 0.7, 0.6, 0.8)
+TIED = Baseline("bag of words", 0.2, 0.05, -0.1, 0.2)
+FOUND = Evidence(
+    site="tokens",
+    unit="wording",
+    n_emotions=4,
+    n_per_emotion=16,
+    n_permutations=2000,
+    smallest_p=1 / 2001,
+    accuracy=0.9,
+    low=0.83,
+    high=0.96,
+    ridge_accuracy=0.85,
+    permuted_extreme=0.5,
+    p=1 / 2001,
+    effect=0.2,
+    effect_low=0.15,
+    effect_high=0.25,
+    p_signal=0.0001,
+    delta=0.02,
+    power=0.3,
+    n_needed=60,
+    baselines=(BEATEN,),
+)
+SILENT = replace(
+    FOUND, accuracy=0.27, low=0.15, high=0.4, ridge_accuracy=0.28, p=0.6, effect=0.001, effect_low=-0.02,
+    effect_high=0.02, p_signal=0.5, baselines=(TIED,),
+)  # fmt: skip
+
+
+def test_every_condition_of_a_strong_claim_counts():
+    assert judge("music", replace(FOUND, tempo_bpm=60.0), THRESHOLDS).verdict == "strong"
+    for change in (
+        {"p": 0.01},
+        {"accuracy": 0.7},
+        {"effect": 0.03},
+        {"ridge_accuracy": 0.49},
+    ):
+        rung = judge("music", replace(FOUND, **change), THRESHOLDS)
+        assert rung.verdict == "weak", change
+        assert "not strong, because" in rung.rule
+
+
+def test_every_condition_of_a_weak_claim_counts():
+    for change in (
+        {"p": 0.2},
+        {"accuracy": 0.55},
+        {"effect": 0.01},
+        {"baselines": (TIED,)},
+        {"baselines": (BEATEN, replace(TIED, name="random twin"))},
+        {"tempo_bpm": 9.5},
+    ):
+        assert judge("music", replace(FOUND, **change), THRESHOLDS).verdict == "undecided", change
+
+
+def test_none_is_said_only_where_an_effect_would_have_been_seen():
+    rung = judge("music", SILENT, THRESHOLDS)
+    assert rung.verdict == "undecided"
+    assert rung.more_prompts == 44
+    assert "44 more prompts per emotion (60 in all)" in rung.next_step
+    assert judge("music", replace(SILENT, power=0.85), THRESHOLDS).verdict == "none"
+    assert judge("music", replace(SILENT, power=0.85, p_signal=0.01), THRESHOLDS).verdict == "undecided"
+
+
+def test_undecided_says_when_prompts_will_not_help():
+    slow = judge("music", replace(FOUND, tempo_bpm=9.5), THRESHOLDS)
+    assert slow.more_prompts is None
+    assert "not expected to settle" in slow.next_step
+    close = judge(
+        "music", replace(FOUND, baselines=(replace(TIED, difference=0.1, low=-0.05, high=0.25),)), THRESHOLDS
+    )
+    assert close.more_prompts == 20  # 16 x (0.15 / 0.1)^2 = 36
+
+
+@pytest.mark.parametrize(
+    ("text_code", "music", "highest"),
+    [
+        (FOUND, replace(FOUND, tempo_bpm=80.0), "music"),
+        (FOUND, SILENT, "text_code"),
+        (SILENT, SILENT, "words"),
+    ],
+    ids=["organism", "shuffled", "random"],
+)
+def test_the_ladder_names_the_highest_rung_and_infers_none(text_code, music, highest):
+    words = replace(FOUND, unit="prompt", effect=None, baselines=())
+    layers = replace(FOUND, site="residual.3/cond")
+    evidence = {"words": words, "text_code": text_code, "music": music, "layers": layers}
+    decision = decide(evidence, THRESHOLDS)
+    assert decision.highest == highest
+    assert decision.headline.startswith(f"Highest rung reached: {highest} (strong)")
+    assert [rung.verdict for rung in decision.rungs[-2:]] == ["untested", "untested"]
+    assert "state untested, use untested" in decision.headline
+    assert decision.layers.verdict == "strong"
+    assert "does not license the rung `state`" in decision.layers.rule
+
+
+def test_without_music_the_rung_is_untested_and_without_words_nothing_is_reached():
+    words = replace(SILENT, unit="prompt", effect=None, baselines=())
+    decision = decide({"words": words}, THRESHOLDS)
+    assert decision.highest == ""
+    assert decision.headline.startswith("No rung reached")
+    assert decision.rungs[2].verdict == "untested"
+
+
+def test_a_rung_above_a_missing_one_is_named_with_the_gap():
+    evidence = {
+        "words": replace(FOUND, effect=None),
+        "text_code": SILENT,
+        "music": replace(FOUND, tempo_bpm=50.0),
+    }
+    headline = decide(evidence, THRESHOLDS).headline
+    assert headline.startswith("Highest rung reached: music")
+    assert "Not shown below it: text_code undecided" in headline
+
+
+def test_a_threshold_that_the_design_cannot_reach_is_refused_with_the_number():
+    with pytest.raises(
+        ContractError, match="rung music must have at least 3 wordings for each of 4 emotions"
+    ):
+        judge("music", replace(FOUND, smallest_p=0.01), THRESHOLDS)
+    with pytest.raises(ContractError, match="relabellings for rung music must be at least 1000"):
+        judge("music", replace(FOUND, smallest_p=0.01, n_permutations=99), THRESHOLDS)

@@ -1,0 +1,102 @@
+"""Sites keep their twin, their order and their certainty on the way from the metrics to the page."""
+
+import math
+
+import pytest
+
+from moodlens.report.probing import probes_finding
+from moodlens.report.site_names import layer_groups, twin_value
+from moodlens.report.sweep import layers_finding
+
+NAN = math.nan
+
+
+def row(
+    family: str, site: str, layer: float = NAN, value: float = 0.5, **changes: object
+) -> dict[str, object]:
+    model = "twin" if family.startswith("twin") else "model"
+    half = "cond" if "layers" in family else NAN
+    found = dict.fromkeys(
+        ("low", "high", "p", "p_maxt", "q_bh", "p_wording_maxt", "effect_raw", "ceiling_fraction", "icc"),
+        0.01,
+    )
+    found |= dict.fromkeys(
+        ("accuracy_by_prompt", "low_by_prompt", "high_by_prompt", "p_maxt_by_prompt", "selectivity"), 0.5
+    )
+    return {
+        "family": family,
+        "site": site,
+        "layer": layer,
+        "half": half,
+        "model": model,
+        "effect": value,
+        "accuracy": value,
+        "naive_p_descriptive": 1e-50,
+        **found,
+        **changes,
+    }
+
+
+ROWS = [
+    row("layers", "residual", 1, 0.9),
+    row("layers", "residual", 0, 0.8, p_maxt=0.2),
+    row("layers", "mlp", 0, 0.7),
+    row("twin_layers", "residual", 0, 0.10),
+    row("twin_layers", "residual", 1, 0.11, p_maxt=0.001),
+    row("twin_layers", "mlp", 0, 0.12),
+    row("text", "text", value=0.6),
+    row("twin_text", "twin", value=0.13),
+    row("words", "bow", value=0.4),
+]
+SIGNAL = {"n_prompts": 8, "n_clips": 16}
+PROBE = {"n_prompts": 8, "chance": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("family", "layer", "twin"), [("layers", 0, 0.10), ("layers", 1, 0.11), ("text", NAN, 0.13)]
+)
+def test_a_site_finds_its_own_twin(family: str, layer: float, twin: float):
+    site = "residual" if family == "layers" else family
+    (found,) = (r for r in ROWS if r["family"] == family and r["site"] == site and r["layer"] in (layer, NAN))
+    assert twin_value(found, ROWS, "effect") == twin
+
+
+def test_a_site_without_a_twin_has_none():
+    assert math.isnan(twin_value(ROWS[-1], ROWS, "effect"))
+
+
+def test_layers_are_grouped_by_kind_and_run_first_to_last():
+    groups = layer_groups(ROWS)
+    assert {name: [r["layer"] for r in group] for name, group in groups.items()} == {
+        "residual · cond": [0, 1],
+        "mlp · cond": [0],
+    }
+
+
+def test_the_sweep_counts_the_model_only_and_marks_what_is_certain():
+    found = layers_finding(SIGNAL, ROWS, {"verdict": "weak", "rule": "weak, because"}, 0.05, 0.95)
+    assert found.summary == "4 of 5 sites show emotion at p < 0.05 after maxT."
+    assert (found.verdict, found.rule) == ("weak", "weak, because")
+    marks = {cells[0].text: cells[1].mark for cells in found.grids[0].rows}
+    assert marks["residual 0 (cond)"] == ""
+    assert marks["residual 1 (cond)"] == "strong"
+    assert {cells[-1].mark for cells in found.grids[0].rows} == {"void"}
+    assert len(found.figures) == 2
+    assert "words 0.400, text encoder 0.600, 0 0.800, 1 0.900" in found.figures[0].svg
+
+
+def test_without_layers_the_other_sites_are_still_drawn():
+    found = layers_finding(SIGNAL, ROWS[-3:], None, 0.05, 0.95)
+    (figure,) = found.figures
+    assert "words 0.400, text encoder 0.600" in figure.svg
+    assert found.rule == ""
+
+
+def test_probes_stand_beside_baselines_that_see_no_layer():
+    found = probes_finding(PROBE, ROWS, 8, 0.95)
+    residual = found.figures[0].svg
+    assert ">bag of words<" in residual
+    assert ">text encoder<" in residual
+    assert ">chance<" in residual
+    assert "untrained twin 10\u202f%, 11\u202f%" in residual
+    assert len(found.grids[0].rows) == len(ROWS)

@@ -1,0 +1,140 @@
+"""The page stands alone, escapes what it is given, says what is missing, and is the same bytes twice."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from moodlens.report.page import render
+from moodlens.report.records import Page
+from tests.report.example import example_page
+
+HOSTILE = (
+    '</blockquote><script src="http://evil.example/x.js">alert(1)</script><img onerror=x> "quoted" \'&\''
+)
+VOID = {"meta", "link", "col", "rect", "br", "img", "path", "use"}
+
+
+class Outline(HTMLParser):
+    """Every tag with its attributes, the text, and whether the tags close in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def outline(page: Page) -> Outline:
+    parser = Outline()
+    parser.feed(render(page))
+    assert parser.open == []
+    return parser
+
+
+def test_nothing_is_asked_of_the_network():
+    found = outline(example_page())
+    assert not [tag for tag, _ in found.tags if tag in ("script", "iframe", "object", "embed")]
+    links = [
+        value or ""
+        for _, attrs in found.tags
+        for key, value in attrs.items()
+        if key in ("src", "href", "xlink:href")
+    ]
+    assert links
+    outside = [link for link in links if not link.startswith(("data:", "#", "checks/"))]
+    assert outside == []
+    html = render(example_page())
+    assert not re.search(r"@import|url\((?!#)", html)
+    assert "default-src 'none'" in html
+
+
+def test_a_hostile_prompt_is_text_everywhere():
+    page = outline(example_page(HOSTILE))
+    assert HOSTILE in page.text
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert not [attrs for _, attrs in page.tags if "onerror" in attrs]
+    (player,) = (attrs for tag, attrs in page.tags if tag == "audio")
+    assert player["aria-label"] == f"Clip happy-000-s0, prompt: {HOSTILE}"
+
+
+def test_the_verdict_and_every_rung_are_in_words():
+    text = " ".join(outline(example_page()).text.split())
+    assert "Emotion reaches the text code." in text
+    assert "Next: Buy prompts." in text
+    assert "text code strong" in text
+    assert "use not tested" in text
+    assert "Rule that fired: p < 0.001" in text
+    assert "91 % [84, 96] %, 8 prompts" in text
+
+
+@pytest.mark.parametrize(
+    ("section", "stage"),
+    [
+        ("verdict", "decide"),
+        ("listening", "generate"),
+        ("layers", "signal"),
+        ("probes", "probe"),
+        ("acoustics", "acoustics"),
+        ("checks", "check"),
+    ],
+)
+def test_a_missing_section_says_so_and_how_to_get_it(section: str, stage: str):
+    whole = outline(example_page()).text
+    assert "Not run." not in whole
+    text = " ".join(outline(replace(example_page(), **{section: None})).text.split())
+    assert "Not run." in text
+    assert f"dvc repro {stage} has written" in text
+
+
+def test_a_reading_that_disagrees_is_said_in_words_not_by_colour_alone():
+    text = " ".join(outline(example_page()).text.split())
+    assert "✓ fast" in text
+    assert "✗ not major" in text
+
+
+def test_a_clip_beyond_the_budget_is_named_not_embedded():
+    page = example_page()
+    assert page.listening is not None
+    group = page.listening.groups[0]
+    silent = replace(group.players[0], source="")
+    page = replace(page, listening=replace(page.listening, groups=(replace(group, players=(silent,)),)))
+    found = outline(page)
+    assert not [tag for tag, _ in found.tags if tag == "audio"]
+    assert "Not embedded" in found.text
+
+
+def test_same_record_same_bytes():
+    assert render(example_page()) == render(example_page())
+
+
+def test_headings_landmarks_and_ids_are_sound():
+    found = outline(example_page())
+    ids = [attrs["id"] for _, attrs in found.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    targets = [
+        str(attrs["href"])[1:]
+        for tag, attrs in found.tags
+        if tag == "a" and str(attrs["href"]).startswith("#")
+    ]
+    assert set(targets) <= set(ids)
+    names = [tag for tag, _ in found.tags]
+    assert names.count("h1") == 1
+    assert {"main", "header", "nav", "footer"} <= set(names)
+    assert all("aria-label" in attrs for tag, attrs in found.tags if tag == "audio")
+    assert all("scope" in attrs for tag, attrs in found.tags if tag == "th")

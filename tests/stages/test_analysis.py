@@ -1,0 +1,153 @@
+"""`signal`, `probe` and `decide` on planted workspaces: the verdicts, the paths, the errors."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from moodlens.base.errors import ContractError, UsageError
+from moodlens.contracts.params import Params
+from moodlens.contracts.tables import PROMPTS
+from moodlens.stages import decide, probe, signal, sites
+from moodlens.store.shards import read_shard, write_shard
+from moodlens.store.tables import read_metrics, read_table, write_table
+from moodlens.store.tracking import Run
+from tests.stages.planted import plant, planted_params
+
+
+@pytest.fixture(autouse=True)
+def logged(monkeypatch) -> list[Run]:
+    """Keep what would go to MLflow; the tracking itself is tested beside the store."""
+    runs: list[Run] = []
+    for stage in (signal, probe):
+        monkeypatch.setattr(stage, "log_runs", lambda root, name, run: runs.append(run))
+    return runs
+
+
+def analyse(params: Params, root: Path) -> dict:
+    for stage in (signal, probe, decide):
+        stage.run(params, root)
+    return read_metrics(root / "metrics" / "decide.json")
+
+
+@pytest.mark.parametrize(
+    ("kind", "verdicts"),
+    [
+        ("organism", ("strong", "strong", "strong")),
+        ("shuffled", ("strong", "strong", "undecided")),
+        ("random", ("strong", "undecided", "undecided")),
+    ],
+)
+def test_each_model_gets_the_verdict_that_is_true_of_it(tmp_path, logged, kind, verdicts):
+    params = planted_params()
+    plant(tmp_path, kind, params)
+    found = analyse(params, tmp_path)
+    assert tuple(found[rung]["verdict"] for rung in ("words", "text_code", "music")) == verdicts
+    assert found["highest_rung"] == {"organism": "music", "shuffled": "text_code", "random": "words"}[kind]
+    assert found["state"]["verdict"] == found["use"]["verdict"] == "untested"
+    assert "does not license" in found["layers"]["rule"]
+    signals, curves = (
+        read_metrics(tmp_path / "metrics/signal.json"),
+        pd.read_csv(tmp_path / "metrics/signal_layers.csv"),
+    )
+    assert (signals["n_prompts"], signals["n_clips"]) == (64, 128)
+    assert signals["layers"]["best"].endswith("/cond")
+    layers = curves[curves["family"] == "layers"]
+    assert layers["layer"].tolist() == [0, 1, 2]
+    assert (curves[curves["family"] == "twin_layers"]["model"] == "twin").all()
+    assert [run.name for run in logged] == ["signal", "probe"]
+    assert {child.name for child in logged[1].children} >= {"probe/layers", "probe/music", "probe/words"}
+
+
+def test_the_same_inputs_give_the_same_bytes(tmp_path):
+    params = planted_params(n_per_emotion=8)
+    plant(tmp_path, "organism", params)
+    seen = []
+    for _ in range(2):
+        analyse(params, tmp_path)
+        seen.append({path.name: path.read_bytes() for path in (tmp_path / "metrics").iterdir()})
+    assert seen[0] == seen[1]
+
+
+def test_without_clips_the_text_rungs_are_still_decided(tmp_path):
+    """The path of a caption table: prompts and embeddings only."""
+    params = planted_params()
+    plant(tmp_path, "organism", params)
+    for folder in ("activations", "codes"):
+        for path in (tmp_path / "data" / folder).iterdir():
+            path.unlink()
+    (tmp_path / "data" / "clips.parquet").unlink()
+    text = ("bow", "text")
+    params = replace(
+        params, signal=replace(params.signal, sites=text), probe=replace(params.probe, sites=text)
+    )
+    found = analyse(params, tmp_path)
+    assert found["highest_rung"] == "text_code"
+    assert found["music"]["verdict"] == found["layers"]["verdict"] == "untested"
+    assert read_metrics(tmp_path / "metrics/signal.json")["n_clips"] == 0
+
+
+def test_neutral_prompts_are_left_out(tmp_path):
+    params = planted_params()
+    plant(tmp_path, "organism", params)
+    path = tmp_path / "data" / "prompts.csv"
+    table = read_table(PROMPTS, path)
+    table.loc[[0, 20], "emotion"] = "neutral"
+    write_table(table, PROMPTS, path)
+    work = sites.open_workspace(tmp_path)
+    assert work.design.n_prompts == 62
+    embedded = sites.embedding(work, "text")
+    whole = read_shard(tmp_path / "data/embeddings/embeddings.safetensors", ["text"])["text"].astype(float)
+    assert embedded.values[0, 0] == pytest.approx((whole[1] ** 2).sum())
+    layer = sites.layers(work, twin=False)[0]
+    assert len(layer.prompts) == 124
+    assert sites.tokens(work).prompts.tolist() == layer.prompts.tolist()
+
+
+def test_layers_sort_by_number_and_shards_join_in_the_order_of_the_clips(tmp_path):
+    params = planted_params()
+    plant(tmp_path, "organism", params)
+    work = sites.open_workspace(tmp_path)
+    found = sites.layers(work, twin=True)
+    assert [site.site for site in found] == [f"residual.{i}/cond" for i in range(3)]
+    first, last = (
+        read_shard(tmp_path / f"data/activations/summary-{shard:04d}.safetensors")[
+            "twin/residual.1/cond/mean"
+        ]
+        for shard in (0, 7)
+    )
+    expected = first[2].astype(float) @ last[-1].astype(float)
+    assert found[1].values[2, 127] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("sites_read", "rule"),
+    [(("text",), "must hold bow"), (("bow", "layers"), "must hold text beside layers")],
+)
+def test_a_probe_without_its_baselines_is_refused(tmp_path, sites_read, rule):
+    params = planted_params()
+    plant(tmp_path, "random", params)
+    with pytest.raises(UsageError, match=rule):
+        probe.run(replace(params, probe=replace(params.probe, sites=sites_read)), tmp_path)
+
+
+def test_a_shard_that_lost_clips_is_named(tmp_path):
+    params = planted_params()
+    plant(tmp_path, "random", params)
+    path = tmp_path / "data" / "codes" / "shard-0003.safetensors"
+    write_shard(path, {"codes": read_shard(path)["codes"][:5]})
+    with pytest.raises(ContractError, match=r"shard 3, codes must hold every clip; got '5 clips, row 15"):
+        sites.tokens(sites.open_workspace(tmp_path))
+
+
+def test_a_design_that_cannot_reach_the_threshold_ends_with_the_number(tmp_path):
+    params = planted_params(n_per_emotion=4)
+    plant(tmp_path, "random", params)
+    few = replace(
+        params,
+        signal=replace(params.signal, sites=("bow",), n_permutations=200),
+        probe=replace(params.probe, sites=("bow",), n_folds=4),
+    )
+    with pytest.raises(ContractError, match="relabellings for rung words must be at least 1000"):
+        analyse(few, tmp_path)

@@ -1,0 +1,97 @@
+"""The report stage on a workspace whose truth is known, whole and in parts."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from moodlens.base.errors import ContractError
+from moodlens.contracts.params import Params
+from moodlens.stages.report import gather, run
+from tests.report.workspace import measure, small_params, write_workspace
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params]:
+    root = tmp_path_factory.mktemp("workspace")
+    params = write_workspace(root)
+    with pytest.MonkeyPatch.context() as patch:
+        measure(params, root, patch)
+    return root, params
+
+
+def test_every_section_is_filled_from_what_the_stages_wrote(workspace: tuple[Path, Params]):
+    root, params = workspace
+    page = gather(params, root)
+    assert page.verdict is not None
+    assert [rung.name for rung in page.verdict.rungs] == ["words", "text code", "music", "state", "use"]
+    assert [rung.verdict for rung in page.verdict.rungs][-2:] == ["not tested", "not tested"]
+    text_code = page.verdict.rungs[1]
+    beaten = {bar.name for bar in text_code.bars if bar.kind == "baseline"}
+    assert beaten == {"bag of words", "random text encoder"}
+    assert page.layers is not None
+    assert page.probes is not None
+    assert "residual 2 (cond)" in page.layers.summary
+    assert page.layers.rule
+    assert [row[0].text for row in page.layers.grids[0].rows].count("residual 0 (cond)") == 1
+    assert "t-test p: descriptive, not valid" in page.layers.grids[0].columns
+    assert len(page.layers.figures) == len(page.probes.figures) == 1
+    assert page.listening is not None
+    assert {len(group.players) for group in page.listening.groups} == {params.report.clips_per_emotion}
+    assert page.checks is not None
+    assert page.checks[0].href == "checks/prompts.html"
+    assert {fact.value for fact in page.provenance.runs} == {"run-of-the-probe"}
+    facts = {fact.name: fact.value for fact in page.design}
+    assert (facts["prompts"], facts["clips"], facts["wordings"]) == ("24", "48", "12")
+
+
+def test_run_writes_the_page_and_prints_the_verdict(
+    workspace: tuple[Path, Params], capsys: pytest.CaptureFixture[str]
+):
+    root, params = workspace
+    run(params, root)
+    said = capsys.readouterr().out
+    path = root / "reports" / "index.html"
+    assert str(path) in said
+    html = path.read_bytes()
+    for name in ("words", "text code", "music", "state", "use"):
+        assert re.search(rf"^\d {name} ", said, re.MULTILINE)
+    assert b"Not run." not in html
+    assert html.count(b"<audio") == 4 * params.report.clips_per_emotion
+    run(params, root)
+    assert path.read_bytes() == html
+
+
+def test_an_empty_workspace_gives_a_page_that_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    run(small_params(), tmp_path)
+    html = (tmp_path / "reports" / "index.html").read_text(encoding="utf-8")
+    assert "No verdict yet" in html
+    assert html.count("Not run.") == 7
+    assert "No verdict yet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("gone", "left"),
+    [
+        ("metrics/signal.json", "probes"),
+        ("metrics/probe_layers.csv", "layers"),
+        ("data/acoustics.parquet", "listening"),
+    ],
+)
+def test_one_missing_result_leaves_the_others(
+    workspace: tuple[Path, Params], tmp_path: Path, gone: str, left: str
+):
+    root = shutil.copytree(workspace[0], tmp_path / "copy")
+    (root / gone).unlink()
+    page = gather(workspace[1], root)
+    missing = {"metrics/signal.json": "layers", "metrics/probe_layers.csv": "probes"}.get(gone, "acoustics")
+    assert getattr(page, missing) is None
+    assert getattr(page, left) is not None
+
+
+def test_a_missing_clip_is_one_line(workspace: tuple[Path, Params], tmp_path: Path):
+    root = shutil.copytree(workspace[0], tmp_path / "copy")
+    (root / "data" / "audio" / "happy-000-s0.flac").unlink()
+    with pytest.raises(ContractError, match=r"happy-000-s0\.flac"):
+        gather(workspace[1], root)

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from moodlens.base.errors import ContractError
+from moodlens.stats.equivalence import injection_power, units_needed
+from moodlens.stats.gram import centred, prompt_grams
+from moodlens.stats.multiplicity import max_t
+from moodlens.stats.permanova import pseudo_f
+from moodlens.stats.permutation import relabellings
+from tests.stats.synthetic import design, sites
+
+
+def measured(n: int, delta: float, seed: int = 0, n_layers: int = 3):
+    made = design(n, n, n, n)
+    rng = np.random.default_rng([seed, n])
+    grams = prompt_grams(sites(made, rng, n_layers=n_layers, n_clips=1))
+    table = relabellings(made.labels, 499, rng)
+    return injection_power(grams, table, pseudo_f(grams, table), delta, 0.05, rng), grams
+
+
+def test_power_grows_with_the_effect_and_with_prompts():
+    small, medium = measured(12, 0.02)[0].power, measured(12, 0.08)[0].power
+    assert small < medium < measured(24, 0.08)[0].power
+    assert measured(12, 0.4)[0].power > 0.99
+
+
+def test_power_is_the_share_of_full_tests_that_find_the_effect():
+    """The shortcut (one critical value, one evaluation) against whole maxT tests on injected vectors."""
+    promised = np.mean([measured(12, 0.1, seed)[0].per_layer.mean() for seed in range(5)])
+    made, seen = design(12, 12, 12, 12), 0
+    for seed in range(150):
+        rng = np.random.default_rng([seed, 77])
+        grams = prompt_grams(sites(made, rng, n_layers=3, n_clips=1, share=0.1, layer=1))
+        seen += max_t(pseudo_f(grams, relabellings(made.labels, 199, rng)))[1] <= 0.05
+    assert seen / 150 == pytest.approx(promised, abs=0.1)
+
+
+def test_the_number_of_prompts_asked_for_delivers_the_power():
+    power, grams = measured(16, 0.05)
+    needed = units_needed(grams[power.weakest], 4, 0.05, power.alpha_layer, 0.8)
+    assert needed is not None
+    achieved = np.mean([measured(needed, 0.05, seed)[0].per_layer.mean() for seed in range(3)])
+    assert achieved == pytest.approx(0.8, abs=0.12)
+
+
+def test_white_noise_needs_few_prompts_and_one_dimension_many():
+    identity = centred(np.eye(64))
+    line = np.linspace(-1, 1, 64)
+    assert units_needed(identity, 4, 0.02, 0.05, 0.8) < units_needed(np.outer(line, line), 4, 0.02, 0.05, 0.8)
+
+
+def test_the_effect_is_a_share():
+    with pytest.raises(ContractError, match="share"):
+        measured(4, 1.5)
