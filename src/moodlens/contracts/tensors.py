@@ -16,7 +16,9 @@ Summary shard (`data/activations/summary-0000.safetensors`), float32, per hookpo
 
 Embeddings (`data/embeddings/embeddings.safetensors`), float32
     text (prompt, d_text) · projected (prompt, d_model) · twin (prompt, d_text) · bow (prompt, word)
-    tokens (sum of n_tokens, d_text), rows of a prompt contiguous, in the order of the table
+    tokens (sum of n_tokens, d_text) · tokens_projected (sum of n_tokens, d_model), rows of a prompt
+    contiguous, in the order of the table
+    metadata: `prompt_ids`, `n_tokens` of each, `words` (the columns of bow), `model`, `twin`
 """
 
 SUMMARIES = ("mean", "var", "early", "late")

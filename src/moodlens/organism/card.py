@@ -125,7 +125,6 @@ def card_text(recipe: Recipe, metrics: Mapping[str, Any], ends: Mapping[str, Map
         metrics: metrics.json of the stage `evaluate`.
         ends: model -> the last row of its training curve.
     """
-    low, high = metrics["chance_4"]["by_clip"], metrics["chance_4"]["by_prompt"]
     return TEXT.format(
         n_clips=recipe.corpus.n_clips,
         corpus_seed=recipe.corpus.seed,
@@ -150,8 +149,8 @@ def card_text(recipe: Recipe, metrics: Mapping[str, Any], ends: Mapping[str, Map
         n_reference=recipe.evaluate.n_reference_clips,
         confidence=recipe.evaluate.confidence,
         table="\n".join(_row(name, label, bar, metrics) for name, label, bar in ROWS),
-        by_clip=_interval(*low),
-        by_prompt=_interval(*high),
+        by_clip=_interval(*metrics["chance_4"]["by_clip"]),
+        by_prompt=_interval(*metrics["chance_4"]["by_prompt"]),
     )
 
 

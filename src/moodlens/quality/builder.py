@@ -19,6 +19,9 @@ LARGEST = sys.float_info.max
 SMALLEST = 1e-12
 """Lower bound of what must be positive: bounds are inclusive."""
 
+MAX_NAMES = 8
+"""Lawful values that a rule spells out in full."""
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -85,11 +88,25 @@ def column_rules(column: Column, next_step: str) -> list[Rule]:
         high = LARGEST if column.high is None else column.high
         add("ExpectColumnValuesToBeBetween", bounds_text(column), min_value=low, max_value=high)
     if column.allowed is not None:
-        text = f"be {'one of ' if len(column.allowed) > 1 else ''}{', '.join(column.allowed)}"
-        add("ExpectColumnValuesToBeInSet", text, value_set=list(column.allowed))
+        add("ExpectColumnValuesToBeInSet", allowed_text(column.allowed), value_set=list(column.allowed))
     if column.unique:
         add("ExpectColumnValuesToBeUnique", "be unique")
     return rules
+
+
+def allowed_text(allowed: tuple[str, ...]) -> str:
+    """Return what a list of lawful values asks; of a long one, its ends.
+
+    >>> allowed_text(("cond",)), allowed_text(("train", "val", "test"))
+    ('be cond', 'be one of train, val, test')
+    >>> allowed_text(tuple(f"mlp.{layer}" for layer in range(48)))
+    'be one of mlp.0, mlp.1, ..., mlp.47 (48 names)'
+    """
+    if len(allowed) == 1:
+        return f"be {allowed[0]}"
+    if len(allowed) > MAX_NAMES:
+        return f"be one of {allowed[0]}, {allowed[1]}, ..., {allowed[-1]} ({len(allowed)} names)"
+    return f"be one of {', '.join(allowed)}"
 
 
 def bounds_text(column: Column) -> str:

@@ -112,7 +112,7 @@ def _clips(work: Workspace) -> pd.DataFrame:
     """Return the clips of emotional prompts, with the index of each one's prompt."""
     table = read_table(CLIPS, work.root / "data" / "clips.parquet")
     table = table.assign(prompt=work.index_of(table["prompt_id"].tolist()))
-    table = table[table["prompt"] >= 0]
+    table = table.loc[table["prompt"] >= 0]
     missing = np.setdiff1d(np.arange(work.design.n_prompts), table["prompt"])
     if missing.size:
         prompt_id = work.design.prompt_ids[missing[0]]

@@ -23,8 +23,8 @@ def same_label_sums(
 ) -> Float[np.ndarray, "layer perm"]:
     """Return sum over i < j of equal label k of weights[perm, k] * pairs[layer, i, j].
 
-    Any pairwise statistic (pseudo-F, within - between, energy distance) is built from such sums. Products run in
-    float32: twice as fast, relative error near 1e-7, far below what separates two relabellings.
+    Any pairwise statistic (pseudo-F, within - between, energy distance) is built from such sums. Products
+    run in float32: twice as fast, relative error near 1e-7, far below what separates two relabellings.
 
     Args:
         pairs: symmetric values; the diagonal is not read.

@@ -8,6 +8,7 @@ fraction  (within - between) / (ceiling - between)  (share of the noise ceiling)
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -100,5 +101,5 @@ def naive_t(
     rows, columns = np.triu_indices(len(prompts), 1)
     values = similarity[rows, columns]
     same = labels[prompts[rows]] == labels[prompts[columns]]
-    t, p = scipy_stats.ttest_ind(values[same], values[~same])
-    return NaiveT(float(t), float(p))
+    found: Any = scipy_stats.ttest_ind(values[same], values[~same])
+    return NaiveT(float(found.statistic), float(found.pvalue))
