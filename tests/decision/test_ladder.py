@@ -111,6 +111,7 @@ def test_the_ladder_names_the_highest_rung_and_infers_none(text_code, music, hig
     assert "state untested, use untested" in decision.headline
     assert decision.layers.verdict == "strong"
     assert "does not license the rung `state`" in decision.layers.rule
+    assert "null text" in decision.layers.next_step
 
 
 def test_without_music_the_rung_is_untested_and_without_words_nothing_is_reached():

@@ -28,7 +28,11 @@ pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("pipeline")]
 
 def run(root: Path, *argv: str) -> subprocess.CompletedProcess:
     env = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_", "COV_"))}
-    env |= {**QUIET, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}", "OMP_NUM_THREADS": "1"}
+    env |= {
+        **QUIET,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}",
+        "OMP_NUM_THREADS": "1",
+    }
     env["PYTHONPATH"] = str(root / "src")
     return subprocess.run(argv, cwd=root, env=env, capture_output=True, text=True, check=False)
 

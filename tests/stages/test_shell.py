@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,10 +45,10 @@ def test_exit_codes(workspace: Path, capsys: pytest.CaptureFixture):
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    assert run_stage(lambda *_: None) == 0
-    assert run_stage(contract) == 1
-    assert run_stage(usage) == 2
-    assert run_stage(interrupted) == 130
+    assert run_stage(lambda: lambda *_: None) == 0
+    assert run_stage(lambda: contract) == 1
+    assert run_stage(lambda: usage) == 2
+    assert run_stage(lambda: interrupted) == 130
     assert capsys.readouterr().err.splitlines()[0] == "error: clips must be finite; got nan"
 
 
@@ -56,7 +57,7 @@ def test_a_defect_of_ours_keeps_its_traceback(workspace: Path):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        run_stage(broken)
+        run_stage(lambda: broken)
 
 
 def test_outside_git_is_one_line_and_exit_2(tmp_path: Path):
@@ -84,6 +85,20 @@ def test_broken_yaml_is_one_line(workspace: Path):
     with pytest.raises(UsageError, match=r"params\.yaml must be valid YAML") as caught:
         load_params(project_root())
     assert "\n" not in str(caught.value)
+
+
+def test_the_thread_count_is_set_before_the_stage_is_imported(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    seen = []
+
+    def load() -> Callable[..., None]:
+        seen.append(os.environ["OMP_NUM_THREADS"])
+        return lambda *_: None
+
+    assert run_stage(load) == 0
+    assert seen == ["1"]
 
 
 def test_telemetry_is_off_for_every_tool():

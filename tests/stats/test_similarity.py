@@ -66,4 +66,4 @@ def test_icc_is_found_again(icc):
         )
         for seed in range(5)
     ]
-    assert np.mean(found) == pytest.approx(icc, abs=0.06)
+    assert np.mean(found) == pytest.approx(icc, abs=0.03)

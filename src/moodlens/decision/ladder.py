@@ -151,6 +151,7 @@ def judge(name: str, found: Evidence, thresholds: Decide) -> Rung:
         step = _advice(found, more)
     if name == "layers":
         rule = f"{rule}. {READS_TEXT}"
+        step = step if verdict == "undecided" else NOT_YET["state"]
     return Rung(
         name,
         verdict,

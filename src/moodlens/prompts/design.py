@@ -1,9 +1,9 @@
 """The design of a prompt list: emotion crossed with templates and nuisance, wordings repeated in pairs.
 
-Slot i of a set has the same template, instrument, genre and key for every emotion, so emotion is confounded with
-none of them. Each wording is used `REPEATS` times where the words suffice: a probe whose folds leave out prompts has
-then met the words of the prompt it is tested on (the rung *words*), one whose folds leave out wordings has not
-(the rung *text code*).
+Slot i of a set has the same template, instrument, genre and key for every emotion, so emotion is confounded
+with none of them. Each wording is used `REPEATS` times where the words suffice: a probe whose folds leave out
+prompts has then met the words of the prompt it is tested on (the rung *words*), one whose folds leave out
+wordings has not (the rung *text code*).
 """
 
 from collections.abc import Sequence

@@ -77,13 +77,16 @@ def load_params(root: Path) -> Params:
     return parse_params(raw)
 
 
-def run_stage(stage: Stage) -> int:
-    """Run a stage in the project's root and return its exit status; `stage` takes (params, root)."""
+def run_stage(load: Callable[[], Stage]) -> int:
+    """Run a stage in the project's root and return its exit status.
+
+    `load` imports the stage, after the thread count is set: a BLAS reads it once, when it is imported.
+    """
     try:
         root = project_root()
         params = load_params(root)
         limit_threads(params.compute.threads)
-        stage(params, root)
+        load()(params, root)
     except MoodLensError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -109,4 +112,4 @@ def main(argv: list[str]) -> int:
         hint = nearest(got, list(STAGES))
         print("error: " + must("the stage", "be one stage name", got, next_step=hint), file=sys.stderr)
         return 2
-    return run_stage(load_stage(argv[0]))
+    return run_stage(lambda: load_stage(argv[0]))

@@ -70,7 +70,11 @@ def connect(root: Path) -> "MlflowClient":
 
     from mlflow import MlflowClient
 
-    for name in ("alembic", "mlflow", "mlflow.store.db.utils"):  # "Creating initial tables": not news to a user
+    for name in (
+        "alembic",
+        "mlflow",
+        "mlflow.store.db.utils",
+    ):  # "Creating initial tables": not news to a user
         logging.getLogger(name).setLevel(logging.WARNING)
     uri = tracking_uri(root)
     if not uri.startswith("sqlite:///"):
