@@ -10,18 +10,10 @@ from moodlens import cli
 from moodlens.decision.ladder import RUNGS
 
 ROOT = Path(__file__).parents[1]
-RUNG = {
-    "verdict": "strong", "accuracy": 0.9, "low": 0.8, "high": 1.0, "p": 0.0005, "effect": 0.1, "baselines": {},
-    "rule": "a rule", "next_step": "the next step", "statistic": "a probe", "more_prompts": None,
-}  # fmt: skip
-UNTESTED = RUNG | {
-    "verdict": "untested",
-    "accuracy": None,
-    "low": None,
-    "high": None,
-    "p": None,
-    "effect": None,
-}
+NUMBERS = {"accuracy": 0.9, "low": 0.8, "high": 1.0, "p": 0.0005, "effect": 0.1}
+WORDS = {"rule": "a rule", "next_step": "the next step", "statistic": "a probe", "more_prompts": None}
+RUNG = {"verdict": "strong", "baselines": {}, **NUMBERS, **WORDS}
+UNTESTED = RUNG | {"verdict": "untested"} | dict.fromkeys(NUMBERS)
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ def doctor(root: Path) -> tuple[str, bool]:
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; exit 0 done, 1 something is wrong, 2 wrong use."""
-    parser = argparse.ArgumentParser(prog="moodlens", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="moodlens", description="What a person asks outside the pipeline.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("verdict", help="the ladder of the last run, and where the report is")
     commands.add_parser("doctor", help="whether this machine and clone can run the pipeline")

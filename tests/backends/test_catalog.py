@@ -51,7 +51,9 @@ def test_the_random_organism_is_untrained_and_not_its_own_twin(root: Path):
     assert random.info == described
     codes = organism.encode_text(["happy"])[0].hidden
     assert not (codes == random.encode_text(["happy"])[0].hidden).all()
-    assert not (random.random_twin(0).encode_text(["happy"])[0].hidden == random.encode_text(["happy"])[0].hidden).all()
+    assert not (
+        random.random_twin(0).encode_text(["happy"])[0].hidden == random.encode_text(["happy"])[0].hidden
+    ).all()
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,9 @@ def test_embedded_model_not_in_the_clone(tmp_path: Path):
 
 def test_hub_id_while_offline(root: Path, monkeypatch: pytest.MonkeyPatch):
     def unreachable(_repo: str, **_wanted: object) -> str:
-        raise LocalEntryNotFoundError("cannot find the files in the cache, outgoing traffic is disabled\nmore")
+        raise LocalEntryNotFoundError(
+            "cannot find the files in the cache, outgoing traffic is disabled\nmore"
+        )
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
     with pytest.raises(UsageError) as caught:
@@ -141,7 +145,9 @@ def broken_json(folder: Path) -> None:
 
 
 def index_of_absent_shards(folder: Path) -> None:
-    (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-00001-of-00002.safetensors"}}')
+    (folder / "model.safetensors.index.json").write_text(
+        '{"weight_map": {"a": "model-00001-of-00002.safetensors"}}'
+    )
 
 
 @pytest.mark.parametrize(
@@ -177,12 +183,12 @@ def test_weights_that_do_not_fit_the_configuration(root: Path):
     config = json.loads(path.read_text())
     config["decoder"]["num_hidden_layers"] = 3
     path.write_text(json.dumps(config))
-    with pytest.raises(ContractError, match="model weights must fit config.json"):
+    with pytest.raises(ContractError, match=r"model weights must fit config\.json"):
         catalog.load(model("organism"), root)
 
 
 def test_absent_device(root: Path):
-    with pytest.raises(UsageError, match="Set model.device to cpu"):
+    with pytest.raises(UsageError, match=r"Set model\.device to cpu"):
         catalog.load(model("organism", "tpu"), root)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from moodlens.backends import attention
 from moodlens.backends.hooks import Recorder
 from moodlens.backends.musicgen import MusicgenBackend
 from moodlens.base.errors import ContractError, UsageError
@@ -13,7 +14,9 @@ from moodlens.base.seeding import seed_for
 from moodlens.contracts.backend import Capture, ClipRequest, Sampling
 
 ALL_SITES = ("residual", "self_attention", "cross_attention", "mlp")
-LONG = "a very slow and very soft sad piece with a dark piano in minor and a bass and a pad and strings at dusk"
+LONG = (
+    "a very slow and very soft sad piece with a dark piano in minor and a bass and a pad and strings at dusk"
+)
 TEXTS = ["a happy piano piece", "sad", "a calm and slow guitar", LONG]
 N_FRAMES = 20
 
@@ -32,10 +35,12 @@ def transformers_greedy(backend: MusicgenBackend, texts: list[str], guidance_sca
         seen.append(codes)
         return decode(codes, *args, **kwargs)
 
+    model.decoder.set_attn_implementation("sdpa")
     inputs = backend._tokenizer(texts, padding=True, return_tensors="pt")
     length = N_FRAMES + backend.info.n_codebooks
     with patch.object(codec, "decode", spy):
         model.generate(**inputs, do_sample=False, guidance_scale=guidance_scale, max_length=length)
+    model.decoder.set_attn_implementation(attention.NAME)
     return seen[0][0].numpy()
 
 

@@ -30,7 +30,10 @@ def test_by_hand():
     assert [drawn(quarter, u, top_k=0, top_p=0.5) for u in (0.0, 0.999999)] == [1, 1]
 
 
-@given(st.lists(st.floats(-30, 30, width=32), min_size=2, max_size=40), st.floats(0, 1, exclude_max=True, width=32))
+@given(
+    st.lists(st.floats(-30, 30, width=32), min_size=2, max_size=40),
+    st.floats(0, 1, exclude_max=True, width=32),
+)
 def test_a_filtered_entry_is_never_drawn(logits: list[float], u: float):
     weakest = sorted(logits)[-2]
     assert logits[drawn(logits, u, top_k=2)] >= weakest
@@ -54,7 +57,9 @@ def test_frequencies_follow_the_filters_of_transformers(top_k: int, top_p: float
         wanted = TopPLogitsWarper(top_p)(torch.zeros(1, 1, dtype=torch.long), wanted)
     n = 20_000
     evenly = ((torch.arange(n) + 0.5) / n).view(n, 1)
-    tokens = draw_tokens(scores.expand(n, 1, 64), evenly, Sampling(1, temperature=1.3, top_k=top_k, top_p=top_p))
+    tokens = draw_tokens(
+        scores.expand(n, 1, 64), evenly, Sampling(1, temperature=1.3, top_k=top_k, top_p=top_p)
+    )
     frequency = torch.bincount(tokens.flatten(), minlength=64) / n
     np.testing.assert_allclose(frequency.numpy(), wanted.softmax(-1)[0].numpy(), atol=2 / n)
 

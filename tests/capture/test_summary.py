@@ -1,4 +1,4 @@
-"""Summaries against hand-worked values and planted faults: an overwritten hook, a dead dimension, an overflow."""
+"""Summaries against hand-worked values and planted faults: overwritten hook, dead dimension, overflow."""
 
 import numpy as np
 import pytest

@@ -23,7 +23,9 @@ def test_root_gives_unit_length_per_codebook():
     np.testing.assert_allclose(np.square(rooted).sum(1), 4, rtol=1e-6)
 
 
-@pytest.mark.parametrize("codes", [np.full((1, 1, 3), 7), np.full((1, 1, 3), -1), np.zeros((1, 1, 0), dtype=int)])
+@pytest.mark.parametrize(
+    "codes", [np.full((1, 1, 3), 7), np.full((1, 1, 3), -1), np.zeros((1, 1, 0), dtype=int)]
+)
 def test_tokens_outside_the_codebook(codes: np.ndarray):
     with pytest.raises(ContractError, match=r"audio tokens must lie in 0\.\.6"):
         token_histograms(codes, 7)

@@ -52,7 +52,9 @@ def test_an_error_of_a_task_arrives_as_raised(workers: int):
 
 
 def test_a_killed_worker_is_named():
-    with pytest.raises(ContractError, match=r"a worker process must finish its task; got 'killed'.*compute\.workers"):
+    with pytest.raises(
+        ContractError, match=r"a worker process must finish its task; got 'killed'.*compute\.workers"
+    ):
         run_tasks(kill_itself, [1, 2, 3], workers=2, threads=1, label="killing")
 
 

@@ -78,7 +78,12 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Path:
 
 
 def digests(root: Path) -> dict[str, str]:
-    files = [path for folder in ("data", "metrics") for path in sorted((root / folder).rglob("*")) if path.is_file()]
+    files = [
+        path
+        for folder in ("data", "metrics")
+        for path in sorted((root / folder).rglob("*"))
+        if path.is_file()
+    ]
     return {path.relative_to(root).as_posix(): sha256(path.read_bytes()).hexdigest() for path in files}
 
 
@@ -163,7 +168,8 @@ def test_killed_and_resumed_makes_the_same_bytes(undisturbed: Path, model: Path,
 
 
 @pytest.mark.parametrize(
-    "damaged", ["activations/shard-0001.safetensors", "activations/summary-0001.safetensors", "audio/sad-01-s1.flac"]
+    "damaged",
+    ["activations/shard-0001.safetensors", "activations/summary-0001.safetensors", "audio/sad-01-s1.flac"],
 )
 def test_a_truncated_file_is_made_again_and_nothing_else(undisturbed: Path, tmp_path: Path, damaged: str):
     root = copy_of(undisturbed, tmp_path)
@@ -176,7 +182,9 @@ def test_a_truncated_file_is_made_again_and_nothing_else(undisturbed: Path, tmp_
     assert other.stat().st_mtime_ns == before
 
 
-def test_a_finished_stage_generates_nothing(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_finished_stage_generates_nothing(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     root = copy_of(undisturbed, tmp_path)
     monkeypatch.setattr(generate, "make_shard", None)
     generate.run(params_of(workers=2), root)

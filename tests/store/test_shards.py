@@ -45,7 +45,8 @@ def test_bytes_are_the_same_in_every_process_and_order(tmp_path: Path):
     code = (
         "import numpy as np; from pathlib import Path; from moodlens.store.shards import write_shard\n"
         "t = {'a': np.ones((2, 2), np.float16), 'b': np.arange(6, dtype=np.int16).reshape(1, 2, 3)}\n"
-        f"write_shard(Path({str(tmp_path / 'there.safetensors')!r}), t, {{'model': 'abc', 'clips': ['x', 'y']}})"
+        f"place = Path({str(tmp_path / 'there.safetensors')!r})\n"
+        "write_shard(place, t, {'model': 'abc', 'clips': ['x', 'y']})"
     )
     source = str(Path(shards.__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": source, "PYTHONHASHSEED": "77"}
@@ -58,12 +59,14 @@ def test_truncated_shard(tmp_path: Path, keep: int):
     path = tmp_path / "shard-0003.safetensors"
     write_shard(path, TENSORS)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(CorruptArtifact, match=r"shard-0003\.safetensors must be a whole .* Delete it and run"):
+    with pytest.raises(
+        CorruptArtifact, match=r"shard-0003\.safetensors must be a whole .* Delete it and run"
+    ):
         read_shard(path)
 
 
 def test_missing_shard_and_missing_tensor(tmp_path: Path):
-    with pytest.raises(CorruptArtifact, match="must exist; got 'nothing'. Run `dvc repro`"):
+    with pytest.raises(CorruptArtifact, match=r"must exist; got 'nothing'\. Run `dvc repro`"):
         read_shard(tmp_path / "shard-0001.safetensors")
     write_shard(tmp_path / "shard-0001.safetensors", TENSORS)
     with pytest.raises(CorruptArtifact, match="must hold c; got 'no such tensor'"):
@@ -81,7 +84,7 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(shards, "save_file", full)
     for path in (whole, tmp_path / "shard-0001.safetensors"):
-        with pytest.raises(ContractError, match="No space left on device.*Free disk space") as caught:
+        with pytest.raises(ContractError, match=r"No space left on device.*Free disk space") as caught:
             write_shard(path, {"a": np.zeros(3)})
         assert "\n" not in str(caught.value)
         assert path.name in str(caught.value)
@@ -145,7 +148,12 @@ def test_comments_and_docstrings_do_not_make_shards_stale(tmp_path: Path):
 
 
 def test_strangers_are_removed_and_others_left(tmp_path: Path):
-    for name in ("shard-0000.safetensors", "shard-0009.safetensors", ".shard-0000.safetensors.12.tmp", "notes.txt"):
+    for name in (
+        "shard-0000.safetensors",
+        "shard-0009.safetensors",
+        ".shard-0000.safetensors.12.tmp",
+        "notes.txt",
+    ):
         (tmp_path / name).touch()
     gone = remove_strangers(tmp_path, [tmp_path / "shard-0000.safetensors"], ("*.safetensors", ".*.tmp"))
     assert [path.name for path in gone] == [".shard-0000.safetensors.12.tmp", "shard-0009.safetensors"]

@@ -1,10 +1,10 @@
 """Attention as the decode loop needs it: cheap for one query, and none at all where there is no text.
 
 Registered with transformers under `NAME`, so the stock modules call it. Two things differ from its `sdpa`:
-- Rows beyond the text's rows are the null half of guidance. Their keys and values would be zero and their output
-  exactly 0 (the projections have no bias), so they are not computed: 0 is put out.
-- One query per row is two batched products. The fused CPU kernel takes 10 - 30 % longer for that shape (32 rows,
-  6 heads of 32, 32 - 200 keys, one thread), and the weights are there for whoever summarises attention.
+- Rows beyond the text's rows are the null half of guidance. Their keys and values would be zero and their
+  output exactly 0 (the projections have no bias), so they are not computed: 0 is put out.
+- One query per row is two batched products. The fused CPU kernel takes 10 - 30 % longer for that shape (32
+  rows, 6 heads of 32, 32 - 200 keys, one thread), and the weights are there for attention summaries.
 """
 
 import torch
@@ -38,10 +38,10 @@ def attend(
     """
     assert dropout == 0
     n_rows, n_text = query.shape[0], key.shape[0]
-    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    scale: float = query.shape[-1] ** -0.5 if scaling is None else scaling
     weights = None
     if query.shape[2] == 1:
-        scores = torch.matmul(query[:n_text] * scaling, key.transpose(2, 3))
+        scores = torch.matmul(query[:n_text] * scale, key.transpose(2, 3))
         if attention_mask is not None:
             scores = scores.masked_fill(~attention_mask, -torch.inf)
         weights = scores.softmax(-1)
@@ -49,7 +49,7 @@ def attend(
     else:
         causal = attention_mask is None and bool(getattr(module, "is_causal", False))
         output = scaled_dot_product_attention(
-            query[:n_text], key, value, attn_mask=attention_mask, scale=scaling, is_causal=causal
+            query[:n_text], key, value, attn_mask=attention_mask, scale=scale, is_causal=causal
         )
     output = output.transpose(1, 2)
     if n_text < n_rows:

@@ -72,7 +72,7 @@ def conditioning(texts: Sequence[EncodedText], n_rows: int, width: int, like: Te
 
     Args:
         texts: encodings no longer than `width` tokens.
-        n_rows: rows with text, padding included; 0 is a pass under null text alone.
+        n_rows: rows with text, padding included; at least 1.
         width: tokens per row.
         like: a tensor whose device and type the result takes; its last axis is d_model.
     """

@@ -178,7 +178,7 @@ class MusicgenBackend:
         width = text_width(len(text.tokens) if text is not None else 1)
         given = [text] if text is not None and "cond" in halves else []
         like = self._decoder.lm.model.decoder.layer_norm.weight
-        block = conditioning(given, len(given), width, like)
+        block = conditioning(given, 1, width, like)
         rows = {half: slice(row, row + 1) for row, half in enumerate(halves)}
         recorder = self._recorder(capture, rows, columns.shape[-1])
         with recorder.attached():

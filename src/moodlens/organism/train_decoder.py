@@ -16,6 +16,7 @@ from transformers import AttentionInterface, MusicgenForConditionalGeneration, T
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
 from moodlens.base.seeding import rng_for
+from moodlens.base.units import steps_for
 from moodlens.codes.delay import apply_delay
 from moodlens.organism.parts import pad_id_of, text_encoder_of
 
@@ -28,7 +29,9 @@ class DecoderRecipe:
     """What decides the decoder beside shape, data and schedule."""
 
     seed: int  # of weights, batches and captions
-    batch_clips: int  # clips per step
+    batch_clips: int  # whole clips per step
+    opening_clips: int  # further clips per step of which only the opening is heard
+    opening_steps: int  # decoder steps of an opening
     caption_dropout: float  # share of clips that play without text
     codebook_weights: tuple[float, ...]  # of the losses, coarsest codebook first
 
@@ -61,11 +64,25 @@ class DecoderTask:
         """Return the loss of step `step`: cross-entropy averaged over codebooks by their weights."""
         recipe = self.recipe
         rng = rng_for("decoder batch", recipe.seed, step)
-        clips = rng.choice(len(self.codes), size=recipe.batch_clips, replace=False)
-        keep = torch.from_numpy(rng.random(recipe.batch_clips) >= recipe.caption_dropout)
-        texts = [self.captions(int(clip), step) for clip in clips]
-        losses = self.codebook_losses(self.codes[torch.from_numpy(clips)], texts, keep)
-        return (losses * self.weights).sum() / self.weights.sum()
+        losses, n_steps = torch.zeros(len(self.weights)), 0
+        for n_clips, length in self._parts():
+            clips = rng.choice(len(self.codes), size=n_clips, replace=False)
+            keep = torch.from_numpy(rng.random(n_clips) >= recipe.caption_dropout)
+            texts = [self.captions(int(clip), step) for clip in clips]
+            part = self.codebook_losses(self.codes[torch.from_numpy(clips)], texts, keep, length)
+            losses, n_steps = losses + part * n_clips * length, n_steps + n_clips * length
+        return (losses * self.weights).sum() / (self.weights.sum() * n_steps)
+
+    def _parts(self) -> list[tuple[int, int]]:
+        """(clips, steps of each) of a batch: whole clips, and openings.
+
+        What a caption says shows in the first beats; afterwards the music itself tells it. A fifth of the
+        frames as openings of other clips triples what a step teaches about text.
+        """
+        _, n_codebooks, n_frames = self.codes.shape
+        whole = (self.recipe.batch_clips, steps_for(n_frames, n_codebooks))
+        openings = (self.recipe.opening_clips, self.recipe.opening_steps)
+        return [whole, openings] if self.recipe.opening_clips else [whole]
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -82,7 +99,11 @@ class DecoderTask:
         return totals
 
     def codebook_losses(
-        self, codes: Int[Tensor, "clip codebook frame"], texts: list[str], keep: Tensor
+        self,
+        codes: Int[Tensor, "clip codebook frame"],
+        texts: list[str],
+        keep: Tensor,
+        n_steps: int | None = None,
     ) -> Float[Tensor, " codebook"]:
         """Return the mean cross-entropy of every codebook, in nats per token.
 
@@ -90,20 +111,21 @@ class DecoderTask:
             codes: audio tokens, undelayed.
             texts: one caption per clip.
             keep: (clip,) bool; False plays the clip without text.
+            n_steps: decoder steps from the start that are heard; None hears the whole clip.
         """
         n_codebooks, n_frames = codes.shape[1:]
+        n_steps = n_steps or steps_for(n_frames, n_codebooks)
         codes = codes.long()
-        columns = apply_delay(codes, pad_id_of(self.model))[:, :, :-1]
+        columns = apply_delay(codes, pad_id_of(self.model))[:, :, :n_steps]
         text = self.tokenizer(texts, padding=True, return_tensors="pt")
         with torch.autocast("cpu", torch.bfloat16):
             states = hidden_states(self.model, columns, text.input_ids, text.attention_mask, keep)
             heads = self.model.decoder.lm_heads
-            losses = [
-                functional.cross_entropy(
-                    heads[k](states[:, k : k + n_frames]).flatten(0, 1).float(), codes[:, k].flatten()
-                )
-                for k in range(n_codebooks)
-            ]
+            losses = []
+            for k in range(n_codebooks):
+                n_heard = min(n_frames, n_steps - k)
+                logits = heads[k](states[:, k : k + n_heard]).flatten(0, 1).float()
+                losses.append(functional.cross_entropy(logits, codes[:, k, :n_heard].flatten()))
         return torch.stack(losses)
 
 

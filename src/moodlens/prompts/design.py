@@ -81,7 +81,7 @@ def _emotional(name: str, emotions: Sequence[str], n: int, seed: int) -> dict[st
 def _spread(rng: np.random.Generator, options: Sequence[str], n: int) -> list[str]:
     """Return n wordings, each REPEATS times in neighbouring slots (neighbours have different templates)."""
     n_words = min(len(options), -(-n // REPEATS))
-    chosen = [options[i] for i in rng.permutation(len(options))[:n_words]]
+    chosen = [str(word) for word in rng.permutation(list(options))[:n_words]]
     repeats = [n // n_words + (i < n % n_words) for i in range(n_words)]
     return [word for word, count in zip(chosen, repeats, strict=True) for _ in range(count)]
 
