@@ -32,6 +32,12 @@ class Schedule:
     clip_norm: float  # gradient norm above which the gradient is scaled down
     validate_every_steps: int  # a row of the curve
     save_every_steps: int  # a state on disk: what a kill can cost
+    stop_step: int | None = None  # a later stage goes on from here, on a schedule of its own; None: n_steps
+
+    @property
+    def last_step(self) -> int:
+        """The number of steps that are taken."""
+        return self.n_steps if self.stop_step is None else self.stop_step
 
     def rate_at(self, step: int) -> float:
         """Return the learning rate of step `step`: linear warm-up, then half a cosine to `final_share`."""
@@ -79,11 +85,11 @@ def train(
     first = load_state(state_path, task.model, optimizers, fingerprint)
     rows = _rows_until(curve_path, first) if first else []
     if first:
-        say(f"resumed at step {first} of {schedule.n_steps}")
+        say(f"resumed at step {first} of {schedule.last_step}")
     losses: list[float] = []
     began, began_step = time.monotonic(), first
     trained = [parameter for parameter in task.model.parameters() if parameter.requires_grad]
-    for step in range(first, schedule.n_steps):
+    for step in range(first, schedule.last_step):
         for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["lr"] = schedule.rate_at(step)
         loss = task.loss(step)
@@ -97,12 +103,12 @@ def train(
         nn.utils.clip_grad_norm_(trained, schedule.clip_norm)
         for optimizer in optimizers:
             optimizer.step()
-        done, last = step + 1, step + 1 == schedule.n_steps
+        done, last = step + 1, step + 1 == schedule.last_step
         if done % schedule.validate_every_steps == 0 or last:
             rate = (done - began_step) / (time.monotonic() - began)
             figures = {"step": done, "train_loss": sum(losses) / len(losses), **task.validate()}
             rows.append({**figures, "steps_per_s": rate})
-            say(_progress(rows[-1], schedule.n_steps))
+            say(_progress(rows[-1], schedule.last_step))
             _write_rows(curve_path, rows)
             losses, began, began_step = [], time.monotonic(), done
         if done % schedule.save_every_steps == 0 or last:

@@ -49,12 +49,30 @@ class Codec:
 
 
 @dataclass(frozen=True)
+class Text:
+    seed: int
+    batch_captions: int
+    n_pieces: int
+    n_steps: int
+    learning_rate: float
+    warmup_steps: int
+    final_share: float
+    clip_norm: float
+    weight_decay: float
+    validate_every_steps: int
+    save_every_steps: int
+
+
+@dataclass(frozen=True)
 class Decoder:
     seed: int
     batch_clips: int
+    opening_clips: int
+    opening_steps: int
     caption_dropout: float
     codebook_weights: tuple[float, ...]
     n_steps: int
+    stop_step: int
     learning_rate: float
     warmup_steps: int
     final_share: float
@@ -81,6 +99,8 @@ class Recipe:
 
     corpus: Corpus
     codec: Codec
+    text: Text
+    music: Decoder
     organism: Decoder
     shuffled: Decoder
     evaluate: Evaluate
@@ -118,12 +138,13 @@ def fingerprint(*parts: Any) -> str:
 
 
 def pick(kind: type[T], part: object) -> T:
-    """Return the dataclass `kind` filled from the fields of the same name of `part`.
+    """Return the dataclass `kind` filled from the fields of the same name of `part`; others keep defaults.
 
     >>> pick(Corpus, Corpus(seed=1, n_clips=2, n_held_out=3)).n_clips
     2
     """
-    return kind(**{field.name: getattr(part, field.name) for field in fields(kind)})  # pyright: ignore
+    names = [field.name for field in fields(kind) if hasattr(part, field.name)]  # pyright: ignore
+    return kind(**{name: getattr(part, name) for name in names})
 
 
 def _section(kind: type, raw: object, name: str) -> Any:

@@ -9,6 +9,8 @@ from moodlens.base.seeding import seed_for
 
 CODEC = Path("codec")
 TOKENS = Path("tokens.safetensors")
+TEXT = Path("text.safetensors")
+MUSIC = Path("music.safetensors")
 STATES = Path("work/states")
 SHUFFLED = Path("shuffled")
 METRICS = Path("metrics.json")
@@ -16,12 +18,12 @@ METRICS = Path("metrics.json")
 
 def load_codec(folder: Path) -> EncodecModel:
     """Return the trained codec; UsageError if the stage `codec` has not run."""
-    return EncodecModel.from_pretrained(_present(folder / CODEC)).eval()
+    return EncodecModel.from_pretrained(present(folder / CODEC)).eval()
 
 
 def load_model(folder: Path) -> MusicgenForConditionalGeneration:
     """Return a trained model; UsageError if its stage has not run."""
-    _present(folder / "model.safetensors")
+    present(folder / "model.safetensors")
     return MusicgenForConditionalGeneration.from_pretrained(folder).eval()
 
 
@@ -30,7 +32,8 @@ def corpus_seed(seed: int, part: str) -> int:
     return seed_for("corpus", seed, part)
 
 
-def _present(path: Path) -> Path:
+def present(path: Path) -> Path:
+    """Return the path; UsageError if the stage that makes it has not run."""
     if not path.exists():
         advice = "Run `dvc repro` in models/organism: an earlier stage makes it"
         raise UsageError(must(str(path), "exist", "nothing", next_step=advice))
