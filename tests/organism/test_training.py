@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,16 @@ from torch.nn import functional
 
 from moodlens.base.errors import ContractError
 from moodlens.codes.delay import apply_delay
-from moodlens.organism.architecture import forget_text
+from moodlens.organism.architecture import build_random, forget_text
+from moodlens.organism.corpus import caption_at, score_at
 from moodlens.organism.loop import Schedule, Task, optimizer_for, train
+from moodlens.organism.parts import text_encoder_of
 from moodlens.organism.tokenizer import build_tokenizer
 from moodlens.organism.train_codec import CodecRecipe, CodecTask, spectral_distance
 from moodlens.organism.train_decoder import DecoderRecipe, DecoderTask, hidden_states, use_fast_attention
-from tests.tiny_model import tiny_codec, tiny_model
+from moodlens.organism.train_text import TextRecipe, TextTask, continuous_of
+from moodlens.prompts.factors import Factors
+from tests.tiny_model import TINY_SHAPE, tiny_codec, tiny_model
 
 N_STEPS = 12
 
@@ -48,10 +53,21 @@ def codec_task() -> CodecTask:
     return CodecTask(tiny_codec(), recipe, tones(6, seed=1), tones(2, seed=2))
 
 
+def decoder_recipe(opening_clips: int, opening_steps: int) -> DecoderRecipe:
+    return DecoderRecipe(
+        seed=1,
+        batch_clips=4,
+        opening_clips=opening_clips,
+        opening_steps=opening_steps,
+        caption_dropout=0.2,
+        codebook_weights=(2.0, 1.0, 0.6, 0.4),
+    )
+
+
 def decoder_task() -> DecoderTask:
     generator = torch.Generator().manual_seed(0)
     codes = torch.randint(0, 32, (12, 4, 10), generator=generator).to(torch.int16)
-    recipe = DecoderRecipe(seed=1, batch_clips=4, caption_dropout=0.2, codebook_weights=(2.0, 1.0, 0.6, 0.4))
+    recipe = decoder_recipe(opening_clips=3, opening_steps=5)
     model = tiny_model()
     model.audio_encoder.requires_grad_(False)
     texts = ("sad flute piece", "i feel jolly, piano in g", "organ piece")
@@ -161,7 +177,7 @@ def test_the_decoder_learns_what_captions_say(tmp_path: Path):
     def captions(clip: int, _: int) -> str:
         return "sad flute piece" if clip < 4 else "jolly flute piece"
 
-    recipe = DecoderRecipe(seed=1, batch_clips=4, caption_dropout=0.2, codebook_weights=(1.0, 1.0, 1.0, 1.0))
+    recipe = decoder_recipe(opening_clips=0, opening_steps=0)
     task = DecoderTask(model, build_tokenizer(), recipe, codes, captions, codes, captions)
     run(task, tmp_path, schedule(n_steps=120, learning_rate=1e-2))
     figures = task.validate()
@@ -198,6 +214,58 @@ def test_fast_attention_agrees_with_the_stock_one():
         stock = hidden_states(model, *given)
         use_fast_attention(model)
         assert torch.allclose(hidden_states(model, *given), stock, atol=1e-5)
+
+
+def test_an_opening_is_the_beginning_of_the_whole():
+    task = decoder_task()
+    codes, texts, keep = task.codes[:3], ["organ piece"] * 3, torch.tensor([True] * 3)
+    longer = torch.cat([codes, torch.zeros_like(codes)], dim=2)
+    with torch.no_grad():
+        heard = task.codebook_losses(codes, texts, keep, n_steps=6)
+        same = task.codebook_losses(longer, texts, keep, n_steps=6)
+    assert torch.equal(heard, same), "what comes later is neither seen nor predicted"
+    assert not torch.equal(heard, task.codebook_losses(codes, texts, keep))
+
+
+def test_a_batch_weighs_whole_clips_and_openings_by_their_steps(monkeypatch: pytest.MonkeyPatch):
+    task = decoder_task()
+
+    def losses(codes: torch.Tensor, texts: list[str], keep: torch.Tensor, n_steps: int) -> torch.Tensor:
+        assert (len(codes), n_steps) in {(4, 13), (3, 5)}
+        return torch.full((4,), float(len(codes)))
+
+    monkeypatch.setattr(task, "codebook_losses", losses)
+    assert float(task.loss(0)) == pytest.approx((4 * 4 * 13 + 3 * 3 * 5) / (4 * 13 + 3 * 5))
+
+
+def test_a_run_stops_where_the_next_stage_takes_over(tmp_path: Path):
+    plan = replace(schedule(), stop_step=6)
+    said = run(decoder_task(), tmp_path, plan)
+    assert said[-1].startswith("step 6/6 ")
+    assert plan.rate_at(5) == schedule().rate_at(5), "on the schedule of the whole run"
+
+
+def test_the_text_encoder_learns_what_captions_mean(tmp_path: Path):
+    tokenizer = build_tokenizer()
+    encoder = text_encoder_of(build_random(1, len(tokenizer), tiny_codec(), replace(TINY_SHAPE, d_text=32)))
+
+    def meanings(piece: int, draw: int) -> tuple[str, Factors]:
+        return caption_at(5, piece, draw).text, score_at(5, piece).factors
+
+    task = TextTask(encoder, tokenizer, TextRecipe(seed=1, batch_captions=32, n_pieces=500), meanings)
+    before = task.validate()
+    run(task, tmp_path, schedule(n_steps=60, learning_rate=1e-2))
+    after = task.validate()
+    assert after["val_key"] < before["val_key"], "most captions name no key"
+    for name in ("val_continuous", "val_emotion", "val_instrument"):
+        assert after[name] < 0.8 * before[name], name
+
+
+def test_what_is_true_of_a_piece_is_scaled_and_unknown_affect_is_left_out():
+    free = Factors(None, None, None, 180.0, 0.17, 0.42, False, 0, "piano", True)
+    true, known = continuous_of([free])
+    assert true[0, 2:].tolist() == [1.0, 1.0, 0.0, -1.0]
+    assert known[0].tolist() == [0.0, 0.0, 1.0, 1.0, 1.0, 1.0]
 
 
 def test_a_dropped_caption_changes_nothing_and_a_kept_one_does():

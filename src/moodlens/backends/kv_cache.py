@@ -2,8 +2,8 @@
 
 transformers' DynamicCache concatenates the whole history at every step (29 % of a decode step at organism
 size) and holds it twice while it does. The buffers here are made once, for all steps. Reading a view with
-gaps from cold memory takes about twice as long as reading the dense copy, so the loop as a whole gains 1 - 6 %
-only (`python -m benchmarks.generate`). A dense block with a short tail gained 7 % more: not worth its code.
+gaps from cold memory takes about twice as long as reading the dense copy, so the loop gains 1 - 6 % only
+(`python -m benchmarks.generate`). A dense block with a short tail gained 7 % more: not worth its code.
 """
 
 import torch

@@ -88,12 +88,12 @@ class TextTask:
         sizes = [N_CONTINUOUS, len(EMOTIONS), len(INSTRUMENTS), len(KEYS)]
         continuous, emotion, instrument, key = readings.split(sizes, dim=1)
         true, known = continuous_of(facts)
-        keys = list(KEYS)
+        keys, played = list(KEYS), [INSTRUMENTS.index(found.instrument) for found in facts]
         felt = [EMOTIONS.index(found.emotion) if found.emotion else UNFELT for found in facts]
         return [
             ((continuous - true).pow(2) * known).sum() / known.sum(),
             functional.cross_entropy(emotion, torch.tensor(felt), ignore_index=UNFELT),
-            functional.cross_entropy(instrument, torch.tensor([INSTRUMENTS.index(f.instrument) for f in facts])),
+            functional.cross_entropy(instrument, torch.tensor(played)),
             functional.cross_entropy(key, torch.tensor([keys.index(found.key) for found in facts])),
         ]
 
@@ -116,5 +116,7 @@ def continuous_of(
         )
         for found in facts
     ]
-    known = [[float(found.valence is not None), float(found.arousal is not None), 1, 1, 1, 1] for found in facts]
+    known = [
+        [float(found.valence is not None), float(found.arousal is not None), 1, 1, 1, 1] for found in facts
+    ]
     return torch.tensor(true, dtype=torch.float32), torch.tensor(known, dtype=torch.float32)
