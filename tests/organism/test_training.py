@@ -192,6 +192,8 @@ def test_codebook_losses_are_those_of_a_plain_forward_pass():
     columns = apply_delay(codes, 32)
     text = task.tokenizer(["sad flute piece", "organ piece"], padding=True, return_tensors="pt")
     with torch.no_grad():
+        for head in task.model.decoder.lm_heads:
+            head.weight.mul_(50)  # an untrained model predicts nothing: every step would have the same loss
         logits = task.model(**text, decoder_input_ids=columns[:, :, :-1].flatten(0, 1)).logits.view(
             2, 4, -1, 32
         )
@@ -202,7 +204,7 @@ def test_codebook_losses_are_those_of_a_plain_forward_pass():
         losses = task.codebook_losses(
             task.codes[:2], ["sad flute piece", "organ piece"], torch.tensor([True, True])
         )
-    assert torch.allclose(losses, torch.stack(expected), atol=2e-2), "bfloat16 against float32"
+    assert torch.allclose(losses, torch.stack(expected), rtol=1e-2), "bfloat16 against float32"
 
 
 def test_fast_attention_agrees_with_the_stock_one():

@@ -1,9 +1,10 @@
 """A preallocated key/value cache: one step writes one column, attention reads a view, nothing is copied.
 
 transformers' DynamicCache concatenates the whole history at every step (29 % of a decode step at organism
-size) and holds it twice while it does. The buffers here are made once, for all steps. Reading a view with
-gaps from cold memory takes about twice as long as reading the dense copy, so the loop gains 1 - 6 % only
-(`python -m benchmarks.generate`). A dense block with a short tail gained 7 % more: not worth its code.
+size). The buffers here are made once, for all steps. On CPU most of that is lost again, because a view with
+gaps reads about half as fast from cold memory as the dense copy: DynamicCache took 0.96 - 1.06 x the time in
+three loaded runs of `python -m benchmarks.generate`. A dense block with a short tail was 7 % faster than this
+and not worth its code.
 """
 
 import torch
