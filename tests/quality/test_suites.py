@@ -232,3 +232,20 @@ def test_the_page_shows_failed_rows_first_escapes_and_loads_nothing():
     assert page.index("sad-01") < page.index("not be missing")
     assert "http" not in page.replace("http-equiv", "")
     assert page == render_suite("prompts", outcomes)
+
+
+@pytest.mark.parametrize(("absmax", "failed"), [(0.0, []), (0.5, ["activations.null_text.absmax must be"])])
+def test_the_null_half_of_cross_attention_must_be_exactly_zero(absmax: float, failed: list[str]):
+    data, params = lawful_datasets(), lawful_params()
+    dead = {"norm_mean": 0.0, "norm_max": 0.0, "absmax": absmax, "dead_fraction": 1.0, "step_change": 0.0}
+    rows = []
+    for half, changed in (("cond", {}), ("uncond", dead)):
+        rows.append(data.activations.assign(site="cross_attention", half=half, **changed))
+    index = pd.concat(rows, ignore_index=True)
+    index["hookpoint"] = index["hookpoint"].str.replace("residual", "cross_attention")
+    index["row_id"] = index["clip_id"] + "/" + index["hookpoint"] + "/" + index["half"]
+    both = replace(params, generate=replace(params.generate, sites=("cross_attention",), half="both"))
+    views = activations_suite(index, data.clips, data.shards, both, MODEL)
+    lines = [outcome.line for outcome in validate({"activations": views}) if not outcome.success]
+    assert len(lines) == len(failed)
+    assert all(line.startswith(start) for line, start in zip(lines, failed, strict=True))

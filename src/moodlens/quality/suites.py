@@ -7,6 +7,7 @@ wording or expected row, so that the failed row has a name.
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 
 import pandas as pd
@@ -137,18 +138,25 @@ def activations_suite(
         "The states do not change over the steps: a hook overwrites instead of appending; "
         "correct the capture and run `dvc repro generate`"
     )
+    null = (frame["site"] == "cross_attention") & (frame["half"] == "uncond")
+    silent = View(
+        limit(replace(ACTIVATIONS, name="null_text"), absmax={"high": 0.0}),
+        frame[null],
+        "Null text adds exactly nothing through cross-attention: the halves are mixed up, correct the capture",
+    )
+    live = View(
+        table,
+        frame[~null],
+        REPEAT,
+        {
+            "step_change": overwritten,
+            "n_steps": "Steps were lost: correct the capture and run `dvc repro generate`",
+            "dead_fraction": "Look at the layer, or raise check.max_dead_fraction",
+        },
+        equal={"n_steps": "clips__n_steps"},
+    )
     return [
-        View(
-            table,
-            frame,
-            REPEAT,
-            {
-                "step_change": overwritten,
-                "n_steps": "Steps were lost: correct the capture and run `dvc repro generate`",
-                "dead_fraction": "Look at the layer, or raise check.max_dead_fraction",
-            },
-            equal={"n_steps": "clips__n_steps"},
-        ),
+        *([view for view in (live, silent) if len(view.frame)] or [live]),
         View(
             *_tally("complete", "row_id", expected, values(index, "row_id"), 1, 1),
             "A layer of the clip was not recorded once: run `dvc repro generate`",
