@@ -142,7 +142,7 @@ def activations_suite(
     silent = View(
         limit(replace(ACTIVATIONS, name="null_text"), absmax={"high": 0.0}),
         frame[null],
-        "Null text adds exactly nothing through cross-attention: the halves are mixed up, correct the capture",
+        "Null text adds exactly nothing: the halves are mixed up, correct the capture",
     )
     live = View(
         table,
