@@ -1,8 +1,9 @@
 """The model card's measurements: does generated music sound as its prompt asked, factor by factor.
 
-A classifier and thresholds are fitted on clips of the synthesiser; the ceiling of each figure is the same
-measurement on other clips of the synthesiser after a trip through the codec. The unit is the prompt: its
-clips (one per seed) are averaged first, and intervals resample prompts within each emotion.
+A classifier is fitted on clips of the synthesiser, thresholds on such clips after the codec. The ceiling of
+each figure is the same measurement on other clips of the synthesiser after a trip through the codec. The
+unit is the prompt: its clips (one per seed) are averaged first, and intervals resample prompts within each
+emotion.
 """
 
 from collections.abc import Callable, Sequence
@@ -127,11 +128,13 @@ def factor_thresholds(reference: Clips) -> dict[str, float]:
 def best_threshold(values: Float[np.ndarray, " clip"], high: Bool[np.ndarray, " clip"]) -> float:
     """Return the threshold with the best balanced accuracy of `value > threshold`; midway in a gap.
 
+    Values that are all equal are parted by nothing: that value itself comes back.
+
     >>> best_threshold(np.array([1.0, 2.0, 4.0, 5.0]), np.array([False, False, True, True]))
     3.0
     """
     levels = np.unique(values)
-    candidates = (levels[1:] + levels[:-1]) / 2
+    candidates = (levels[1:] + levels[:-1]) / 2 if len(levels) > 1 else levels
     above = values[None, :] > candidates[:, None]
     balanced = above[:, high].mean(1) + (~above[:, ~high]).mean(1)
     best = np.flatnonzero(balanced >= balanced.max() - 1e-12)

@@ -101,6 +101,7 @@ class Recipe:
     codec: Codec
     text: Text
     music: Decoder
+    listen: Decoder
     organism: Decoder
     shuffled: Decoder
     evaluate: Evaluate
