@@ -16,6 +16,7 @@ from moodlens.base.errors import ContractError, UsageError, must
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.th")
 TOKENIZERS = ("tokenizer.json", "spiece.model")
+AUDIOCRAFT_FILES = ("state_dict.bin", "compression_state_dict.bin")
 INDEX = "model.safetensors.index.json"
 WEIGHTS = "model.safetensors"
 
@@ -60,7 +61,7 @@ def verify_checkpoint(folder: Path) -> Checkpoint:
     for path in weights:
         check_safetensors(path)
     if not any((folder / name).is_file() for name in TOKENIZERS):
-        raise ContractError(_missing(folder, " or ".join(TOKENIZERS)))
+        raise missing(folder, " or ".join(TOKENIZERS))
     return Checkpoint(folder, config, weights)
 
 
@@ -71,7 +72,7 @@ def check_safetensors(path: Path) -> None:
         ContractError: it is missing, truncated, or has no readable header.
     """
     if not path.is_file():
-        raise ContractError(_missing(path.parent, path.name))
+        raise missing(path.parent, path.name)
     size = path.stat().st_size
     with path.open("rb") as stream:
         prefix = stream.read(8)
@@ -100,7 +101,7 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
         raise UsageError(
             must("model weights", "be safetensors", pickled[0], where=str(folder), next_step=advice)
         )
-    raise ContractError(_missing(folder, WEIGHTS))
+    raise missing(folder, WEIGHTS)
 
 
 def _check_architecture(config: Mapping[str, Any], folder: Path) -> None:
@@ -134,7 +135,7 @@ def _read_json(path: Path) -> dict[str, Any]:
             raise UsageError(
                 must("model weights", "be safetensors", pickled[0], where=where, next_step=advice)
             )
-        raise ContractError(_missing(path.parent, path.name))
+        raise missing(path.parent, path.name)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -147,8 +148,9 @@ def _read_json(path: Path) -> dict[str, Any]:
 RESTORE = "Restore the file (embedded models: `git checkout -- models`; others: download or copy it again)"
 
 
-def _missing(folder: Path, name: str) -> str:
-    return must(f"model folder {folder}", f"hold {name}", "nothing", next_step=RESTORE)
+def missing(folder: Path, name: str) -> ContractError:
+    """Return the error of a model folder that lacks a file."""
+    return ContractError(must(f"model folder {folder}", f"hold {name}", "nothing", next_step=RESTORE))
 
 
 def _damaged(path: Path, rule: str, got: str) -> str:
