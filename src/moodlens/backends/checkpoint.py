@@ -17,6 +17,7 @@ from moodlens.base.errors import ContractError, UsageError, must
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.th")
 TOKENIZERS = ("tokenizer.json", "spiece.model")
 AUDIOCRAFT_FILES = ("state_dict.bin", "compression_state_dict.bin")
+MUSICGENS = ("musicgen", "musicgen_melody")
 INDEX = "model.safetensors.index.json"
 WEIGHTS = "model.safetensors"
 
@@ -46,8 +47,12 @@ def _digest(config: str, weights: tuple[tuple[str, int, int], ...]) -> str:
     return digest.hexdigest()
 
 
-def verify_checkpoint(folder: Path) -> Checkpoint:
+def verify_checkpoint(folder: Path, served: bool = True) -> Checkpoint:
     """Return the checkpoint in `folder` if it can be loaded without running code or guessing.
+
+    Args:
+        folder: in transformers layout.
+        served: refuse melody and stereo, which a conversion writes and the backend does not serve yet.
 
     Raises:
         UsageError: the folder is absent, is no MusicGen, or holds pickled weights only.
@@ -56,7 +61,8 @@ def verify_checkpoint(folder: Path) -> Checkpoint:
     if not folder.is_dir():
         raise UsageError(must("a model folder", "exist", str(folder), next_step="Correct model.id"))
     config = _read_json(folder / "config.json")
-    _check_architecture(config, folder)
+    if served or config.get("model_type") not in MUSICGENS:
+        _check_architecture(config, folder)
     weights = _weight_files(folder)
     for path in weights:
         check_safetensors(path)
