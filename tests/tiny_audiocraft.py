@@ -1,7 +1,7 @@
 """Small MusicGens of random weights, built by audiocraft itself and written in its own layout.
 
-The configuration has the form of a published `xp.cfg` (`${references}` included); sizes are small. The attention
-runs in torch (`custom`), as the published ones do once xformers is absent.
+The configuration has the form of a published `xp.cfg` (`${references}` included); sizes are small. The
+attention runs in torch (`custom`), as the published ones do once xformers is absent.
 """
 
 import warnings
@@ -54,7 +54,8 @@ def language_config(t5: Path, kind: str = "mono") -> dict[str, Any]:
     }
     if melody:
         chroma = {"sample_rate": "${sample_rate}", "n_chroma": 12, "radix2_exp": 14, "argmax": True,
-                  "match_len_on_eval": False, "eval_wavs": None, "n_eval_wavs": 100, "cache_path": None}  # fmt: skip
+                  "match_len_on_eval": False, "eval_wavs": None,
+                  "n_eval_wavs": 100, "cache_path": None}  # fmt: skip
         conditioners["self_wav"] = {"model": "chroma_stem", "chroma_stem": chroma}
     return {
         "device": "cuda", "dtype": "float16", "sample_rate": 16000, "channels": 2 if stereo else 1,
@@ -65,19 +66,22 @@ def language_config(t5: Path, kind: str = "mono") -> dict[str, Any]:
             "bias_attn": False, "bias_proj": False, "past_context": None, "causal": True, "custom": True,
             "memory_efficient": False, "attention_as_float32": False, "layer_scale": None,
             "positional_embedding": "sin", "xpos": False, "checkpointing": "none", "weight_init": "gaussian",
-            "depthwise_init": "current", "zero_bias_init": True, "norm": "layer_norm", "cross_attention": False,
+            "depthwise_init": "current", "zero_bias_init": True, "norm": "layer_norm",
+            "cross_attention": False,
             "qk_layer_norm": False, "qk_layer_norm_cross": False, "attention_dropout": None, "kv_repeat": 1,
             "two_step_cfg": False,
         },
         "codebooks_pattern": {
             "modeling": "delay",
-            "delay": {"delays": [k // 2 if stereo else k for k in range(n_q)], "flatten_first": 0, "empty_initial": 0},
+            "delay": {"delays": [k // 2 if stereo else k for k in range(n_q)], "flatten_first": 0,
+                      "empty_initial": 0},
         },
         "interleave_stereo_codebooks": {"use": stereo, "per_timestep": False},
         "conditioners": conditioners,
         "fuser": {
-            "cross_attention_pos_emb": False, "cross_attention_pos_emb_scale": 1, "sum": [], "input_interpolate": [],
-            "prepend": ["self_wav", "description"] if melody else [], "cross": [] if melody else ["description"],
+            "cross_attention_pos_emb": False, "cross_attention_pos_emb_scale": 1, "sum": [],
+            "input_interpolate": [], "prepend": ["self_wav", "description"] if melody else [],
+            "cross": [] if melody else ["description"],
         },
         "classifier_free_guidance": {"training_dropout": 0.3, "inference_coef": 3.0},
         "attribute_dropout": {"args": {"active_on_eval": False}, "text": {}, "wav": {}},
@@ -92,15 +96,16 @@ def codec_config() -> dict[str, Any]:
                     "channels": "${channels}", "causal": False, "renormalize": False},
         "seanet": {
             "dimension": 8, "channels": "${channels}", "causal": "${encodec.causal}", "n_filters": 4,
-            "n_residual_layers": 1, "ratios": [8, 5, 8], "activation": "ELU", "activation_params": {"alpha": 1.0},
+            "n_residual_layers": 1, "ratios": [8, 5, 8], "activation": "ELU",
+            "activation_params": {"alpha": 1.0},
             "norm": "weight_norm", "norm_params": {}, "kernel_size": 7, "residual_kernel_size": 3,
-            "last_kernel_size": 7, "dilation_base": 2, "pad_mode": "constant", "true_skip": True, "compress": 2,
-            "lstm": 2, "disable_norm_outer_blocks": 0,
+            "last_kernel_size": 7, "dilation_base": 2, "pad_mode": "constant", "true_skip": True,
+            "compress": 2, "lstm": 2, "disable_norm_outer_blocks": 0,
             "decoder": {"trim_right_ratio": 1.0, "final_activation": None, "final_activation_params": None},
             "encoder": {},
         },
-        "rvq": {"n_q": 4, "q_dropout": False, "bins": 32, "decay": 0.99, "kmeans_init": True, "kmeans_iters": 50,
-                "threshold_ema_dead_code": 2, "orthogonal_reg_weight": 0.0,
+        "rvq": {"n_q": 4, "q_dropout": False, "bins": 32, "decay": 0.99, "kmeans_init": True,
+                "kmeans_iters": 50, "threshold_ema_dead_code": 2, "orthogonal_reg_weight": 0.0,
                 "orthogonal_reg_active_codes_only": False},
     }  # fmt: skip
 

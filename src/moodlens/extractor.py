@@ -7,9 +7,9 @@
     happy = extractor.get_activations(concatenate=True)["layer_12"]     # (step, half, prompt, d_model)
 
 `model` is an `audiocraft.models.MusicGen` or transformers' `MusicgenForConditionalGeneration` (or its melody
-sibling), and generates by its own `generate` with its own settings. Every decoder step is appended and the count is
-checked against the audio that came out: 1 step of hundreds, the mistake this class is named after, is an error here.
-Seed torch beforehand to hear the same twice; nothing here draws a number.
+sibling), and generates by its own `generate` with its own settings. Every decoder step is appended, and the
+count is checked against the audio that came out: to keep 1 step of hundreds, as a hook that assigns does, is
+an error here. Seed torch beforehand to hear the same twice; nothing here draws a number.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,8 +31,8 @@ Steps = list[Tensor]
 class ActivationExtractor:
     """Records the residual stream after chosen decoder layers while a model generates.
 
-    Hooks are on the model only while `generate` runs; a block `with ActivationExtractor(...) as extractor:` also
-    refuses any further generation when it ends.
+    Hooks are on the model only while `generate` runs; after a `with` block on the extractor it refuses to
+    generate.
 
     Args:
         model: an audiocraft MusicGen or a transformers MusicgenForConditionalGeneration.
@@ -43,7 +43,9 @@ class ActivationExtractor:
         UsageError: the model is of another kind, lacks a layer, or lacks its tokenizer.
     """
 
-    def __init__(self, model: object, layers: Sequence[int] | None = None, *, processor: object = None) -> None:
+    def __init__(
+        self, model: object, layers: Sequence[int] | None = None, *, processor: object = None
+    ) -> None:
         self._model = model_object(model, processor)
         n_layers = len(self._model.layers)
         self.layers = tuple(range(n_layers)) if layers is None else tuple(sorted(set(layers)))
@@ -87,12 +89,12 @@ class ActivationExtractor:
     def get_activations(self, concatenate: bool = True) -> dict[str, Tensor] | dict[str, Steps]:
         """Return what was recorded since the last `clear_activations`, by layer.
 
-        Several runs lie side by side along the prompt axis. Half 0 is conditional, half 1 is null text; without
-        guidance (transformers, guidance_scale 1) there is half 0 only. A melody prefix is left out.
+        Several runs lie side by side along the prompt axis. Half 0 is conditional, half 1 is null text;
+        without guidance (transformers, guidance_scale 1) there is half 0 only. A melody prefix is left out.
 
         Args:
-            concatenate: True gives `{"layer_12": (step, half, prompt, d_model)}`, False a list with one tensor
-                (half, prompt, d_model) per step. Steps are frames + 3 (mono and stereo MusicGen).
+            concatenate: True gives `{"layer_12": (step, half, prompt, d_model)}`, False a list with one
+                tensor (half, prompt, d_model) per step. Steps are frames + 3 (mono and stereo MusicGen).
 
         Raises:
             UsageError: nothing was recorded.
@@ -157,8 +159,8 @@ class ActivationExtractor:
 def cosine_similarity(first: Any, second: Any) -> float:
     """Return the mean over all steps, halves and prompts of cos(first, second) along d_model.
 
-    cos = <x, y> / (|x| |y|). It is descriptive: raw activations share a large mean, so two unrelated clips read
-    high. Tests that may carry a claim centre each layer and permute whole prompts (`moodlens.stats`).
+    cos = <x, y> / (|x| |y|). It is descriptive: raw activations share a large mean, so two unrelated clips
+    read high. Tests that may carry a claim centre each layer and permute whole prompts (`moodlens.stats`).
 
     Args:
         first: activations, (..., d_model), as `get_activations` returns them.
@@ -173,11 +175,15 @@ def cosine_similarity(first: Any, second: Any) -> float:
     x, y = (torch.as_tensor(values).to(torch.float64) for values in (first, second))
     if x.shape != y.shape:
         advice = "Generate clips of one length with the same number of prompts, or cut the longer one"
-        raise ContractError(must("both activations", f"have one shape, {tuple(x.shape)}", tuple(y.shape), next_step=advice))
+        raise ContractError(
+            must("both activations", f"have one shape, {tuple(x.shape)}", tuple(y.shape), next_step=advice)
+        )
     norms = x.norm(dim=-1) * y.norm(dim=-1)
     if not bool(torch.isfinite(norms).all()) or not bool((norms > 0).all()):
         raise ContractError(
-            must("activations", "be finite and not zero", "a zero or infinite vector", next_step="Leave it out")
+            must(
+                "activations", "be finite and not zero", "a zero or infinite vector", next_step="Leave it out"
+            )
         )
     return float(((x * y).sum(dim=-1) / norms).mean())
 
@@ -195,7 +201,8 @@ def _checked(run: dict[str, Steps], model: ModelObject, n_frames: int, n_prompts
         recorded = sum(call.shape[1] for call in calls) - n_prefix
         rows = {call.shape[0] for call in calls}
         if recorded != n_steps or rows not in ({n_prompts}, {2 * n_prompts}):
-            rule = f"record {n_steps} steps ({n_frames} frames + {model.max_delay}) of {n_prompts} prompts, each once"
+            steps = f"{n_steps} steps ({n_frames} frames + {model.max_delay})"
+            rule = f"record {steps} of {n_prompts} prompts, each once"
             got = f"{recorded} steps, rows {sorted(rows)}"
             advice = "Leave use_cache on and return one sequence per prompt"
             raise ContractError(must(name, rule, got, where="capture", next_step=advice))

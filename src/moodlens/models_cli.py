@@ -1,8 +1,8 @@
 """`moodlens models`: which models there are and where, audiocraft folders converted, folders verified.
 
-moodlens models list                      id, size, licence, where it lies; --checksum adds the weights' SHA-256
-moodlens models convert SOURCE TARGET     a folder in audiocraft layout -> one in transformers layout, safetensors
-moodlens models verify MODEL              an id or a folder: layout, configuration, whole files, SHA-256
+moodlens models list                     id, size, licence, where it lies; with --checksum the SHA-256
+moodlens models convert SOURCE TARGET    a folder in audiocraft layout -> transformers layout, safetensors
+moodlens models verify MODEL             an id or a folder: layout, configuration, whole files, SHA-256
 """
 
 import argparse
@@ -20,7 +20,7 @@ from moodlens.contracts.params import Model
 PUBLISHED_LICENCE = "CC-BY-NC 4.0"
 EMBEDDED_LICENCE = "Apache-2.0"
 PARAMETERS = {"small": "0.3 B", "medium": "1.5 B", "melody": "1.5 B", "large": "3.3 B"}
-"""Decoder parameters by size (audiocraft `MusicGen.get_pretrained`); a `-melody-large` has the large one's."""
+"""Decoder parameters by size (audiocraft `MusicGen.get_pretrained`)."""
 
 NOT_CACHED = "not cached"
 
@@ -30,7 +30,9 @@ def add_commands(subparsers: Any) -> None:
     models = subparsers.add_parser("models", help="list, convert and verify models")
     commands = models.add_subparsers(dest="models_command", required=True)
     listing = commands.add_parser("list", help="id, size, licence, where it lies")
-    listing.add_argument("--checksum", action="store_true", help="SHA-256 of each model that is here (reads all of it)")
+    listing.add_argument(
+        "--checksum", action="store_true", help="SHA-256 of each model that is here (reads all of it)"
+    )
     converting = commands.add_parser("convert", help="audiocraft layout -> transformers layout (safetensors)")
     converting.add_argument("source", type=Path, help="folder with " + " and ".join(AUDIOCRAFT_FILES))
     converting.add_argument("target", type=Path, help="folder to make")
@@ -75,12 +77,15 @@ def listed(root: Path, checksum: bool = False) -> str:
         if folder is None or not folder.is_dir():
             rows.append((name, parameters, licence, "", NOT_CACHED))
             continue
-        where = str(folder)
+        where = str(folder) if any(folder.glob("*.safetensors")) else f"{folder} (no weights)"
         if checksum:
             where += f"  sha256 {_checksum(folder)}"
         rows.append((name, parameters, licence, _size(folder.glob("*.safetensors")), where))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]) for row in rows]
+    lines = [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]])
+        for row in rows
+    ]
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -110,7 +115,8 @@ def _described(checkpoint: Checkpoint) -> str:
             f"decoder   {decoder['num_hidden_layers']} layers x {decoder['hidden_size']}, "
             f"{decoder['num_codebooks']} codebooks x {decoder['vocab_size']}",
             f"weights   {_size(checkpoint.weights)}, sha256 {checkpoint.sha256}",
-            "pipeline  " + ("yes" if served else "not served yet (mono text-to-music only); transformers loads it"),
+            "pipeline  "
+            + ("yes" if served else "not served yet (mono text-to-music only); transformers loads it"),
         ]
     )
 
@@ -124,7 +130,10 @@ def _audiocraft_described(folder: Path) -> str:
     converted_config.check(settings)
     lm = settings.need("transformer_lm")
     kind = "melody" if converted_config.is_melody(settings) else "text"
-    digests = [f"weights   {name} {_size([folder / name])}, sha256 {_sha256(folder / name)}" for name in AUDIOCRAFT_FILES]
+    digests = [
+        f"weights   {name} {_size([folder / name])}, sha256 {_sha256(folder / name)}"
+        for name in AUDIOCRAFT_FILES
+    ]
     return "\n".join(
         [
             f"folder    {folder}",

@@ -3,8 +3,8 @@
     state_dict.bin               {"xp.cfg": YAML text, "best_state": name -> tensor}, language model
     compression_state_dict.bin   the same for the codec, or {"pretrained": hub id of a codec}
 
-Both are pickles. They are read with `torch.load(weights_only=True)`, which builds tensors and plain values and
-refuses everything else: no code of the file ever runs. audiocraft itself is not needed.
+Both are pickles. They are read with `torch.load(weights_only=True)`, which builds tensors and plain values
+and refuses everything else: no code of the file ever runs. audiocraft itself is not needed.
 
 Source: audiocraft 1.3.0 `models/loaders.py`.
 """
@@ -118,9 +118,7 @@ def read_package(path: Path) -> Package:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
         reason = str(error).splitlines()[0]
-        raise ContractError(
-            must(f"xp.cfg of {path}", "be YAML", reason, next_step=ANOTHER_COPY)
-        ) from None
+        raise ContractError(must(f"xp.cfg of {path}", "be YAML", reason, next_step=ANOTHER_COPY)) from None
     if not isinstance(values, Mapping):
         raise UsageError(
             must(f"xp.cfg of {path}", "be a YAML mapping", type(values).__name__, next_step=ANOTHER_COPY)
@@ -154,4 +152,6 @@ def _zipped(path: Path) -> bool:
 def _damaged(path: Path, reason: str) -> str:
     first = reason.strip().splitlines()[0][:120] if reason.strip() else "an early end"
     where = f"{path.stat().st_size} bytes"
-    return must(str(path), "be a whole file written by torch.save", first, where=where, next_step=ANOTHER_COPY)
+    return must(
+        str(path), "be a whole file written by torch.save", first, where=where, next_step=ANOTHER_COPY
+    )

@@ -18,8 +18,8 @@ Codec
     weight_g, weight_v                                parametrizations.weight.original0, original1
     quantizer.vq.layers.N._codebook                   audio_encoder.quantizer.layers.N.codebook
 
-The text encoder is not in the folder: audiocraft's configuration names it (`t5-base`), and it is copied from the
-hub's cache or from a local folder. Parity with audiocraft itself is measured in `tests/backends/test_parity.py`.
+The text encoder is not in the folder: audiocraft's configuration names it (`t5-base`), and it is copied from
+the hub's cache or from a local folder. Parity with audiocraft is measured in `tests/backends/test_parity.py`.
 """
 
 import re
@@ -29,7 +29,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoTokenizer, EncodecModel, PreTrainedModel, T5EncoderModel
@@ -92,7 +91,7 @@ def convert(folder: Path, target: Path, text_encoder: Path | None = None) -> Pat
     text = _text_encoder(text_encoder, language)
     audio, audio_weights = _codec(codec)
     model = converted_config.skeleton(language.settings, text.config, audio)
-    weights = {name: tensor for name, tensor in renamed_language_model(language.weights)}
+    weights = dict(renamed_language_model(language.weights))
     weights |= audio_weights
     weights |= {f"text_encoder.{name}": tensor for name, tensor in text.state_dict().items()}
     _fit(weights, model, folder)
@@ -103,8 +102,9 @@ def convert(folder: Path, target: Path, text_encoder: Path | None = None) -> Pat
 def renamed_language_model(weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
     """Yield transformers' name and tensor of each weight of the language model.
 
-    >>> dict(renamed_language_model({"transformer.layers.0.norm1.bias": torch.zeros(2)}))
-    {'decoder.model.decoder.layers.0.self_attn_layer_norm.bias': tensor([0., 0.])}
+    >>> from torch import zeros
+    >>> [name for name, _ in renamed_language_model({"emb.1.weight": zeros(3, 2)})]
+    ['decoder.model.decoder.embed_tokens.1.weight']
     """
     for name, tensor in weights.items():
         if NOT_WEIGHTS.search(name):
@@ -159,7 +159,9 @@ def _text_encoder(folder: Path | None, language: Package) -> Any:
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0][:160]
         advice = "Name a folder with a T5 in transformers layout (safetensors)"
-        raise UsageError(must("the text encoder", "load", reason, where=str(folder), next_step=advice)) from None
+        raise UsageError(
+            must("the text encoder", "load", reason, where=str(folder), next_step=advice)
+        ) from None
 
 
 def _fit(weights: dict[str, Tensor], model: PreTrainedModel, folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Converted copies of audiocraft folders, kept in the user's cache: a model is converted once per machine.
 
-`$MOODLENS_CACHE`, else `$XDG_CACHE_HOME/moodlens`, else `~/.cache/moodlens`; below it `converted/<key>`, the key
-being the SHA-256 of both files. The audiocraft folder itself is only read.
+`$MOODLENS_CACHE`, else `$XDG_CACHE_HOME/moodlens`, else `~/.cache/moodlens`; below it `converted/<key>`, the
+key being the SHA-256 of both files. The audiocraft folder itself is only read.
 """
 
 import os
@@ -15,7 +15,9 @@ from moodlens.backends.checkpoint import AUDIOCRAFT_FILES, missing
 
 def is_audiocraft(folder: Path) -> bool:
     """Say whether a folder is in audiocraft layout (and not also in transformers layout)."""
-    return any((folder / name).is_file() for name in AUDIOCRAFT_FILES) and not (folder / "config.json").is_file()
+    return (
+        any((folder / name).is_file() for name in AUDIOCRAFT_FILES) and not (folder / "config.json").is_file()
+    )
 
 
 def cache_folder() -> Path:

@@ -1,7 +1,7 @@
 """The configuration side of a conversion: audiocraft's `xp.cfg` in, transformers' `config.json` out.
 
-audiocraft can train more architectures than transformers' MusicGen can express; `check` refuses those, setting
-by setting, instead of converting weights into a model that would compute something else.
+audiocraft can train more architectures than transformers' MusicGen can express; `check` refuses those,
+setting by setting, instead of converting weights into a model that would compute something else.
 """
 
 import json
@@ -90,7 +90,7 @@ def check(settings: Settings) -> None:
 
 
 def is_melody(settings: Settings) -> bool:
-    """Say whether the model takes a melody: chroma and text are then prepended, nothing is attended across."""
+    """Say whether the model takes a melody: chroma and text are then prepended to the sequence."""
     return settings.get("conditioners.self_wav") is not None
 
 
@@ -188,8 +188,8 @@ def skeleton(settings: Settings, text: Any, codec: EncodecConfig) -> Any:
 def processor(config: Any, tokenizer: Any) -> Any:
     """Return what is saved beside a converted model to prepare its input.
 
-    Of a melody model that is the tokenizer alone: transformers makes its chroma extractor only where torchaudio
-    is installed, and text needs none.
+    Of a melody model that is the tokenizer alone: transformers makes its chroma extractor only where
+    torchaudio is installed, and text needs none.
     """
     if config.model_type == "musicgen_melody":
         return tokenizer
@@ -199,7 +199,7 @@ def processor(config: Any, tokenizer: Any) -> Any:
 
 
 def write(model: Any, folder: Path) -> None:
-    """Write `config.json` and `generation_config.json` (audiocraft's sampling: top-k 250, guidance 3, 30 s)."""
+    """Write `config.json` and `generation_config.json` (as audiocraft samples: top-k 250, guidance 3)."""
     config = json.loads(model.config.to_json_string(use_diff=False))
     config["architectures"], config["dtype"] = [type(model).__name__], "float32"
     for part in ("text_encoder", "audio_encoder", "decoder"):

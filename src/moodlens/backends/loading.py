@@ -15,9 +15,7 @@ from moodlens.contracts.backend import ModelInfo
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def load_musicgen(
-    checkpoint: Checkpoint, info: ModelInfo, text_padding: str = "mask"
-) -> MusicgenBackend:
+def load_musicgen(checkpoint: Checkpoint, info: ModelInfo, text_padding: str = "mask") -> MusicgenBackend:
     """Return the backend of a verified checkpoint, on info.device in info.dtype.
 
     Raises:

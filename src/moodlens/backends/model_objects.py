@@ -71,7 +71,9 @@ class AudiocraftObject:
         """
         if settings:
             advice = "Use model.set_generation_params before generate"
-            raise UsageError(must("settings", "be none for audiocraft", ", ".join(settings), next_step=advice))
+            raise UsageError(
+                must("settings", "be none for audiocraft", ", ".join(settings), next_step=advice)
+            )
         if self._model.generation_params.get("two_step_cfg"):
             advice = "Set it to False: both halves are then rows of one call"
             raise UsageError(must("two_step_cfg", "be False to be recorded", True, next_step=advice))
@@ -95,7 +97,8 @@ class TransformersObject:
             advice = "Pass processor=AutoProcessor.from_pretrained(...), or its tokenizer"
             got = type(processor).__name__
             raise UsageError(must("processor", "be given with a transformers model", got, next_step=advice))
-        self._model, self._tokenizer = model, tokenizer
+        self._model: Any = model
+        self._tokenizer: Any = tokenizer
         decoder = model.config.decoder
         self.layers: Sequence[nn.Module] = list(model.decoder.model.decoder.layers)
         self.max_delay: int = decoder.num_codebooks // decoder.audio_channels - 1
@@ -111,7 +114,7 @@ class TransformersObject:
         return audio, audio.shape[-1] // hop
 
     def on_restart(self, restart: Callable[[], None]) -> list[Any]:
-        """Hook the decoder: a call with an empty cache begins the sequence, for the first or the second time."""
+        """Hook the decoder: a call with an empty cache begins the sequence, maybe for the second time."""
 
         def before(_module: nn.Module, _args: object, given: dict[str, Any]) -> None:
             past = given.get("past_key_values")

@@ -48,8 +48,8 @@ class MusicgenBackend:
         tokenizer: of the text encoder.
         info: what is stored beside every dataset made with this model.
         block_clips: clips decoded side by side.
-        text_padding: `mask` (transformers' way: a clip does not depend on its mates) or `attend` (audiocraft's
-            way); see `conditioning.attended_tokens`. Texts of equal length give the same under both.
+        text_padding: `mask` (as transformers: a clip does not depend on its mates) or `attend` (as
+            audiocraft); see `conditioning.attended_tokens`. Texts of equal length give the same under both.
     """
 
     def __init__(

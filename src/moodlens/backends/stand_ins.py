@@ -1,8 +1,8 @@
 """Stand-ins for three packages that audiocraft imports and MusicGen hardly needs: the only place for them.
 
-audiocraft 1.3.0 pins xformers, torchaudio and spacy. None of them is installed with it here: xformers and spacy
-are not needed to run MusicGen, and torchaudio's wheels from the package index do not load beside a CPU build of
-torch. What audiocraft takes from them at import and while a MusicGen runs:
+audiocraft 1.3.0 pins xformers, torchaudio and spacy. None of them is installed with it here: xformers and
+spacy are not needed to run MusicGen, and torchaudio's wheels from the package index do not load beside a CPU
+build of torch. What audiocraft takes from them at import and while a MusicGen runs:
 
 | package    | what is taken                  | the stand-in                                                 |
 |------------|--------------------------------|--------------------------------------------------------------|
@@ -11,9 +11,9 @@ torch. What audiocraft takes from them at import and while a MusicGen runs:
 |            |                                | losses and the chroma of melody conditioning use them)       |
 | spacy      | the name `spacy`               | an empty module (`normalize_text`, which MusicGen leaves off)|
 
-A stand-in is put in place only where the real package is absent, has a ModuleSpec (libraries probe packages with
-`importlib.util.find_spec`, which raises on a module without one), and is gone from `sys.modules` when the block
-ends: nothing else in the process ever sees it. audiocraft keeps the references it took.
+A stand-in is put in place only where the real package is absent, has a ModuleSpec (libraries probe packages
+with `importlib.util.find_spec`, which raises on a module without one), and is gone from `sys.modules` when
+the block ends: nothing else in the process ever sees it. audiocraft keeps the references it took.
 """
 
 import sys
@@ -40,7 +40,7 @@ class StandIn(ModuleType):
     def __init__(self, name: str, **attributes: object) -> None:
         super().__init__(name, f"Stand-in of moodlens for {name}.")
         self.__spec__ = ModuleSpec(name, None, is_package=True)
-        self.__path__: list[str] = []
+        self.__path__ = []
         self.__dict__.update(attributes)
 
 
@@ -51,7 +51,9 @@ def _absent(package: str, name: str) -> type:
         advice = f"Install {package}, or use a model that does without it"
         raise UsageError(must(package, f"be installed to use its {name}", "a stand-in", next_step=advice))
 
-    return type(name, (torch.nn.Module,), {"__init__": refuse, "__doc__": f"Stand-in for {package}'s {name}."})
+    return type(
+        name, (torch.nn.Module,), {"__init__": refuse, "__doc__": f"Stand-in for {package}'s {name}."}
+    )
 
 
 def _stand_ins_for(package: str) -> dict[str, ModuleType]:
@@ -62,7 +64,10 @@ def _stand_ins_for(package: str) -> dict[str, ModuleType]:
     if package == "torchaudio":
         classes = {name: _absent(package, name) for name in TORCHAUDIO_TRANSFORMS}
         transforms = StandIn("torchaudio.transforms", **classes)
-        return {"torchaudio": StandIn("torchaudio", transforms=transforms), "torchaudio.transforms": transforms}
+        return {
+            "torchaudio": StandIn("torchaudio", transforms=transforms),
+            "torchaudio.transforms": transforms,
+        }
     return {package: StandIn(package)}
 
 
