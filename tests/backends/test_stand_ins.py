@@ -54,6 +54,7 @@ def test_a_package_that_is_there_is_left_alone(tmp_path: Path, monkeypatch: pyte
 def test_audiocraft_works_after_they_are_gone(reference):
     assert import_audiocraft().__version__ == "1.3.0"
     assert not {name for name in sys.modules if name.split(".")[0] in ABSENT}
+    reference.set_generation_params(use_sampling=False, duration=0.1)
     assert reference.generate(["sad"]).shape[0] == 1  # unbind is called in every attention
     from transformers.utils import is_torchaudio_available
 

@@ -24,6 +24,10 @@ from moodlens.backends.checkpoint import AUDIOCRAFT_FILES, missing
 from moodlens.base.errors import ContractError, UsageError, must
 
 ANOTHER_COPY = "Copy or download the file again"
+ABSENT: Any = object()
+MAX_DEPTH = 8
+"""References that lead in a circle end here, unresolved."""
+
 REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 
@@ -36,22 +40,26 @@ class Settings:
 
     def get(self, name: str, default: object = None) -> Any:
         """Return the value of a dotted name with its `${references}` followed, or the default."""
+        found = self._followed(self._at(name))
+        return default if found is ABSENT else found
+
+    def _at(self, name: str) -> Any:
         found: Any = self.values
         for key in name.split("."):
             if not isinstance(found, Mapping) or key not in found:
-                return default
+                return ABSENT
             found = found[key]
-        return self._followed(found)
+        return found
 
     def _followed(self, value: Any, depth: int = 0) -> Any:
-        whole = REFERENCE.fullmatch(value) if isinstance(value, str) else None
-        if whole and depth < 8:
-            return self._followed(self.get(whole[1]), depth + 1)
         if isinstance(value, Mapping):
             return {key: self._followed(part, depth) for key, part in value.items()}
         if isinstance(value, list):
             return [self._followed(part, depth) for part in value]
-        return value
+        whole = REFERENCE.fullmatch(value) if isinstance(value, str) else None
+        if whole is None or depth == MAX_DEPTH:
+            return value
+        return self._followed(self._at(whole[1]), depth + 1)
 
     def need(self, name: str) -> Any:
         """Return the value of a dotted name.
