@@ -43,7 +43,9 @@ def kind(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def make(kind: str, request: pytest.FixtureRequest, layers: list[int] | None = None) -> tuple[Any, dict[str, Any]]:
+def make(
+    kind: str, request: pytest.FixtureRequest, layers: list[int] | None = None
+) -> tuple[Any, dict[str, Any]]:
     """Return an extractor and the settings of a greedy run."""
     if kind == "audiocraft":
         return ActivationExtractor(request.getfixturevalue("audiocraft"), layers), {}
@@ -98,7 +100,7 @@ def test_runs_add_prompts_until_cleared(kind: str, request: pytest.FixtureReques
     torch.testing.assert_close(one_by_one, together, atol=1e-5, rtol=0)
     assert 0 < cosine_similarity(together[:, 0, 0], together[:, 0, 1]) < 0.9999
     extractor.clear_activations()
-    with pytest.raises(UsageError, match="Call extractor.generate"):
+    with pytest.raises(UsageError, match=r"Call extractor\.generate"):
         extractor.get_activations()
 
 
@@ -149,7 +151,9 @@ def test_a_recording_that_misses_steps_is_refused(
         return hooked(self, run)
 
     monkeypatch.setattr(ActivationExtractor, "_hooked", hooked_to_overwrite)
-    with pytest.raises(ContractError, match=r"layer_0 must record 23 steps \(20 frames \+ 3\) of 2 prompts.*got '1 steps"):
+    with pytest.raises(
+        ContractError, match=r"layer_0 must record 23 steps \(20 frames \+ 3\) of 2 prompts.*got '1 steps"
+    ):
         extractor.generate(TEXTS, **greedy)
 
 
@@ -158,7 +162,9 @@ def test_without_guidance_there_is_one_half(stock: tuple[Any, Any]):
     extractor.generate(TEXTS, **GREEDY | {"guidance_scale": 1.0})
     assert extractor.get_activations()["layer_0"].shape == (N_FRAMES + 3, 1, 2, 32)
     extractor.generate(TEXTS, **GREEDY)
-    with pytest.raises(ContractError, match="recorded runs must have one length; got '23 steps x 1 and 23 steps x 2'"):
+    with pytest.raises(
+        ContractError, match="recorded runs must have one length; got '23 steps x 1 and 23 steps x 2'"
+    ):
         extractor.get_activations()
 
 
@@ -186,7 +192,7 @@ def test_what_cannot_be_recorded_is_refused(audiocraft: Any, stock: tuple[Any, A
     for prompts in ([], [""], [3]):
         with pytest.raises(UsageError, match="prompts must be texts"):
             extractor.generate(prompts)
-    with pytest.raises(UsageError, match="Use model.set_generation_params"):
+    with pytest.raises(UsageError, match=r"Use model\.set_generation_params"):
         extractor.generate(TEXTS, max_length=8)
     audiocraft.set_generation_params(two_step_cfg=True, duration=0.2)
     with pytest.raises(UsageError, match="two_step_cfg must be False"):

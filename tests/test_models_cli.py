@@ -49,7 +49,9 @@ def row(text: str, name: str) -> str:
     return next(line for line in text.splitlines() if line.split()[0] == name)
 
 
-def test_list_names_every_model_its_licence_and_its_place(workspace: Path, capsys: pytest.CaptureFixture[str]):
+def test_list_names_every_model_its_licence_and_its_place(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+):
     text = said(capsys, "list")
     for name in (*catalog.EMBEDDED, *catalog.HUB):
         assert row(text, name)

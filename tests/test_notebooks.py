@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, offline, in a fresh interpreter, on a model small enough for tests."""
+"""The notebooks run from top to bottom, offline, in a fresh interpreter, on a small model."""
 
 import json
 import os

@@ -1,7 +1,7 @@
 """The converted weights against audiocraft itself: tokens, states, logits, codes and waveforms.
 
-`ATOL` is the bar of 1e-4; what is measured on these sizes is 1e-6 (melody 1e-5: its prefix is 118 steps of one
-vector, repeated, whose sums the two libraries add in another order).
+`ATOL` is the bar of 1e-4; what is measured on these sizes is 1e-6 (melody 1e-5: its prefix is 118 steps of
+one vector, repeated, whose sums the two libraries add in another order).
 """
 
 import sys
@@ -15,7 +15,11 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import AutoTokenizer, MusicgenForConditionalGeneration, MusicgenMelodyForConditionalGeneration
+from transformers import (
+    AutoTokenizer,
+    MusicgenForConditionalGeneration,
+    MusicgenMelodyForConditionalGeneration,
+)
 
 from moodlens import ActivationExtractor
 from moodlens.backends import catalog
@@ -88,10 +92,15 @@ def check_parity(backend: MusicgenBackend, reference: Any, texts: Sequence[str])
         for half, rows in (("cond", slice(0, len(texts))), ("uncond", slice(len(texts), None))):
             ours = made.states.values[f"{name}/{half}"]
             assert ours.shape == (len(texts), N_FRAMES + 3, 32)
-            np.testing.assert_allclose(ours, theirs[rows].numpy(), atol=ATOL, rtol=0, err_msg=f"{name}/{half}")
+            np.testing.assert_allclose(
+                ours, theirs[rows].numpy(), atol=ATOL, rtol=0, err_msg=f"{name}/{half}"
+            )
     body, heads = backend.parts[0].decoder.model.decoder, backend.parts[0].decoder.lm_heads
     last = torch.cat(
-        [torch.from_numpy(made.states.values[f"residual.{N_LAYERS - 1}/{half}"]) for half in ("cond", "uncond")]
+        [
+            torch.from_numpy(made.states.values[f"residual.{N_LAYERS - 1}/{half}"])
+            for half in ("cond", "uncond")
+        ]
     )
     with torch.inference_mode():
         logits = torch.stack([head(body.layer_norm(last)) for head in heads], dim=1)
@@ -101,7 +110,9 @@ def check_parity(backend: MusicgenBackend, reference: Any, texts: Sequence[str])
 
 
 @pytest.mark.parametrize("policy", ["mask", "attend"])
-def test_prompts_of_one_length_under_both_policies(backends: dict[str, MusicgenBackend], reference: Any, policy: str):
+def test_prompts_of_one_length_under_both_policies(
+    backends: dict[str, MusicgenBackend], reference: Any, policy: str
+):
     check_parity(backends[policy], reference, EQUAL)
 
 
@@ -115,13 +126,17 @@ def test_masked_prompts_are_what_audiocraft_makes_of_each_alone(
 ):
     check_parity(backends["mask"], reference, [text])
     alone = backends["mask"].generate(requests([text]), Sampling(N_FRAMES, temperature=0), Capture())
-    beside = backends["mask"].generate(requests([text, *PADDED]), Sampling(N_FRAMES, temperature=0), Capture())
+    beside = backends["mask"].generate(
+        requests([text, *PADDED]), Sampling(N_FRAMES, temperature=0), Capture()
+    )
     assert np.array_equal(alone.codes[0], beside.codes[0])
 
 
 def test_the_policies_differ_on_padded_prompts_and_nowhere_else(backends: dict[str, MusicgenBackend]):
     codes = np.zeros((3, 4, N_FRAMES), dtype=np.int16)
-    masked, attended = (backends[policy].teacher_force(codes, PADDED, Capture()).values for policy in backends)
+    masked, attended = (
+        backends[policy].teacher_force(codes, PADDED, Capture()).values for policy in backends
+    )
     gap = np.abs(masked["residual.2/cond"] - attended["residual.2/cond"]).max(axis=(1, 2))
     assert gap[0] < 1e-5  # the longest text
     assert (gap[1:] > 0.01).all()
@@ -135,7 +150,9 @@ def test_teacher_forcing_under_attended_padding_equals_generation(backends: dict
 
 
 def test_an_unknown_padding_policy_is_refused(converted_folder: Path):
-    with pytest.raises(UsageError, match=r"text_padding must be mask or attend; got 'masks'\. Did you mean 'mask'\?"):
+    with pytest.raises(
+        UsageError, match=r"text_padding must be mask or attend; got 'masks'\. Did you mean 'mask'\?"
+    ):
         catalog.load(Model(str(converted_folder), "", "float32", "cpu"), converted_folder, "masks")
 
 

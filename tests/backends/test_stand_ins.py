@@ -68,7 +68,9 @@ def test_audiocraft_that_is_not_installed(monkeypatch: pytest.MonkeyPatch):
         return sys.modules[name]
 
     monkeypatch.setattr(module, "import_module", absent)
-    with pytest.raises(UsageError, match="audiocraft must be installed; got 'no audiocraft'. Run `make audiocraft`"):
+    with pytest.raises(
+        UsageError, match=r"audiocraft must be installed; got 'no audiocraft'\. Run `make audiocraft`"
+    ):
         import_audiocraft()
 
 

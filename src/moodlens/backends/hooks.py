@@ -60,7 +60,9 @@ def captured_modules(layers: Sequence[nn.Module], capture: Capture) -> dict[str,
         if not 0 <= layer < len(layers):
             rule = f"lie in 0..{len(layers) - 1} for this model"
             raise UsageError(must("generate.layers", rule, layer, next_step="Correct the list or write all"))
-    return {hookpoint(site, layer): _module(layers[layer], site) for site in capture.sites for layer in chosen}
+    return {
+        hookpoint(site, layer): _module(layers[layer], site) for site in capture.sites for layer in chosen
+    }
 
 
 def _module(layer: nn.Module, site: str) -> nn.Module:
