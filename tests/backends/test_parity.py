@@ -200,21 +200,23 @@ def check_against_transformers(kind: str, model_class: Any, t5: Path, work: Path
     assert len(heard.tokens.unique()) > 8
     for name, theirs in heard.states.items():
         np.testing.assert_allclose(states[name].numpy(), theirs.numpy(), atol=ATOL, rtol=0, err_msg=name)
-    check_extractors(reference, model, target)
+    check_extractors(reference, model, target, heard)
     with pytest.raises(UsageError, match="not served yet"):
         catalog.find(Model(str(target), "", "float32", "cpu"), work)
     return model
 
 
-def check_extractors(reference: Any, model: Any, folder: Path) -> None:
+def check_extractors(reference: Any, model: Any, folder: Path, heard: Heard) -> None:
     """Check that the notebook's extractor leaves a prefix out and agrees on both kinds of objects."""
     theirs = ActivationExtractor(reference, [1])
     ours = ActivationExtractor(model, [1], processor=AutoTokenizer.from_pretrained(folder))
     theirs.generate(EQUAL)
     ours.generate(EQUAL, do_sample=False, guidance_scale=3.0, max_length=N_FRAMES + 4)
-    found, wanted = (extractor.get_activations()["layer_1"] for extractor in (ours, theirs))
-    assert found.shape == (N_FRAMES + 3, 2, len(EQUAL), 32)
-    np.testing.assert_allclose(found.numpy(), wanted.numpy(), atol=ATOL, rtol=0)
+    rows = heard.states["residual.1"][:, -(N_FRAMES + 3) :]  # a prefix comes first
+    wanted = rows.unflatten(0, (2, len(EQUAL))).permute(2, 0, 1, 3)
+    for extractor in (ours, theirs):
+        found = extractor.get_activations()["layer_1"]
+        np.testing.assert_allclose(found.numpy(), wanted.numpy(), atol=ATOL, rtol=0)
 
 
 def test_stereo_has_eight_interleaved_codebooks(tiny_t5: Path, tmp_path: Path):
