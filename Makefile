@@ -75,6 +75,7 @@ $(STAMP): constraints.txt pyproject.toml | preflight
 	@touch $@
 
 $(DEV): $(STAMP)
-	@echo "== installing the tools of the test suite"
-	@$(BIN)/pip install -q -c constraints.txt -e ".[dev]"
+	@echo "== installing the tools of the test suite, and audiocraft, the reference it compares with"
+	@$(BIN)/pip install -q -c constraints.txt -e ".[dev,audiocraft]"
+	@$(BIN)/pip install -q -c constraints.txt --no-deps audiocraft==1.3.0
 	@touch $@

@@ -1,6 +1,7 @@
 """`moodlens`: what a person asks outside the pipeline.
 
 moodlens verdict   the ladder of the last run, and where the report is
+moodlens models    list, convert and verify models
 moodlens doctor    whether this machine and clone can run the pipeline, and what to do where not
 """
 
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from moodlens import models_cli
 from moodlens.base.errors import MoodLensError, UsageError, must
 from moodlens.report.ladder import verdict_text
 from moodlens.stages.shell import load_params, project_root
@@ -95,11 +97,15 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("verdict", help="the ladder of the last run, and where the report is")
     commands.add_parser("doctor", help="whether this machine and clone can run the pipeline")
+    models_cli.add_commands(commands)
     chosen = parser.parse_args(argv)
     try:
         root = project_root()
         if chosen.command == "verdict":
             print(verdict(root))
+            return 0
+        if chosen.command == "models":
+            print(models_cli.run(chosen, root))
             return 0
         text, well = doctor(root)
         print(text)

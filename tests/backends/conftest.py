@@ -1,5 +1,6 @@
 """A tiny MusicGen with random weights, saved once per session, and its loaded backend."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,10 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def backend(tiny_folder: Path) -> MusicgenBackend:
     return catalog.load(Model(str(tiny_folder), "", "float32", "cpu"), tiny_folder)
+
+
+@pytest.fixture
+def folder(audiocraft_folder: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    shutil.copytree(audiocraft_folder, tmp_path / "model")
+    return tmp_path / "model"

@@ -7,9 +7,11 @@ can tell finished shards from stale ones before anything heavy starts. `load` is
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from moodlens.backends import hub
 from moodlens.backends.checkpoint import Checkpoint, verify_checkpoint
+from moodlens.backends.converted import converted, is_audiocraft
 from moodlens.base.errors import ContractError, UsageError, must, nearest
 from moodlens.contracts.backend import ModelInfo
 from moodlens.contracts.params import Model
@@ -33,7 +35,6 @@ HUB = (
     "facebook/musicgen-stereo-melody",
     "facebook/musicgen-stereo-melody-large",
 )
-HUB_FILES = ["*.json", "*.safetensors", "spiece.model"]
 
 
 @dataclass(frozen=True)
@@ -74,14 +75,16 @@ def find(model: Model, root: Path) -> Source:
             )
         return Source(model.id, "", verify_checkpoint(folder), model.id == RANDOM)
     if model.id in HUB:
-        folder = _hub_folder(model.id, model.revision)
+        instead = "set model.id to a local folder or to organism"
+        folder = hub.snapshot(model.id, model.revision, thing=f"model.id {model.id}", instead=instead)
         return Source(model.id, folder.name, verify_checkpoint(folder))
     folder = root / Path(model.id).expanduser()
     if model.id and folder.is_dir():
+        folder = converted(folder) if is_audiocraft(folder) else folder
         return Source(model.id, "", verify_checkpoint(folder))
     advice = nearest(model.id, [*EMBEDDED, *HUB])
     if not advice.startswith("Did"):
-        advice += ", or a local folder in transformers layout"
+        advice += ", or a local folder in transformers or audiocraft layout"
     rule = "be an embedded model, a hub id or a folder"
     raise UsageError(must("model.id", rule, model.id, where="params.yaml", next_step=advice))
 
@@ -109,8 +112,8 @@ def describe(source: Source, model: Model) -> ModelInfo:
     )
 
 
-def load(model: Model, root: Path) -> "MusicgenBackend":
-    """Return the loaded backend of `model.id`.
+def load(model: Model, root: Path, text_padding: str = "mask") -> "MusicgenBackend":
+    """Return the loaded backend of `model.id`; `text_padding` is the policy of `MusicgenBackend`.
 
     Raises:
         UsageError, ContractError: as `find`; the device is absent; weights do not fit the configuration.
@@ -120,30 +123,8 @@ def load(model: Model, root: Path) -> "MusicgenBackend":
     from moodlens.backends.loading import load_musicgen
 
     source = find(model, root)
-    backend = load_musicgen(source.checkpoint, describe(source, model))
+    backend = load_musicgen(source.checkpoint, describe(source, model), text_padding)
     if not source.untrained:
         return backend
     twin = backend.random_twin(RANDOM_SEED)
     return twin.with_info(replace(twin.info, model_id=source.model_id, weights_sha256=source.weights_sha256))
-
-
-def _hub_folder(repo: str, revision: str) -> Path:
-    """Return the snapshot of a hub model: from the cache if it is there, else downloaded."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    wanted: dict[str, Any] = {"revision": revision or None, "allow_patterns": HUB_FILES}
-    try:
-        return Path(snapshot_download(repo, local_files_only=True, **wanted))
-    except LocalEntryNotFoundError:
-        pass
-    try:
-        return Path(snapshot_download(repo, **wanted))
-    except (OSError, HfHubHTTPError, LocalEntryNotFoundError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        advice = (
-            f"Run `hf download {repo}` where the hub can be reached (HF_HUB_OFFLINE unset), "
-            "or set model.id to a local folder or to organism"
-        )
-        rule = "be cached or downloadable"
-        raise UsageError(must(f"model.id {repo}", rule, reason, where="hub", next_step=advice)) from None

@@ -16,6 +16,8 @@ from moodlens.base.errors import ContractError, UsageError, must
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.th")
 TOKENIZERS = ("tokenizer.json", "spiece.model")
+AUDIOCRAFT_FILES = ("state_dict.bin", "compression_state_dict.bin")
+MUSICGENS = ("musicgen", "musicgen_melody")
 INDEX = "model.safetensors.index.json"
 WEIGHTS = "model.safetensors"
 
@@ -45,8 +47,12 @@ def _digest(config: str, weights: tuple[tuple[str, int, int], ...]) -> str:
     return digest.hexdigest()
 
 
-def verify_checkpoint(folder: Path) -> Checkpoint:
+def verify_checkpoint(folder: Path, served: bool = True) -> Checkpoint:
     """Return the checkpoint in `folder` if it can be loaded without running code or guessing.
+
+    Args:
+        folder: in transformers layout.
+        served: refuse melody and stereo, which a conversion writes and the backend does not serve yet.
 
     Raises:
         UsageError: the folder is absent, is no MusicGen, or holds pickled weights only.
@@ -55,12 +61,13 @@ def verify_checkpoint(folder: Path) -> Checkpoint:
     if not folder.is_dir():
         raise UsageError(must("a model folder", "exist", str(folder), next_step="Correct model.id"))
     config = _read_json(folder / "config.json")
-    _check_architecture(config, folder)
+    if served or config.get("model_type") not in MUSICGENS:
+        _check_architecture(config, folder)
     weights = _weight_files(folder)
     for path in weights:
         check_safetensors(path)
     if not any((folder / name).is_file() for name in TOKENIZERS):
-        raise ContractError(_missing(folder, " or ".join(TOKENIZERS)))
+        raise missing(folder, " or ".join(TOKENIZERS))
     return Checkpoint(folder, config, weights)
 
 
@@ -71,7 +78,7 @@ def check_safetensors(path: Path) -> None:
         ContractError: it is missing, truncated, or has no readable header.
     """
     if not path.is_file():
-        raise ContractError(_missing(path.parent, path.name))
+        raise missing(path.parent, path.name)
     size = path.stat().st_size
     with path.open("rb") as stream:
         prefix = stream.read(8)
@@ -100,7 +107,7 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
         raise UsageError(
             must("model weights", "be safetensors", pickled[0], where=str(folder), next_step=advice)
         )
-    raise ContractError(_missing(folder, WEIGHTS))
+    raise missing(folder, WEIGHTS)
 
 
 def _check_architecture(config: Mapping[str, Any], folder: Path) -> None:
@@ -134,7 +141,7 @@ def _read_json(path: Path) -> dict[str, Any]:
             raise UsageError(
                 must("model weights", "be safetensors", pickled[0], where=where, next_step=advice)
             )
-        raise ContractError(_missing(path.parent, path.name))
+        raise missing(path.parent, path.name)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -147,8 +154,9 @@ def _read_json(path: Path) -> dict[str, Any]:
 RESTORE = "Restore the file (embedded models: `git checkout -- models`; others: download or copy it again)"
 
 
-def _missing(folder: Path, name: str) -> str:
-    return must(f"model folder {folder}", f"hold {name}", "nothing", next_step=RESTORE)
+def missing(folder: Path, name: str) -> ContractError:
+    """Return the error of a model folder that lacks a file."""
+    return ContractError(must(f"model folder {folder}", f"hold {name}", "nothing", next_step=RESTORE))
 
 
 def _damaged(path: Path, rule: str, got: str) -> str:

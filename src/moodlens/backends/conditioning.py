@@ -15,9 +15,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from transformers import MusicgenForConditionalGeneration, PreTrainedTokenizerBase
 
-from moodlens.base.errors import UsageError, must
+from moodlens.base.errors import UsageError, must, nearest
 
 TEXT_BUCKET = 32
+TEXT_PADDINGS = ("mask", "attend")
+"""What a text's empty places do in cross-attention; see `attended_tokens`."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,29 @@ def text_width(n_tokens: int) -> int:
     return -(-n_tokens // TEXT_BUCKET) * TEXT_BUCKET
 
 
-def conditioning(texts: Sequence[EncodedText], n_rows: int, width: int, like: Tensor) -> Conditioning:
+def attended_tokens(texts: Sequence[EncodedText | None], text_padding: str) -> int:
+    """Return how many token places every text of a request attends to, its own or empty ones.
+
+    Args:
+        texts: the texts of one request; None is null text.
+        text_padding: `mask`: 0, each text attends to its own tokens and a clip does not depend on its mates;
+            `attend`: the longest text's tokens, as audiocraft does it: the empty places of a shorter text are
+            zeros that take part in the softmax, so a clip depends on the longest text beside it.
+
+    Raises:
+        UsageError: there is no such policy.
+    """
+    if text_padding not in TEXT_PADDINGS:
+        advice = nearest(text_padding, list(TEXT_PADDINGS))
+        raise UsageError(must("text_padding", "be mask or attend", text_padding, next_step=advice))
+    if text_padding == "mask":
+        return 0
+    return max((len(text.tokens) for text in texts if text is not None), default=0)
+
+
+def conditioning(
+    texts: Sequence[EncodedText], n_rows: int, width: int, like: Tensor, n_attended: int = 0
+) -> Conditioning:
     """Return the conditioning of `n_rows` rows; rows beyond the texts are padding of the block, and null.
 
     Args:
@@ -75,6 +99,7 @@ def conditioning(texts: Sequence[EncodedText], n_rows: int, width: int, like: Te
         n_rows: rows with text, padding included; at least 1.
         width: tokens per row.
         like: a tensor whose device and type the result takes; its last axis is d_model.
+        n_attended: places that a row attends to beyond its own tokens, see `attended_tokens`.
     """
     hidden = like.new_zeros(n_rows, width, like.shape[-1])
     # a padding row attends to all its zeros: same result as none, without the 0/0 of an empty softmax
@@ -82,5 +107,5 @@ def conditioning(texts: Sequence[EncodedText], n_rows: int, width: int, like: Te
     for row, text in enumerate(texts):
         n_tokens = text.projected.shape[0]
         hidden[row, :n_tokens] = text.projected
-        mask[row, ..., n_tokens:] = False
+        mask[row, ..., max(n_tokens, n_attended) :] = False
     return Conditioning(hidden, mask)

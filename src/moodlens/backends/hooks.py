@@ -60,7 +60,26 @@ def captured_modules(layers: Sequence[nn.Module], capture: Capture) -> dict[str,
         if not 0 <= layer < len(layers):
             rule = f"lie in 0..{len(layers) - 1} for this model"
             raise UsageError(must("generate.layers", rule, layer, next_step="Correct the list or write all"))
-    return {hookpoint(site, layer): SITES[site](layers[layer]) for site in capture.sites for layer in chosen}
+    return {
+        hookpoint(site, layer): _module(layers[layer], site) for site in capture.sites for layer in chosen
+    }
+
+
+def _module(layer: nn.Module, site: str) -> nn.Module:
+    try:
+        return SITES[site](layer)
+    except AttributeError:
+        present = ", ".join(name for name, found in SITES.items() if _has(layer, found))
+        advice = f"This model has: {present}"
+        raise UsageError(must("generate.sites", "name sites of this model", site, next_step=advice)) from None
+
+
+def _has(layer: nn.Module, site: Callable[[nn.Module], nn.Module]) -> bool:
+    try:
+        site(layer)
+    except AttributeError:
+        return False
+    return True
 
 
 class Recorder:

@@ -1,23 +1,21 @@
 """From a verified folder to a loaded MusicGen: the only place that calls `from_pretrained`."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from transformers import AutoTokenizer, MusicgenForConditionalGeneration
-from transformers.utils import logging as transformers_logging
 
 from moodlens.backends import attention
 from moodlens.backends.checkpoint import Checkpoint
 from moodlens.backends.musicgen import MusicgenBackend
+from moodlens.backends.quiet import quiet_transformers
 from moodlens.base.errors import ContractError, UsageError, must
 from moodlens.contracts.backend import ModelInfo
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def load_musicgen(checkpoint: Checkpoint, info: ModelInfo) -> MusicgenBackend:
+def load_musicgen(checkpoint: Checkpoint, info: ModelInfo, text_padding: str = "mask") -> MusicgenBackend:
     """Return the backend of a verified checkpoint, on info.device in info.dtype.
 
     Raises:
@@ -25,7 +23,7 @@ def load_musicgen(checkpoint: Checkpoint, info: ModelInfo) -> MusicgenBackend:
         ContractError: the weights do not fit the configuration.
     """
     device = _device(info.device)
-    with _quiet():
+    with quiet_transformers():
         loaded: Any = MusicgenForConditionalGeneration.from_pretrained(
             checkpoint.folder,
             dtype=DTYPES[info.dtype],
@@ -44,7 +42,7 @@ def load_musicgen(checkpoint: Checkpoint, info: ModelInfo) -> MusicgenBackend:
                 must("model weights", "fit config.json", first, where=where, next_step=advice)
             )
     model.decoder.set_attn_implementation(attention.NAME)
-    return MusicgenBackend(model.to(device), tokenizer, info)
+    return MusicgenBackend(model.to(device), tokenizer, info, text_padding=text_padding)
 
 
 def _device(name: str) -> torch.device:
@@ -54,17 +52,3 @@ def _device(name: str) -> torch.device:
         advice = "Set model.device to " + " or ".join(device for device, there in present.items() if there)
         raise UsageError(must("model.device", "be present on this machine", name, next_step=advice))
     return torch.device(name)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence transformers' bars and its warning that MusicGen's start token lies outside the vocabulary."""
-    verbosity, bar = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if bar:
-            transformers_logging.enable_progress_bar()

@@ -11,7 +11,13 @@ import torch
 from transformers import MusicgenForConditionalGeneration, PreTrainedTokenizerBase
 
 from moodlens.backends import attention
-from moodlens.backends.conditioning import EncodedText, conditioning, encode_text, text_width
+from moodlens.backends.conditioning import (
+    EncodedText,
+    attended_tokens,
+    conditioning,
+    encode_text,
+    text_width,
+)
 from moodlens.backends.decode_loop import Decoder, generate_block
 from moodlens.backends.hooks import SITES, Recorder, captured_halves, captured_modules
 from moodlens.backends.sampling import block_uniforms
@@ -42,6 +48,8 @@ class MusicgenBackend:
         tokenizer: of the text encoder.
         info: what is stored beside every dataset made with this model.
         block_clips: clips decoded side by side.
+        text_padding: `mask` (as transformers: a clip does not depend on its mates) or `attend` (as
+            audiocraft); see `conditioning.attended_tokens`. Texts of equal length give the same under both.
     """
 
     def __init__(
@@ -50,12 +58,15 @@ class MusicgenBackend:
         tokenizer: PreTrainedTokenizerBase,
         info: ModelInfo,
         block_clips: int = BLOCK_CLIPS,
+        text_padding: str = "mask",
     ) -> None:
+        attended_tokens([], text_padding)  # refuses an unknown policy before any work
         self._model = model.eval()
         self._tokenizer = tokenizer
         self._info = info
         self._decoder = Decoder(model.decoder)
         self._block_clips = block_clips
+        self._text_padding = text_padding
 
     @property
     def info(self) -> ModelInfo:
@@ -68,7 +79,7 @@ class MusicgenBackend:
 
     def with_info(self, info: ModelInfo) -> "MusicgenBackend":
         """Return the same loaded model under another description."""
-        return MusicgenBackend(self._model, self._tokenizer, info, self._block_clips)
+        return MusicgenBackend(self._model, self._tokenizer, info, self._block_clips, self._text_padding)
 
     def hookpoints(self) -> list[str]:
         """Return every hookpoint of this model, site by site."""
@@ -105,29 +116,35 @@ class MusicgenBackend:
         texts = self._encode([request.text for request in requests])
         codes = np.zeros((len(requests), self._info.n_codebooks, sampling.n_frames), dtype=np.int16)
         values: dict[str, np.ndarray] = {}
-        for block in self._blocks(texts):
+        n_attended = attended_tokens(texts, self._text_padding)
+        for block in self._blocks(texts, n_attended):
             keys = [requests[i].seed_key for i in block]
-            found = self._generate_block([texts[i] for i in block], keys, sampling, capture)
+            found = self._generate_block([texts[i] for i in block], keys, sampling, capture, n_attended)
             codes[block] = found.codes
             _place(values, found.states.values, block, len(requests))
         return Generated(codes, States(values))
 
-    def _blocks(self, texts: Sequence[EncodedText]) -> list[list[int]]:
+    def _blocks(self, texts: Sequence[EncodedText], n_attended: int) -> list[list[int]]:
         """Return the clips of each block: one text width, at most `block_clips`."""
         widths: dict[int, list[int]] = {}
         for i, text in enumerate(texts):
-            widths.setdefault(text_width(len(text.tokens)), []).append(i)
+            widths.setdefault(text_width(max(len(text.tokens), n_attended)), []).append(i)
         size = self._block_clips
         return [clips[at : at + size] for clips in widths.values() for at in range(0, len(clips), size)]
 
     def _generate_block(
-        self, texts: Sequence[EncodedText], seed_keys: Sequence[int], sampling: Sampling, capture: Capture
+        self,
+        texts: Sequence[EncodedText],
+        seed_keys: Sequence[int],
+        sampling: Sampling,
+        capture: Capture,
+        n_attended: int,
     ) -> Generated:
         size = self._block_clips
         n_steps = steps_for(sampling.n_frames, self._info.n_codebooks)
         both = sampling.guidance_scale != 1 or capture.half != "cond"
-        width = text_width(len(texts[0].tokens))
-        block = conditioning(texts, size, width, texts[0].projected)
+        width = text_width(max(len(texts[0].tokens), n_attended))
+        block = conditioning(texts, size, width, texts[0].projected, n_attended)
         uniforms = block_uniforms(seed_keys, size, n_steps, self._info.n_codebooks)
         rows = {half: slice(at, at + len(texts)) for half, at in (("cond", 0), ("uncond", size))}
         recorder = self._recorder(capture, rows, n_steps)
@@ -155,9 +172,10 @@ class MusicgenBackend:
         """
         self._check_codes(codes, len(texts))
         values: dict[str, np.ndarray] = {}
-        for i, text in enumerate(texts):
-            found = self._encode([text])[0] if text is not None else None
-            states = self._teacher_force_one(codes[i : i + 1], found, capture)
+        encoded = [self._encode([text])[0] if text is not None else None for text in texts]
+        n_attended = attended_tokens(encoded, self._text_padding)
+        for i, found in enumerate(encoded):
+            states = self._teacher_force_one(codes[i : i + 1], found, capture, n_attended)
             _place(values, states, [i], len(texts))
         return States(values)
 
@@ -171,14 +189,14 @@ class MusicgenBackend:
             raise UsageError(must("codes", rule, got, next_step="Undo the delay pattern before re-encoding"))
 
     def _teacher_force_one(
-        self, codes: np.ndarray, text: EncodedText | None, capture: Capture
+        self, codes: np.ndarray, text: EncodedText | None, capture: Capture, n_attended: int
     ) -> Mapping[str, np.ndarray]:
         columns = apply_delay(torch.from_numpy(codes.astype(np.int64)), self._decoder.pad_id)[:, :, :-1]
         halves = captured_halves(capture)
-        width = text_width(len(text.tokens) if text is not None else 1)
+        width = text_width(max(len(text.tokens) if text is not None else 1, n_attended))
         given = [text] if text is not None and "cond" in halves else []
         like = self._decoder.lm.model.decoder.layer_norm.weight
-        block = conditioning(given, 1, width, like)
+        block = conditioning(given, 1, width, like, n_attended)
         rows = {half: slice(row, row + 1) for row, half in enumerate(halves)}
         recorder = self._recorder(capture, rows, columns.shape[-1])
         with recorder.attached():
@@ -208,7 +226,7 @@ class MusicgenBackend:
         twin.decoder.set_attn_implementation(attention.NAME)
         digest = sha256(f"{key}:{self._model.config.to_json_string()}".encode()).hexdigest()
         info = replace(self._info, model_id=f"{self._info.model_id}~random{seed}", weights_sha256=digest)
-        return MusicgenBackend(twin, self._tokenizer, info, self._block_clips)
+        return MusicgenBackend(twin, self._tokenizer, info, self._block_clips, self._text_padding)
 
 
 def _place(

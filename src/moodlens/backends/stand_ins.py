@@ -1,0 +1,105 @@
+"""Stand-ins for three packages that audiocraft imports and MusicGen hardly needs: the only place for them.
+
+audiocraft 1.3.0 pins xformers, torchaudio and spacy. None of them is installed with it here: xformers and
+spacy are not needed to run MusicGen, and torchaudio's wheels from the package index do not load beside a CPU
+build of torch. What audiocraft takes from them at import and while a MusicGen runs:
+
+| package    | what is taken                  | the stand-in                                                 |
+|------------|--------------------------------|--------------------------------------------------------------|
+| xformers   | `ops.unbind`                   | `torch.unbind`, of which it is a faster twin                 |
+| torchaudio | names of `transforms`          | classes that say what is absent when one is made (metrics,   |
+|            |                                | losses and the chroma of melody conditioning use them)       |
+| spacy      | the name `spacy`               | an empty module (`normalize_text`, which MusicGen leaves off)|
+
+A stand-in is put in place only where the real package is absent, has a ModuleSpec (libraries probe packages
+with `importlib.util.find_spec`, which raises on a module without one), and is gone from `sys.modules` when
+the block ends: nothing else in the process ever sees it. audiocraft keeps the references it took.
+"""
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from types import ModuleType
+
+import torch
+
+from moodlens.base.errors import UsageError, must
+
+PACKAGES = ("xformers", "torchaudio", "spacy")
+TORCHAUDIO_TRANSFORMS = ("Spectrogram", "MelSpectrogram", "Loudness", "Resample")
+INSTALL = "Run `make audiocraft`"
+
+
+class StandIn(ModuleType):
+    """An importable module that holds what it was given and nothing else."""
+
+    def __init__(self, name: str, **attributes: object) -> None:
+        super().__init__(name, f"Stand-in of moodlens for {name}.")
+        self.__spec__ = ModuleSpec(name, None, is_package=True)
+        self.__path__ = []
+        self.__dict__.update(attributes)
+
+
+def _absent(package: str, name: str) -> type:
+    """Return a class that can be imported and subclassed; making one of it says which package is absent."""
+
+    def refuse(*_: object, **__: object) -> None:
+        advice = f"Install {package}, or use a model that does without it"
+        raise UsageError(must(package, f"be installed to use its {name}", "a stand-in", next_step=advice))
+
+    return type(
+        name, (torch.nn.Module,), {"__init__": refuse, "__doc__": f"Stand-in for {package}'s {name}."}
+    )
+
+
+def _stand_ins_for(package: str) -> dict[str, ModuleType]:
+    """Return module name -> stand-in, the package itself first."""
+    if package == "xformers":
+        ops = StandIn("xformers.ops", unbind=torch.unbind)
+        return {"xformers": StandIn("xformers", ops=ops), "xformers.ops": ops}
+    if package == "torchaudio":
+        classes = {name: _absent(package, name) for name in TORCHAUDIO_TRANSFORMS}
+        transforms = StandIn("torchaudio.transforms", **classes)
+        return {
+            "torchaudio": StandIn("torchaudio", transforms=transforms),
+            "torchaudio.transforms": transforms,
+        }
+    return {package: StandIn(package)}
+
+
+@contextmanager
+def stand_ins() -> Iterator[tuple[str, ...]]:
+    """Yield the names put into `sys.modules` for the length of the block: those of absent packages only."""
+    placed: dict[str, ModuleType] = {}
+    for package in PACKAGES:
+        if package not in sys.modules and find_spec(package) is None:
+            placed |= _stand_ins_for(package)
+    sys.modules.update(placed)
+    try:
+        yield tuple(placed)
+    finally:
+        for name, module in placed.items():
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
+
+
+def import_audiocraft() -> ModuleType:
+    """Return the package `audiocraft` with its models imported; the first call takes about 5 s.
+
+    Raises:
+        UsageError: audiocraft, or a package that it needs and that has no stand-in, is not installed.
+    """
+    # transformers looks once for torchaudio and remembers: it must look before the stand-in is there
+    for name in ("T5EncoderModel", "T5Tokenizer", "RobertaTokenizer", "EncodecModel"):
+        getattr(import_module("transformers"), name)
+    try:
+        with stand_ins(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of libraries deprecated since audiocraft's last release
+            import_module("audiocraft.models")
+            return import_module("audiocraft")
+    except ModuleNotFoundError as error:
+        raise UsageError(must("audiocraft", "be installed", f"no {error.name}", next_step=INSTALL)) from None

@@ -1,0 +1,267 @@
+"""The converted weights against audiocraft itself: tokens, states, logits, codes and waveforms.
+
+`ATOL` is the bar of 1e-4; what is measured on these sizes is 1e-6 (melody 1e-5: its prefix is 118 steps of
+one vector, repeated, whose sums the two libraries add in another order).
+"""
+
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoTokenizer,
+    MusicgenForConditionalGeneration,
+    MusicgenMelodyForConditionalGeneration,
+)
+
+from moodlens import ActivationExtractor
+from moodlens.backends import catalog
+from moodlens.backends.convert import convert
+from moodlens.backends.hooks import captured_modules
+from moodlens.backends.musicgen import MusicgenBackend
+from moodlens.backends.quiet import quiet_transformers
+from moodlens.backends.stand_ins import import_audiocraft
+from moodlens.base.errors import UsageError
+from moodlens.contracts.backend import Capture, ClipRequest, Sampling
+from moodlens.contracts.params import Model
+from tests.tiny_audiocraft import N_LAYERS, load_audiocraft, save_tiny_audiocraft
+
+ATOL = 1e-4
+N_FRAMES = 20
+EQUAL = ["a happy piano piece", "a sad piano piece"]
+PADDED = ["a sad guitar piece", "sad", "a happy piano piece"]
+MODULES: dict[str, Callable[[nn.Module], nn.Module]] = {
+    "residual": lambda layer: layer,
+    "self_attention": lambda layer: layer.get_submodule("self_attn"),
+    "cross_attention": lambda layer: layer.get_submodule("cross_attention"),
+    "mlp": lambda layer: layer.get_submodule("linear2"),
+}
+
+
+@pytest.fixture(scope="session")
+def backends(converted_folder: Path) -> dict[str, MusicgenBackend]:
+    model = Model(str(converted_folder), "", "float32", "cpu")
+    return {policy: catalog.load(model, converted_folder, policy) for policy in ("mask", "attend")}
+
+
+class Heard:
+    """What audiocraft generated greedily, and what its modules put out on the way."""
+
+    def __init__(self, model: Any, texts: Sequence[str], sites: Sequence[str] = tuple(MODULES)) -> None:
+        calls: dict[str, list[Tensor]] = defaultdict(list)
+        modules = {"logits": model.lm}
+        for i, layer in enumerate(model.lm.transformer.layers):
+            modules |= {f"{site}.{i}": MODULES[site](layer) for site in sites}
+
+        def hook(name: str) -> Callable[..., None]:
+            def keep(_module: nn.Module, _args: object, output: Any) -> None:
+                calls[name].append(output[0] if isinstance(output, tuple) else output)
+
+            return keep
+
+        handles = [module.register_forward_hook(hook(name)) for name, module in modules.items()]
+        try:
+            model.set_generation_params(use_sampling=False, duration=N_FRAMES / 50)
+            self.audio, self.tokens = model.generate(list(texts), return_tokens=True)
+        finally:
+            for handle in handles:
+                handle.remove()
+        self.logits = torch.cat(calls.pop("logits"), dim=2)  # (row, codebook, step, entry)
+        self.states = {name: torch.cat(parts, dim=1) for name, parts in calls.items()}
+
+
+def requests(texts: Sequence[str]) -> list[ClipRequest]:
+    return [ClipRequest(f"c{i}", f"p{i}", text, i) for i, text in enumerate(texts)]
+
+
+def check_parity(backend: MusicgenBackend, reference: Any, texts: Sequence[str]) -> None:
+    heard = Heard(reference, texts)
+    capture = Capture(sites=tuple(MODULES), half="both")
+    made = backend.generate(requests(texts), Sampling(N_FRAMES, temperature=0), capture)
+    assert np.array_equal(made.codes, heard.tokens.numpy())
+    assert len(np.unique(made.codes)) > 8  # not one token for ever
+    assert len(made.states.values) == 2 * len(MODULES) * N_LAYERS
+    for name, theirs in heard.states.items():
+        for half, rows in (("cond", slice(0, len(texts))), ("uncond", slice(len(texts), None))):
+            ours = made.states.values[f"{name}/{half}"]
+            assert ours.shape == (len(texts), N_FRAMES + 3, 32)
+            np.testing.assert_allclose(
+                ours, theirs[rows].numpy(), atol=ATOL, rtol=0, err_msg=f"{name}/{half}"
+            )
+    body, heads = backend.parts[0].decoder.model.decoder, backend.parts[0].decoder.lm_heads
+    last = torch.cat(
+        [
+            torch.from_numpy(made.states.values[f"residual.{N_LAYERS - 1}/{half}"])
+            for half in ("cond", "uncond")
+        ]
+    )
+    with torch.inference_mode():
+        logits = torch.stack([head(body.layer_norm(last)) for head in heads], dim=1)
+    np.testing.assert_allclose(logits.numpy(), heard.logits.numpy(), atol=ATOL, rtol=0)
+    np.testing.assert_allclose(backend.decode(made.codes), heard.audio[:, 0].numpy(), atol=ATOL, rtol=0)
+    assert heard.audio.abs().max() > 0.01
+
+
+@pytest.mark.parametrize("policy", ["mask", "attend"])
+def test_prompts_of_one_length_under_both_policies(
+    backends: dict[str, MusicgenBackend], reference: Any, policy: str
+):
+    check_parity(backends[policy], reference, EQUAL)
+
+
+def test_padded_prompts_attended_as_audiocraft_does(backends: dict[str, MusicgenBackend], reference: Any):
+    check_parity(backends["attend"], reference, PADDED)
+
+
+@pytest.mark.parametrize("text", PADDED)
+def test_masked_prompts_are_what_audiocraft_makes_of_each_alone(
+    backends: dict[str, MusicgenBackend], reference: Any, text: str
+):
+    check_parity(backends["mask"], reference, [text])
+    alone = backends["mask"].generate(requests([text]), Sampling(N_FRAMES, temperature=0), Capture())
+    beside = backends["mask"].generate(
+        requests([text, *PADDED]), Sampling(N_FRAMES, temperature=0), Capture()
+    )
+    assert np.array_equal(alone.codes[0], beside.codes[0])
+
+
+def test_the_policies_differ_on_padded_prompts_and_nowhere_else(backends: dict[str, MusicgenBackend]):
+    codes = np.zeros((3, 4, N_FRAMES), dtype=np.int16)
+    masked, attended = (
+        backends[policy].teacher_force(codes, PADDED, Capture()).values for policy in backends
+    )
+    gap = np.abs(masked["residual.2/cond"] - attended["residual.2/cond"]).max(axis=(1, 2))
+    assert gap[0] < 1e-5  # the longest text
+    assert (gap[1:] > 0.01).all()
+
+
+def test_teacher_forcing_under_attended_padding_equals_generation(backends: dict[str, MusicgenBackend]):
+    made = backends["attend"].generate(requests(PADDED), Sampling(N_FRAMES), Capture(half="both"))
+    forced = backends["attend"].teacher_force(made.codes, PADDED, Capture(half="both"))
+    for key, states in made.states.values.items():
+        np.testing.assert_allclose(states, forced.values[key], atol=ATOL, err_msg=key)
+
+
+def test_an_unknown_padding_policy_is_refused(converted_folder: Path):
+    with pytest.raises(
+        UsageError, match=r"text_padding must be mask or attend; got 'masks'\. Did you mean 'mask'\?"
+    ):
+        catalog.load(Model(str(converted_folder), "", "float32", "cpu"), converted_folder, "masks")
+
+
+def test_codes_of_a_waveform(backends: dict[str, MusicgenBackend], reference: Any):
+    waveform = 5.0 * torch.randn(2, 1, 6400, generator=torch.Generator().manual_seed(5))
+    codec: Any = backends["mask"].parts[0].audio_encoder
+    with torch.inference_mode():
+        theirs, scale = reference.compression_model.encode(waveform)
+        ours = codec.encode(waveform, bandwidth=codec.config.target_bandwidths[0]).audio_codes[0]
+    assert scale is None
+    assert theirs.shape == (2, 4, 20)
+    assert len(theirs.unique()) > 8
+    assert torch.equal(ours, theirs)
+
+
+def transformers_greedy(model: Any, folder: Path, texts: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return audio and layer states of transformers' own generate; its second prefill is kept out."""
+    calls: dict[str, list[Tensor]] = defaultdict(list)
+
+    def hook(name: str) -> Callable[..., None]:
+        def keep(_module: nn.Module, _args: object, output: Any) -> None:
+            calls[name].append(output[0] if isinstance(output, tuple) else output)
+
+        return keep
+
+    for i, layer in enumerate(model.decoder.model.decoder.layers):
+        layer.register_forward_hook(hook(f"residual.{i}"))
+    with quiet_transformers():
+        inputs: Any = AutoTokenizer.from_pretrained(folder)(list(texts), padding=True, return_tensors="pt")
+        audio = model.generate(**inputs, do_sample=False, guidance_scale=3.0, max_length=N_FRAMES + 4)
+    first = len(calls["residual.0"]) - (N_FRAMES + 3)
+    return audio, {name: torch.cat(parts[first:], dim=1) for name, parts in calls.items()}
+
+
+def check_against_transformers(kind: str, model_class: Any, t5: Path, work: Path) -> Any:
+    folder = save_tiny_audiocraft(work / kind, t5, kind)
+    reference = load_audiocraft(folder)
+    heard = Heard(reference, EQUAL, ("residual",))
+    target = convert(folder, work / "converted")
+    with quiet_transformers():
+        model = model_class.from_pretrained(target).eval()
+    audio, states = transformers_greedy(model, target, EQUAL)
+    assert audio.shape == heard.audio.shape
+    np.testing.assert_allclose(audio.numpy(), heard.audio.numpy(), atol=ATOL, rtol=0)
+    assert len(heard.tokens.unique()) > 8
+    for name, theirs in heard.states.items():
+        np.testing.assert_allclose(states[name].numpy(), theirs.numpy(), atol=ATOL, rtol=0, err_msg=name)
+    check_extractors(reference, model, target, heard)
+    with pytest.raises(UsageError, match="not served yet"):
+        catalog.find(Model(str(target), "", "float32", "cpu"), work)
+    return model
+
+
+def check_extractors(reference: Any, model: Any, folder: Path, heard: Heard) -> None:
+    """Check that the notebook's extractor leaves a prefix out and agrees on both kinds of objects."""
+    theirs = ActivationExtractor(reference, [1])
+    ours = ActivationExtractor(model, [1], processor=AutoTokenizer.from_pretrained(folder))
+    theirs.generate(EQUAL)
+    ours.generate(EQUAL, do_sample=False, guidance_scale=3.0, max_length=N_FRAMES + 4)
+    rows = heard.states["residual.1"][:, -(N_FRAMES + 3) :]  # a prefix comes first
+    wanted = rows.unflatten(0, (2, len(EQUAL))).permute(2, 0, 1, 3)
+    for extractor in (ours, theirs):
+        found = extractor.get_activations()["layer_1"]
+        np.testing.assert_allclose(found.numpy(), wanted.numpy(), atol=ATOL, rtol=0)
+
+
+def test_stereo_has_eight_interleaved_codebooks(tiny_t5: Path, tmp_path: Path):
+    model = check_against_transformers("stereo", MusicgenForConditionalGeneration, tiny_t5, tmp_path)
+    assert (model.config.decoder.num_codebooks, model.config.decoder.audio_channels) == (8, 2)
+
+
+class Spectrogram(nn.Module):
+    """Power spectrogram as torchaudio defines it (`normalized=True`): what the chroma of silence needs."""
+
+    def __init__(self, n_fft: int, win_length: int, hop_length: int, **_: object) -> None:
+        super().__init__()
+        self.n_fft, self.hop_length = n_fft, hop_length
+        self.register_buffer("window", torch.hann_window(win_length))
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        flat = waveform.reshape(-1, waveform.shape[-1])
+        found = torch.stft(flat, self.n_fft, self.hop_length, window=self.window, return_complex=True)
+        power = (found / self.window.pow(2).sum().sqrt()).abs().pow(2)
+        return power.reshape(*waveform.shape[:-1], *power.shape[-2:])
+
+
+class Stems(nn.Module):
+    """In the place of demucs, which separates a given melody; no melody is given here."""
+
+    sources = ("drums", "bass", "other", "vocals")
+
+
+def test_melody_prepends_chroma_and_text_and_has_no_cross_attention(
+    tiny_t5: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    import_audiocraft()
+    import audiocraft.modules.chroma as chroma
+
+    demucs, pretrained = ModuleType("demucs"), ModuleType("demucs.pretrained")
+    pretrained.get_model, demucs.pretrained = lambda _name: Stems(), pretrained  # type: ignore[attr-defined]
+    for module in (demucs, pretrained):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(chroma.torchaudio.transforms, "Spectrogram", Spectrogram)
+    sources = list(Stems.sources)
+    monkeypatch.setattr(Stems, "sources", sources)
+    model = check_against_transformers("melody", MusicgenMelodyForConditionalGeneration, tiny_t5, tmp_path)
+    assert model.config.chroma_length == 118  # 30 s x 16 kHz / 4096 + 1
+    layers = list(model.decoder.model.decoder.layers)
+    assert set(captured_modules(layers, Capture(("residual", "mlp"), (0,)))) == {"residual.0", "mlp.0"}
+    message = "got 'cross_attention'. This model has: residual, self_attention, mlp."
+    with pytest.raises(UsageError, match=message):
+        captured_modules(layers, Capture(("cross_attention",)))
