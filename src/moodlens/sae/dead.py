@@ -13,9 +13,6 @@ from torch.optim import Optimizer
 
 from moodlens.sae.model import Sae
 
-ENCODER_SHARE = 0.2
-"""Length of a reborn encoder column against the mean of the living. Source: Bricken et al. 2023, appendix."""
-
 
 @dataclass
 class Usage:
@@ -51,8 +48,8 @@ def resample(
     """Point dead latents at rows that are badly reconstructed, and forget their optimizer moments.
 
     A row is drawn with probability proportional to its squared loss. The latent's decoder row becomes the
-    centred row at unit length; its encoder column the same direction at 0.2 of the living columns' mean
-    length.
+    centred row at unit length; its encoder column the same direction at `reborn_share` of the living
+    columns' mean length.
 
     Args:
         dead: the latents.
@@ -72,7 +69,7 @@ def resample(
     lengths = torch.linalg.vector_norm(sae.W_enc, dim=0)
     length = float(lengths[alive].mean()) if alive.any() else 1.0
     sae.W_dec[dead] = directions
-    sae.W_enc[:, dead] = ENCODER_SHARE * length * directions.t()
+    sae.W_enc[:, dead] = sae.reborn_share * length * directions.t()
     for name, value in sae.resets().items():
         sae.get_parameter(name)[dead] = value
     for name, parameter in sae.named_parameters():

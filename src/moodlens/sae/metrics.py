@@ -23,6 +23,7 @@ class Quality:
     n_fired: Int[Tensor, " d_sae"]  # rows on which each latent is above zero
 
 
+@torch.no_grad()
 def fvu(acts: Float[Tensor, "row d_in"], recon: Float[Tensor, "row d_in"]) -> float:
     """Return the fraction of variance unexplained, sum|x - x_hat|^2 / sum|x - mean(x)|^2.
 
@@ -99,5 +100,5 @@ def quality(sae: Sae, batches: Iterable[Float[Tensor, "row d_in"]]) -> Quality:
 def _share(errors: float, variance: float) -> float:
     if variance <= 0:
         advice = "Look for a constant hookpoint or a single row"
-        raise ContractError(must("activations", "vary from row to row", "variance 0", next_step=advice))
+        raise ContractError(must("the variance of activations", "be above zero", variance, next_step=advice))
     return errors / variance

@@ -48,6 +48,7 @@ class Sae(nn.Module):
     """
 
     name: ClassVar[str]
+    reborn_share: ClassVar[float] = 0.2  # length of a resampled encoder column against the mean of the living
     config: SaeConfig
     W_enc: nn.Parameter  # (d_in, d_sae)
     W_dec: nn.Parameter  # (d_sae, d_in), unit rows while training

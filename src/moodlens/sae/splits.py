@@ -27,7 +27,7 @@ def split_of(prompt_ids: Sequence[str], seed: int) -> np.ndarray:
         ContractError: there are fewer than three prompts.
 
     >>> split_of(["a", "b", "c", "a"], seed=0).tolist()
-    ['train', 'val', 'test', 'train']
+    ['train', 'test', 'val', 'train']
     """
     prompts = sorted(set(prompt_ids), key=lambda prompt: (seed_for("sae split", seed, prompt), prompt))
     if len(prompts) < len(SPLITS):

@@ -37,6 +37,7 @@ class TopKSae(Sae):
     """
 
     name = "topk"
+    reborn_share = 1.0  # a shorter column would never be among the k largest
 
     def __init__(self, config: TopKConfig) -> None:
         super().__init__(config)
