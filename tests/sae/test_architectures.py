@@ -90,7 +90,14 @@ def test_gated_by_hand():
     total = sae.losses(X, NONE, 1.0).total
     assert float(total.detach()) == pytest.approx(error + by_gate + 0.1 * (2.7 + 1.7 + 0.2) / 2, rel=1e-5)
     total.backward()
-    assert sae.get_parameter("b_gate").grad is not None
+    b_gate, W_dec = sae.get_parameter("b_gate").grad, sae.W_dec.grad
+    assert b_gate is not None
+    assert W_dec is not None
+    # The open gate at latent 1: 2 (2.7 - 3) / 2 from row 1, 2 (0.2 - 0.5) / 2 from row 2, and l1 of both.
+    assert b_gate.tolist() == [pytest.approx(-0.6 + 0.1), 0, pytest.approx(-0.3 + 0.05)]
+    # The decoder learns from the gated reconstruction alone: 2 / 2 sum over rows of latent * (x_hat - x).
+    recon = torch.tensor(latents)
+    torch.testing.assert_close(W_dec, recon.t() @ (recon - X))
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -61,8 +61,9 @@ def resample(
         return
     losses = torch.cat([(part - sae(part)).pow(2).sum(1) for part in rows.split(1024)])
     weights = losses.pow(2) / losses.pow(2).max().clamp_min(1e-30) + 1e-12
-    picks = torch.multinomial(weights, len(dead), replacement=len(dead) > len(rows), generator=generator)
-    directions = rows[picks] - sae.b_dec
+    repeat = len(dead) > len(rows)
+    picks = torch.multinomial(weights.cpu(), len(dead), replacement=repeat, generator=generator)
+    directions = rows[picks.to(rows.device)] - sae.b_dec
     directions /= torch.linalg.vector_norm(directions, dim=1, keepdim=True).clamp_min(1e-12)
     alive = torch.ones(sae.config.d_sae, dtype=torch.bool)
     alive[dead] = False

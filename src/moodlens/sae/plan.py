@@ -60,7 +60,11 @@ class Plan:
         return self.learning_rate * min(up, down)
 
     def warm_at(self, step: int) -> float:
-        """Return the share of the sparsity penalty that counts at step `step`."""
+        """Return the share of the sparsity penalty that counts at step `step`.
+
+        >>> [Plan(sparsity_warmup_steps=4).warm_at(step) for step in (0, 1, 7)]
+        [0.25, 0.5, 1.0]
+        """
         return min(1.0, (step + 1) / max(1, self.sparsity_warmup_steps))
 
 

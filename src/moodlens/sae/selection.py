@@ -55,19 +55,27 @@ def batch_top_k(x: Float[Tensor, "row d_in"], encoder: Encoder, k: int, guess: f
     """Return the k * n_rows largest positive pre-activations of the batch, latents ascending in each row.
 
     Args:
-        guess: a value most of them exceed; entries below it are only looked at when too few lie above, so a
-            wrong guess costs time and changes nothing.
+        guess: a value most of them exceed, 0 to find one; entries below it are only looked at when too few
+            lie above, so a wrong guess costs time and changes nothing.
 
     Source: Bussmann et al. 2024, arXiv 2412.06410, section 3.
     """
     wanted = k * len(x)
-    found = _above(x, encoder, max(guess, 0.0))
-    if len(found.values) < wanted and guess > 0:
+    low = guess if guess > 0 else _first_guess(x, encoder, k)
+    found = _above(x, encoder, low)
+    if len(found.values) < wanted and low > 0:
         found = _above(x, encoder, 0.0)
     if len(found.values) <= wanted:
         return found
     kept = found.values.topk(wanted, sorted=False).indices.sort().values
     return Chosen(found.values[kept], found.latents[kept], found.rows[kept])
+
+
+def _first_guess(x: Tensor, encoder: Encoder, k: int) -> float:
+    """What twice the entries needed exceed in the first chunk, at least 0."""
+    first = next(encoder.chunks(x))
+    n_likely = min(2 * k * len(first), first.numel())
+    return max(0.0, float(first.flatten().topk(n_likely, sorted=False).values.min()))
 
 
 def _above(x: Tensor, encoder: Encoder, low: float) -> Chosen:
