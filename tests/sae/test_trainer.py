@@ -191,7 +191,6 @@ def test_usage_counts_rows_since_the_last_firing():
     usage.count(torch.tensor([1, 0, 2]), 10)
     usage.count(torch.tensor([0, 0, 1]), 10)
     assert usage.rows_since.tolist() == [10, 20, 0]
-    assert usage.n_fired.tolist() == [1, 0, 3]
     assert usage.dead(20).tolist() == [1]
     assert usage.dead(10).tolist() == [0, 1]
 
@@ -264,6 +263,14 @@ def test_what_cannot_be_trained_is_refused(rows: Planted):
     spoilt.rows[123, 4] = np.nan
     with pytest.raises(ContractError, match=r"row 123 of an SAE's rows must be finite"):
         fit(spoilt, config_of("topk"), SHORT)
+
+
+def test_a_diverging_training_stops_with_a_line(rows: Planted):
+    plan = dataclasses.replace(SHORT, learning_rate=1e30, warmup_steps=0, decay_share=0.0, revive="none")
+    with pytest.raises(
+        ContractError, match=r"the SAE's .* must be finite; got (nan|inf)\. Lower learning_rate"
+    ):
+        fit(rows, config_of("relu"), plan)
 
 
 def test_refused_plans():

@@ -16,19 +16,17 @@ from moodlens.sae.model import Sae
 
 @dataclass
 class Usage:
-    """When each latent fired last, and how often in this epoch."""
+    """When each latent fired last."""
 
     rows_since: Int[Tensor, " d_sae"]  # training rows since the last one that fired it
-    n_fired: Int[Tensor, " d_sae"]  # rows of this epoch on which it fired
 
     @classmethod
     def unused(cls, d_sae: int) -> "Usage":
         """Return the usage before the first batch."""
-        return cls(torch.zeros(d_sae, dtype=torch.int64), torch.zeros(d_sae, dtype=torch.int64))
+        return cls(torch.zeros(d_sae, dtype=torch.int64))
 
     def count(self, n_fired: Int[Tensor, " d_sae"], n_rows: int) -> None:
         """Take in a batch of `n_rows` rows on which the latents fired `n_fired` times."""
-        self.n_fired += n_fired
         self.rows_since += n_rows
         self.rows_since[n_fired > 0] = 0
 

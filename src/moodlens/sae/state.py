@@ -51,7 +51,7 @@ class Run:
         """Return a copy that further steps do not touch."""
         tensors = {f"model.{name}": tensor for name, tensor in self.sae.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
-        tensors |= {"usage.rows_since": self.usage.rows_since, "usage.n_fired": self.usage.n_fired}
+        tensors["usage.rows_since"] = self.usage.rows_since
         for name, parameter in self.sae.named_parameters():
             for key, value in self.optimizer.state[parameter].items():
                 tensors[f"optimizer.{name}.{key}"] = torch.as_tensor(value)
@@ -72,7 +72,7 @@ class Run:
             for name, tensor in self.sae.state_dict().items():
                 tensor.copy_(state.tensors[f"model.{name}"])
         self.best = _under(state.tensors, "best.")
-        self.usage = Usage(state.tensors["usage.rows_since"].clone(), state.tensors["usage.n_fired"].clone())
+        self.usage = Usage(state.tensors["usage.rows_since"].clone())
         for name, parameter in self.sae.named_parameters():
             saved = _under(state.tensors, f"optimizer.{name}.")
             self.optimizer.state[parameter] = {key: _laid_out(t, parameter) for key, t in saved.items()}

@@ -123,13 +123,7 @@ class _Training:
             group["lr"] = plan.rate_at(counters.step, self.n_steps)
         dead = self.dead() if plan.revive == "auxk" else torch.empty(0, dtype=torch.int64)
         losses = run.sae.losses(batch, dead.to(self.device), plan.warm_at(counters.step))
-        total = float(losses.total.detach())
-        if not math.isfinite(total):
-            thing, advice = (
-                f"the SAE's loss at step {counters.step}",
-                "Lower learning_rate or scale the input",
-            )
-            raise ContractError(must(thing, "be finite", total, next_step=advice))
+        total = _finite(float(losses.total.detach()), f"loss at step {counters.step}")
         run.optimizer.zero_grad()
         losses.total.backward()
         run.sae.project_gradient()
@@ -147,6 +141,7 @@ class _Training:
         rows = batches(val_rows, self.facts.d_in, plan.batch_rows)
         held_out = quality(run.sae, (batch.to(self.device) * self.scale for batch in rows))
         run.sae.train()
+        _finite(held_out.fvu, f"held-out FVU after epoch {counters.epoch}")
         dead = self.dead()
         counters.curve.append(
             {
@@ -165,7 +160,6 @@ class _Training:
             counters.best_fvu, counters.best_epoch = held_out.fvu, counters.epoch
             run.best = {name: tensor.detach().clone() for name, tensor in run.sae.state_dict().items()}
         counters.epoch, counters.batch, counters.loss_sum = counters.epoch + 1, 0, 0.0
-        run.usage.n_fired.zero_()
         stale = counters.stale_epochs >= plan.patience_epochs
         counters.finished = stale or counters.epoch == plan.n_epochs
         due = plan.revive == "resample" and counters.epoch % plan.resample_every_epochs == 0
@@ -191,6 +185,13 @@ class _Training:
         sae = folded(run.sae.cpu(), self.scale).eval().requires_grad_(False)
         stopped = counters.epoch < self.plan.n_epochs
         return Trained(sae, counters.curve, counters.best_epoch, stopped, self.scale)
+
+
+def _finite(value: float, what: str) -> float:
+    if not math.isfinite(value):
+        advice = "Lower learning_rate or set scale_input"
+        raise ContractError(must(f"the SAE's {what}", "be finite", value, next_step=advice))
+    return value
 
 
 def _progress(counters: Counters, plan: Plan, facts: Survey, rate: float) -> str:
