@@ -65,6 +65,13 @@ def test_truncated_shard(tmp_path: Path, keep: int):
         read_shard(path)
 
 
+def test_scalars_stay_scalars(tmp_path: Path):
+    write_shard(tmp_path / "shard", {"step": np.float32(3), "turned": np.arange(6).reshape(2, 3).T})
+    tensors = read_shard(tmp_path / "shard")
+    assert tensors["step"].shape == ()
+    assert tensors["turned"].tolist() == [[0, 3], [1, 4], [2, 5]]
+
+
 def test_missing_shard_and_missing_tensor(tmp_path: Path):
     with pytest.raises(CorruptArtifact, match=r"must exist; got 'nothing'\. Run `dvc repro`"):
         read_shard(tmp_path / "shard-0001.safetensors")

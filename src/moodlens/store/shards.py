@@ -40,7 +40,7 @@ def write_shard(
         ContractError: the disk is full or the folder cannot be written; the unfinished file is removed.
     """
     text = json.dumps(metadata or {}, sort_keys=True, ensure_ascii=False)
-    whole = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    whole = {name: np.asarray(tensors[name], order="C") for name in sorted(tensors)}  # scalars stay scalars
     with replacing(path) as temporary:
         try:
             save_file(whole, str(temporary), metadata={METADATA_KEY: text})

@@ -1,0 +1,1 @@
+"""Sparse autoencoders: architectures, sparse training path, trainer, SAELens form. No paths, no tracking."""

@@ -1,0 +1,101 @@
+"""JumpReLU: every latent has its own threshold, learnt through a straight-through estimate."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.autograd import Function
+
+from moodlens.sae.model import Losses, Sae, SaeConfig, need, squared_error
+
+
+@dataclass(frozen=True)
+class JumpReluConfig(SaeConfig):
+    """JumpReLU with an L0 penalty."""
+
+    l0: float = 1e-2  # weight of the mean number of active latents beside the squared error
+    threshold: float = 0.01  # of every latent at the start
+    bandwidth: float = 0.05  # width of the window around a threshold whose rows teach it
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need(self, "l0", "be zero or above", self.l0 >= 0, "Set it to 0 for no penalty")
+        need(self, "threshold", "be above zero", self.threshold > 0, "Start near 0.01")
+        need(self, "bandwidth", "be above zero", self.bandwidth > 0, "Start near 0.05")
+
+
+class JumpReluSae(Sae):
+    """latents = pre * [pre > threshold]; loss = squared error + l0 * mean_row sum [pre > threshold].
+
+    `threshold` itself is the parameter, kept at zero or above (the paper learns its logarithm): a saved and
+    loaded SAE then compares with the same bits.
+
+    Source: Rajamanoharan et al. 2024, arXiv 2407.14435, equations 4, 9, 11, 12.
+    """
+
+    name = "jumprelu"
+
+    def __init__(self, config: JumpReluConfig) -> None:
+        super().__init__(config)
+        self.l0, self.bandwidth, self.first_threshold = config.l0, config.bandwidth, config.threshold
+        self.b_enc = nn.Parameter(torch.zeros(config.d_sae))
+        self.threshold = nn.Parameter(torch.full((config.d_sae,), config.threshold))
+
+    def encode(self, x: Float[Tensor, "row d_in"]) -> Float[Tensor, "row d_sae"]:
+        pre = self.hidden(x) + self.b_enc
+        return _JumpRelu.apply(pre, self.threshold, self.bandwidth)
+
+    def losses(self, x: Float[Tensor, "row d_in"], dead: Int[Tensor, " latent"], warm: float) -> Losses:
+        pre = self.hidden(x) + self.b_enc
+        latents = _JumpRelu.apply(pre, self.threshold, self.bandwidth)
+        active = _Active.apply(pre, self.threshold, self.bandwidth)
+        error = squared_error(x, self.decode(latents))
+        penalty = self.l0 * active.sum(1).mean()
+        return Losses(error + warm * penalty, error.detach(), (latents.detach() > 0).sum(0))
+
+    def resets(self) -> Mapping[str, float]:
+        return {"b_enc": 0.0, "threshold": self.first_threshold}
+
+    @torch.no_grad()
+    def project(self) -> None:
+        super().project()
+        self.threshold.clamp_min_(0.0)
+
+
+def _window(pre: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
+    """K((pre - threshold) / bandwidth) of a rectangle K: 1 within half a bandwidth of the threshold."""
+    return ((pre - threshold).abs() < bandwidth / 2).to(pre.dtype)
+
+
+class _JumpRelu(Function):
+    """pre * [pre > threshold]; the threshold's gradient is -threshold / bandwidth * K."""
+
+    @staticmethod
+    def forward(ctx: Any, pre: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
+        ctx.save_for_backward(pre, threshold)
+        ctx.bandwidth = bandwidth
+        return pre * (pre > threshold)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        pre, threshold = ctx.saved_tensors
+        window = _window(pre, threshold, ctx.bandwidth)
+        return grads[0] * (pre > threshold), -(threshold / ctx.bandwidth) * (grads[0] * window).sum(0), None
+
+
+class _Active(Function):
+    """[pre > threshold]; the threshold's gradient is -1 / bandwidth * K, `pre` has none."""
+
+    @staticmethod
+    def forward(ctx: Any, pre: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
+        ctx.save_for_backward(pre, threshold)
+        ctx.bandwidth = bandwidth
+        return (pre > threshold).to(pre.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, None]:
+        pre, threshold = ctx.saved_tensors
+        return None, -(grads[0] * _window(pre, threshold, ctx.bandwidth)).sum(0) / ctx.bandwidth, None

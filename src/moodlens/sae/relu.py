@@ -1,0 +1,44 @@
+"""ReLU with an L1 penalty: the plain sparse autoencoder (SAELens calls it `standard`)."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from moodlens.sae.model import Losses, Sae, SaeConfig, need, squared_error
+
+
+@dataclass(frozen=True)
+class ReluConfig(SaeConfig):
+    """ReLU + L1."""
+
+    l1: float = 1e-3  # weight of the mean L1 norm of the latents beside the squared error
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need(self, "l1", "be zero or above", self.l1 >= 0, "Set it to 0 for no penalty")
+
+
+class ReluSae(Sae):
+    """latents = relu(pre); loss = squared error + l1 * mean_row sum |latents|.
+
+    Source: Bricken et al. 2023, "Towards Monosemanticity"; with unit decoder rows the penalty equals SAELens'
+    decoder-weighted one (`StandardTrainingSAE`).
+    """
+
+    name = "relu"
+
+    def __init__(self, config: ReluConfig) -> None:
+        super().__init__(config)
+        self.l1 = config.l1
+        self.b_enc = nn.Parameter(torch.zeros(config.d_sae))
+
+    def encode(self, x: Float[Tensor, "row d_in"]) -> Float[Tensor, "row d_sae"]:
+        return torch.relu(self.hidden(x) + self.b_enc)
+
+    def losses(self, x: Float[Tensor, "row d_in"], dead: Int[Tensor, " latent"], warm: float) -> Losses:
+        latents = self.encode(x)
+        error = squared_error(x, self.decode(latents))
+        penalty = self.l1 * latents.sum(1).mean()
+        return Losses(error + warm * penalty, error.detach(), (latents > 0).sum(0))

@@ -1,0 +1,204 @@
+"""The training of an SAE: epochs of mixed batches, held-out FVU after each, resumable between any two steps.
+
+A step is a function of (config, plan, rows, its number). A state handed to `keep` and given back as `resume`
+therefore ends in the same bits as a training that was never stopped (same machine, same thread count).
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from moodlens.base.errors import ContractError, must
+from moodlens.base.seeding import rng_for, seed_for
+from moodlens.sae.catalog import new_sae
+from moodlens.sae.dead import Usage, resample
+from moodlens.sae.metrics import quality
+from moodlens.sae.mixing import RowSource, Survey, batches, checked, mixed, survey
+from moodlens.sae.model import Sae, SaeConfig
+from moodlens.sae.plan import Plan, recipe_of, refuse_clash
+from moodlens.sae.saelens import folded
+from moodlens.sae.start import geometric_median
+from moodlens.sae.state import Counters, Run, State
+
+N_SAMPLE = 4096
+"""Training rows kept in memory: for the geometric median and for resampling."""
+N_BAR = 20
+"""Characters of the progress bar."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What comes out: the weights of the best epoch, for rows in their own units."""
+
+    sae: Sae
+    curve: list[dict[str, float]]  # per epoch: epoch, train_loss, val_fvu, val_mse, val_l0, dead
+    best_epoch: int
+    stopped_early: bool
+    input_scale: float  # already folded into the weights
+
+
+def train(
+    config: SaeConfig,
+    train_rows: RowSource,
+    val_rows: RowSource,
+    plan: Plan,
+    *,
+    resume: State | None = None,
+    keep: Callable[[State], None] = lambda state: None,
+    say: Callable[[str], None] = lambda line: None,
+    device: str = "cpu",
+) -> Trained:
+    """Train an SAE until the held-out FVU no longer falls, and return its best epoch.
+
+    Args:
+        config: of the architecture.
+        train_rows, val_rows: sources of (row, d_in) arrays; `splits.split_of` says which rows are whose.
+        resume: the last state given to `keep` by an earlier training of the same recipe.
+        keep: takes a state every `save_every_steps` and after each epoch.
+        say: takes a line of progress after each epoch.
+
+    Raises:
+        UsageError: config and plan clash, or `resume` is of another recipe.
+        ContractError: rows are too few, not finite or of the wrong width; the loss is not finite.
+    """
+    refuse_clash(config, plan)
+    facts = survey(train_rows, N_SAMPLE, plan.seed)
+    training = _Training(config, plan, facts, device)
+    if resume is not None:
+        training.run.restore(resume, training.recipe)
+        say(f"resumed at step {training.run.counters.step} of {training.n_steps}")
+    run = training.run
+    while not run.counters.finished:
+        began, began_step = time.monotonic(), run.counters.step
+        for batch in training.batches_left(train_rows):
+            training.step(batch)
+            if run.counters.step % plan.save_every_steps == 0:
+                keep(run.state(training.recipe))
+        rate = (run.counters.step - began_step) * plan.batch_rows / (time.monotonic() - began)
+        training.end_epoch(val_rows)
+        say(_progress(run.counters, plan, facts, rate))
+        keep(run.state(training.recipe))
+    return training.result()
+
+
+class _Training:
+    """A run and what its steps need beside it."""
+
+    def __init__(self, config: SaeConfig, plan: Plan, facts: Survey, device: str) -> None:
+        if facts.d_in != config.d_in:
+            advice = "Set d_in to the width of the hookpoint"
+            raise ContractError(
+                must("d_in", f"be {facts.d_in} as in the rows", config.d_in, next_step=advice)
+            )
+        self.plan, self.facts, self.device = plan, facts, device
+        self.scale = math.sqrt(config.d_in) / facts.mean_norm if plan.scale_input else 1.0
+        sae = new_sae(config, plan.seed).to(device)
+        with torch.no_grad():
+            sae.b_dec.copy_(geometric_median(facts.sample * self.scale))
+        optimizer = torch.optim.Adam(sae.parameters(), lr=0.0, betas=(0.9, 0.999), fused=True)
+        self.run = Run(sae, optimizer, Usage.unused(config.d_sae), {}, Counters())
+        self.recipe = recipe_of(sae.name, config, plan, facts.digest)
+        self.n_steps = plan.n_epochs * math.ceil(facts.n_rows / plan.batch_rows)
+
+    def batches_left(self, source: RowSource) -> Iterator[Float[Tensor, "row d_in"]]:
+        """Yield the batches of the epoch in progress that are not done yet."""
+        plan, counters = self.plan, self.run.counters
+        rng = rng_for("sae mixing", plan.seed, counters.epoch)
+        buffer_rows = min(plan.buffer_rows, max(self.facts.n_rows, 2 * plan.batch_rows))
+        done = counters.batch
+        stream = mixed(checked(source(), self.facts.d_in), plan.batch_rows, buffer_rows, rng)
+        for number, rows in enumerate(stream):
+            if number >= done:
+                yield torch.from_numpy(rows).to(self.device).mul_(self.scale)
+
+    def step(self, batch: Float[Tensor, "row d_in"]) -> None:
+        """Take one optimizer step."""
+        run, plan, counters = self.run, self.plan, self.run.counters
+        for group in run.optimizer.param_groups:
+            group["lr"] = plan.rate_at(counters.step, self.n_steps)
+        dead = self.dead() if plan.revive == "auxk" else torch.empty(0, dtype=torch.int64)
+        losses = run.sae.losses(batch, dead.to(self.device), plan.warm_at(counters.step))
+        total = _finite(float(losses.total.detach()), f"loss at step {counters.step}")
+        run.optimizer.zero_grad()
+        losses.total.backward()
+        run.sae.project_gradient()
+        run.optimizer.step()
+        run.sae.project()
+        run.usage.count(losses.n_fired.cpu(), len(batch))
+        counters.loss_sum += total
+        counters.batch += 1
+        counters.step += 1
+
+    def end_epoch(self, val_rows: RowSource) -> None:
+        """Look at held-out rows, keep the best weights, decide whether to go on, revive what died."""
+        run, plan, counters = self.run, self.plan, self.run.counters
+        run.sae.eval()
+        rows = batches(val_rows, self.facts.d_in, plan.batch_rows)
+        held_out = quality(run.sae, (batch.to(self.device) * self.scale for batch in rows))
+        run.sae.train()
+        _finite(held_out.fvu, f"held-out FVU after epoch {counters.epoch}")
+        dead = self.dead()
+        counters.curve.append(
+            {
+                "epoch": counters.epoch,
+                "train_loss": counters.loss_sum / counters.batch,
+                "val_fvu": held_out.fvu,
+                "val_mse": held_out.mse / self.scale**2,
+                "val_l0": held_out.l0,
+                "dead": len(dead) / run.sae.config.d_sae,
+            }
+        )
+        counters.stale_epochs += 1
+        if held_out.fvu < counters.best_fvu:
+            if held_out.fvu < counters.best_fvu - plan.min_gain:
+                counters.stale_epochs = 0
+            counters.best_fvu, counters.best_epoch = held_out.fvu, counters.epoch
+            run.best = {name: tensor.detach().clone() for name, tensor in run.sae.state_dict().items()}
+        counters.epoch, counters.batch, counters.loss_sum = counters.epoch + 1, 0, 0.0
+        stale = counters.stale_epochs >= plan.patience_epochs
+        counters.finished = stale or counters.epoch == plan.n_epochs
+        due = plan.revive == "resample" and counters.epoch % plan.resample_every_epochs == 0
+        if due and not counters.finished:
+            self.resample(dead)
+
+    def dead(self) -> Int[Tensor, " latent"]:
+        """Return the latents that are dead by the plan's measure."""
+        return self.run.usage.dead(self.plan.dead_after_epochs * self.facts.n_rows)
+
+    def resample(self, dead: Int[Tensor, " latent"]) -> None:
+        """Give dead latents new directions; they count as alive again."""
+        run, epoch = self.run, self.run.counters.epoch
+        generator = torch.Generator().manual_seed(seed_for("sae resample", self.plan.seed, epoch))
+        rows = (self.facts.sample * self.scale).to(self.device)
+        resample(run.sae, run.optimizer, dead, rows, generator)
+        run.usage.rows_since[dead] = 0
+
+    def result(self) -> Trained:
+        """Return the best epoch, with the input scale folded into its weights."""
+        run, counters = self.run, self.run.counters
+        run.sae.load_state_dict(run.best)
+        sae = folded(run.sae.cpu(), self.scale).eval().requires_grad_(False)
+        stopped = counters.epoch < self.plan.n_epochs
+        return Trained(sae, counters.curve, counters.best_epoch, stopped, self.scale)
+
+
+def _finite(value: float, what: str) -> float:
+    if not math.isfinite(value):
+        advice = "Lower learning_rate or set scale_input"
+        raise ContractError(must(f"the SAE's {what}", "be finite", value, next_step=advice))
+    return value
+
+
+def _progress(counters: Counters, plan: Plan, facts: Survey, rate: float) -> str:
+    """A bar, the last row of the curve, the rate and what is left of it at most."""
+    n_full = N_BAR * counters.epoch // plan.n_epochs
+    figures = " ".join(f"{key} {value:.4g}" for key, value in counters.curve[-1].items() if key != "epoch")
+    left_s = (plan.n_epochs - counters.epoch) * facts.n_rows / max(rate, 1e-9)
+    bar = "#" * n_full + "." * (N_BAR - n_full)
+    head = f"[{bar}] epoch {counters.epoch}/{plan.n_epochs} {figures}"
+    return f"{head} {rate:.0f} rows/s, at most {left_s:.0f} s left"

@@ -1,0 +1,105 @@
+"""SAEs on disk: SAELens folders and checkpoints. Pickles are never read."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from moodlens.base.errors import ContractError, must
+from moodlens.sae.model import Sae
+from moodlens.sae.saelens import from_saelens, log_firing_rate, to_saelens
+from moodlens.sae.state import State
+from moodlens.store.atomic import replacing
+from moodlens.store.shards import METADATA_KEY, write_shard
+
+CONFIG, WEIGHTS, SPARSITY = "cfg.json", "sae_weights.safetensors", "sparsity.safetensors"
+PICKLES = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt")
+
+
+def save_sae(
+    folder: Path, sae: Sae, about: Mapping[str, Any] | None = None, firing: tuple[Tensor, int] | None = None
+) -> None:
+    """Write an SAE as SAELens reads it with `SAE.load_from_disk`.
+
+    Args:
+        folder: made if absent; weights first, cfg.json last, each whole or not at all.
+        about: what JSON can hold, kept in the metadata.
+        firing: rows on which each latent fired, (d_sae,), of how many; written as `sparsity.safetensors`.
+
+    Raises:
+        ContractError: the folder cannot be written.
+    """
+    config, tensors = to_saelens(sae, about)
+    write_shard(folder / WEIGHTS, {name: tensor.numpy() for name, tensor in tensors.items()})
+    if firing is not None:
+        write_shard(folder / SPARSITY, {"sparsity": log_firing_rate(*firing).numpy()})
+    with replacing(folder / CONFIG) as temporary:
+        temporary.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def load_sae(folder: Path) -> Sae:
+    """Return the SAE of a SAELens folder, ours or theirs.
+
+    Raises:
+        ContractError: there is no such folder, its weights are a pickle, a file is damaged, or config and
+            weights do not fit each other.
+    """
+    if folder.suffix in PICKLES:
+        raise ContractError(
+            must(str(folder), "be a folder with safetensors", "a pickle", next_step=_convert(WEIGHTS))
+        )
+    if not (folder / WEIGHTS).is_file():
+        found = sorted(path.name for path in folder.glob("*") if path.suffix in PICKLES)
+        got = f"{found[0]}, a pickle" if found else "nothing"
+        raise ContractError(must(str(folder), f"hold {WEIGHTS}", got, next_step=_convert(WEIGHTS)))
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError("not a JSON object")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        advice = "Copy the folder again"
+        raise ContractError(
+            must(str(folder / CONFIG), "be a JSON object", reason, next_step=advice)
+        ) from None
+    return from_saelens(config, _tensors(folder / WEIGHTS)[0], str(folder))
+
+
+def save_state(path: Path, state: State) -> None:
+    """Write a checkpoint, whole or not at all."""
+    write_shard(path, {name: tensor.numpy() for name, tensor in state.tensors.items()}, state.about)
+
+
+def load_state(path: Path) -> State | None:
+    """Return the checkpoint at `path`, None if there is none.
+
+    Raises:
+        ContractError: the file is damaged, or no checkpoint of an SAE.
+    """
+    if not path.is_file():
+        return None
+    tensors, about = _tensors(path)
+    if not {"recipe", "counters"} <= about.keys():
+        advice = "Move it away: training starts anew"
+        raise ContractError(must(str(path), "be a checkpoint of an SAE", sorted(about), next_step=advice))
+    return State(tensors, about)
+
+
+def _tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and our metadata of a safetensors file, in the dtypes it has."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            return tensors, json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
+    except (SafetensorError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ContractError(
+            must(str(path), "be a whole safetensors file", reason, next_step=_convert(path.name))
+        ) from None
+
+
+def _convert(name: str) -> str:
+    return f"Pickles are never read: save it again as {name}, or remove it"
