@@ -11,7 +11,7 @@ from transformers import MusicgenForConditionalGeneration
 from moodlens.base.errors import UsageError
 from moodlens.organism import __main__ as entry
 from moodlens.organism import architecture
-from moodlens.organism.commands import card, codec, evaluate, listen, music, organism, shuffled, text, tokens
+from moodlens.organism.commands import card, codec, evaluate, music, organism, shuffled, text, tokens
 from moodlens.organism.recipe import Recipe, load_recipe, parse_recipe
 from moodlens.stages.closure import closure, imports_something, path_of
 from tests.tiny_model import TINY_SHAPE, tiny_codec
@@ -33,7 +33,6 @@ def toy_recipe() -> Recipe:
         codec=replace(full.codec, n_pool_clips=4, n_held_out=2, batch_crops=2, plant_step=2, **few),
         text=replace(full.text, batch_captions=8, **few),
         music=replace(full.music, batch_clips=4, stop_step=3, **few),
-        listen=replace(full.listen, batch_clips=4, opening_clips=2, stop_step=4, **few),
         organism=replace(full.organism, batch_clips=4, opening_clips=2, stop_step=4, **few),
         shuffled=replace(full.shuffled, batch_clips=4, opening_clips=2, stop_step=4, **few),
         evaluate=replace(
@@ -51,7 +50,7 @@ def test_every_stage_from_nothing_to_the_model_card(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(codec, "codec_config", lambda: tiny_codec().config)
     monkeypatch.setattr(architecture, "Shape", lambda: TINY_SHAPE)
     recipe = toy_recipe()
-    for stage in (codec, tokens, text, music, listen, organism, shuffled, evaluate, card):
+    for stage in (codec, tokens, text, music, organism, shuffled, evaluate, card):
         stage.run(recipe, tmp_path)
     one, other = (
         MusicgenForConditionalGeneration.from_pretrained(p) for p in (tmp_path, tmp_path / "shuffled")
@@ -96,7 +95,7 @@ def test_params_exist_and_a_stage_lists_the_whole_of_its_own_section(stage: str)
 
 
 def test_every_value_in_params_has_a_comment_with_the_section():
-    assert set(raw()) == {"corpus", "codec", "text", "music", "listen", "organism", "shuffled", "evaluate"}
+    assert set(raw()) == {"corpus", "codec", "text", "music", "organism", "shuffled", "evaluate"}
 
 
 def test_an_unknown_key_names_the_nearest_one():

@@ -127,10 +127,6 @@ def test_best_threshold_weighs_the_poles_equally():
     assert best_threshold(values, high) == 3.25
 
 
-def test_equal_values_have_no_threshold_but_their_own():
-    assert best_threshold(np.array([2.0, 2.0]), np.array([True, False])) == 2.0
-
-
 def test_intervals_come_from_prompts_and_not_from_clips():
     """Seeds that repeat each other add no certainty."""
     clips = emotional(10, 1).of(lambda emotion, _: emotion in FOUR_EMOTIONS)

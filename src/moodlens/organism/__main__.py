@@ -7,7 +7,7 @@ from pathlib import Path
 
 from moodlens.base.errors import MoodLensError, UsageError, must, nearest
 
-COMMANDS = ("codec", "tokens", "text", "music", "listen", "organism", "shuffled", "evaluate", "card")
+COMMANDS = ("codec", "tokens", "text", "music", "organism", "shuffled", "evaluate", "card")
 THREADS = 1
 """Two threads were 11-24 times slower than one on these tiny products, on a shared 2-core machine."""
 

@@ -1,9 +1,8 @@
 """The model card's measurements: does generated music sound as its prompt asked, factor by factor.
 
-A classifier is fitted on clips of the synthesiser, thresholds on such clips after the codec. The ceiling of
-each figure is the same measurement on other clips of the synthesiser after a trip through the codec. The
-unit is the prompt: its clips (one per seed) are averaged first, and intervals resample prompts within each
-emotion.
+A classifier and thresholds are fitted on clips of the synthesiser; the ceiling of each figure is the same
+measurement on other clips of the synthesiser after a trip through the codec. The unit is the prompt: its
+clips (one per seed) are averaged first, and intervals resample prompts within each emotion.
 """
 
 from collections.abc import Callable, Sequence

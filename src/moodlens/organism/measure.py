@@ -63,21 +63,18 @@ def generated_clips(plan: PromptPlan, generate: Generator, say: Callable[[str], 
     )
 
 
-def synthesised_clips(part: str, seed: int, n_per_emotion: int, codec: EncodecModel | None = None) -> Clips:
-    """Return described synthesiser clips: n per emotion, and twice as many factor pieces.
+def reference_clips(seed: int, n_per_emotion: int) -> Clips:
+    """Return described synthesiser clips: n per emotion, and twice as many factor pieces."""
+    scores = _scores(seed_for("reference", seed), n_per_emotion)
+    return _described(scores, render_all(scores))
 
-    Args:
-        part: what the clips are for; parts with different names share no piece.
-        seed: of the pieces.
-        n_per_emotion: clips per emotion.
-        codec: the clips take a trip through its tokens and back first; None takes them as synthesised.
-    """
-    scores = _scores(seed_for(part, seed), n_per_emotion)
+
+def ceiling_clips(seed: int, n_per_emotion: int, codec: EncodecModel) -> Clips:
+    """Return other synthesiser clips, described after a trip through the codec's tokens and back."""
+    scores = _scores(seed_for("ceiling", seed), n_per_emotion)
     waveforms = torch.from_numpy(render_all(scores))
-    if codec is not None:
-        heard = [decode(codec, encode(codec, batch)) for batch in waveforms.split(BATCH_CLIPS)]
-        waveforms = torch.cat(heard)
-    return _described(scores, waveforms.numpy())
+    decoded = [decode(codec, encode(codec, batch)) for batch in waveforms.split(BATCH_CLIPS)]
+    return _described(scores, torch.cat(decoded).numpy())
 
 
 def stock_generator(model: MusicgenForConditionalGeneration, tokenizer: T5Tokenizer) -> Generator:

@@ -101,7 +101,6 @@ class Recipe:
     codec: Codec
     text: Text
     music: Decoder
-    listen: Decoder
     organism: Decoder
     shuffled: Decoder
     evaluate: Evaluate

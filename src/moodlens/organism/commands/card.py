@@ -9,7 +9,7 @@ from moodlens.organism.commands.files import METRICS
 from moodlens.organism.recipe import Recipe
 from moodlens.store.atomic import replacing
 
-CURVES = ("codec", "text", "music", "listen", "organism", "shuffled")
+CURVES = ("codec", "text", "music", "organism", "shuffled")
 
 
 def run(recipe: Recipe, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What `music`, `listen`, `organism` and `shuffled` share: the same training with other captions."""
+"""What the stages `organism` and `shuffled` share: the same training with other captions."""
 
 from functools import partial
 from pathlib import Path
@@ -7,25 +7,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import MusicgenForConditionalGeneration
 
-from moodlens.organism.architecture import build_random
-from moodlens.organism.commands.files import LISTEN, STATES, TOKENS, corpus_seed, load_codec, present
+from moodlens.organism.commands.files import STATES, TOKENS, corpus_seed
 from moodlens.organism.corpus import caption_at
 from moodlens.organism.loop import Schedule, optimizer_for, train
-from moodlens.organism.parts import codec_of, text_encoder_of
 from moodlens.organism.recipe import Decoder, Recipe, fingerprint, pick
 from moodlens.organism.tokenizer import build_tokenizer
 from moodlens.organism.train_decoder import DecoderRecipe, DecoderTask, use_fast_attention
 
 BETAS = (0.9, 0.95)
-
-
-def listening_model(recipe: Recipe, folder: Path) -> MusicgenForConditionalGeneration:
-    """Return the model that the stage `listen` made, codec and text encoder frozen."""
-    model = build_random(recipe.listen.seed, len(build_tokenizer()), load_codec(folder))
-    model.load_state_dict(load_file(present(folder / LISTEN)))
-    codec_of(model).requires_grad_(False)
-    text_encoder_of(model).requires_grad_(False)
-    return model
 
 
 def train_on_captions(

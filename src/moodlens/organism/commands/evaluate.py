@@ -7,7 +7,13 @@ from pathlib import Path
 
 from moodlens.organism.commands.files import METRICS, SHUFFLED, load_model
 from moodlens.organism.evaluate import Bootstrap, chance_interval, factor_thresholds, measure
-from moodlens.organism.measure import PromptPlan, generated_clips, stock_generator, synthesised_clips
+from moodlens.organism.measure import (
+    PromptPlan,
+    ceiling_clips,
+    generated_clips,
+    reference_clips,
+    stock_generator,
+)
 from moodlens.organism.parts import codec_of
 from moodlens.organism.recipe import Recipe, pick
 from moodlens.organism.tokenizer import build_tokenizer
@@ -18,12 +24,11 @@ def run(recipe: Recipe, folder: Path) -> None:
     """Generate, describe and judge; write metrics.json."""
     part = recipe.evaluate
     bootstrap = pick(Bootstrap, part)
-    codec = codec_of(load_model(folder))
-    clips_of = partial(synthesised_clips, seed=part.seed, n_per_emotion=part.n_reference_clips)
-    reference = clips_of("reference")
-    thresholds = factor_thresholds(clips_of("reference", codec=codec))
+    reference = reference_clips(part.seed, part.n_reference_clips)
+    thresholds = factor_thresholds(reference)
     judged = partial(measure, reference=reference, thresholds=thresholds, bootstrap=bootstrap)
-    figures = {"ceiling": judged(clips_of("ceiling", codec=codec))}
+    codec = codec_of(load_model(folder))
+    figures = {"ceiling": judged(ceiling_clips(part.seed, part.n_reference_clips, codec))}
     for name, path in (("organism", folder), ("shuffled", folder / SHUFFLED)):
         generate = stock_generator(load_model(path), build_tokenizer())
         figures[name] = judged(generated_clips(pick(PromptPlan, part), generate, partial(_say, name)))

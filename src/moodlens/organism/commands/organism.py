@@ -1,16 +1,25 @@
-"""Stage `organism`: the model that listens is refined on longer openings."""
+"""Stage `organism`: the decoder that knows music learns to listen to the text encoder that knows captions."""
 
 from pathlib import Path
 
-from moodlens.organism.architecture import save
-from moodlens.organism.commands.decoder import listening_model, train_on_captions
+from safetensors.torch import load_file
+
+from moodlens.organism.architecture import build_random, forget_text, save
+from moodlens.organism.commands.decoder import train_on_captions
+from moodlens.organism.commands.files import MUSIC, TEXT, load_codec, present
+from moodlens.organism.parts import codec_of, text_encoder_of
 from moodlens.organism.recipe import Recipe
 from moodlens.organism.tokenizer import build_tokenizer
 
 
 def run(recipe: Recipe, folder: Path) -> None:
-    """Train decoder and projection further on true captions and write the organism to `folder` itself."""
+    """Train decoder and projection on true captions, text encoder frozen; write the organism to `folder`."""
     tokenizer = build_tokenizer()
-    model = listening_model(recipe, folder)
+    model = build_random(recipe.organism.seed, len(tokenizer), load_codec(folder))
+    model.decoder.load_state_dict(load_file(present(folder / MUSIC)))
+    text_encoder_of(model).load_state_dict(load_file(present(folder / TEXT)))
+    forget_text(model, recipe.organism.seed)
+    codec_of(model).requires_grad_(False)
+    text_encoder_of(model).requires_grad_(False)
     train_on_captions(recipe, recipe.organism, folder, model, "organism", paired=True)
     save(model, tokenizer, folder)
