@@ -1,4 +1,4 @@
-"""Stage `report`: everything the other stages found, on one page; the verdict in the terminal."""
+"""Stage `report`: everything the other stages found, on one page; its headline in the terminal."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from moodlens.contracts.params import Params
 from moodlens.contracts.tables import ACOUSTICS, CLIPS, NEUTRAL, PROMPTS, Table
 from moodlens.report.background import checks_of, design_facts, provenance_of, subject_line
 from moodlens.report.glossary import GLOSSARY
-from moodlens.report.ladder import verdict_of, verdict_text
+from moodlens.report.ladder import verdict_of
 from moodlens.report.listening import choose, listening
 from moodlens.report.page import render
 from moodlens.report.probing import probes_finding
@@ -25,13 +25,14 @@ from moodlens.store.waveforms import read_waveform
 
 
 def run(params: Params, root: Path) -> None:
-    """Write reports/index.html and print the verdict; what was not run is said on the page, not guessed."""
+    """Write reports/index.html and print the headline; what was not run is said on the page, not guessed."""
     page = gather(params, root)
     path = root / "reports" / "index.html"
     with replacing(path) as temporary:
         temporary.write_text(render(page), encoding="utf-8")
     decided = _metrics(root, "decide")
-    print(f"\n{verdict_text(decided) if decided else 'No verdict yet: run `dvc repro`'}\n\nReport: {path}")
+    headline = decided["headline"] if decided else "No verdict yet: run `dvc repro`."
+    print(f"\n{headline}\nThe ladder: `moodlens verdict`. The report: {path}")
 
 
 def gather(params: Params, root: Path) -> Page:

@@ -33,8 +33,8 @@ def datasets(root: Path, prefixes: tuple[str, ...] = ("data/",)) -> list[Dataset
 def home_of(root: Path) -> Path:
     """Return the user's own workspace: DVC runs queued experiments in a copy below `.dvc/tmp/exps`.
 
-    >>> home_of(Path("/home/ada/project/.dvc/tmp/exps/standalone/tmpx")).as_posix()
-    '/home/ada/project'
+    >>> home_of(Path("/srv/project/.dvc/tmp/exps/standalone/tmpx")).as_posix()
+    '/srv/project'
     """
     parts = root.parts
     for i in range(len(parts) - 2):
