@@ -249,3 +249,16 @@ def test_the_null_half_of_cross_attention_must_be_exactly_zero(absmax: float, fa
     lines = [outcome.line for outcome in validate({"activations": views}) if not outcome.success]
     assert len(lines) == len(failed)
     assert all(line.startswith(start) for line, start in zip(lines, failed, strict=True))
+
+
+def test_many_failed_rows_are_counted_and_the_first_is_named():
+    data = lawful_datasets()
+    many = pd.concat([data.activations.assign(step_change=0.0)] * 40, ignore_index=True)
+    many["row_id"] = [f"row-{i}" for i in range(len(many))]
+    assert len(many) > 200, "Great Expectations lists the values of the first 200 only"
+    views = activations_suite(many, data.clips, data.shards, lawful_params(), MODEL)
+    column = tuple(c for c in views[0].table.columns if c.name in ("row_id", "step_change"))
+    view = replace(views[0], table=replace(views[0].table, columns=column), equal={})
+    (failed,) = [found for found in validate({"activations": [view]}) if not found.success]
+    assert failed.n_failed == len(many)
+    assert "(row row-0" in failed.line

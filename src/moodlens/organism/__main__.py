@@ -38,12 +38,13 @@ def _run(name: str) -> None:
 
     module = import_module(f"moodlens.organism.commands.{name}")
 
+    recipe = load_recipe(Path("params.yaml"))
     torch.set_num_threads(THREADS)
     torch.set_flush_denormal(True)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     sys.stdout.reconfigure(line_buffering=True)  # pyright: ignore[reportAttributeAccessIssue]
-    module.run(load_recipe(Path("params.yaml")), Path())
+    module.run(recipe, Path())
 
 
 if __name__ == "__main__":

@@ -108,10 +108,9 @@ def _outcome(suite: str, view: View, rule: Rule, result: Any) -> Outcome:
     found = result.result
     rows = found.get("unexpected_index_list") or []
     assert result.success or found, f"{suite}.{rule.column}: {result.exception_info}"
-    values = found.get("unexpected_list") or []
-    examples = tuple(
-        (str(row[view.table.key]), _plain(value)) for row, value in zip(rows, values, strict=True)
-    )
+    values = found.get("unexpected_list") or []  # the first 200; the rows are listed to the last
+    first = zip(rows[:MAX_EXAMPLES], values[:MAX_EXAMPLES], strict=True)
+    examples = tuple((str(row[view.table.key]), _plain(value)) for row, value in first)
     return Outcome(
         suite=suite,
         table=view.table.name,
@@ -120,7 +119,7 @@ def _outcome(suite: str, view: View, rule: Rule, result: Any) -> Outcome:
         success=bool(result.success),
         n_rows=len(view.frame),
         n_failed=found.get("unexpected_count", 0 if result.success else len(view.frame)),
-        examples=examples[:MAX_EXAMPLES],
+        examples=examples,
     )
 
 
