@@ -8,6 +8,7 @@ Rows of `W_dec` have unit norm while training, so a latent's value is its share 
 penalty on it cannot be dodged by a longer decoder row.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
@@ -40,7 +41,7 @@ class Losses:
     n_fired: Int[Tensor, " d_sae"]  # rows on which each latent is above zero
 
 
-class Sae(nn.Module):
+class Sae(nn.Module, ABC):
     """Base of the architectures; they add their bias, their `encode` and their `losses`.
 
     `W_enc` is stored latent by latent (its transpose is contiguous): the sparse path reads and writes whole
@@ -61,14 +62,15 @@ class Sae(nn.Module):
         self.W_dec = nn.Parameter(torch.zeros(config.d_sae, config.d_in))
         self.b_dec = nn.Parameter(torch.zeros(config.d_in))
 
+    @abstractmethod
     def encode(self, x: Float[Tensor, "row d_in"]) -> Float[Tensor, "row d_sae"]:
         """Return the latents, dense, zero or above.
 
         Raises:
             ContractError: `x` has another width than `d_in`.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def losses(self, x: Float[Tensor, "row d_in"], dead: Int[Tensor, " latent"], warm: float) -> Losses:
         """Return the losses of a batch.
 
@@ -77,7 +79,6 @@ class Sae(nn.Module):
             dead: latents that are dead by now, ascending; only the top-k families use them (AuxK).
             warm: share of the sparsity penalty that already counts, 0 to 1.
         """
-        raise NotImplementedError
 
     def resets(self) -> Mapping[str, float]:
         """Return name -> value of the per-latent tensors when a latent is born or born again."""
