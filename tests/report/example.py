@@ -6,6 +6,7 @@ import pandas as pd
 from moodlens.report.records import (
     Bar,
     Cell,
+    Chapter,
     Check,
     Fact,
     Figure,
@@ -56,9 +57,10 @@ def example_page(prompt: str = "a happy tune") -> Page:
         ),
         design=(Fact("prompts", "8", "2 per emotion"),),
         listening=Listening("By rule.", (Group("happy", (player,)),)),
-        layers=found,
-        probes=found,
-        acoustics=found,
+        chapters=tuple(
+            Chapter(key, title, found, "The figures", "dvc repro", "metrics")
+            for key, title in (("layers", "Where"), ("probes", "Probes"), ("acoustics", "Sound"))
+        ),
         checks=(Check("prompts", True, 5, 0, 8, "checks/prompts.html"),),
         provenance=Provenance(
             (Fact("model", "organism"),), (Fact("data/audio", "abc.dir"),), (Fact("signal", "run1"),), ()

@@ -88,9 +88,6 @@ def test_the_verdict_and_every_rung_are_in_words():
     [
         ("verdict", "decide"),
         ("listening", "generate"),
-        ("layers", "signal"),
-        ("probes", "probe"),
-        ("acoustics", "acoustics"),
         ("checks", "check"),
     ],
 )
@@ -100,6 +97,13 @@ def test_a_missing_section_says_so_and_how_to_get_it(section: str, stage: str):
     text = " ".join(outline(replace(example_page(), **{section: None})).text.split())
     assert "Not run." in text
     assert f"dvc repro {stage} has written" in text
+
+
+def test_a_chapter_whose_stage_did_not_run_says_so_and_how_to_get_it():
+    page = example_page()
+    first = replace(page.chapters[0], finding=None, command="dvc repro signal", file="metrics/signal.json")
+    text = " ".join(outline(replace(page, chapters=(first, *page.chapters[1:]))).text.split())
+    assert "dvc repro signal has written metrics/signal.json" in text
 
 
 def test_a_reading_that_disagrees_is_said_in_words_not_by_colour_alone():

@@ -10,6 +10,7 @@ from moodlens.base.errors import ContractError, UsageError
 from moodlens.contracts.params import Params
 from moodlens.contracts.tables import PROMPTS
 from moodlens.stages import decide, probe, signal, sites
+from moodlens.stages.workspace import open_workspace
 from moodlens.store.shards import read_shard, write_shard
 from moodlens.store.tables import read_metrics, read_table, write_table
 from moodlens.store.tracking import Run
@@ -101,7 +102,7 @@ def test_neutral_prompts_are_left_out(tmp_path):
     table = read_table(PROMPTS, path)
     table.loc[[0, 20], "emotion"] = "neutral"
     write_table(table, PROMPTS, path)
-    work = sites.open_workspace(tmp_path)
+    work = open_workspace(tmp_path)
     assert work.design.n_prompts == 62
     embedded = sites.embedding(work, "text")
     whole = read_shard(tmp_path / "data/embeddings/embeddings.safetensors", ["text"])["text"].astype(float)
@@ -114,7 +115,7 @@ def test_neutral_prompts_are_left_out(tmp_path):
 def test_layers_sort_by_number_and_shards_join_in_the_order_of_the_clips(tmp_path):
     params = planted_params()
     plant(tmp_path, "organism", params)
-    work = sites.open_workspace(tmp_path)
+    work = open_workspace(tmp_path)
     found = sites.layers(work, twin=True)
     assert [site.site for site in found] == [f"residual.{i}/cond" for i in range(3)]
     first, last = (
@@ -144,7 +145,7 @@ def test_a_shard_that_lost_clips_is_named(tmp_path):
     path = tmp_path / "data" / "codes" / "shard-0003.safetensors"
     write_shard(path, {"codes": read_shard(path)["codes"][:5]})
     with pytest.raises(ContractError, match=r"shard 3, codes must hold every clip; got '5 clips, row 15"):
-        sites.tokens(sites.open_workspace(tmp_path))
+        sites.tokens(open_workspace(tmp_path))
 
 
 def test_a_design_that_cannot_reach_the_threshold_ends_with_the_number(tmp_path):

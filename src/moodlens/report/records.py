@@ -130,6 +130,18 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Chapter:
+    """A section of the page that shows one analysis; `finding` is None where its stage did not run."""
+
+    key: str  # anchor on the page, letters and hyphens
+    title: str
+    finding: Finding | None
+    about: str  # what would stand here: a noun phrase that begins a sentence
+    command: str  # what makes it
+    file: str  # where its figures come from
+
+
+@dataclass(frozen=True)
 class Check:
     """The outcome of one suite of expectations, and its own page relative to the report."""
 
@@ -160,9 +172,7 @@ class Page:
     verdict: Verdict | None
     design: tuple[Fact, ...]
     listening: Listening | None
-    layers: Finding | None
-    probes: Finding | None
-    acoustics: Finding | None
+    chapters: tuple[Chapter, ...]
     checks: tuple[Check, ...] | None
     provenance: Provenance
     glossary: tuple[Fact, ...] = field(default=())

@@ -13,6 +13,7 @@ from moodlens.probes.family import FamilyProbe, ProbeSettings, SiteProbe, probe_
 from moodlens.probes.readings import range_of_medians
 from moodlens.stages import sites
 from moodlens.stages.signal import RUNG_UNIT, load_families
+from moodlens.stages.workspace import open_workspace
 from moodlens.stats.design import UNITS, Design, Unit
 from moodlens.store.tables import write_metrics, write_plot
 from moodlens.store.tracking import Run, log_runs
@@ -40,7 +41,7 @@ def run(params: Params, root: Path) -> None:
     if "layers" in section.sites and "text" not in section.sites:
         rule, got = "hold text beside layers", list(section.sites)
         raise UsageError(must("probe.sites", rule, got, where="params.yaml", next_step="Add text"))
-    work = sites.open_workspace(root)
+    work = open_workspace(root)
     settings = ProbeSettings(
         section.n_folds,
         section.ridge,

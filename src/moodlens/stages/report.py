@@ -2,25 +2,21 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from moodlens.contracts.params import Params
-from moodlens.contracts.tables import ACOUSTICS, CLIPS, NEUTRAL, PROMPTS, Table
+from moodlens.contracts.tables import ACOUSTICS, CLIPS, NEUTRAL, PROMPTS
 from moodlens.report.background import checks_of, design_facts, provenance_of, subject_line
 from moodlens.report.glossary import GLOSSARY
 from moodlens.report.ladder import verdict_of
 from moodlens.report.listening import choose, listening
 from moodlens.report.page import render
-from moodlens.report.probing import probes_finding
-from moodlens.report.records import Finding, Listening, Page, Verdict
-from moodlens.report.sound import acoustics_finding
-from moodlens.report.sweep import layers_finding
+from moodlens.report.records import Listening, Page, Verdict
+from moodlens.stages.chapters import chapters_of, stored_metrics, stored_table
 from moodlens.stats.design import Design, design_of
 from moodlens.store.atomic import replacing
 from moodlens.store.lineage import datasets
-from moodlens.store.tables import read_metrics, read_table
 from moodlens.store.waveforms import read_waveform
 
 
@@ -30,7 +26,7 @@ def run(params: Params, root: Path) -> None:
     path = root / "reports" / "index.html"
     with replacing(path) as temporary:
         temporary.write_text(render(page), encoding="utf-8")
-    decided = _metrics(root, "decide")
+    decided = stored_metrics(root, "decide")
     headline = decided["headline"] if decided else "No verdict yet: run `dvc repro`."
     print(f"\n{headline}\nThe ladder: `moodlens verdict`. The report: {path}")
 
@@ -41,10 +37,10 @@ def gather(params: Params, root: Path) -> Page:
     Raises:
         ContractError: a file exists and cannot be read as what it is.
     """
-    prompts, clips = _table(root, PROMPTS, "prompts.csv"), _table(root, CLIPS, "clips.parquet")
-    acoustics = _table(root, ACOUSTICS, "acoustics.parquet")
+    prompts, clips = stored_table(root, PROMPTS, "prompts.csv"), stored_table(root, CLIPS, "clips.parquet")
+    acoustics = stored_table(root, ACOUSTICS, "acoustics.parquet")
     design = None if prompts is None else _design(prompts)
-    generated, checked = _metrics(root, "generate"), _metrics(root, "check")
+    generated, checked = stored_metrics(root, "generate"), stored_metrics(root, "check")
     pages = [path.stem for path in sorted((root / "reports" / "checks").glob("*.html"))]
     heard = None
     if prompts is not None and clips is not None:
@@ -55,9 +51,7 @@ def gather(params: Params, root: Path) -> Page:
         verdict=_verdict(root, design),
         design=design_facts(params, design, clips, generated),
         listening=heard,
-        layers=_layers(root, params),
-        probes=_probes(root, params),
-        acoustics=None if acoustics is None or clips is None else acoustics_finding(acoustics, clips),
+        chapters=chapters_of(root, params),
         checks=None if checked is None else checks_of(checked, pages),
         provenance=provenance_of(
             params, generated, {found.path: found.md5 for found in datasets(root)}, _run_ids(root)
@@ -72,7 +66,7 @@ def _design(prompts: pd.DataFrame) -> Design:
 
 
 def _verdict(root: Path, design: Design | None) -> Verdict | None:
-    decided = _metrics(root, "decide")
+    decided = stored_metrics(root, "decide")
     if decided is None or design is None:
         return None
     return verdict_of(decided, design.n_classes, design.n_prompts)
@@ -87,40 +81,6 @@ def _listening(
     return listening(
         chosen, acoustics, {clip_id: path.read_bytes() for clip_id, path in files.items()}, waveforms
     )
-
-
-def _layers(root: Path, params: Params) -> Finding | None:
-    signal, rows = _metrics(root, "signal"), _curves(root, "signal_layers")
-    if signal is None or rows is None:
-        return None
-    decided = _metrics(root, "decide")
-    finding = decided["layers"] if decided else None
-    return layers_finding(signal, rows, finding, params.decide.alpha_weak, params.signal.confidence)
-
-
-def _probes(root: Path, params: Params) -> Finding | None:
-    probe, rows = _metrics(root, "probe"), _curves(root, "probe_layers")
-    if probe is None or rows is None:
-        return None
-    return probes_finding(probe, rows, params.probe.n_folds, params.probe.confidence)
-
-
-def _table(root: Path, table: Table, name: str) -> pd.DataFrame | None:
-    path = root / "data" / name
-    return read_table(table, path) if path.is_file() else None
-
-
-def _metrics(root: Path, stage: str) -> dict[str, Any] | None:
-    path = root / "metrics" / f"{stage}.json"
-    return read_metrics(path) if path.is_file() else None
-
-
-def _curves(root: Path, name: str) -> list[dict[str, Any]] | None:
-    path = root / "metrics" / f"{name}.csv"
-    if not path.is_file():
-        return None
-    rows: Any = pd.read_csv(path).to_dict("records")
-    return rows
 
 
 def _run_ids(root: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ import pandas as pd
 
 from moodlens.contracts.params import Params
 from moodlens.stages import sites
+from moodlens.stages.workspace import Workspace, open_workspace
 from moodlens.stats.design import Unit
 from moodlens.stats.gram import SiteGram
 from moodlens.stats.sweep import FamilySignal, SiteSignal, SweepSettings, sweep
@@ -18,7 +19,7 @@ RUNG_UNIT: dict[str, Unit] = {"words": "prompt", "text": "wording", "music": "wo
 
 def run(params: Params, root: Path) -> None:
     """Write metrics/signal.json, metrics/signal_layers.csv and an MLflow run."""
-    work = sites.open_workspace(root)
+    work = open_workspace(root)
     section = params.signal
     settings = SweepSettings(
         section.n_permutations,
@@ -49,7 +50,7 @@ def run(params: Params, root: Path) -> None:
     log_runs(root, "signal", _logged(found, metrics, params))
 
 
-def load_families(work: sites.Workspace, names: tuple[str, ...]) -> dict[str, list[SiteGram]]:
+def load_families(work: Workspace, names: tuple[str, ...]) -> dict[str, list[SiteGram]]:
     """Return the families of sites that maxT runs over: layers, text, music, words, and the random twins."""
     families: dict[str, list[SiteGram]] = {}
     if "layers" in names:

@@ -1,0 +1,82 @@
+"""What analysis stages read: the emotional prompts of a workspace, its clips, and tensors row by clip."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from moodlens.base.errors import ContractError, must
+from moodlens.contracts.tables import ACOUSTICS, CLIPS, NEUTRAL, PROMPTS
+from moodlens.contracts.tensors import shard_name
+from moodlens.stats.design import Design, design_of
+from moodlens.store.shards import read_shard
+from moodlens.store.tables import read_table
+
+REMAKE = "Run `dvc repro` to make the clips again"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The emotional prompts of a workspace and where each stands in the prompt table."""
+
+    root: Path
+    design: Design
+    rows: np.ndarray  # (prompt,) row of each prompt in data/prompts.csv
+    n_table: int  # rows of that table, neutral prompts included
+
+    def index_of(self, prompt_ids: Sequence[str]) -> np.ndarray:
+        """Return the index of each prompt in the design, -1 for a neutral one."""
+        places = {prompt_id: i for i, prompt_id in enumerate(self.design.prompt_ids)}
+        return np.array([places.get(prompt_id, -1) for prompt_id in prompt_ids])
+
+
+def open_workspace(root: Path) -> Workspace:
+    """Return the design of data/prompts.csv, neutral prompts left out."""
+    table = read_table(PROMPTS, root / "data" / "prompts.csv")
+    felt = table[table["emotion"] != NEUTRAL]
+    design = design_of(felt["prompt_id"].tolist(), felt["emotion"].tolist(), felt["wording"].tolist())
+    return Workspace(root, design, felt.index.to_numpy(), len(table))
+
+
+def clip_table(work: Workspace) -> pd.DataFrame:
+    """Return the clips of emotional prompts, with the index of each one's prompt."""
+    table = read_table(CLIPS, work.root / "data" / "clips.parquet")
+    table = table.assign(prompt=work.index_of(table["prompt_id"].tolist()))
+    table = table.loc[table["prompt"] >= 0]
+    missing = np.setdiff1d(np.arange(work.design.n_prompts), table["prompt"])
+    if missing.size:
+        prompt_id = work.design.prompt_ids[missing[0]]
+        raise ContractError(must(f"prompt {prompt_id}", "have clips", "none", next_step=REMAKE))
+    return table
+
+
+def acoustic_table(work: Workspace) -> pd.DataFrame:
+    """Return the acoustic descriptors of every clip, indexed by clip_id."""
+    return read_table(ACOUSTICS, work.root / "data" / "acoustics.parquet").set_index("clip_id")
+
+
+def by_clip(clips: pd.DataFrame, read: Callable[[int], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return the tensors of all shards, one row per clip in the order of `clips`."""
+    parts: dict[str, list[np.ndarray]] = {}
+    order = []
+    for shard, group in clips.groupby("shard", sort=True):
+        tensors = read(int(str(shard)))
+        rows = group["row"].to_numpy()
+        for name, tensor in tensors.items():
+            if rows.max() >= len(tensor):
+                got = f"{len(tensor)} clips, row {rows.max()} is asked for"
+                raise ContractError(must(f"shard {shard}, {name}", "hold every clip", got, next_step=REMAKE))
+            parts.setdefault(name, []).append(tensor[rows])
+        order.append(group.index.to_numpy())
+    places = np.argsort(clips.index.get_indexer(np.concatenate(order)))
+    return {name: np.concatenate(part)[places] for name, part in parts.items()}
+
+
+def tensors_of(
+    work: Workspace, clips: pd.DataFrame, folder: str, kind: str, keys: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Return tensors of the shards `data/<folder>/<kind>-*.safetensors`, one row per clip of `clips`."""
+    place = work.root / "data" / folder
+    return by_clip(clips, lambda shard: read_shard(place / shard_name(kind, shard), keys))
