@@ -99,6 +99,12 @@ class Decide:
     effect_weak: float = field(metadata={"low": 0, "high": 1})
     tempo_bpm: float = field(metadata={"low": 0})
     equivalence_power: float = field(metadata={"low": 0.5, "high": 1})
+    looks: tuple[int, ...]
+    gate_clips: int = field(metadata={"low": 1})
+    gate_effect: float = field(metadata={"low": 0, "high": 1})
+    gate_acoustic_match: float = field(metadata={"low": 0, "high": 1})
+    gate_alpha: float = field(metadata={"low": 0, "high": 1})
+    gate_silhouette: float = field(metadata={"low": -1, "high": 1})
 
 
 @dataclass(frozen=True)

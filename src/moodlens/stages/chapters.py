@@ -13,6 +13,7 @@ import pandas as pd
 
 from moodlens.contracts.params import Params
 from moodlens.contracts.tables import ACOUSTICS, CLIPS, Table
+from moodlens.report.gates import gates_finding
 from moodlens.report.probing import probes_finding
 from moodlens.report.records import Chapter, Finding
 from moodlens.report.sound import acoustics_finding
@@ -94,7 +95,13 @@ def _sound(root: Path, _params: Params) -> Finding | None:
     return None if acoustics is None or clips is None else acoustics_finding(acoustics, clips)
 
 
+def _gates(root: Path, _params: Params) -> Finding | None:
+    decided = stored_metrics(root, "decide")
+    return None if decided is None else gates_finding(decided)
+
+
 CHAPTERS = (
+    Source("gates", "Go or no-go", _gates, "Gates and looks", "decide", "metrics/decide.json"),
     Source("layers", "Where", _layers, "The sweep over layers", "signal", "metrics/signal.json"),
     Source("probes", "Probes", _probes, "Probe accuracy beside its baselines", "probe", "metrics/probe.json"),
     Source(
