@@ -1,6 +1,7 @@
 """MusicGen in transformers form behind the protocol: own decode loop, capture, teacher forcing, decoding."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from hashlib import sha256
@@ -8,18 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import MusicgenForConditionalGeneration, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from moodlens.backends import attention
-from moodlens.backends.conditioning import (
-    EncodedText,
-    attended_tokens,
-    conditioning,
-    encode_text,
-    text_width,
-)
+from moodlens.backends.conditioning import EncodedText, check_padding, encode_text
 from moodlens.backends.decode_loop import Decoder, generate_block
-from moodlens.backends.hooks import SITES, Recorder, captured_halves, captured_modules
+from moodlens.backends.hooks import Recorder, captured_halves, captured_modules, present_sites
+from moodlens.backends.melody import MelodyDecoder
 from moodlens.backends.sampling import block_uniforms
 from moodlens.base.errors import UsageError, must
 from moodlens.base.seeding import seed_for
@@ -41,39 +37,39 @@ BLOCK_CLIPS = 16
 
 
 class MusicgenBackend:
-    """A loaded MusicGen with text through cross-attention (small, medium, large, the organism).
+    """A loaded MusicGen: text through cross-attention (mono, stereo, the organism) or prepended (melody).
 
     Args:
-        model: the weights, in evaluation mode, on their device.
+        model: transformers' `MusicgenForConditionalGeneration` or its melody sibling, on its device.
         tokenizer: of the text encoder.
         info: what is stored beside every dataset made with this model.
         block_clips: clips decoded side by side.
-        text_padding: `mask` (as transformers: a clip does not depend on its mates) or `attend` (as
-            audiocraft); see `conditioning.attended_tokens`. Texts of equal length give the same under both.
+        text_padding: `mask` or `attend`, see `conditioning.check_padding`; under both a clip is a function of
+            its own prompt and seed.
     """
 
     def __init__(
         self,
-        model: MusicgenForConditionalGeneration,
+        model: Any,
         tokenizer: PreTrainedTokenizerBase,
         info: ModelInfo,
         block_clips: int = BLOCK_CLIPS,
         text_padding: str = "mask",
     ) -> None:
-        attended_tokens([], text_padding)  # refuses an unknown policy before any work
+        self._text_padding = check_padding(text_padding)
         self._model = model.eval()
         self._tokenizer = tokenizer
         self._info = info
-        self._decoder = Decoder(model.decoder)
+        melody = model.config.model_type == "musicgen_melody"
+        self._decoder = MelodyDecoder.of(model) if melody else Decoder(model.decoder)
         self._block_clips = block_clips
-        self._text_padding = text_padding
 
     @property
     def info(self) -> ModelInfo:
         return self._info
 
     @property
-    def parts(self) -> tuple[MusicgenForConditionalGeneration, PreTrainedTokenizerBase]:
+    def parts(self) -> tuple[Any, PreTrainedTokenizerBase]:
         """The stock model and tokenizer inside, for comparisons with transformers."""
         return self._model, self._tokenizer
 
@@ -83,7 +79,8 @@ class MusicgenBackend:
 
     def hookpoints(self) -> list[str]:
         """Return every hookpoint of this model, site by site."""
-        return [hookpoint(site, layer) for site in SITES for layer in range(self._info.n_layers)]
+        sites = present_sites(self._decoder.layers[0])
+        return [hookpoint(site, layer) for site in sites for layer in range(self._info.n_layers)]
 
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str]) -> list[TextEncoding]:
@@ -115,20 +112,23 @@ class MusicgenBackend:
             raise UsageError(must("a request", "ask for clips and frames", got, next_step="Add prompts"))
         texts = self._encode([request.text for request in requests])
         codes = np.zeros((len(requests), self._info.n_codebooks, sampling.n_frames), dtype=np.int16)
-        values: dict[str, np.ndarray] = {}
-        n_attended = attended_tokens(texts, self._text_padding)
-        for block in self._blocks(texts, n_attended):
+        states = States()
+        for block in self._blocks(texts):
             keys = [requests[i].seed_key for i in block]
-            found = self._generate_block([texts[i] for i in block], keys, sampling, capture, n_attended)
+            found = self._generate_block([texts[i] for i in block], keys, sampling, capture)
             codes[block] = found.codes
-            _place(values, found.states.values, block, len(requests))
-        return Generated(codes, States(values))
+            _place(states, found.states, block, len(requests))
+        return Generated(codes, states)
 
-    def _blocks(self, texts: Sequence[EncodedText], n_attended: int) -> list[list[int]]:
+    def _width(self, text: EncodedText | None) -> int:
+        """Return the places of a text; null text has those of one token."""
+        return self._decoder.width(len(text.tokens) if text is not None else 1, self._text_padding)
+
+    def _blocks(self, texts: Sequence[EncodedText]) -> list[list[int]]:
         """Return the clips of each block: one text width, at most `block_clips`."""
         widths: dict[int, list[int]] = {}
         for i, text in enumerate(texts):
-            widths.setdefault(text_width(max(len(text.tokens), n_attended)), []).append(i)
+            widths.setdefault(self._width(text), []).append(i)
         size = self._block_clips
         return [clips[at : at + size] for clips in widths.values() for at in range(0, len(clips), size)]
 
@@ -138,23 +138,24 @@ class MusicgenBackend:
         seed_keys: Sequence[int],
         sampling: Sampling,
         capture: Capture,
-        n_attended: int,
     ) -> Generated:
         size = self._block_clips
-        n_steps = steps_for(sampling.n_frames, self._info.n_codebooks)
-        both = sampling.guidance_scale != 1 or capture.half != "cond"
-        width = text_width(max(len(texts[0].tokens), n_attended))
-        block = conditioning(texts, size, width, texts[0].projected, n_attended)
+        n_steps = steps_for(sampling.n_frames, self._decoder.n_delays)
+        n_rows = size * (2 if sampling.guidance_scale != 1 or capture.half != "cond" else 1)
+        width = self._width(texts[0])
+        block = self._decoder.conditioning(texts, size, n_rows, width, self._text_padding)
         uniforms = block_uniforms(seed_keys, size, n_steps, self._info.n_codebooks)
         rows = {half: slice(at, at + len(texts)) for half, at in (("cond", 0), ("uncond", size))}
-        recorder = self._recorder(capture, rows, n_steps)
+        recorder = self._recorder(capture, rows, n_steps, width)
         with recorder.attached():
-            codes = generate_block(self._decoder, block, size * (2 if both else 1), uniforms, sampling)
-        return Generated(codes[: len(texts)].cpu().numpy().astype(np.int16), States(recorder.finish()))
+            codes = generate_block(self._decoder, block, n_rows, uniforms, sampling)
+        return Generated(codes[: len(texts)].cpu().numpy().astype(np.int16), recorder.finish())
 
-    def _recorder(self, capture: Capture, rows: Mapping[str, slice], n_steps: int) -> Recorder:
+    def _recorder(self, capture: Capture, rows: Mapping[str, slice], n_steps: int, width: int) -> Recorder:
         wanted = {half: rows[half] for half in captured_halves(capture)}
-        return Recorder(captured_modules(list(self._decoder.layers), capture), wanted, n_steps)
+        modules = captured_modules(list(self._decoder.layers), capture)
+        n_prefix = self._decoder.n_prefix(width)
+        return Recorder(modules, wanted, n_steps, capture, self._decoder.n_delays, n_prefix)
 
     @torch.inference_mode()
     def teacher_force(self, codes: np.ndarray, texts: Sequence[str | None], capture: Capture) -> States:
@@ -171,13 +172,11 @@ class MusicgenBackend:
             UsageError: the number of texts is not the number of clips, or tokens lie outside the codebook.
         """
         self._check_codes(codes, len(texts))
-        values: dict[str, np.ndarray] = {}
-        encoded = [self._encode([text])[0] if text is not None else None for text in texts]
-        n_attended = attended_tokens(encoded, self._text_padding)
-        for i, found in enumerate(encoded):
-            states = self._teacher_force_one(codes[i : i + 1], found, capture, n_attended)
-            _place(values, states, [i], len(texts))
-        return States(values)
+        states = States()
+        for i, text in enumerate(texts):
+            found = self._encode([text])[0] if text is not None else None
+            _place(states, self._teacher_force_one(codes[i : i + 1], found, capture), [i], len(texts))
+        return states
 
     def _check_codes(self, codes: np.ndarray, n_texts: int) -> None:
         if codes.ndim != 3 or codes.shape[0] != n_texts or codes.shape[1] != self._info.n_codebooks:
@@ -188,55 +187,75 @@ class MusicgenBackend:
             got = f"{codes.min()}..{codes.max()}"
             raise UsageError(must("codes", rule, got, next_step="Undo the delay pattern before re-encoding"))
 
-    def _teacher_force_one(
-        self, codes: np.ndarray, text: EncodedText | None, capture: Capture, n_attended: int
-    ) -> Mapping[str, np.ndarray]:
-        columns = apply_delay(torch.from_numpy(codes.astype(np.int64)), self._decoder.pad_id)[:, :, :-1]
-        halves = captured_halves(capture)
-        width = text_width(max(len(text.tokens) if text is not None else 1, n_attended))
+    def _teacher_force_one(self, codes: np.ndarray, text: EncodedText | None, capture: Capture) -> States:
+        tokens = torch.from_numpy(codes.astype(np.int64))
+        columns = apply_delay(tokens, self._decoder.pad_id, self._decoder.n_channels)[:, :, :-1]
+        halves, width = captured_halves(capture), self._width(text)
         given = [text] if text is not None and "cond" in halves else []
-        like = self._decoder.lm.model.decoder.layer_norm.weight
-        block = conditioning(given, 1, width, like, n_attended)
+        block = self._decoder.conditioning(given, 1, len(halves), width, self._text_padding)
         rows = {half: slice(row, row + 1) for row, half in enumerate(halves)}
-        recorder = self._recorder(capture, rows, columns.shape[-1])
+        recorder = self._recorder(capture, rows, columns.shape[-1], width)
+        columns = columns.repeat(len(halves), 1, 1).to(self._decoder.like.device)
         with recorder.attached():
-            self._decoder.states(columns.repeat(len(halves), 1, 1).to(like.device), block, None)
+            self._decoder.states(columns, block, None)
         return recorder.finish()
 
     @torch.inference_mode()
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """Return the waveform of each clip, (clip, sample) float32, decoded one clip at a time."""
+        """Return the waveform of each clip, float32, decoded one clip at a time.
+
+        (clip, sample); of a stereo model (clip, channel, sample), left and right.
+        """
         self._check_codes(codes, len(codes))
         codec: Any = self._model.audio_encoder
+        n_channels = self._decoder.n_channels
         waveforms = []
         for clip in torch.from_numpy(codes.astype(np.int64)).to(self._model.device):
-            audio = codec.decode(clip[None, None], [None]).audio_values
-            waveforms.append(audio[0, 0].float().cpu().numpy())
+            channels = [
+                codec.decode(clip[None, None, channel::n_channels], [None]).audio_values[0, 0]
+                for channel in range(n_channels)
+            ]
+            audio = torch.stack(channels) if n_channels > 1 else channels[0]
+            waveforms.append(audio.float().cpu().numpy())
         return np.stack(waveforms)
 
     def random_twin(self, seed: int) -> "MusicgenBackend":
         """Return the same architecture with untrained weights from `seed`; codec and tokenizer are kept."""
         key = seed_for("untrained twin", seed)
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), default_dtype(self._model.dtype):
             torch.manual_seed(key)
-            twin = MusicgenForConditionalGeneration(deepcopy(self._model.config))
+            twin = type(self._model)(deepcopy(self._model.config))
         twin.audio_encoder = self._model.audio_encoder
-        twin.to(self._model.dtype)  # type: ignore[arg-type]
-        twin.to(self._model.device)  # type: ignore[arg-type]
+        twin.to(self._model.dtype)
+        twin.to(self._model.device)
         twin.decoder.set_attn_implementation(attention.NAME)
         digest = sha256(f"{key}:{self._model.config.to_json_string()}".encode()).hexdigest()
         info = replace(self._info, model_id=f"{self._info.model_id}~random{seed}", weights_sha256=digest)
         return MusicgenBackend(twin, self._tokenizer, info, self._block_clips, self._text_padding)
 
 
-def _place(
-    values: dict[str, np.ndarray], found: Mapping[str, np.ndarray], clips: Sequence[int], n_clips: int
-) -> None:
-    """Put the states of some clips into the arrays of all; a block that holds all is taken as it is."""
-    for key, states in found.items():
-        if list(clips) == list(range(n_clips)):
-            values[key] = states
-            continue
-        if key not in values:
-            values[key] = np.zeros((n_clips, *states.shape[1:]), dtype=states.dtype)
-        values[key][list(clips)] = states
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Make new parameters in `dtype`: an untrained twin in half precision never exists in float32."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _place(whole: States, found: States, clips: Sequence[int], n_clips: int) -> None:
+    """Put the states of some clips into those of all; a block that holds all is taken as it is."""
+    for into, part in (
+        (whole.values, found.values),
+        (whole.summaries, found.summaries),
+        (whole.figures, found.figures),
+    ):
+        for key, states in part.items():
+            if list(clips) == list(range(n_clips)):
+                into[key] = states
+                continue
+            if key not in into:
+                into[key] = np.zeros((n_clips, *states.shape[1:]), dtype=states.dtype)
+            into[key][list(clips)] = states

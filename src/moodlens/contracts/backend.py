@@ -23,6 +23,12 @@ class ModelInfo:
     sample_rate_hz: int
     dtype: str
     device: str
+    audio_channels: int = 1  # 2: the codebooks of left and right are interleaved
+
+    @property
+    def n_delays(self) -> int:
+        """Distinct delays of the pattern: a clip takes n_frames + n_delays - 1 decoder steps."""
+        return self.n_codebooks // self.audio_channels
 
 
 @dataclass(frozen=True)
@@ -48,18 +54,31 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Capture:
-    """What to record. `layers=None` is every layer; `half` is cond, uncond or both."""
+    """What to record. `layers=None` is every layer; `half` is cond, uncond or both.
+
+    States go by in chunks of steps: memory is that of the kept steps in `dtype`, and a few vectors.
+    """
 
     sites: tuple[str, ...] = ("residual",)
     layers: tuple[int, ...] | None = None
     half: str = "cond"
+    keep_steps: bool = True  # False: summaries alone
+    step_stride: int = 1  # keep every step_stride-th step, from step 0
+    dtype: str = "float32"  # of the kept steps: float32 or float16
+    summaries: bool = False  # mean, var, early, late, norm and quality figures, over all steps
 
 
 @dataclass
 class States:
-    """Recorded activations: `values["residual.3/cond"]` is (clip, step, d_model), float32 or float16."""
+    """Recorded activations: `values["residual.3/cond"]` is (clip, step, d_model), float32 or float16.
+
+    Where the capture asks for them, `summaries["residual.3/cond/mean"]` and
+    `figures["residual.3/cond/absmax"]` (see `capture.running`); their first axis is the clip too.
+    """
 
     values: dict[str, np.ndarray] = field(default_factory=dict)
+    summaries: dict[str, np.ndarray] = field(default_factory=dict)
+    figures: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def n_steps(self) -> int:
@@ -106,7 +125,7 @@ class MusicBackend(Protocol):
         ...
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """Return the waveform of each clip, (clip, sample) float32 in -1..1."""
+        """Return the waveform of each clip, (clip, sample), or (clip, channel, sample), float32 in -1..1."""
         ...
 
     def random_twin(self, seed: int) -> "MusicBackend":

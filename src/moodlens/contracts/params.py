@@ -24,6 +24,7 @@ class Model:
     revision: str
     dtype: Literal["float32", "bfloat16", "float16"]
     device: str
+    text_padding: Literal["mask", "attend"] = "mask"
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,9 @@ class Generate:
     sites: tuple[str, ...] = field(metadata={"allowed": CAPTURE_SITES})
     layers: Literal["all"] | tuple[int, ...]
     half: Literal["cond", "uncond", "both"]
+    step_stride: int = field(metadata={"low": 1})
+    store_dtype: Literal["float16", "float32"]
+    pooled_only: bool
     clips_per_shard: int = field(metadata={"low": 1})
 
 

@@ -5,6 +5,8 @@ Codes shard (`data/codes/shard-0000.safetensors`)
 
 Activation shard (`data/activations/shard-0000.safetensors`), one tensor per hookpoint and half
     <hookpoint>/<half>            float16  (clip, step, d_model), e.g. `residual.3/cond`
+    float32 under generate.store_dtype float32; every step_stride-th step, from step 0 (`stored_steps`); no
+    such file under generate.pooled_only. The manifest's `capture` says which of these
 
 Summary shard (`data/activations/summary-0000.safetensors`), float32, per hookpoint and half
     <hookpoint>/<half>/mean       (clip, d_model)   mean over steps without the partial delay steps
@@ -25,6 +27,15 @@ SUMMARIES = ("mean", "var", "early", "late")
 ENCODERS = ("bow", "text", "projected", "twin")
 WINDOW = 0.10
 """Share of the steps in the early and the late window (the user's first 10 % / last 10 %)."""
+
+
+def stored_steps(n_steps: int, step_stride: int) -> range:
+    """Return the decoder steps whose states are stored.
+
+    >>> list(stored_steps(7, 3)), len(stored_steps(503, 1))
+    ([0, 3, 6], 503)
+    """
+    return range(0, n_steps, step_stride)
 
 
 def hookpoint(site: str, layer: int) -> str:

@@ -63,8 +63,11 @@ def plan(params: Params, root: Path, info: ModelInfo) -> list[ShardTask]:
         top_p=section.top_p,
     )
     layers = None if section.layers == "all" else tuple(section.layers)
-    capture = Capture(section.sites, layers, section.half)
-    shared = _made_from(info, sampling, capture, params.embed.twin_seed)
+    capture = Capture(
+        section.sites, layers, section.half, keep_steps=not section.pooled_only,
+        step_stride=section.step_stride, dtype=section.store_dtype, summaries=True,
+    )  # fmt: skip
+    shared = _made_from(info, params.model.text_padding, sampling, capture, params.embed.twin_seed)
     size = section.clips_per_shard
     tasks = []
     for shard, at in enumerate(range(0, len(clips), size)):
@@ -90,7 +93,9 @@ def _clips(prompts: pd.DataFrame, n_seeds: int, base_seed: int) -> list[Clip]:
     return clips
 
 
-def _made_from(info: ModelInfo, sampling: Sampling, capture: Capture, twin_seed: int) -> dict[str, object]:
+def _made_from(
+    info: ModelInfo, text_padding: str, sampling: Sampling, capture: Capture, twin_seed: int
+) -> dict[str, object]:
     """Return what every shard depends on; the name and place of the model do not count, its weights do."""
     source = Path(moodlens.__file__).parents[1]
     deciding = tuple(f"moodlens.{room}." for room in DECIDING_ROOMS)
@@ -100,6 +105,7 @@ def _made_from(info: ModelInfo, sampling: Sampling, capture: Capture, twin_seed:
     modules.add("moodlens.stages.generate_shard")
     return {
         "model": asdict(replace(info, model_id="", revision="")),
+        "text_padding": text_padding,
         "sampling": asdict(sampling),
         "capture": asdict(capture),
         "twin_seed": twin_seed,
@@ -123,12 +129,20 @@ def _finish(tasks: list[ShardTask], params: Params, root: Path, info: ModelInfo)
     index = data / "activations" / "index.parquet"
     write_table(pd.DataFrame(rows["activations"]), ACTIVATIONS, index)
     capture = tasks[0].capture
-    n_steps = steps_for(tasks[0].sampling.n_frames, info.n_codebooks)
+    n_steps = steps_for(tasks[0].sampling.n_frames, info.n_delays)
     layers = list(range(info.n_layers)) if capture.layers is None else sorted(capture.layers)
     manifest = {
         "model": asdict(info),
         "sampling": asdict(tasks[0].sampling),
-        "capture": {"sites": list(capture.sites), "layers": layers, "half": capture.half},
+        "text_padding": params.model.text_padding,
+        "capture": {
+            "sites": list(capture.sites),
+            "layers": layers,
+            "half": capture.half,
+            "step_stride": capture.step_stride,
+            "store_dtype": capture.dtype,
+            "pooled_only": not capture.keep_steps,
+        },
         "twin_seed": params.embed.twin_seed,
         "n_clips": len(rows["clips"]),
         "n_steps": n_steps,
