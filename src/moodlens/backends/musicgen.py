@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from transformers import MusicgenForConditionalGeneration, PreTrainedTokenizerBase
 
 from moodlens.backends import attention
@@ -19,6 +20,7 @@ from moodlens.backends.conditioning import (
     text_width,
 )
 from moodlens.backends.decode_loop import Decoder, generate_block
+from moodlens.backends.edits import patched
 from moodlens.backends.hooks import SITES, Recorder, captured_halves, captured_modules
 from moodlens.backends.sampling import block_uniforms
 from moodlens.base.errors import UsageError, must
@@ -30,6 +32,7 @@ from moodlens.contracts.backend import (
     ClipRequest,
     Generated,
     ModelInfo,
+    Patch,
     Sampling,
     States,
     TextEncoding,
@@ -83,7 +86,8 @@ class MusicgenBackend:
 
     def hookpoints(self) -> list[str]:
         """Return every hookpoint of this model, site by site."""
-        return [hookpoint(site, layer) for site in SITES for layer in range(self._info.n_layers)]
+        layered = [hookpoint(site, layer) for site in SITES for layer in range(self._info.n_layers)]
+        return [*layered, *(hookpoint(site, 0) for site in self._decoder.whole_sites)]
 
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str]) -> list[TextEncoding]:
@@ -154,10 +158,19 @@ class MusicgenBackend:
 
     def _recorder(self, capture: Capture, rows: Mapping[str, slice], n_steps: int) -> Recorder:
         wanted = {half: rows[half] for half in captured_halves(capture)}
-        return Recorder(captured_modules(list(self._decoder.layers), capture), wanted, n_steps)
+        return Recorder(self._modules(capture), wanted, n_steps)
+
+    def _modules(self, capture: Capture) -> dict[str, nn.Module]:
+        return captured_modules(list(self._decoder.layers), capture, self._decoder.whole_sites)
 
     @torch.inference_mode()
-    def teacher_force(self, codes: np.ndarray, texts: Sequence[str | None], capture: Capture) -> States:
+    def teacher_force(
+        self,
+        codes: np.ndarray,
+        texts: Sequence[str | None],
+        capture: Capture,
+        patches: Sequence[Patch] = (),
+    ) -> States:
         """Return the states of a full pass over given tokens, with the true delay pattern and start token.
 
         One clip at a time, so that a clip's states do not depend on its mates.
@@ -166,16 +179,19 @@ class MusicgenBackend:
             codes: (clip, codebook, frame), integers in [0, codebook_size).
             texts: per clip the prompt, or None for null text (zero after projection).
             capture: what to record; `cond` is the half under `texts`, `uncond` the one under null text.
+            patches: outputs to replace on the way, one row of values per clip.
 
         Raises:
-            UsageError: the number of texts is not the number of clips, or tokens lie outside the codebook.
+            UsageError: the number of texts is not the number of clips, tokens lie outside the codebook, or a
+                patch does not fit.
         """
         self._check_codes(codes, len(texts))
         values: dict[str, np.ndarray] = {}
         encoded = [self._encode([text])[0] if text is not None else None for text in texts]
         n_attended = attended_tokens(encoded, self._text_padding)
         for i, found in enumerate(encoded):
-            states = self._teacher_force_one(codes[i : i + 1], found, capture, n_attended)
+            mine = [replace(patch, values=patch.values[i : i + 1]) for patch in patches]
+            states = self._teacher_force_one(codes[i : i + 1], found, capture, n_attended, mine)
             _place(values, states, [i], len(texts))
         return States(values)
 
@@ -189,7 +205,12 @@ class MusicgenBackend:
             raise UsageError(must("codes", rule, got, next_step="Undo the delay pattern before re-encoding"))
 
     def _teacher_force_one(
-        self, codes: np.ndarray, text: EncodedText | None, capture: Capture, n_attended: int
+        self,
+        codes: np.ndarray,
+        text: EncodedText | None,
+        capture: Capture,
+        n_attended: int,
+        patches: Sequence[Patch],
     ) -> Mapping[str, np.ndarray]:
         columns = apply_delay(torch.from_numpy(codes.astype(np.int64)), self._decoder.pad_id)[:, :, :-1]
         halves = captured_halves(capture)
@@ -199,8 +220,11 @@ class MusicgenBackend:
         block = conditioning(given, 1, width, like, n_attended)
         rows = {half: slice(row, row + 1) for row, half in enumerate(halves)}
         recorder = self._recorder(capture, rows, columns.shape[-1])
-        with recorder.attached():
-            self._decoder.states(columns.repeat(len(halves), 1, 1).to(like.device), block, None)
+        every = self._modules(Capture(tuple(dict.fromkeys(p.hookpoint.split(".")[0] for p in patches))))
+        with patched(every, patches, rows, columns.shape[-1]), recorder.attached():
+            states = self._decoder.states(columns.repeat(len(halves), 1, 1).to(like.device), block, None)
+            if "logits" in capture.sites:
+                self._decoder.heads(states)
         return recorder.finish()
 
     @torch.inference_mode()
@@ -214,18 +238,46 @@ class MusicgenBackend:
             waveforms.append(audio[0, 0].float().cpu().numpy())
         return np.stack(waveforms)
 
+    @torch.inference_mode()
+    def token_vectors(self, codes: np.ndarray) -> np.ndarray:
+        """Return the codec's vector of every token, (clip, codebook, frame, d_codec) float32.
+
+        The sum over codebooks is the latent that the codec decodes (residual quantisation).
+        """
+        self._check_codes(codes, len(codes))
+        codec: Any = self._model.audio_encoder
+        books = codec.quantizer.layers[: codes.shape[1]]
+        given = torch.from_numpy(codes.astype(np.int64)).to(self._model.device)
+        vectors = [book.codebook.embed[given[:, k]] for k, book in enumerate(books)]
+        return torch.stack(vectors, dim=1).float().cpu().numpy()
+
     def random_twin(self, seed: int) -> "MusicgenBackend":
         """Return the same architecture with untrained weights from `seed`; codec and tokenizer are kept."""
-        key = seed_for("untrained twin", seed)
+        return self._untrained("untrained twin", f"random{seed}", seed, keep_text=False)
+
+    def random_decoder(self, seed: int) -> "MusicgenBackend":
+        """Return an untrained decoder and projection behind the trained text encoder, codec and tokenizer.
+
+        Its weights are another draw than those of `random_twin(seed)`: under null text, where the text
+        encoder does not matter, the two are independent controls.
+        """
+        return self._untrained("untrained decoder", f"random-decoder{seed}", seed, keep_text=True)
+
+    def _untrained(self, kind: str, suffix: str, seed: int, keep_text: bool) -> "MusicgenBackend":
+        key = seed_for(kind, seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(key)
             twin = MusicgenForConditionalGeneration(deepcopy(self._model.config))
         twin.audio_encoder = self._model.audio_encoder
+        made_from = f"{key}:{self._model.config.to_json_string()}"
+        if keep_text:
+            twin.text_encoder = self._model.text_encoder
+            made_from += f":{self._info.weights_sha256}"
         twin.to(self._model.dtype)  # type: ignore[arg-type]
         twin.to(self._model.device)  # type: ignore[arg-type]
         twin.decoder.set_attn_implementation(attention.NAME)
-        digest = sha256(f"{key}:{self._model.config.to_json_string()}".encode()).hexdigest()
-        info = replace(self._info, model_id=f"{self._info.model_id}~random{seed}", weights_sha256=digest)
+        digest = sha256(made_from.encode()).hexdigest()
+        info = replace(self._info, model_id=f"{self._info.model_id}~{suffix}", weights_sha256=digest)
         return MusicgenBackend(twin, self._tokenizer, info, self._block_clips, self._text_padding)
 
 

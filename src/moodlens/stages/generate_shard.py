@@ -11,7 +11,7 @@ from moodlens.backends import catalog
 from moodlens.capture.summary import quality, summarise
 from moodlens.contracts.backend import Capture, ClipRequest, ModelInfo, Sampling, States
 from moodlens.contracts.params import Model
-from moodlens.contracts.tensors import shard_name
+from moodlens.contracts.tensors import CODEC_MEAN, shard_name
 from moodlens.store.flac import FULL_SCALE, to_int16, write_flac
 from moodlens.store.receipts import write_receipt
 from moodlens.store.shards import write_shard
@@ -92,6 +92,7 @@ def make_shard(task: ShardTask) -> None:
     summaries, activation_rows = _summaries(task, made.states, stored, backend.info)
     for key, states in forced.values.items():
         summaries[f"twin/{key}/mean"] = summarise(states, backend.info.n_codebooks)["mean"]
+    summaries[CODEC_MEAN] = backend.token_vectors(made.codes).sum(axis=1).mean(axis=1)
     write_shard(summary_file, summaries, about)
     for path, waveform in zip(task.audio_files, waveforms, strict=True):
         write_flac(path, waveform, backend.info.sample_rate_hz)
