@@ -220,7 +220,7 @@ def check_against_transformers(kind: str, model_class: Any, t5: Path, work: Path
 
 
 def check_served(folder: Path, heard: Heard) -> MusicgenBackend:
-    """Check the pipeline's backend against audiocraft: tokens, layers of both halves, audio, teacher forcing."""
+    """Hold the pipeline against audiocraft: tokens, layers of both halves, audio, teacher forcing."""
     backend = catalog.load(Model(str(folder), "", "float32", "cpu"), folder)
     made = backend.generate(requests(EQUAL), Sampling(N_FRAMES, temperature=0), Capture(half="both"))
     assert np.array_equal(made.codes, heard.tokens.numpy())

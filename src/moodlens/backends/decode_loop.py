@@ -11,7 +11,8 @@ property of the BLAS; `tests/backends/test_musicgen.py` measures it on states an
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -26,6 +27,17 @@ from moodlens.codes.delay import undo_delay
 from moodlens.contracts.backend import Sampling
 
 
+class Heads(nn.Module):
+    """The output heads of all codebooks as one module, so that a hook sees their logits side by side."""
+
+    def __init__(self, heads: nn.ModuleList) -> None:
+        super().__init__()
+        self.heads = heads
+
+    def forward(self, states: Float[Tensor, "... d_model"]) -> Float[Tensor, "... logit"]:
+        return torch.cat([head(states) for head in self.heads], dim=-1)
+
+
 @dataclass(frozen=True)
 class Decoder:
     """The parts of a decoder that a step runs through; text comes in through cross-attention.
@@ -34,6 +46,21 @@ class Decoder:
     """
 
     lm: Any  # MusicgenForCausalLM, or its melody sibling
+    embedding: nn.Module = field(default_factory=nn.Identity)
+    """Passes the input of layer 0 through: a place for hooks, where transformers has no module."""
+
+    @cached_property
+    def heads(self) -> Heads:
+        return Heads(self.lm.lm_heads)
+
+    @cached_property
+    def whole_sites(self) -> dict[str, nn.Module]:
+        """Return the modules of the sites that belong to no layer."""
+        return {
+            "embedding": self.embedding,
+            "final_norm": self.lm.model.decoder.layer_norm,
+            "logits": self.heads,
+        }
 
     @property
     def layers(self) -> nn.ModuleList:
@@ -93,7 +120,7 @@ class Decoder:
         body = self.lm.model.decoder
         past = cache.get_seq_length() if cache is not None else 0
         hidden = sum(body.embed_tokens[k](columns[:, k]) for k in range(self.n_codebooks))
-        hidden = hidden + body.embed_positions(columns, past)
+        hidden = self.embedding(hidden + body.embed_positions(columns, past))
         for layer in body.layers:
             hidden = layer(
                 hidden,
@@ -105,9 +132,9 @@ class Decoder:
             )
         return body.layer_norm(hidden)
 
-    def logits(self, states: Float[Tensor, "row d_model"]) -> Float[Tensor, "row codebook entry"]:
-        """Return the logits of every codebook, float32."""
-        return torch.stack([head(states) for head in self.lm.lm_heads], dim=1).float()
+    def logits(self, states: Float[Tensor, "row column d_model"]) -> Float[Tensor, "row codebook entry"]:
+        """Return the logits of every codebook at the last column, float32."""
+        return self.heads(states)[:, -1].unflatten(-1, (self.n_codebooks, -1)).float()
 
 
 def real_outputs(n_steps: int, n_codebooks: int, n_channels: int = 1) -> Iterator[list[bool]]:
@@ -149,7 +176,7 @@ def generate_block(
     for step in range(n_steps):
         column = columns[:, :, step : step + 1]
         states = decoder.states(column.repeat(n_rows // n_clips, 1, 1), text, cache)
-        logits = decoder.logits(states[:, -1])
+        logits = decoder.logits(states)
         if n_rows > n_clips and sampling.guidance_scale != 1:
             logits = guided(logits[:n_clips], logits[n_clips:], sampling.guidance_scale)
         tokens = draw_tokens(logits[:n_clips], uniforms[:, step], sampling)

@@ -19,7 +19,7 @@ from moodlens.base.axes import HALVES
 from moodlens.base.errors import ContractError, UsageError, must, nearest
 from moodlens.capture.track import Track
 from moodlens.contracts.backend import Capture, States
-from moodlens.contracts.tensors import hookpoint
+from moodlens.contracts.tensors import WHOLE_SITES, hookpoint
 
 SITES: Mapping[str, Callable[[nn.Module], nn.Module]] = {
     "residual": lambda layer: layer,
@@ -49,23 +49,36 @@ def captured_halves(capture: Capture) -> tuple[str, ...]:
     return HALVES if capture.half == "both" else (capture.half,)
 
 
-def captured_modules(layers: Sequence[nn.Module], capture: Capture) -> dict[str, nn.Module]:
+def captured_modules(
+    layers: Sequence[nn.Module], capture: Capture, whole: Mapping[str, nn.Module] | None = None
+) -> dict[str, nn.Module]:
     """Return hookpoint name -> module, sites in the order asked, layers ascending.
+
+    Args:
+        layers: of the decoder.
+        capture: sites and layers; layers do not choose among the sites that belong to none.
+        whole: site of the whole decoder (`contracts.tensors.WHOLE_SITES`) -> module.
 
     Raises:
         UsageError: a site or a layer is unknown to this model.
     """
+    whole = whole or {}
     chosen = range(len(layers)) if capture.layers is None else sorted(set(capture.layers))
     for site in capture.sites:
-        if site not in SITES:
-            raise UsageError(must("generate.sites", "name sites", site, next_step=nearest(site, list(SITES))))
+        if site not in SITES and site not in whole:
+            known = [*SITES, *WHOLE_SITES]
+            raise UsageError(must("generate.sites", "name sites", site, next_step=nearest(site, known)))
     for layer in chosen:
         if not 0 <= layer < len(layers):
             rule = f"lie in 0..{len(layers) - 1} for this model"
             raise UsageError(must("generate.layers", rule, layer, next_step="Correct the list or write all"))
-    return {
-        hookpoint(site, layer): _module(layers[layer], site) for site in capture.sites for layer in chosen
-    }
+    found: dict[str, nn.Module] = {}
+    for site in capture.sites:
+        if site in whole:
+            found[hookpoint(site, 0)] = whole[site]
+        else:
+            found |= {hookpoint(site, layer): _module(layers[layer], site) for layer in chosen}
+    return found
 
 
 def _module(layer: nn.Module, site: str) -> nn.Module:

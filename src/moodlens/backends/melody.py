@@ -13,7 +13,7 @@ Source: audiocraft 1.3.0 `ConditionFuser` (prepend), transformers 5.23 `modeling
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -30,7 +30,7 @@ from moodlens.backends.kv_cache import PreallocatedLayer
 class MelodyDecoder(Decoder):
     """The parts of `MusicgenMelodyForCausalLM` that a step runs through, and its null chroma."""
 
-    chroma: Float[Tensor, "place d_model"]
+    chroma: Float[Tensor, "place d_model"] = field(kw_only=True)
 
     @classmethod
     def of(cls, model: Any) -> "MelodyDecoder":
@@ -40,7 +40,7 @@ class MelodyDecoder(Decoder):
         silence[:, 0] = 1
         with torch.inference_mode():
             projected = model.audio_enc_to_dec_proj(silence)
-        return cls(model.decoder, projected.repeat(model.config.chroma_length, 1))
+        return cls(model.decoder, chroma=projected.repeat(model.config.chroma_length, 1))
 
     def width(self, n_tokens: int, text_padding: str) -> int:
         """Return the places of a text: its own tokens, or under `attend` a multiple of the text bucket."""
@@ -74,7 +74,7 @@ class MelodyDecoder(Decoder):
         hidden = sum(body.embed_tokens[k](columns[:, k]) for k in range(self.n_codebooks))
         if past == 0:
             hidden = torch.cat([text.hidden, hidden], dim=1)
-        hidden = hidden + body.embed_positions(hidden, past).to(hidden.dtype)
+        hidden = self.embedding(hidden + body.embed_positions(hidden, past).to(hidden.dtype))
         for layer in body.layers:
             hidden, _weights = layer(hidden, past_key_values=cache, use_cache=cache is not None)
         return body.layer_norm(hidden)

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from moodlens.backends import attention
 from moodlens.backends.conditioning import EncodedText, check_padding, encode_text
 from moodlens.backends.decode_loop import Decoder, generate_block
+from moodlens.backends.edits import patched
 from moodlens.backends.hooks import Recorder, captured_halves, captured_modules, present_sites
 from moodlens.backends.melody import MelodyDecoder
 from moodlens.backends.sampling import block_uniforms
@@ -26,6 +28,7 @@ from moodlens.contracts.backend import (
     ClipRequest,
     Generated,
     ModelInfo,
+    Patch,
     Sampling,
     States,
     TextEncoding,
@@ -80,7 +83,8 @@ class MusicgenBackend:
     def hookpoints(self) -> list[str]:
         """Return every hookpoint of this model, site by site."""
         sites = present_sites(self._decoder.layers[0])
-        return [hookpoint(site, layer) for site in sites for layer in range(self._info.n_layers)]
+        layered = [hookpoint(site, layer) for site in sites for layer in range(self._info.n_layers)]
+        return [*layered, *(hookpoint(site, 0) for site in self._decoder.whole_sites)]
 
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str]) -> list[TextEncoding]:
@@ -153,12 +157,20 @@ class MusicgenBackend:
 
     def _recorder(self, capture: Capture, rows: Mapping[str, slice], n_steps: int, width: int) -> Recorder:
         wanted = {half: rows[half] for half in captured_halves(capture)}
-        modules = captured_modules(list(self._decoder.layers), capture)
         n_prefix = self._decoder.n_prefix(width)
-        return Recorder(modules, wanted, n_steps, capture, self._decoder.n_delays, n_prefix)
+        return Recorder(self._modules(capture), wanted, n_steps, capture, self._decoder.n_delays, n_prefix)
+
+    def _modules(self, capture: Capture) -> dict[str, nn.Module]:
+        return captured_modules(list(self._decoder.layers), capture, self._decoder.whole_sites)
 
     @torch.inference_mode()
-    def teacher_force(self, codes: np.ndarray, texts: Sequence[str | None], capture: Capture) -> States:
+    def teacher_force(
+        self,
+        codes: np.ndarray,
+        texts: Sequence[str | None],
+        capture: Capture,
+        patches: Sequence[Patch] = (),
+    ) -> States:
         """Return the states of a full pass over given tokens, with the true delay pattern and start token.
 
         One clip at a time, so that a clip's states do not depend on its mates.
@@ -167,15 +179,19 @@ class MusicgenBackend:
             codes: (clip, codebook, frame), integers in [0, codebook_size).
             texts: per clip the prompt, or None for null text (zero after projection).
             capture: what to record; `cond` is the half under `texts`, `uncond` the one under null text.
+            patches: outputs to replace on the way, one row of values per clip.
 
         Raises:
-            UsageError: the number of texts is not the number of clips, or tokens lie outside the codebook.
+            UsageError: the number of texts is not the number of clips, tokens lie outside the codebook, or a
+                patch does not fit.
         """
         self._check_codes(codes, len(texts))
         states = States()
         for i, text in enumerate(texts):
             found = self._encode([text])[0] if text is not None else None
-            _place(states, self._teacher_force_one(codes[i : i + 1], found, capture), [i], len(texts))
+            mine = [replace(patch, values=patch.values[i : i + 1]) for patch in patches]
+            made = self._teacher_force_one(codes[i : i + 1], found, capture, mine)
+            _place(states, made, [i], len(texts))
         return states
 
     def _check_codes(self, codes: np.ndarray, n_texts: int) -> None:
@@ -187,17 +203,23 @@ class MusicgenBackend:
             got = f"{codes.min()}..{codes.max()}"
             raise UsageError(must("codes", rule, got, next_step="Undo the delay pattern before re-encoding"))
 
-    def _teacher_force_one(self, codes: np.ndarray, text: EncodedText | None, capture: Capture) -> States:
+    def _teacher_force_one(
+        self, codes: np.ndarray, text: EncodedText | None, capture: Capture, patches: Sequence[Patch]
+    ) -> States:
         tokens = torch.from_numpy(codes.astype(np.int64))
         columns = apply_delay(tokens, self._decoder.pad_id, self._decoder.n_channels)[:, :, :-1]
         halves, width = captured_halves(capture), self._width(text)
         given = [text] if text is not None and "cond" in halves else []
         block = self._decoder.conditioning(given, 1, len(halves), width, self._text_padding)
         rows = {half: slice(row, row + 1) for row, half in enumerate(halves)}
-        recorder = self._recorder(capture, rows, columns.shape[-1], width)
+        n_steps = columns.shape[-1]
+        recorder = self._recorder(capture, rows, n_steps, width)
+        edited = self._modules(Capture(tuple(dict.fromkeys(p.hookpoint.split(".")[0] for p in patches))))
         columns = columns.repeat(len(halves), 1, 1).to(self._decoder.like.device)
-        with recorder.attached():
-            self._decoder.states(columns, block, None)
+        with patched(edited, patches, rows, n_steps, self._decoder.n_prefix(width)), recorder.attached():
+            states = self._decoder.states(columns, block, None)
+            if "logits" in capture.sites:
+                self._decoder.heads(states)
         return recorder.finish()
 
     @torch.inference_mode()
@@ -219,18 +241,47 @@ class MusicgenBackend:
             waveforms.append(audio.float().cpu().numpy())
         return np.stack(waveforms)
 
+    @torch.inference_mode()
+    def token_vectors(self, codes: np.ndarray) -> np.ndarray:
+        """Return the codec's vector of every token, (clip, codebook, frame, d_codec) float32.
+
+        The sum over codebooks is the latent that the codec decodes (residual quantisation).
+        """
+        self._check_codes(codes, len(codes))
+        codec: Any = self._model.audio_encoder
+        books = codec.quantizer.layers
+        given = torch.from_numpy(codes.astype(np.int64)).to(self._model.device)
+        channels = self._decoder.n_channels
+        vectors = [books[k // channels].codebook.embed[given[:, k]] for k in range(codes.shape[1])]
+        return torch.stack(vectors, dim=1).float().cpu().numpy()
+
     def random_twin(self, seed: int) -> "MusicgenBackend":
         """Return the same architecture with untrained weights from `seed`; codec and tokenizer are kept."""
-        key = seed_for("untrained twin", seed)
+        return self._untrained("untrained twin", f"random{seed}", seed, keep_text=False)
+
+    def random_decoder(self, seed: int) -> "MusicgenBackend":
+        """Return an untrained decoder and projection behind the trained text encoder, codec and tokenizer.
+
+        Its weights are another draw than those of `random_twin(seed)`: under null text, where the text
+        encoder does not matter, the two are independent controls.
+        """
+        return self._untrained("untrained decoder", f"random-decoder{seed}", seed, keep_text=True)
+
+    def _untrained(self, kind: str, suffix: str, seed: int, keep_text: bool) -> "MusicgenBackend":
+        key = seed_for(kind, seed)
         with torch.random.fork_rng(devices=[]), default_dtype(self._model.dtype):
             torch.manual_seed(key)
             twin = type(self._model)(deepcopy(self._model.config))
         twin.audio_encoder = self._model.audio_encoder
+        made_from = f"{key}:{self._model.config.to_json_string()}"
+        if keep_text:
+            twin.text_encoder = self._model.text_encoder
+            made_from += f":{self._info.weights_sha256}"
         twin.to(self._model.dtype)
         twin.to(self._model.device)
         twin.decoder.set_attn_implementation(attention.NAME)
-        digest = sha256(f"{key}:{self._model.config.to_json_string()}".encode()).hexdigest()
-        info = replace(self._info, model_id=f"{self._info.model_id}~random{seed}", weights_sha256=digest)
+        digest = sha256(made_from.encode()).hexdigest()
+        info = replace(self._info, model_id=f"{self._info.model_id}~{suffix}", weights_sha256=digest)
         return MusicgenBackend(twin, self._tokenizer, info, self._block_clips, self._text_padding)
 
 

@@ -68,6 +68,19 @@ class Capture:
     summaries: bool = False  # mean, var, early, late, norm and quality figures, over all steps
 
 
+@dataclass(frozen=True)
+class Patch:
+    """What replaces the output of a hookpoint in one half, at some decoder steps or at all.
+
+    `values` is (clip, step, width), float32, one row per clip of the call and one entry per step of `steps`.
+    """
+
+    hookpoint: str  # e.g. residual.3
+    values: np.ndarray
+    half: str = "cond"
+    steps: tuple[int, ...] | None = None  # ascending; None is every step of the pass
+
+
 @dataclass
 class States:
     """Recorded activations: `values["residual.3/cond"]` is (clip, step, d_model), float32 or float16.
@@ -120,8 +133,21 @@ class MusicBackend(Protocol):
         """Draw the clips; same clip, same tokens in any batch and order."""
         ...
 
-    def teacher_force(self, codes: np.ndarray, texts: Sequence[str | None], capture: Capture) -> States:
-        """Feed given tokens (clip, codebook, frame) back; text None is null text (zero after projection)."""
+    def teacher_force(
+        self,
+        codes: np.ndarray,
+        texts: Sequence[str | None],
+        capture: Capture,
+        patches: Sequence[Patch] = (),
+    ) -> States:
+        """Feed given tokens (clip, codebook, frame) back; text None is null text (zero after projection).
+
+        Patches replace module outputs on the way; what is recorded is what the next module sees.
+        """
+        ...
+
+    def token_vectors(self, codes: np.ndarray) -> np.ndarray:
+        """Return the codec's vector of every token, (clip, codebook, frame, d_codec); latents are their sum."""
         ...
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
@@ -130,6 +156,10 @@ class MusicBackend(Protocol):
 
     def random_twin(self, seed: int) -> "MusicBackend":
         """Return the same architecture with untrained weights (codec and tokenizer kept)."""
+        ...
+
+    def random_decoder(self, seed: int) -> "MusicBackend":
+        """Return an untrained decoder and projection behind the trained text encoder, codec and tokenizer."""
         ...
 
 

@@ -12,10 +12,11 @@ from typing import Literal
 from moodlens.base.axes import EMOTIONS
 from moodlens.base.errors import UsageError, must
 from moodlens.contracts.tables import PROMPT_SETS
+from moodlens.contracts.tensors import WHOLE_SITES
 from moodlens.contracts.typed_yaml import FILE, mapping_of, same_keys, section_of
 
-SITES = ("bow", "text", "layers", "acoustics", "tokens")
-CAPTURE_SITES = ("residual", "self_attention", "cross_attention", "mlp")
+SITES = ("bow", "text", "layers", "acoustics", "tokens", "codec")
+CAPTURE_SITES = ("residual", "self_attention", "cross_attention", "mlp", *WHOLE_SITES)
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,16 @@ class Generate:
     store_dtype: Literal["float16", "float32"]
     pooled_only: bool
     clips_per_shard: int = field(metadata={"low": 1})
+
+
+@dataclass(frozen=True)
+class Reencode:
+    sites: tuple[str, ...] = field(metadata={"allowed": CAPTURE_SITES})
+    layers: Literal["all"] | tuple[int, ...]
+    n_steps: int = field(metadata={"low": 2})
+    twin_seed: int
+    swap_seed: int
+    tolerance: float = field(metadata={"low": 0, "high": 1})
 
 
 @dataclass(frozen=True)
@@ -128,6 +139,7 @@ class Params:
     model: Model
     prompts: Prompts
     generate: Generate
+    reencode: Reencode
     embed: Embed
     check: Check
     signal: Signal

@@ -15,6 +15,17 @@ Summary shard (`data/activations/summary-0000.safetensors`), float32, per hookpo
     <hookpoint>/<half>/late       (clip, d_model)   mean over the last 10 %
     <hookpoint>/<half>/norm       (clip, step)      L2 norm, every step
     twin/<hookpoint>/<half>/mean  (clip, d_model)   the random twin, teacher-forced on the same tokens
+    codec/latent/mean             (clip, d_codec)   mean over frames of the latent that the codec decodes
+
+Re-encoded shard (`data/reencoded/summary-0000.safetensors`): the tokens of codes shard 0000 teacher-forced,
+<model>: model · twin (untrained) · random_decoder (untrained behind the trained text encoder),
+<condition>: own (the clip's text) · null (zero after projection) · swapped (text of another emotion)
+    <model>/<condition>/<hookpoint>/mean, early, late   float16  (clip, width)   windows as above
+    <model>/<condition>/<hookpoint>/var                 float32  (clip, width)   squares overflow float16
+    <model>/<condition>/<hookpoint>/steps               float16  (clip, kept, width)   single steps
+    codec/history                                       float32  (clip, kept, d_codec)  mean vector of the
+        frames that had come in by each kept step, codebooks summed; 0 where a codebook has none yet
+    metadata: `clips`, `steps` (decoder step of each kept state)
 
 Embeddings (`data/embeddings/embeddings.safetensors`), float32
     text (prompt, d_text) · projected (prompt, d_model) · twin (prompt, d_text) · bow (prompt, word)
@@ -22,6 +33,16 @@ Embeddings (`data/embeddings/embeddings.safetensors`), float32
     contiguous, in the order of the table
     metadata: `prompt_ids`, `n_tokens` of each, `words` (the columns of bow), `model`, `twin`
 """
+
+WHOLE_SITES = ("embedding", "final_norm", "logits")
+"""Sites of the whole decoder: input of layer 0, output of the final norm, logits of all codebooks side by
+side. They belong to no layer and are written as layer 0 (`final_norm.0`), so that every hookpoint has the form
+<site>.<layer>."""
+
+MODELS = ("model", "twin", "random_decoder")
+CONDITIONS = ("own", "null", "swapped")
+CODEC_MEAN = "codec/latent/mean"
+CODEC_HISTORY = "codec/history"
 
 SUMMARIES = ("mean", "var", "early", "late")
 ENCODERS = ("bow", "text", "projected", "twin")

@@ -54,4 +54,9 @@ def _row(name: str, gate: Mapping[str, Any]) -> tuple[Cell, ...]:
     if name in REPORTED_ONLY:
         outcome = "above" if gate["passed"] else "not above"
     mark = "strong" if gate["passed"] else "void"
-    return Cell(title), Cell(f"{relation} {said(gate['bar'])}"), Cell(said(gate["value"])), Cell(outcome, mark)
+    return (
+        Cell(title),
+        Cell(f"{relation} {said(gate['bar'])}"),
+        Cell(said(gate["value"])),
+        Cell(outcome, mark),
+    )

@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from moodlens.stages.shell import Stage
 
-STAGES = ("prompts", "generate", "embed", "acoustics", "check", "signal", "probe", "decide", "report")
+STAGES = (
+    "prompts",
+    "generate",
+    "reencode",
+    "embed",
+    "acoustics",
+    "check",
+    "signal",
+    "probe",
+    "state",
+    "decide",
+    "report",
+)
 
 
 def load_stage(name: str) -> "Stage":

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pandas as pd
 
-import moodlens
 from moodlens.backends import catalog
 from moodlens.base.errors import ContractError, must
 from moodlens.base.seeding import seed_for
@@ -19,14 +18,10 @@ from moodlens.compute.pool import run_tasks
 from moodlens.contracts.backend import Capture, ClipRequest, ModelInfo, Sampling
 from moodlens.contracts.params import Params
 from moodlens.contracts.tables import ACTIVATIONS, CLIPS, PROMPTS
-from moodlens.stages.closure import closure, path_of
+from moodlens.stages.deciding import made_by
 from moodlens.stages.generate_shard import Clip, ShardTask, make_shard
-from moodlens.store.receipts import code_digest, fingerprint, finished, library_versions, remove_strangers
+from moodlens.store.receipts import fingerprint, finished, remove_strangers
 from moodlens.store.tables import read_table, write_metrics, write_table
-
-DECIDING_ROOMS = ("backends", "codes", "capture", "base", "store")
-"""Rooms whose code decides the bytes of a shard: a change there makes shards stale."""
-DECIDING_LIBRARIES = ("torch", "transformers", "numpy", "safetensors", "soundfile")
 
 
 def run(params: Params, root: Path) -> None:
@@ -97,20 +92,13 @@ def _made_from(
     info: ModelInfo, text_padding: str, sampling: Sampling, capture: Capture, twin_seed: int
 ) -> dict[str, object]:
     """Return what every shard depends on; the name and place of the model do not count, its weights do."""
-    source = Path(moodlens.__file__).parents[1]
-    deciding = tuple(f"moodlens.{room}." for room in DECIDING_ROOMS)
-    modules = {
-        name for name in closure("moodlens.stages.generate_shard", source) if name.startswith(deciding)
-    }
-    modules.add("moodlens.stages.generate_shard")
     return {
         "model": asdict(replace(info, model_id="", revision="")),
         "text_padding": text_padding,
         "sampling": asdict(sampling),
         "capture": asdict(capture),
         "twin_seed": twin_seed,
-        "code": code_digest(path_of(name, source) for name in modules),
-        "libraries": library_versions(DECIDING_LIBRARIES),
+        **made_by("moodlens.stages.generate_shard"),
     }
 
 

@@ -11,7 +11,7 @@ from moodlens.backends import catalog
 from moodlens.base.units import steps_for
 from moodlens.contracts.backend import Capture, ClipRequest, ModelInfo, Sampling, States
 from moodlens.contracts.params import Model
-from moodlens.contracts.tensors import shard_name
+from moodlens.contracts.tensors import CODEC_MEAN, shard_name
 from moodlens.store.flac import FULL_SCALE, to_int16, write_flac
 from moodlens.store.receipts import write_receipt
 from moodlens.store.shards import write_shard
@@ -87,6 +87,7 @@ def make_shard(task: ShardTask) -> None:
     for path in states_file:
         write_shard(path, made.states.values, about)
     means = {f"twin/{key}": mean for key, mean in forced.summaries.items() if key.endswith("/mean")}
+    means[CODEC_MEAN] = backend.token_vectors(made.codes).sum(axis=1).mean(axis=1)
     write_shard(summary_file, made.states.summaries | means, about)
     for path, waveform in zip(task.audio_files, waveforms, strict=True):
         write_flac(path, waveform, backend.info.sample_rate_hz)

@@ -62,7 +62,7 @@ def load_families(work: Workspace, names: tuple[str, ...]) -> dict[str, list[Sit
         families["twin_text"] = [sites.embedding(work, "twin")]
     if "bow" in names:
         families["words"] = [sites.embedding(work, "bow")]
-    readers = {"acoustics": sites.acoustics, "tokens": sites.tokens}
+    readers = {"acoustics": sites.acoustics, "tokens": sites.tokens, "codec": sites.codec}
     music = [read(work) for name, read in readers.items() if name in names]
     if music:
         families["music"] = music
