@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from transformers import MusicgenForConditionalGeneration, PreTrainedTokenizerBase
 
+from moodlens.attention.words import token_classes
 from moodlens.backends import attention
+from moodlens.backends.attention_summary import AttentionRecorder
 from moodlens.backends.conditioning import (
     EncodedText,
     attended_tokens,
@@ -116,13 +118,26 @@ class MusicgenBackend:
         texts = self._encode([request.text for request in requests])
         codes = np.zeros((len(requests), self._info.n_codebooks, sampling.n_frames), dtype=np.int16)
         values: dict[str, np.ndarray] = {}
+        attended: dict[str, np.ndarray] = {}
         n_attended = attended_tokens(texts, self._text_padding)
         for block in self._blocks(texts, n_attended):
             keys = [requests[i].seed_key for i in block]
-            found = self._generate_block([texts[i] for i in block], keys, sampling, capture, n_attended)
+            classes = self._classes([requests[i] for i in block]) if capture.attention else []
+            found = self._generate_block(
+                [texts[i] for i in block], keys, sampling, capture, n_attended, classes
+            )
             codes[block] = found.codes
             _place(values, found.states.values, block, len(requests))
-        return Generated(codes, States(values))
+            _place(attended, found.states.attention, block, len(requests))
+        return Generated(codes, States(values, attended))
+
+    def _classes(self, requests: Sequence[ClipRequest]) -> list[np.ndarray]:
+        return [self._token_classes(request.text, request.wording) for request in requests]
+
+    def _token_classes(self, text: str, wording: str) -> np.ndarray:
+        """Return the class of every token of a prompt, see `moodlens.attention.words`."""
+        spans: Any = self._tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
+        return token_classes(text, wording, spans)
 
     def _blocks(self, texts: Sequence[EncodedText], n_attended: int) -> list[list[int]]:
         """Return the clips of each block: one text width, at most `block_clips`."""
@@ -139,6 +154,7 @@ class MusicgenBackend:
         sampling: Sampling,
         capture: Capture,
         n_attended: int,
+        classes: Sequence[np.ndarray],
     ) -> Generated:
         size = self._block_clips
         n_steps = steps_for(sampling.n_frames, self._info.n_codebooks)
@@ -148,16 +164,24 @@ class MusicgenBackend:
         uniforms = block_uniforms(seed_keys, size, n_steps, self._info.n_codebooks)
         rows = {half: slice(at, at + len(texts)) for half, at in (("cond", 0), ("uncond", size))}
         recorder = self._recorder(capture, rows, n_steps)
-        with recorder.attached():
+        watcher = AttentionRecorder(self._decoder.layers, classes, n_steps, capture.attention)
+        with recorder.attached(), watcher.attached():
             codes = generate_block(self._decoder, block, size * (2 if both else 1), uniforms, sampling)
-        return Generated(codes[: len(texts)].cpu().numpy().astype(np.int16), States(recorder.finish()))
+        states = States(recorder.finish(), watcher.finish())
+        return Generated(codes[: len(texts)].cpu().numpy().astype(np.int16), states)
 
     def _recorder(self, capture: Capture, rows: Mapping[str, slice], n_steps: int) -> Recorder:
         wanted = {half: rows[half] for half in captured_halves(capture)}
         return Recorder(captured_modules(list(self._decoder.layers), capture), wanted, n_steps)
 
     @torch.inference_mode()
-    def teacher_force(self, codes: np.ndarray, texts: Sequence[str | None], capture: Capture) -> States:
+    def teacher_force(
+        self,
+        codes: np.ndarray,
+        texts: Sequence[str | None],
+        capture: Capture,
+        wordings: Sequence[str] | None = None,
+    ) -> States:
         """Return the states of a full pass over given tokens, with the true delay pattern and start token.
 
         One clip at a time, so that a clip's states do not depend on its mates.
@@ -166,18 +190,30 @@ class MusicgenBackend:
             codes: (clip, codebook, frame), integers in [0, codebook_size).
             texts: per clip the prompt, or None for null text (zero after projection).
             capture: what to record; `cond` is the half under `texts`, `uncond` the one under null text.
+            wordings: per clip the words that bear emotion, where attention is summarised.
 
         Raises:
-            UsageError: the number of texts is not the number of clips, or tokens lie outside the codebook.
+            UsageError: attention under null text is asked for, the number of texts is not the number of clips, or tokens lie outside the codebook.
         """
         self._check_codes(codes, len(texts))
         values: dict[str, np.ndarray] = {}
+        attended: dict[str, np.ndarray] = {}
         encoded = [self._encode([text])[0] if text is not None else None for text in texts]
         n_attended = attended_tokens(encoded, self._text_padding)
         for i, found in enumerate(encoded):
-            states = self._teacher_force_one(codes[i : i + 1], found, capture, n_attended)
-            _place(values, states, [i], len(texts))
-        return States(values)
+            classes = self._watched(texts[i], "" if wordings is None else wordings[i], capture)
+            states = self._teacher_force_one(codes[i : i + 1], found, capture, n_attended, classes)
+            _place(values, states.values, [i], len(texts))
+            _place(attended, states.attention, [i], len(texts))
+        return States(values, attended)
+
+    def _watched(self, text: str | None, wording: str, capture: Capture) -> list[np.ndarray]:
+        if not capture.attention:
+            return []
+        if text is None or capture.half == "uncond":
+            rule = "be watched under a text in the conditional half"
+            raise UsageError(must("attention", rule, "null text", next_step="Capture it without attention"))
+        return [self._token_classes(text, wording)]
 
     def _check_codes(self, codes: np.ndarray, n_texts: int) -> None:
         if codes.ndim != 3 or codes.shape[0] != n_texts or codes.shape[1] != self._info.n_codebooks:
@@ -189,8 +225,13 @@ class MusicgenBackend:
             raise UsageError(must("codes", rule, got, next_step="Undo the delay pattern before re-encoding"))
 
     def _teacher_force_one(
-        self, codes: np.ndarray, text: EncodedText | None, capture: Capture, n_attended: int
-    ) -> Mapping[str, np.ndarray]:
+        self,
+        codes: np.ndarray,
+        text: EncodedText | None,
+        capture: Capture,
+        n_attended: int,
+        classes: Sequence[np.ndarray],
+    ) -> States:
         columns = apply_delay(torch.from_numpy(codes.astype(np.int64)), self._decoder.pad_id)[:, :, :-1]
         halves = captured_halves(capture)
         width = text_width(max(len(text.tokens) if text is not None else 1, n_attended))
@@ -199,9 +240,10 @@ class MusicgenBackend:
         block = conditioning(given, 1, width, like, n_attended)
         rows = {half: slice(row, row + 1) for row, half in enumerate(halves)}
         recorder = self._recorder(capture, rows, columns.shape[-1])
-        with recorder.attached():
+        watcher = AttentionRecorder(self._decoder.layers, classes, columns.shape[-1], capture.attention)
+        with recorder.attached(), watcher.attached():
             self._decoder.states(columns.repeat(len(halves), 1, 1).to(like.device), block, None)
-        return recorder.finish()
+        return States(recorder.finish(), watcher.finish())
 
     @torch.inference_mode()
     def decode(self, codes: np.ndarray) -> np.ndarray:

@@ -33,6 +33,7 @@ class ClipRequest:
     prompt_id: str
     text: str
     seed_key: int  # 63-bit, from base.seeding.seed_for
+    wording: str = ""  # the words of the text that bear emotion, for attention summaries
 
 
 @dataclass(frozen=True)
@@ -48,18 +49,27 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Capture:
-    """What to record. `layers=None` is every layer; `half` is cond, uncond or both."""
+    """What to record. `layers=None` is every layer; `half` is cond, uncond or both.
+
+    `attention` names the kinds of attention to summarise, of cross and self; always in every layer and in the
+    conditional half, since null text has no words.
+    """
 
     sites: tuple[str, ...] = ("residual",)
     layers: tuple[int, ...] | None = None
     half: str = "cond"
+    attention: tuple[str, ...] = ()
 
 
 @dataclass
 class States:
-    """Recorded activations: `values["residual.3/cond"]` is (clip, step, d_model), float32 or float16."""
+    """Recorded activations: `values["residual.3/cond"]` is (clip, step, d_model), float32 or float16.
+
+    `attention` holds what `Capture.attention` asked for, e.g. `cross/entropy`, (clip, layer, head, step).
+    """
 
     values: dict[str, np.ndarray] = field(default_factory=dict)
+    attention: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def n_steps(self) -> int:
@@ -101,7 +111,13 @@ class MusicBackend(Protocol):
         """Draw the clips; same clip, same tokens in any batch and order."""
         ...
 
-    def teacher_force(self, codes: np.ndarray, texts: Sequence[str | None], capture: Capture) -> States:
+    def teacher_force(
+        self,
+        codes: np.ndarray,
+        texts: Sequence[str | None],
+        capture: Capture,
+        wordings: Sequence[str] | None = None,
+    ) -> States:
         """Feed given tokens (clip, codebook, frame) back; text None is null text (zero after projection)."""
         ...
 

@@ -51,6 +51,7 @@ class Generate:
     sites: tuple[str, ...] = field(metadata={"allowed": CAPTURE_SITES})
     layers: Literal["all"] | tuple[int, ...]
     half: Literal["cond", "uncond", "both"]
+    attention: bool
     clips_per_shard: int = field(metadata={"low": 1})
 
 

@@ -14,6 +14,17 @@ Summary shard (`data/activations/summary-0000.safetensors`), float32, per hookpo
     <hookpoint>/<half>/norm       (clip, step)      L2 norm, every step
     twin/<hookpoint>/<half>/mean  (clip, d_model)   the random twin, teacher-forced on the same tokens
 
+Attention shard (`data/activations/attention-0000.safetensors`), where generate.attention is true: summaries
+made while generating, conditional half, every step; a map is never stored
+    cross/entropy                 float16  (clip, layer, head, step)  nats, over the prompt's tokens
+    cross/<emotion|control|end>   float16  (clip, layer, head, step)  mass on the tokens of a class
+    self/entropy                  float16  (clip, layer, head, step)  nats, over the steps so far
+    self/distance                 float16  (clip, layer, head, step)  mean distance looked back, steps
+    self/first                    float16  (clip, layer, head, step)  mass on the first step
+    twin/cross/<reading>          float32  (clip, layer, head)        the random twin, teacher-forced on the same
+                                                                      tokens; mean over the complete steps
+    tokens                        int16    (clip, class)              tokens of each class of `attention.words`
+
 Embeddings (`data/embeddings/embeddings.safetensors`), float32
     text (prompt, d_text) · projected (prompt, d_model) · twin (prompt, d_text) · bow (prompt, word)
     tokens (sum of n_tokens, d_text) · tokens_projected (sum of n_tokens, d_model), rows of a prompt

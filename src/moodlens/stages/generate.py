@@ -24,7 +24,7 @@ from moodlens.stages.generate_shard import Clip, ShardTask, make_shard
 from moodlens.store.receipts import code_digest, fingerprint, finished, library_versions, remove_strangers
 from moodlens.store.tables import read_table, write_metrics, write_table
 
-DECIDING_ROOMS = ("backends", "codes", "capture", "base", "store")
+DECIDING_ROOMS = ("attention", "backends", "codes", "capture", "prompts", "base", "store")
 """Rooms whose code decides the bytes of a shard: a change there makes shards stale."""
 DECIDING_LIBRARIES = ("torch", "transformers", "numpy", "safetensors", "soundfile")
 
@@ -63,7 +63,8 @@ def plan(params: Params, root: Path, info: ModelInfo) -> list[ShardTask]:
         top_p=section.top_p,
     )
     layers = None if section.layers == "all" else tuple(section.layers)
-    capture = Capture(section.sites, layers, section.half)
+    watched = ("cross", "self") if section.attention else ()
+    capture = Capture(section.sites, layers, section.half, watched)
     shared = _made_from(info, sampling, capture, params.embed.twin_seed)
     size = section.clips_per_shard
     tasks = []
@@ -82,10 +83,11 @@ def plan(params: Params, root: Path, info: ModelInfo) -> list[ShardTask]:
 
 def _clips(prompts: pd.DataFrame, n_seeds: int, base_seed: int) -> list[Clip]:
     clips = []
-    for prompt_id, emotion, text in prompts[["prompt_id", "emotion", "text"]].itertuples(index=False):
+    columns = prompts[["prompt_id", "emotion", "text", "wording"]]
+    for prompt_id, emotion, text, wording in columns.itertuples(index=False):
         for seed in range(n_seeds):
             key = seed_for("clip", base_seed, text, seed)
-            request = ClipRequest(f"{prompt_id}-s{seed}", prompt_id, text, key)
+            request = ClipRequest(f"{prompt_id}-s{seed}", prompt_id, text, key, wording)
             clips.append(Clip(request, emotion, seed))
     return clips
 
@@ -128,7 +130,12 @@ def _finish(tasks: list[ShardTask], params: Params, root: Path, info: ModelInfo)
     manifest = {
         "model": asdict(info),
         "sampling": asdict(tasks[0].sampling),
-        "capture": {"sites": list(capture.sites), "layers": layers, "half": capture.half},
+        "capture": {
+            "sites": list(capture.sites),
+            "layers": layers,
+            "half": capture.half,
+            "attention": list(capture.attention),
+        },
         "twin_seed": params.embed.twin_seed,
         "n_clips": len(rows["clips"]),
         "n_steps": n_steps,

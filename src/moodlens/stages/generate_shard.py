@@ -1,6 +1,6 @@
 """One shard of stage `generate`: clips, tokens, states, summaries, audio, and a receipt at the end."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from moodlens.backends import catalog
-from moodlens.capture.summary import quality, summarise
+from moodlens.capture.summary import complete_steps, quality, summarise
 from moodlens.contracts.backend import Capture, ClipRequest, ModelInfo, Sampling, States
 from moodlens.contracts.params import Model
 from moodlens.contracts.tensors import shard_name
@@ -57,10 +57,12 @@ class ShardTask:
 
     @property
     def shard_files(self) -> list[Path]:
+        attention = [self.path("activations", "attention")] if self.capture.attention else []
         return [
             self.path("codes", "shard"),
             self.path("activations", "shard"),
             self.path("activations", "summary"),
+            *attention,
         ]
 
     @property
@@ -81,10 +83,11 @@ def make_shard(task: ShardTask) -> None:
     backend, twin = _loaded(task.model, task.root, task.weights_sha256, task.twin_seed)
     made = backend.generate([clip.request for clip in task.clips], task.sampling, task.capture)
     texts = [clip.request.text for clip in task.clips]
-    forced = twin.teacher_force(made.codes, texts, task.capture)
+    wordings = [clip.request.wording for clip in task.clips]
+    forced = twin.teacher_force(made.codes, texts, twin_capture(task.capture), wordings)
     waveforms = backend.decode(made.codes)
 
-    codes_file, states_file, summary_file = task.shard_files
+    codes_file, states_file, summary_file, *attention_file = task.shard_files
     about = {"clips": [clip.request.clip_id for clip in task.clips], "model": backend.info.weights_sha256}
     write_shard(codes_file, {"codes": made.codes}, about)
     stored = {key: _half_precision(states) for key, states in made.states.values.items()}
@@ -93,10 +96,29 @@ def make_shard(task: ShardTask) -> None:
     for key, states in forced.values.items():
         summaries[f"twin/{key}/mean"] = summarise(states, backend.info.n_codebooks)["mean"]
     write_shard(summary_file, summaries, about)
+    for path in attention_file:
+        write_shard(path, attention_tensors(made.states, forced, backend.info.n_codebooks), about)
     for path, waveform in zip(task.audio_files, waveforms, strict=True):
         write_flac(path, waveform, backend.info.sample_rate_hz)
     rows = {"clips": _clip_rows(task, waveforms, backend.info), "activations": activation_rows}
     write_receipt(task.receipt, task.fingerprint, task.data, [*task.shard_files, *task.audio_files], rows)
+
+
+def twin_capture(capture: Capture) -> Capture:
+    """Return what is recorded of the twin: of attention, the cross-attention only, and no null half of it."""
+    watched = tuple(kind for kind in capture.attention if kind == "cross")
+    return replace(capture, attention=watched if capture.half != "uncond" else ())
+
+
+def attention_tensors(states: States, twin: States, n_codebooks: int) -> dict[str, np.ndarray]:
+    """Return the tensors of an attention shard: every step of the model, means of the twin."""
+    tensors = {name: values.astype(np.float16) for name, values in states.attention.items() if "/" in name}
+    tensors["tokens"] = states.attention["tokens"]
+    for name, values in twin.attention.items():
+        if "/" in name:
+            whole = values[..., complete_steps(values.shape[-1], n_codebooks)]
+            tensors[f"twin/{name}"] = whole.mean(axis=-1, dtype=np.float64).astype(np.float32)
+    return tensors
 
 
 @lru_cache(maxsize=1)
