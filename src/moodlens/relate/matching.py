@@ -31,7 +31,12 @@ class Matches:
     """What agrees, per clip, under every labelling; the observed labelling is first."""
 
     matched: Bool[np.ndarray, "perm clip"]  # clearly matches
-    share: Float[np.ndarray, " perm"]  # of clips that clearly match
+    by_emotion: Float[np.ndarray, "perm klass"]  # share of each emotion's clips
+
+    @property
+    def share(self) -> Float[np.ndarray, " perm"]:
+        """The mean over emotions: an emotion counts the same whatever its number of clips."""
+        return self.by_emotion.mean(axis=1)
 
 
 def sides(
@@ -85,4 +90,5 @@ def matches(
     n_wanted = (wanted != 0).sum(axis=1)
     enough = (agrees.sum(axis=2) >= SHARE * n_wanted) & (n_wanted > 0)
     matched = enough[np.arange(len(descriptors)), labels]
-    return Matches(matched, matched.mean(axis=1))
+    shares = [(matched & (labels == k)).sum(axis=1) / (labels == k).sum(axis=1) for k in range(len(wanted))]
+    return Matches(matched, np.stack(shares, axis=1))
