@@ -12,7 +12,7 @@ from moodlens.attention.words import CONTROL, EMOTION
 
 STORED = (
     "cross/control", "cross/emotion", "cross/end", "cross/entropy", "self/distance", "self/entropy",
-    "self/first", "tokens", "twin/cross/control", "twin/cross/emotion", "twin/cross/end", "twin/cross/entropy",
+    "self/first", "tokens", "twin/cross/control", "twin/cross/emotion", "twin/cross/entropy",
 )  # fmt: skip
 """Tensors of an attention shard that are read."""
 

@@ -23,9 +23,10 @@ CLASSES = ("emotion", "control", "end", "other")
 EMOTION, CONTROL, END, OTHER = range(4)
 
 FUNCTION_WORDS = frozenset(
-    "a an and as at be by for from i in into is it its my of on or over so some something that the this to "
-    "very was we with you your".split()
-)
+    ("a", "an", "and", "as", "at", "be", "by", "for", "from", "i", "in", "into", "is", "it", "its", "my", "of",
+     "on", "or", "over", "so", "some", "something", "that", "the", "this", "to", "very", "was", "we", "with",
+     "you", "your")
+)  # fmt: skip
 """Words of grammar, which neither side of the comparison may count."""
 
 Span = tuple[int, int]
@@ -51,8 +52,7 @@ def token_classes(text: str, wording: str, spans: Sequence[Span]) -> Int[np.ndar
     felt = [any(a < stop and start < b for a, b in borne) for start, stop in words]
     emotion = [i for i, inside in enumerate(felt) if inside and content[i]]
     free = [i for i, inside in enumerate(felt) if not inside and content[i]]
-    control = set(nearest(emotion, free))
-    of_word = {i: EMOTION for i in emotion} | {i: CONTROL for i in control}
+    of_word = dict.fromkeys(emotion, EMOTION) | dict.fromkeys(nearest(emotion, free), CONTROL)
     return np.array([_class_of(span, text, words, of_word) for span in spans], dtype=np.int64)
 
 

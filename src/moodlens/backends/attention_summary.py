@@ -51,9 +51,7 @@ class AttentionRecorder:
     ) -> None:
         self.n_steps = n_steps
         self.classes = classes
-        self.modules = {
-            (kind, i): _module(layer, kind) for kind in kinds for i, layer in enumerate(layers)
-        }
+        self.modules = {(kind, i): _module(layer, kind) for kind in kinds for i, layer in enumerate(layers)}
         self.counts = dict.fromkeys(self.modules, 0)
         self.n_layers = len(layers)
         self.buffers: dict[str, Tensor] = {}
@@ -87,7 +85,7 @@ class AttentionRecorder:
         return watch
 
     def _append(self, kind: str, layers: Sequence[int], weights: Weights) -> None:
-        """Write the readings of `layers`, whose rows follow each other in `weights`, behind those there are."""
+        """Write the readings of `layers`, whose rows follow each other in `weights`, behind the last."""
         start = self.counts[kind, layers[0]]
         stop = start + weights.shape[2]
         if stop > self.n_steps:
@@ -130,7 +128,7 @@ class AttentionRecorder:
 
 
 def own_readings(weights: Weights, first: int) -> Readings:
-    """Return entropy, mean distance in steps and mass on the first step; `first` is the first query's step."""
+    """Return entropy, mean distance in steps, mass on the first step; `first` is the first query's step."""
     n_queries, n_keys = weights.shape[2:]
     places = torch.arange(n_keys, device=weights.device, dtype=weights.dtype)
     distance = places[first : first + n_queries] - weights @ places

@@ -193,7 +193,8 @@ class MusicgenBackend:
             wordings: per clip the words that bear emotion, where attention is summarised.
 
         Raises:
-            UsageError: attention under null text is asked for, the number of texts is not the number of clips, or tokens lie outside the codebook.
+            UsageError: attention under null text is asked for, the number of texts is not the number of
+                clips, or tokens lie outside the codebook.
         """
         self._check_codes(codes, len(texts))
         values: dict[str, np.ndarray] = {}

@@ -21,9 +21,9 @@ made while generating, conditional half, every step; a map is never stored
     self/entropy                  float16  (clip, layer, head, step)  nats, over the steps so far
     self/distance                 float16  (clip, layer, head, step)  mean distance looked back, steps
     self/first                    float16  (clip, layer, head, step)  mass on the first step
-    twin/cross/<reading>          float32  (clip, layer, head)        the random twin, teacher-forced on the same
-                                                                      tokens; mean over the complete steps
-    tokens                        int16    (clip, class)              tokens of each class of `attention.words`
+    twin/cross/<reading>          float32  (clip, layer, head)        the random twin, teacher-forced on the
+                                                                      same tokens; mean over complete steps
+    tokens                        int16    (clip, class)              tokens per class of `attention.words`
 
 Embeddings (`data/embeddings/embeddings.safetensors`), float32
     text (prompt, d_text) · projected (prompt, d_model) · twin (prompt, d_text) · bow (prompt, word)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from moodlens.relate.mantel import distances, mantel, orders
+from moodlens.relate.mantel import distances, has_pairs_within, mantel, orders
 from moodlens.relate.matched_signal import matched_effects
 from moodlens.relate.regression import between_wordings, within_prompts
 from moodlens.stats.gram import SiteGram, centred, group_means, prompt_grams
@@ -28,7 +28,7 @@ class Distances:
     """Mantel tests of a family; `partial` is None where the place given is the text itself."""
 
     simple: Tested
-    within_emotion: Tested
+    within_emotion: Tested | None  # None where no emotion has three units
     partial: Tested | None
 
 
@@ -50,9 +50,7 @@ def tested(statistics: Float[np.ndarray, "*shape perm"]) -> Tested:
     flat = statistics.reshape(-1, statistics.shape[-1])
     known = flat[:, np.isfinite(flat).all(axis=0)]
     shape = statistics.shape[:-1]
-    return Tested(
-        statistics[..., 0], p_values(known).reshape(shape), max_t(known).reshape(shape)
-    )
+    return Tested(statistics[..., 0], p_values(known).reshape(shape), max_t(known).reshape(shape))
 
 
 def wording_grams(
@@ -84,9 +82,11 @@ def distance_tests(
     simple = mantel(
         places, heard, orders(len(sound), n_permutations, rng), None if text is None else distances(text)
     )
-    stratified = mantel(places, heard, orders(len(sound), n_permutations, rng, emotions))
-    partial = None if simple.partial is None else tested(simple.partial)
-    return Distances(tested(simple.r), tested(stratified.r), partial)
+    within = None
+    if has_pairs_within(emotions):
+        order = orders(len(sound), n_permutations, rng, emotions)
+        within = tested(mantel(places, heard, order, strata=emotions).r)
+    return Distances(tested(simple.r), within, None if simple.partial is None else tested(simple.partial))
 
 
 def matched_test(
@@ -131,7 +131,5 @@ def descriptor_tests(
     if any(len(site.prompts) != len(descriptors) for site in sites):
         return between, None
     grams = np.stack([site.values for site in sites])
-    within = within_prompts(
-        grams, descriptors, sites[0].prompts, folds[wordings], ridge, n_permutations, rng
-    )
+    within = within_prompts(grams, descriptors, sites[0].prompts, folds[wordings], ridge, n_permutations, rng)
     return between, None if within is None else tested(within.r2)

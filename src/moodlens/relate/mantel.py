@@ -4,11 +4,12 @@ r is Pearson's correlation of the upper triangles of two distance matrices; p re
 one of them by whole units. Three relabellings, each with its own null:
   simple     any unit for any other: states have nothing to do with the sound
   partial    the same, with the distance of a third place (the text) held linearly constant
-  stratified units of one emotion only among themselves: nothing beyond what the emotions differ in
+  stratified pairs of one emotion only, around their emotion's mean, units exchanged within it: nothing beyond
+             what the emotions differ in
 
-Source: Mantel 1967; Smouse, Long and Sokal 1986 (partial; its p can be too small where the third distance acts
-in another form than linearly: Guillot and Rousset 2013, so it is shown and decides nothing). Checked against
-scikit-bio `skbio.stats.distance.mantel`.
+Source: Mantel 1967; Smouse, Long and Sokal 1986 (partial; its p can be too small where the third distance
+acts in another form than linearly: Guillot and Rousset 2013, so it is shown and decides nothing). Checked
+against scikit-bio `skbio.stats.distance.mantel`.
 """
 
 from dataclasses import dataclass
@@ -33,7 +34,10 @@ def distances(gram: Float[np.ndarray, "... unit unit"]) -> Float[np.ndarray, "..
 
 
 def orders(
-    n_units: int, n_permutations: int, rng: np.random.Generator, strata: Int[np.ndarray, " unit"] | None = None
+    n_units: int,
+    n_permutations: int,
+    rng: np.random.Generator,
+    strata: Int[np.ndarray, " unit"] | None = None,
 ) -> Int[np.ndarray, "perm unit"]:
     """Return 1 + n_permutations orders of the units, the first as they are; within strata where given."""
     table = np.tile(np.arange(n_units), (n_permutations + 1, 1))
@@ -57,6 +61,7 @@ def mantel(
     sound: Float[np.ndarray, "unit unit"],
     order: Int[np.ndarray, "perm unit"],
     given: Float[np.ndarray, "unit unit"] | None = None,
+    strata: Int[np.ndarray, " unit"] | None = None,
 ) -> Mantel:
     """Return the correlation of every layer's distances with the sound's, sound relabelled.
 
@@ -65,6 +70,7 @@ def mantel(
         sound: distances of the acoustic descriptors.
         order: from `orders`.
         given: distances to hold constant (text encoder), or None.
+        strata: emotion of each unit where only pairs of one emotion count; `order` must keep to them.
 
     Raises:
         ContractError: too few units, or a place where all distances are equal.
@@ -74,15 +80,19 @@ def mantel(
         rule = f"have at least {FEWEST_UNITS} wordings"
         raise ContractError(must("a Mantel test", rule, n, next_step="Add prompts with other wordings"))
     rows, columns = np.triu_indices(n, 1)
-    x = _scores(states[:, rows, columns], "states")
-    y = _scores(sound[rows, columns][None], "the sound")[0]
+    groups = np.zeros(len(rows), dtype=np.int64)
+    if strata is not None:
+        same = strata[rows] == strata[columns]
+        rows, columns, groups = rows[same], columns[same], strata[rows[same]]
+    x = _scores(states[:, rows, columns], groups, "states")
+    y = _scores(sound[rows, columns][None], groups, "the sound")[0]
     square = np.zeros((n, n))
     square[rows, columns] = square[columns, rows] = y
     relabelled = square[order[:, rows], order[:, columns]]
     r = x @ relabelled.T
     if given is None:
         return Mantel(r, None)
-    z = _scores(given[rows, columns][None], "the text")[0]
+    z = _scores(given[rows, columns][None], groups, "the text")[0]
     return Mantel(r, partial_correlation(r, (x @ z)[:, None], relabelled @ z))
 
 
@@ -96,9 +106,17 @@ def partial_correlation(
     return np.divide(r_xy - r_xz * r_yz, scale, out=np.zeros_like(r_xy), where=scale > 1e-9)
 
 
-def _scores(values: Float[np.ndarray, "place pair"], name: str) -> Float[np.ndarray, "place pair"]:
-    """Return values minus their mean, at length 1."""
-    centred = values - values.mean(axis=1, keepdims=True)
+def has_pairs_within(strata: Int[np.ndarray, " unit"]) -> bool:
+    """Return whether some emotion has the three units whose pairs can be ordered in more than one way."""
+    return bool(np.bincount(strata).max() >= 3)
+
+
+def _scores(
+    values: Float[np.ndarray, "place pair"], groups: Int[np.ndarray, " pair"], name: str
+) -> Float[np.ndarray, "place pair"]:
+    """Return values minus their group's mean, at length 1."""
+    member = (groups[:, None] == np.unique(groups)).astype(np.float64)
+    centred = values - (values @ member / member.sum(axis=0)) @ member.T
     length = np.linalg.norm(centred, axis=1, keepdims=True)
     if (length <= 1e-12 * np.abs(values).max(axis=1, keepdims=True)).any():
         advice = "Check that the site varies between prompts"

@@ -58,7 +58,9 @@ def matched_effects(
     return MatchedEffect(out)
 
 
-def _within_between(gram: Float[np.ndarray, "layer unit unit"], labels: Int[np.ndarray, " unit"]) -> np.ndarray:
+def _within_between(
+    gram: Float[np.ndarray, "layer unit unit"], labels: Int[np.ndarray, " unit"]
+) -> Float[np.ndarray, " layer"]:
     same = labels[:, None] == labels[None, :]
     alike = same & ~np.eye(len(labels), dtype=bool)
     return gram[:, alike].mean(axis=1) - gram[:, ~same].mean(axis=1)

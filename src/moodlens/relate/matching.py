@@ -47,10 +47,8 @@ def sides(
     Args:
         descriptors: columns in the order of `DESCRIPTORS`.
     """
-    borders = np.array(
-        [ABSOLUTE.get(name, float(np.median(column))) for name, column in zip(DESCRIPTORS, descriptors.T)]
-    )
-    return np.sign(descriptors - borders)
+    medians = dict(zip(DESCRIPTORS, np.median(descriptors, axis=0), strict=True))
+    return np.sign(descriptors - np.array([ABSOLUTE.get(name, medians[name]) for name in DESCRIPTORS]))
 
 
 def intended(

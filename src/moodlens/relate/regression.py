@@ -1,9 +1,9 @@
 """Each acoustic descriptor predicted from each place by ridge regression on rows it never saw.
 
-Two readings. `between`: over wordings (means of their clips), folds hold whole wordings out. What predicts here
-may have read the text, since the text made the sound. `within`: clips of one prompt around that prompt's mean;
-the text is then the same on both sides, and what predicts is what this clip's music left in the state. Its p
-deals the descriptors of a prompt's clips out anew among them.
+Two readings. `between`: over wordings (means of their clips), folds hold whole wordings out. What predicts
+here may have read the text, since the text made the sound. `within`: clips of one prompt around that prompt's
+mean; the text is then the same on both sides, and what predicts is what this clip's music left in the state.
+Its p deals the descriptors of a prompt's clips out anew among them.
 The prediction is linear in the descriptor, so a relabelling is one matrix product.
 """
 

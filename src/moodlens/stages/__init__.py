@@ -7,7 +7,8 @@ if TYPE_CHECKING:
     from moodlens.stages.shell import Stage
 
 STAGES = (
-    "prompts", "generate", "embed", "acoustics", "check", "signal", "probe", "attention", "relate", "decide", "report",
+    "prompts", "generate", "embed", "acoustics", "check", "signal", "probe", "attention", "relate", "decide",
+    "report",
 )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ LEVEL = 0.05
 
 
 def run(params: Params, root: Path) -> None:
-    """Write metrics/attention.json, metrics/attention_heads.csv, metrics/attention_time.csv, an MLflow run."""
+    """Write metrics/attention.json, attention_heads.csv, attention_time.csv and an MLflow run."""
     if params.generate.attention:
         work = open_workspace(root)
         metrics, heads, curves = analyse(work, params.attention)
@@ -67,7 +67,9 @@ def analyse(work: Workspace, section: Attention) -> tuple[dict[str, Any], pd.Dat
     return metrics, heads, curves
 
 
-def _tests(prompts: Readings, n_tokens: np.ndarray, design: Design, section: Attention) -> dict[str, HeadTest]:
+def _tests(
+    prompts: Readings, n_tokens: np.ndarray, design: Design, section: Attention
+) -> dict[str, HeadTest]:
     """Return every test; the units are wordings, and tests of one kind share their relabellings."""
     units, labels = design.wordings, design.unit_labels("wording")
 

@@ -1,4 +1,4 @@
-"""Stage `relate`: how the states hang together with what is heard, beside text, tokens and the random twin."""
+"""Stage `relate`: how states hang together with what is heard, beside text, tokens and the random twin."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from moodlens.base.errors import ContractError, must
 from moodlens.base.seeding import rng_for
 from moodlens.contracts.params import Params, Relate
 from moodlens.contracts.tables import ACOUSTICS, PROMPTS
@@ -58,14 +59,19 @@ class Related:
 
 
 def run(params: Params, root: Path) -> None:
-    """Write metrics/relate.json, metrics/relate_layers.csv, metrics/relate_descriptors.csv, an MLflow run."""
+    """Write metrics/relate.json, relate_layers.csv, relate_descriptors.csv and an MLflow run."""
     work = open_workspace(root)
     section = params.relate
+    n_wordings = len(work.design.unit_labels("wording"))
+    if n_wordings < section.n_folds:
+        rule = f"not exceed the {n_wordings} wordings that folds keep whole"
+        advice = "Lower relate.n_folds or add prompts with other wordings"
+        raise ContractError(must("relate.n_folds", rule, section.n_folds, next_step=advice))
     sound = heard(work, section)
     found = {name: relate(name, places, sound, work, section) for name, places in _families(work).items()}
     metrics = {**match_metrics(sound, work, section), **_metrics(found)}
     metrics["n_clips"], metrics["n_prompts"] = len(sound.prompts), work.design.n_prompts
-    metrics["n_wordings"] = len(work.design.unit_labels("wording"))
+    metrics["n_wordings"] = n_wordings
     metrics["n_permutations"] = section.n_permutations
     write_metrics(metrics, root / "metrics" / "relate.json")
     rows = layer_rows(found)
@@ -106,10 +112,8 @@ def _families(work: Workspace) -> dict[str, list[SiteGram]]:
     return dict(zip(FAMILIES, found, strict=True))
 
 
-def relate(
-    name: str, places: list[SiteGram], sound: Sound, work: Workspace, section: Relate
-) -> Related:
-    """Return one family's distances, matched effect and regressions; relabellings are those of all families."""
+def relate(name: str, places: list[SiteGram], sound: Sound, work: Workspace, section: Relate) -> Related:
+    """Return one family's distances, matched effect and regressions; all families share relabellings."""
     design = work.design
     of_clip = design.wordings[sound.prompts]
     units = wording_grams(places, design.wordings)
@@ -159,15 +163,19 @@ def _metrics(found: dict[str, Related]) -> dict[str, Any]:
             "best": layers.sites[best].site,
             "r": float(distance.simple.estimate[best]),
             "p": float(distance.simple.p_max[best]),
-            "p_within_emotion": float(distance.within_emotion.p_max[best]),
             "twin_r": float(twin.distance.simple.estimate[best]),
             "tokens_r": float(found["tokens"].distance.simple.estimate[0]),
             "text_r": float(found["text"].distance.simple.estimate[0]),
         }
     }
-    if distance.partial is not None:
-        metrics["distance"]["r_given_text"] = float(distance.partial.estimate[best])
-        metrics["distance"]["p_given_text"] = float(distance.partial.p_max[best])
+    for name, other in (("given_text", distance.partial), ("within_emotion", distance.within_emotion)):
+        if other is not None:
+            metrics["distance"][f"r_{name}"] = float(other.estimate[best])
+            metrics["distance"][f"p_{name}"] = float(other.p_max[best])
+    for name, said, row in (("twin_layers", "twin", best), ("words", "words", 0)):
+        within = found[name].distance.within_emotion
+        if within is not None:
+            metrics["distance"][f"{said}_r_within_emotion"] = float(within.estimate[row])
     if layers.matched is not None:
         effect = layers.matched.effect
         top = int(effect.estimate.argmax())
@@ -189,20 +197,22 @@ def _metrics(found: dict[str, Related]) -> dict[str, Any]:
 def _best_descriptor(found: dict[str, Related], kind: str) -> dict[str, Any]:
     """Return the best-read descriptor with its baselines; the p is maxT over layers x descriptors."""
     table: Tested = getattr(found["layers"], kind)
+    layer = int(table.estimate.mean(axis=1).argmax())
     place, column = np.unravel_index(table.estimate.argmax(), table.estimate.shape)
     best: dict[str, Any] = {
         "best": f"{NAMES[column]} at {found['layers'].sites[place].site}",
         "r2": float(table.estimate[place, column]),
         "p": float(table.p_max[place, column]),
         "n_significant": int((table.p_max < 0.05).any(axis=0).sum()),
-        "mean_best_r2": float(table.estimate.max(axis=0).mean()),
+        "mean_best": found["layers"].sites[layer].site,
+        "mean_r2": float(table.estimate[layer].mean()),
     }
     for name, said in (("twin_layers", "twin"), ("tokens", "tokens"), ("text", "text"), ("words", "words")):
         other: Tested | None = getattr(found[name], kind)
         if other is not None:
-            row = place if name == "twin_layers" else 0
-            best[f"{said}_r2"] = float(other.estimate[row, column])
-            best[f"{said}_mean_best_r2"] = float(other.estimate.max(axis=0).mean())
+            same, mean_at = (place, layer) if name == "twin_layers" else (0, 0)
+            best[f"{said}_r2"] = float(other.estimate[same, column])
+            best[f"{said}_mean_r2"] = float(other.estimate[mean_at].mean())
     return best
 
 
