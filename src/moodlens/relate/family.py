@@ -41,10 +41,10 @@ class Matched:
     null: np.ndarray  # (place,) mean over relabellings, clips chosen anew
 
 
-def tested(statistics: Float[np.ndarray, "*shape perm"]) -> Tested:
+def judged(statistics: Float[np.ndarray, "*shape perm"]) -> Tested:
     """Return estimate, p and maxT p; relabellings where a statistic has no value are left out.
 
-    >>> tested(np.array([[3.0, 1.0, np.nan, 2.0]])).p.round(3).tolist()
+    >>> judged(np.array([[3.0, 1.0, np.nan, 2.0]])).p.round(3).tolist()
     [0.333]
     """
     flat = statistics.reshape(-1, statistics.shape[-1])
@@ -85,8 +85,8 @@ def distance_tests(
     within = None
     if has_pairs_within(emotions):
         order = orders(len(sound), n_permutations, rng, emotions)
-        within = tested(mantel(places, heard, order, strata=emotions).r)
-    return Distances(tested(simple.r), within, None if simple.partial is None else tested(simple.partial))
+        within = judged(mantel(places, heard, order, strata=emotions).r)
+    return Distances(judged(simple.r), within, None if simple.partial is None else judged(simple.partial))
 
 
 def matched_test(
@@ -101,7 +101,7 @@ def matched_test(
     if not np.isfinite(effects[:, 0]).all() or np.isfinite(effects).all(axis=0).sum() < 2:
         return None
     whole = matched_effects(grams, np.ones((1, len(units)), dtype=bool), units, labels[:1]).effect[:, 0]
-    return Matched(tested(effects), whole, np.nanmean(effects[:, 1:], axis=1))
+    return Matched(judged(effects), whole, np.nanmean(effects[:, 1:], axis=1))
 
 
 def descriptor_tests(
@@ -127,9 +127,9 @@ def descriptor_tests(
     """
     weights = (wordings[None, :] == np.arange(len(folds))[:, None]).astype(np.float64)
     means = weights @ descriptors / weights.sum(axis=1, keepdims=True)
-    between = tested(between_wordings(units, means, folds, ridge, n_permutations, rng).r2)
+    between = judged(between_wordings(units, means, folds, ridge, n_permutations, rng).r2)
     if any(len(site.prompts) != len(descriptors) for site in sites):
         return between, None
     grams = np.stack([site.values for site in sites])
     within = within_prompts(grams, descriptors, sites[0].prompts, folds[wordings], ridge, n_permutations, rng)
-    return between, None if within is None else tested(within.r2)
+    return between, None if within is None else judged(within.r2)
