@@ -5,8 +5,7 @@ and one call with all steps under teacher forcing: both are "append what came". 
 appending keeps one step of hundreds; here the recorder owns the place it writes to, and `finish` refuses a
 recording whose count differs from the steps that were run.
 
-Attention summaries (entropy, mass on emotion words) belong here as further sites: they need the eager
-attention of transformers and reduce the weights inside the hook, so that no full map is ever stored.
+Attention is not recorded here but summarised where its weights are formed, see `attention_summary`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

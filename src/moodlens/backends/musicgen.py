@@ -1,8 +1,6 @@
 """MusicGen in transformers form behind the protocol: own decode loop, capture, teacher forcing, decoding."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from copy import deepcopy
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -12,13 +10,15 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from moodlens.backends import attention
+from moodlens.attention.words import token_classes
+from moodlens.backends.attention_summary import AttentionRecorder
 from moodlens.backends.conditioning import EncodedText, check_padding, encode_text
 from moodlens.backends.decode_loop import Decoder, generate_block
 from moodlens.backends.edits import patched
 from moodlens.backends.hooks import Recorder, captured_halves, captured_modules, present_sites
 from moodlens.backends.melody import MelodyDecoder
 from moodlens.backends.sampling import block_uniforms
+from moodlens.backends.untrained import untrained
 from moodlens.base.errors import UsageError, must
 from moodlens.base.seeding import seed_for
 from moodlens.base.units import steps_for
@@ -118,11 +118,17 @@ class MusicgenBackend:
         codes = np.zeros((len(requests), self._info.n_codebooks, sampling.n_frames), dtype=np.int16)
         states = States()
         for block in self._blocks(texts):
-            keys = [requests[i].seed_key for i in block]
-            found = self._generate_block([texts[i] for i in block], keys, sampling, capture)
+            found = self._generate_block(
+                [texts[i] for i in block], [requests[i] for i in block], sampling, capture
+            )
             codes[block] = found.codes
             _place(states, found.states, block, len(requests))
         return Generated(codes, states)
+
+    def _token_classes(self, text: str, wording: str) -> np.ndarray:
+        """Return the class of every token of a prompt, see `moodlens.attention.words`."""
+        spans: Any = self._tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
+        return token_classes(text, wording, spans)
 
     def _width(self, text: EncodedText | None) -> int:
         """Return the places of a text; null text has those of one token."""
@@ -139,7 +145,7 @@ class MusicgenBackend:
     def _generate_block(
         self,
         texts: Sequence[EncodedText],
-        seed_keys: Sequence[int],
+        requests: Sequence[ClipRequest],
         sampling: Sampling,
         capture: Capture,
     ) -> Generated:
@@ -148,12 +154,17 @@ class MusicgenBackend:
         n_rows = size * (2 if sampling.guidance_scale != 1 or capture.half != "cond" else 1)
         width = self._width(texts[0])
         block = self._decoder.conditioning(texts, size, n_rows, width, self._text_padding)
-        uniforms = block_uniforms(seed_keys, size, n_steps, self._info.n_codebooks)
+        keys = [request.seed_key for request in requests]
+        uniforms = block_uniforms(keys, size, n_steps, self._info.n_codebooks)
         rows = {half: slice(at, at + len(texts)) for half, at in (("cond", 0), ("uncond", size))}
         recorder = self._recorder(capture, rows, n_steps, width)
-        with recorder.attached():
+        classes = [self._token_classes(r.text, r.wording) for r in requests] if capture.attention else []
+        watcher = AttentionRecorder(self._decoder.layers, classes, n_steps, capture.attention)
+        with recorder.attached(), watcher.attached():
             codes = generate_block(self._decoder, block, n_rows, uniforms, sampling)
-        return Generated(codes[: len(texts)].cpu().numpy().astype(np.int16), recorder.finish())
+        states = recorder.finish()
+        states.attention = watcher.finish()
+        return Generated(codes[: len(texts)].cpu().numpy().astype(np.int16), states)
 
     def _recorder(self, capture: Capture, rows: Mapping[str, slice], n_steps: int, width: int) -> Recorder:
         wanted = {half: rows[half] for half in captured_halves(capture)}
@@ -170,6 +181,7 @@ class MusicgenBackend:
         texts: Sequence[str | None],
         capture: Capture,
         patches: Sequence[Patch] = (),
+        wordings: Sequence[str] | None = None,
     ) -> States:
         """Return the states of a full pass over given tokens, with the true delay pattern and start token.
 
@@ -180,19 +192,29 @@ class MusicgenBackend:
             texts: per clip the prompt, or None for null text (zero after projection).
             capture: what to record; `cond` is the half under `texts`, `uncond` the one under null text.
             patches: outputs to replace on the way, one row of values per clip.
+            wordings: per clip the words that bear emotion, where attention is summarised.
 
         Raises:
-            UsageError: the number of texts is not the number of clips, tokens lie outside the codebook, or a
-                patch does not fit.
+            UsageError: the number of texts is not the number of clips, tokens lie outside the codebook, a
+                patch does not fit, or attention under null text is asked for.
         """
         self._check_codes(codes, len(texts))
         states = States()
         for i, text in enumerate(texts):
             found = self._encode([text])[0] if text is not None else None
             mine = [replace(patch, values=patch.values[i : i + 1]) for patch in patches]
-            made = self._teacher_force_one(codes[i : i + 1], found, capture, mine)
+            classes = self._watched(text, "" if wordings is None else wordings[i], capture)
+            made = self._teacher_force_one(codes[i : i + 1], found, capture, mine, classes)
             _place(states, made, [i], len(texts))
         return states
+
+    def _watched(self, text: str | None, wording: str, capture: Capture) -> list[np.ndarray]:
+        if not capture.attention:
+            return []
+        if text is None or capture.half == "uncond":
+            rule = "be watched under a text in the conditional half"
+            raise UsageError(must("attention", rule, "null text", next_step="Capture it without attention"))
+        return [self._token_classes(text, wording)]
 
     def _check_codes(self, codes: np.ndarray, n_texts: int) -> None:
         if codes.ndim != 3 or codes.shape[0] != n_texts or codes.shape[1] != self._info.n_codebooks:
@@ -204,7 +226,12 @@ class MusicgenBackend:
             raise UsageError(must("codes", rule, got, next_step="Undo the delay pattern before re-encoding"))
 
     def _teacher_force_one(
-        self, codes: np.ndarray, text: EncodedText | None, capture: Capture, patches: Sequence[Patch]
+        self,
+        codes: np.ndarray,
+        text: EncodedText | None,
+        capture: Capture,
+        patches: Sequence[Patch],
+        classes: Sequence[np.ndarray],
     ) -> States:
         tokens = torch.from_numpy(codes.astype(np.int64))
         columns = apply_delay(tokens, self._decoder.pad_id, self._decoder.n_channels)[:, :, :-1]
@@ -214,13 +241,17 @@ class MusicgenBackend:
         rows = {half: slice(row, row + 1) for row, half in enumerate(halves)}
         n_steps = columns.shape[-1]
         recorder = self._recorder(capture, rows, n_steps, width)
+        watcher = AttentionRecorder(self._decoder.layers, classes, n_steps, capture.attention)
         edited = self._modules(Capture(tuple(dict.fromkeys(p.hookpoint.split(".")[0] for p in patches))))
+        edits = patched(edited, patches, rows, n_steps, self._decoder.n_prefix(width))
         columns = columns.repeat(len(halves), 1, 1).to(self._decoder.like.device)
-        with patched(edited, patches, rows, n_steps, self._decoder.n_prefix(width)), recorder.attached():
+        with edits, recorder.attached(), watcher.attached():
             states = self._decoder.states(columns, block, None)
             if "logits" in capture.sites:
                 self._decoder.heads(states)
-        return recorder.finish()
+        made = recorder.finish()
+        made.attention = watcher.finish()
+        return made
 
     @torch.inference_mode()
     def decode(self, codes: np.ndarray) -> np.ndarray:
@@ -269,31 +300,13 @@ class MusicgenBackend:
 
     def _untrained(self, kind: str, suffix: str, seed: int, keep_text: bool) -> "MusicgenBackend":
         key = seed_for(kind, seed)
-        with torch.random.fork_rng(devices=[]), default_dtype(self._model.dtype):
-            torch.manual_seed(key)
-            twin = type(self._model)(deepcopy(self._model.config))
-        twin.audio_encoder = self._model.audio_encoder
+        twin = untrained(self._model, key, keep_text)
         made_from = f"{key}:{self._model.config.to_json_string()}"
         if keep_text:
-            twin.text_encoder = self._model.text_encoder
             made_from += f":{self._info.weights_sha256}"
-        twin.to(self._model.dtype)
-        twin.to(self._model.device)
-        twin.decoder.set_attn_implementation(attention.NAME)
         digest = sha256(made_from.encode()).hexdigest()
         info = replace(self._info, model_id=f"{self._info.model_id}~{suffix}", weights_sha256=digest)
         return MusicgenBackend(twin, self._tokenizer, info, self._block_clips, self._text_padding)
-
-
-@contextmanager
-def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """Make new parameters in `dtype`: an untrained twin in half precision never exists in float32."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 def _place(whole: States, found: States, clips: Sequence[int], n_clips: int) -> None:
@@ -302,6 +315,7 @@ def _place(whole: States, found: States, clips: Sequence[int], n_clips: int) -> 
         (whole.values, found.values),
         (whole.summaries, found.summaries),
         (whole.figures, found.figures),
+        (whole.attention, found.attention),
     ):
         for key, states in part.items():
             if list(clips) == list(range(n_clips)):

@@ -56,6 +56,7 @@ class Generate:
     step_stride: int = field(metadata={"low": 1})
     store_dtype: Literal["float16", "float32"]
     pooled_only: bool
+    attention: bool
     clips_per_shard: int = field(metadata={"low": 1})
 
 
@@ -105,6 +106,25 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class Attention:
+    n_permutations: int = field(metadata={"low": 99})
+    n_bootstrap: int = field(metadata={"low": 100})
+    confidence: float = field(metadata={"low": 0.5, "high": 0.999})
+    n_bins: int = field(metadata={"low": 2})
+    seed: int
+
+
+@dataclass(frozen=True)
+class Relate:
+    n_permutations: int = field(metadata={"low": 99})
+    n_folds: int = field(metadata={"low": 2})
+    ridge: float = field(metadata={"low": 1e-9})
+    n_bootstrap: int = field(metadata={"low": 100})
+    confidence: float = field(metadata={"low": 0.5, "high": 0.999})
+    seed: int
+
+
+@dataclass(frozen=True)
 class Decide:
     alpha_strong: float = field(metadata={"low": 0, "high": 1})
     alpha_weak: float = field(metadata={"low": 0, "high": 1})
@@ -144,6 +164,8 @@ class Params:
     check: Check
     signal: Signal
     probe: Probe
+    attention: Attention
+    relate: Relate
     decide: Decide
     report: Report
     compute: Compute

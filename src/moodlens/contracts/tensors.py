@@ -27,6 +27,17 @@ Re-encoded shard (`data/reencoded/summary-0000.safetensors`): the tokens of code
         frames that had come in by each kept step, codebooks summed; 0 where a codebook has none yet
     metadata: `clips`, `steps` (decoder step of each kept state)
 
+Attention shard (`data/activations/attention-0000.safetensors`), where generate.attention is true: summaries
+made while generating, conditional half, every step; a map is never stored
+    cross/entropy                 float16  (clip, layer, head, step)  nats, over the prompt's tokens
+    cross/<emotion|control|end>   float16  (clip, layer, head, step)  mass on the tokens of a class
+    self/entropy                  float16  (clip, layer, head, step)  nats, over the steps so far
+    self/distance                 float16  (clip, layer, head, step)  mean distance looked back, steps
+    self/first                    float16  (clip, layer, head, step)  mass on the first step
+    twin/cross/<reading>          float32  (clip, layer, head)        the random twin, teacher-forced on the
+                                                                      same tokens; mean over complete steps
+    tokens                        int16    (clip, class)              tokens per class of `attention.words`
+
 Embeddings (`data/embeddings/embeddings.safetensors`), float32
     text (prompt, d_text) · projected (prompt, d_model) · twin (prompt, d_text) · bow (prompt, word)
     tokens (sum of n_tokens, d_text) · tokens_projected (sum of n_tokens, d_model), rows of a prompt

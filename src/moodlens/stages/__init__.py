@@ -16,6 +16,8 @@ STAGES = (
     "signal",
     "probe",
     "state",
+    "attention",
+    "relate",
     "decide",
     "report",
 )

@@ -18,7 +18,8 @@ NO_EFFECT_ASKED = ("words",)
 """Rungs without a condition on the effect: how alike texts are says how often they repeat words, not what the
 words tell."""
 FROM_PROBE = (
-    "unit", "n_permutations", "smallest_p", "accuracy", "low", "high", "ridge_accuracy", "permuted_extreme", "p",
+    "unit", "n_permutations", "smallest_p", "accuracy", "low", "high", "ridge_accuracy",
+    "permuted_extreme", "p",
 )  # fmt: skip
 FROM_SIGNAL = ("effect", "effect_low", "effect_high", "delta", "power", "n_needed")
 

@@ -61,6 +61,7 @@ def plan(params: Params, root: Path, info: ModelInfo) -> list[ShardTask]:
     capture = Capture(
         section.sites, layers, section.half, keep_steps=not section.pooled_only,
         step_stride=section.step_stride, dtype=section.store_dtype, summaries=True,
+        attention=("cross", "self") if section.attention else (),
     )  # fmt: skip
     shared = _made_from(info, params.model.text_padding, sampling, capture, params.embed.twin_seed)
     size = section.clips_per_shard
@@ -80,10 +81,11 @@ def plan(params: Params, root: Path, info: ModelInfo) -> list[ShardTask]:
 
 def _clips(prompts: pd.DataFrame, n_seeds: int, base_seed: int) -> list[Clip]:
     clips = []
-    for prompt_id, emotion, text in prompts[["prompt_id", "emotion", "text"]].itertuples(index=False):
+    columns = prompts[["prompt_id", "emotion", "text", "wording"]]
+    for prompt_id, emotion, text, wording in columns.itertuples(index=False):
         for seed in range(n_seeds):
             key = seed_for("clip", base_seed, text, seed)
-            request = ClipRequest(f"{prompt_id}-s{seed}", prompt_id, text, key)
+            request = ClipRequest(f"{prompt_id}-s{seed}", prompt_id, text, key, wording)
             clips.append(Clip(request, emotion, seed))
     return clips
 
@@ -130,6 +132,7 @@ def _finish(tasks: list[ShardTask], params: Params, root: Path, info: ModelInfo)
             "step_stride": capture.step_stride,
             "store_dtype": capture.dtype,
             "pooled_only": not capture.keep_steps,
+            "attention": list(capture.attention),
         },
         "twin_seed": params.embed.twin_seed,
         "n_clips": len(rows["clips"]),

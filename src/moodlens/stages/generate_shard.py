@@ -9,6 +9,7 @@ import numpy as np
 
 from moodlens.backends import catalog
 from moodlens.base.units import steps_for
+from moodlens.capture.running import complete_steps
 from moodlens.contracts.backend import Capture, ClipRequest, ModelInfo, Sampling, States
 from moodlens.contracts.params import Model
 from moodlens.contracts.tensors import CODEC_MEAN, shard_name
@@ -57,9 +58,11 @@ class ShardTask:
 
     @property
     def shard_files(self) -> list[Path]:
-        """Codes and summaries, and the steps unless the capture leaves them out."""
-        steps = [self.path("activations", "shard")] if self.capture.keep_steps else []
-        return [self.path("codes", "shard"), self.path("activations", "summary"), *steps]
+        """Codes and summaries; steps and attention where the capture asks for them, in this order."""
+        capture = self.capture
+        steps = [self.path("activations", "shard")] if capture.keep_steps else []
+        attention = [self.path("activations", "attention")] if capture.attention else []
+        return [self.path("codes", "shard"), self.path("activations", "summary"), *steps, *attention]
 
     @property
     def audio_files(self) -> list[Path]:
@@ -79,16 +82,19 @@ def make_shard(task: ShardTask) -> None:
     backend, twin = _loaded(task.model, task.root, task.weights_sha256, task.twin_seed)
     made = backend.generate([clip.request for clip in task.clips], task.sampling, task.capture)
     texts = [clip.request.text for clip in task.clips]
-    forced = twin.teacher_force(made.codes, texts, replace(task.capture, keep_steps=False))
+    wordings = [clip.request.wording for clip in task.clips]
+    forced = twin.teacher_force(made.codes, texts, twin_capture(task.capture), wordings)
     waveforms = backend.decode(made.codes)
-    codes_file, summary_file, *states_file = task.shard_files
     about = {"clips": [clip.request.clip_id for clip in task.clips], "model": backend.info.weights_sha256}
-    write_shard(codes_file, {"codes": made.codes}, about)
-    for path in states_file:
-        write_shard(path, made.states.values, about)
     means = {f"twin/{key}": mean for key, mean in forced.summaries.items() if key.endswith("/mean")}
     means[CODEC_MEAN] = backend.token_vectors(made.codes).sum(axis=1).mean(axis=1)
-    write_shard(summary_file, made.states.summaries | means, about)
+    write_shard(task.path("codes", "shard"), {"codes": made.codes}, about)
+    write_shard(task.path("activations", "summary"), made.states.summaries | means, about)
+    if task.capture.keep_steps:
+        write_shard(task.path("activations", "shard"), made.states.values, about)
+    if task.capture.attention:
+        tensors = attention_tensors(made.states, forced, backend.info.n_delays)
+        write_shard(task.path("activations", "attention"), tensors, about)
     for path, waveform in zip(task.audio_files, waveforms, strict=True):
         write_flac(path, waveform, backend.info.sample_rate_hz)
     rows = {
@@ -96,6 +102,23 @@ def make_shard(task: ShardTask) -> None:
         "activations": _activation_rows(task, made.states),
     }
     write_receipt(task.receipt, task.fingerprint, task.data, [*task.shard_files, *task.audio_files], rows)
+
+
+def twin_capture(capture: Capture) -> Capture:
+    """Return what is recorded of the twin: of attention, the cross-attention only, and no null half of it."""
+    watched = tuple(kind for kind in capture.attention if kind == "cross")
+    return replace(capture, keep_steps=False, attention=watched if capture.half != "uncond" else ())
+
+
+def attention_tensors(states: States, twin: States, n_delays: int) -> dict[str, np.ndarray]:
+    """Return the tensors of an attention shard: every step of the model, means of the twin."""
+    tensors = {name: values.astype(np.float16) for name, values in states.attention.items() if "/" in name}
+    tensors["tokens"] = states.attention["tokens"]
+    for name, values in twin.attention.items():
+        if "/" in name:
+            whole = values[..., complete_steps(values.shape[-1], n_delays)]
+            tensors[f"twin/{name}"] = whole.mean(axis=-1, dtype=np.float64).astype(np.float32)
+    return tensors
 
 
 @lru_cache(maxsize=1)

@@ -102,7 +102,8 @@ def plan(
             ReencodeTask(
                 shard=number, clips=part, n_frames=int(group["n_frames"].iloc[0]), root=root,
                 model=params.model, weights_sha256=info.weights_sha256, capture=capture, steps=steps,
-                step_stride=step_stride, twin_seed=section.twin_seed, tolerance=section.tolerance, threads=params.compute.threads,
+                step_stride=step_stride, twin_seed=section.twin_seed, tolerance=section.tolerance,
+                threads=params.compute.threads,
                 fingerprint=fingerprint({**shared, **made_from}),
             )
         )  # fmt: skip
