@@ -6,14 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from moodlens.base.errors import ContractError, must
 from moodlens.base.seeding import rng_for
 from moodlens.contracts import params as typed
 from moodlens.contracts.params import Params
 from moodlens.stages import temporal_tables as tables
 from moodlens.stages.step_shards import Clock, clock_of, hookpoints, states_by_shard
+from moodlens.stages.wordings import wording_labels, wording_resamples
 from moodlens.stages.workspace import Workspace, acoustic_table, clip_table, open_workspace, tensors_of
-from moodlens.stats.bootstrap import resamples
 from moodlens.stats.design import Design
 from moodlens.stats.gram import mean_weights
 from moodlens.stats.multiplicity import max_t
@@ -36,7 +35,6 @@ from moodlens.temporal.spectra import (
 from moodlens.temporal.windows import Windows, window_means, windows
 
 SUMMARIES = ("early", "late", "var", "norm")
-TOKENS = "tokens"
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ def run(params: Params, root: Path) -> None:
         smallest_p=smallest_p(plan.labels, params.temporal.n_permutations),
     )
     folder = root / "metrics"
-    metrics = tables.metrics_of(found, params.temporal)
+    metrics = tables.metrics_of(found, params.temporal, params.decide.alpha_weak)
     write_metrics(metrics, folder / "temporal.json")
     for name, rows in tables.plots_of(found).items():
         write_plot(rows, folder / f"temporal_{name}.csv")
@@ -87,36 +85,20 @@ def run(params: Params, root: Path) -> None:
 
 
 def plan_of(design: Design, clips: pd.DataFrame, section: typed.Temporal) -> Plan:
-    """Return units, relabellings and resamples.
-
-    Raises:
-        ContractError: an emotion has a single wording: nothing varies within it.
-    """
-    members, labels = design.members("wording"), design.unit_labels("wording")
-    counts = np.bincount(labels, minlength=design.n_classes)
-    if counts.min() < 2:
-        name, advice = design.emotions[int(counts.argmin())], "Raise prompts.n_per_emotion"
-        raise ContractError(must(f"emotion '{name}'", "have at least 2 wordings", 1, next_step=advice))
+    """Return units, relabellings and resamples; a unit is a wording."""
+    members, labels = design.members("wording"), wording_labels(design)
     prompts = clips["prompt"].to_numpy()
-    seeded = {
-        name: rng_for("temporal", name, section.seed) for name in ("labels", "boot", "swaps", "exchanges")
-    }
+    rngs = {name: rng_for("temporal", name, section.seed) for name in ("labels", "boot", "swaps", "tempo")}
     n = section.n_permutations
     return Plan(
         members[prompts],
         mean_weights(members) @ mean_weights(prompts),
         labels,
-        relabellings(labels, n, seeded["labels"]),
-        unit_resamples(design, section.n_bootstrap, seeded["boot"]),
-        swaps(len(labels), n, seeded["swaps"]),
-        within_emotion(labels, n, seeded["exchanges"]),
+        relabellings(labels, n, rngs["labels"]),
+        wording_resamples(design, section.n_bootstrap, rngs["boot"]),
+        swaps(len(labels), n, rngs["swaps"]),
+        within_emotion(labels, n, rngs["tempo"]),
     )
-
-
-def unit_resamples(design: Design, n_bootstrap: int, rng: np.random.Generator) -> np.ndarray:
-    """Return how often each wording occurs in each resample."""
-    _, first = np.unique(design.members("wording"), return_index=True)
-    return resamples(design, "wording", n_bootstrap, rng)[:, first]
 
 
 def _layer(

@@ -65,13 +65,12 @@ class Found:
     smallest_p: float
 
 
-def metrics_of(found: Found, section: Temporal) -> dict[str, object]:
+def metrics_of(found: Found, section: Temporal, alpha: float) -> dict[str, object]:
     """Return metrics/temporal.json: the few numbers that say whether time matters.
 
     The layer of the largest change, and that of the best rhythm, are named for the reader: their p is
-    corrected for the choice, their size is not.
+    corrected for the choice, their size is not. `alpha` is the level at which a cluster counts as found.
     """
-    alpha = 0.05
     certain = [cluster for cluster in found.clusters if cluster.p < alpha]
     covered = np.zeros((len(found.layers), len(found.times_s)), dtype=bool)
     for cluster in certain:
@@ -86,8 +85,7 @@ def metrics_of(found: Found, section: Temporal) -> dict[str, object]:
     return {
         "cluster_p": min((cluster.p for cluster in found.clusters), default=1.0),
         "covered": float(covered.mean()),
-        "n_layers_with_cluster": int(covered.any(axis=1).sum()),
-        "effect_peak": max(float(layer.separation.effect.max()) for layer in found.layers),
+        "effect_mean": float(np.mean([layer.separation.effect for layer in found.layers])),
         "change": grown.change,
         "change_low": grown.low,
         "change_high": grown.high,
@@ -103,11 +101,8 @@ def metrics_of(found: Found, section: Temporal) -> dict[str, object]:
         "tempo_site": series[best][0],
         "variance_ratio": _largest(readings, "variance"),
         "magnitude_ratio": _largest(readings, "magnitude"),
-        "n_readings_certain": sum(reading.p_max < alpha for reading in found.readings),
-        "n_readings": len(found.readings),
         "n_wordings": int(found.design.wordings.max()) + 1,
         "n_clips": found.n_clips,
-        "n_windows": len(found.times_s),
         "n_permutations": section.n_permutations,
         "smallest_p": found.smallest_p,
     }
