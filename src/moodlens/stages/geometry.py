@@ -1,4 +1,4 @@
-"""Stage `geometry`: how the emotions lie to one another at each site, in the original space and in pictures."""
+"""Stage `geometry`: how the emotions lie to one another at each site, and pictures of it."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -19,9 +19,9 @@ from moodlens.stats.multiplicity import max_t
 from moodlens.stats.permutation import relabellings, smallest_p
 from moodlens.store.tables import write_metrics, write_plot
 from moodlens.store.tracking import Run, log_runs
+from moodlens.temporal import readings
 from moodlens.temporal.clusters import clusters
-from moodlens.temporal.divergence import divergence, swapped_changes, swaps
-from moodlens.temporal.readings import tested_readings
+from moodlens.temporal.divergence import divergence, flipped_changes, random_signs
 from moodlens.temporal.rhythm import FASTEST_HZ, SLOWEST_HZ, TempoMatch, tempo_match, within_emotion
 from moodlens.temporal.separation import separation
 from moodlens.temporal.spectra import (
@@ -46,7 +46,7 @@ class Plan:
     labels: np.ndarray  # (unit,)
     table: np.ndarray  # (perm, unit) relabellings
     counts: np.ndarray  # (boot, unit) resamples
-    swaps: np.ndarray  # (perm, unit) exchanges of early and late
+    signs: np.ndarray  # (perm, unit) exchanges of early and late
     exchanges: np.ndarray  # (perm, unit) exchanges of tempo within an emotion
 
 
@@ -69,7 +69,7 @@ def run(params: Params, root: Path) -> None:
         layers=tuple(layers),
         clusters=clusters(np.stack([layer.separation.f for layer in layers]), params.temporal.cluster_alpha),
         p_change=max_t(np.stack(changes)),
-        readings=tested_readings(
+        readings=readings.by_emotion(
             np.stack([row for layer in layers for row in layer.readings.values()]), plan.table
         ),
         p_tempo=max_t(np.stack([match.null for layer in layers for match in layer.tempo.values()])),
@@ -88,7 +88,7 @@ def plan_of(design: Design, clips: pd.DataFrame, section: typed.Temporal) -> Pla
     """Return units, relabellings and resamples; a unit is a wording."""
     members, labels = design.members("wording"), wording_labels(design)
     prompts = clips["prompt"].to_numpy()
-    rngs = {name: rng_for("temporal", name, section.seed) for name in ("labels", "boot", "swaps", "tempo")}
+    rngs = {name: rng_for("temporal", name, section.seed) for name in ("labels", "boot", "signs", "tempo")}
     n = section.n_permutations
     return Plan(
         members[prompts],
@@ -96,7 +96,7 @@ def plan_of(design: Design, clips: pd.DataFrame, section: typed.Temporal) -> Pla
         labels,
         relabellings(labels, n, rngs["labels"]),
         wording_resamples(design, section.n_bootstrap, rngs["boot"]),
-        swaps(len(labels), n, rngs["swaps"]),
+        random_signs(len(labels), n, rngs["signs"]),
         within_emotion(labels, n, rngs["tempo"]),
     )
 
@@ -148,7 +148,7 @@ def _layer(
         plan.weights @ norms[:, places.starts],
         tables.Spectrum(frequencies, plan.weights @ power["components"]),
     )
-    return layer, swapped_changes(unit_early, unit_late, plan.labels, plan.swaps)
+    return layer, flipped_changes(unit_early, unit_late, plan.labels, plan.signs)
 
 
 def _tokens(

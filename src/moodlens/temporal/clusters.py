@@ -59,7 +59,7 @@ def largest_masses(
 def clusters(f: Float[np.ndarray, "layer window perm"], alpha: float) -> tuple[Cluster, ...]:
     """Return the clusters of the observed labelling, layer by layer, in the order of time.
 
-    >>> f = np.zeros((1, 4, 100)); f[0, 1:3, 0] = 5.0; f[0, :, 1] = 1.0
+    >>> f = np.tile(np.arange(100.0), (1, 4, 1)); f[0, 1:3, 0] = 200.0
     >>> [(c.start, c.stop, c.p) for c in clusters(f, alpha=0.05)]
     [(1, 3, 0.01)]
     """

@@ -13,9 +13,6 @@ from moodlens.stats.bootstrap import interval
 from moodlens.stats.gram import centred, cosines
 from moodlens.stats.similarity import within_between
 
-BUFFER = 2**22
-"""Numbers of one block of swapped Gram matrices: 32 MB in float64."""
-
 
 @dataclass(frozen=True)
 class Divergence:
@@ -26,7 +23,7 @@ class Divergence:
     change: float  # late - early
     low: float
     high: float
-    ratio: float | None  # late / early distance between emotions; None where either is not above 0
+    ratio: float | None  # late / early distance between emotions; None where there is none early on
     ratio_low: float | None
     ratio_high: float | None
     raw_early: float  # cosine between emotions as it is, the measure the question was first asked in
@@ -66,10 +63,14 @@ def divergence(
         raws.append(float(within_between(cosines(raw), labels, once)[1][0]))
     low, high = interval(draws[1] - draws[0], confidence)
     ratio = float(_root_ratio(squares[1], squares[0])[0])
-    ratio_low, ratio_high = interval(_root_ratio(square_draws[1], square_draws[0]), confidence)
-    known = np.isfinite([ratio, ratio_low, ratio_high]).all()
-    ratios = (ratio, float(ratio_low), float(ratio_high)) if known else (None, None, None)
-    return Divergence(effects[0], effects[1], effects[1] - effects[0], float(low), float(high), *ratios, *raws)
+    ratios: tuple[float | None, float | None, float | None] = (None, None, None)
+    drawn = _root_ratio(square_draws[1], square_draws[0])
+    if np.isfinite(ratio) and np.isnan(drawn).mean() <= (1 - confidence) / 2:
+        ratio_low, ratio_high = interval(drawn, confidence)
+        ratios = (ratio, float(ratio_low), float(ratio_high))
+    return Divergence(
+        effects[0], effects[1], effects[1] - effects[0], float(low), float(high), *ratios, *raws
+    )
 
 
 def _root_ratio(
@@ -80,42 +81,46 @@ def _root_ratio(
     return np.sqrt(quotient)
 
 
-def swapped_changes(
+def flipped_changes(
     early: Float[np.ndarray, "unit d_model"],
     late: Float[np.ndarray, "unit d_model"],
     labels: Int[np.ndarray, " unit"],
-    swaps: Int[np.ndarray, "perm unit"],
+    signs: Int[np.ndarray, "perm unit"],
 ) -> Float[np.ndarray, " perm"]:
-    """Return |late - early| effect after exchanging the two windows of some units; row 0 swaps none.
+    """Return |late - early| effect after exchanging the windows in some units' contributions.
 
-    The paired permutation: were a unit's early and late states interchangeable, the change under random
-    exchanges would be as large as the observed one. Each window is centred, and scaled to one variance,
-    before the exchange, so that a growing norm or a drifting mean is not taken for divergence.
+    The paired permutation, in a form that compares how far apart the emotions are and nothing else. To swap
+    the states themselves would also ask whether early and late states lie in the same directions: where
+    emotion merely turns, that test rejects 15 % of the time at a level of 5 %. So each unit's contribution
+    to the change is found by leaving the unit out, and its sign, which exchanging its windows would turn, is
+    drawn at random. The squared contributions add up to the jackknife variance (Efron and Stein 1981; within
+    each emotion, after Arvesen 1969) times (n / (n - 1))^2 for n units in the emotion: the plain one rejected
+    up to 11 % at 5 % with 4 units, this one at most 5 %. Where emotion shows in neither window it rejects
+    less than 2 %: there is no change to find.
+
+    Args:
+        early: mean state of each unit over the first tenth of the steps.
+        late: over the last tenth.
+        labels: emotion of each unit.
+        signs: +1 or -1 for each unit; row 0 is all +1.
     """
     n = len(labels)
-    both = [states - states.mean(axis=0) for states in (early.astype(np.float64), late.astype(np.float64))]
-    joint = np.concatenate([states / np.sqrt(np.square(states).sum(axis=1).mean()) for states in both])
-    gram = joint @ joint.T
-    same = (labels[:, None] == labels[None, :]) & ~np.eye(n, dtype=bool)
-    other = labels[:, None] != labels[None, :]
-    changes = np.empty(len(swaps))
-    step = max(1, BUFFER // (n * n))
-    for start in range(0, len(swaps), step):
-        part = swaps[start : start + step]
-        effects = []
-        for first in (part, 1 - part):
-            rows = np.arange(n) + n * first
-            taken = centred(gram[rows[:, :, None], rows[:, None, :]])
-            norms = np.sqrt(np.maximum(np.diagonal(taken, axis1=1, axis2=2), np.finfo(float).tiny))
-            similarity = taken / norms[:, :, None] / norms[:, None, :]
-            within = (similarity * same).sum(axis=(1, 2)) / same.sum()
-            effects.append(within - (similarity * other).sum(axis=(1, 2)) / other.sum())
-        changes[start : start + step] = np.abs(effects[1] - effects[0])
-    return changes
+    weights = np.concatenate([np.ones((1, n), dtype=np.int64), 1 - np.eye(n, dtype=np.int64)])
+    changes = np.zeros(n + 1)
+    for states, sign in ((early, -1), (late, 1)):
+        wide = states.astype(np.float64)
+        similarity = cosines(centred(wide @ wide.T))
+        changes += sign * np.subtract(*within_between(similarity, labels, weights))
+    left_out = np.empty(n)
+    for klass in np.unique(labels):
+        (own,) = np.nonzero(labels == klass)
+        rest = changes[1:][own]
+        left_out[own] = (rest.mean() - rest) * np.sqrt(len(own) / (len(own) - 1))
+    return np.abs(signs @ (changes[0] / n + left_out))
 
 
-def swaps(n_units: int, n_permutations: int, rng: np.random.Generator) -> Int[np.ndarray, "perm unit"]:
-    """Return which units exchange their windows: 1 + n_permutations rows, the first exchanges none."""
-    table = rng.integers(0, 2, (n_permutations + 1, n_units))
-    table[0] = 0
+def random_signs(n_units: int, n_permutations: int, rng: np.random.Generator) -> Int[np.ndarray, "perm unit"]:
+    """Return 1 + n_permutations rows of +1 and -1; the first is all +1."""
+    table = 2 * rng.integers(0, 2, (n_permutations + 1, n_units)) - 1
+    table[0] = 1
     return table

@@ -22,7 +22,7 @@ class Reading:
     p_max: float  # maxT over all readings given
 
 
-def tested_readings(
+def by_emotion(
     values: Float[np.ndarray, "reading unit"], table: Int[np.ndarray, "perm unit"]
 ) -> tuple[Reading, ...]:
     """Return every reading by emotion with its F and p.
