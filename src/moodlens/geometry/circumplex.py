@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.stats import rankdata
 
 from moodlens.stats.permutation import p_values
@@ -92,17 +92,24 @@ def emotion_distances(
 
 
 @dataclass(frozen=True)
+class Nearness:
+    """How much nearer a pair is than all other pairs are on average, as a share of the mean distance."""
+
+    value: float  # above 0: nearer, as predicted
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class EmotionMap:
     """The emotions of one site against the circumplex."""
 
-    squares: Float[np.ndarray, "klass klass"]  # squared distances over their mean
-    r: float | None  # Pearson correlation of signed root distances with valence-arousal distances
+    distances: Float[np.ndarray, "klass klass"]  # over their mean; an estimate below 0 stays below 0
+    r: float | None  # Pearson correlation with valence-arousal distances; None with two emotions
     low: float | None
     high: float | None
     p: float | None  # over all relabellings of the emotions
-    near: dict[tuple[int, int], tuple[float, float, float]]
-    """Pair predicted to be near -> how much nearer than the mean of all other pairs, as a share of the mean
-    distance, with its interval; above 0 is as predicted."""
+    near: dict[tuple[int, int], Nearness]  # pairs predicted to be near
 
 
 def emotion_map(
@@ -112,8 +119,11 @@ def emotion_map(
     counts: Int[np.ndarray, "boot point"],
     confidence: float,
     predicted: tuple[tuple[int, int], ...],
-) -> EmotionMap:
-    """Return how the emotions of a site lie to one another.
+) -> EmotionMap | None:
+    """Return how the emotions of a site lie to one another, None where they are not apart at all.
+
+    They are apart where the mean squared distance stays above zero in the resamples; else there is no map,
+    only noise divided by noise.
 
     Args:
         gram: of the points.
@@ -121,31 +131,32 @@ def emotion_map(
         expected: valence-arousal distances of the emotions.
         counts: bootstrap resamples of the points.
         confidence: of the intervals.
-        predicted: pairs of emotions that the circumplex puts near each other.
+        predicted: pairs of emotions that the circumplex puts near each other; the first index is the lower.
     """
-    once = np.ones((1, len(labels)), dtype=np.int64)
-    estimate = emotion_distances(gram, labels, once)[0]
-    draws = emotion_distances(gram, labels, counts)
-    draws = draws[np.isfinite(draws).all(axis=(1, 2))]
     rows, columns = np.triu_indices(len(expected), 1)
+    once = np.ones((1, len(labels)), dtype=np.int64)
+    squares = emotion_distances(gram, labels, np.concatenate([once, counts]))[:, rows, columns]
+    drawn = squares[1:][np.isfinite(squares[1:]).all(axis=1)]
+    tail = (1 - confidence) / 2
+    if not len(drawn) or squares[0].mean() <= 0 or (drawn.mean(axis=1) <= 0).mean() > tail:
+        return None
+    roots, drawn = _roots(squares[:1]), _roots(drawn)
     wanted = expected[rows, columns]
-    roots, drawn = (_roots(values[..., rows, columns]) for values in (estimate, draws))
-    tail = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
     r = low = high = p = None
-    if len(rows) > 2 and wanted.std() > 0 and roots.std() > 0:
-        r = float(_correlation(roots[None], wanted)[0])
-        low, high = (float(v) for v in np.quantile(_correlation(drawn, wanted), tail))
-        orders = np.array(list(permutations(range(len(expected)))))
-        renamed = np.stack([expected[order][:, order][rows, columns] for order in orders])
-        p = float(p_values(_correlation(renamed, roots)))
+    if len(rows) > 2 and wanted.std() > 0:
+        r = float(_correlation(roots, wanted)[0])
+        low, high = (float(v) for v in np.quantile(_correlation(drawn, wanted), (tail, 1 - tail)))
+        orders = [list(order) for order in permutations(range(len(expected)))]
+        renamed = np.stack([expected[np.ix_(order, order)][rows, columns] for order in orders])
+        p = float(p_values(_correlation(renamed, roots[0])))
     near = {}
     for first, second in predicted:
-        pair = (rows == min(first, second)) & (columns == max(first, second))
-        said = _nearer(roots[None], pair)[0]
-        bounds = np.quantile(_nearer(drawn, pair), tail)
-        near[first, second] = (float(said), float(bounds[0]), float(bounds[1]))
-    mean = estimate[rows, columns].mean()
-    return EmotionMap(estimate / mean if mean > 0 else np.zeros_like(estimate), r, low, high, p, near)
+        pair = (rows == first) & (columns == second)
+        low_near, high_near = np.quantile(_nearer(drawn, pair), (tail, 1 - tail))
+        near[first, second] = Nearness(float(_nearer(roots, pair)[0]), float(low_near), float(high_near))
+    distances = np.zeros_like(expected)
+    distances[rows, columns] = distances[columns, rows] = roots[0] / roots[0].mean()
+    return EmotionMap(distances, r, low, high, p, near)
 
 
 def smallest_emotion_p(n_classes: int) -> float:
@@ -172,7 +183,7 @@ def _correlation(
 
 
 def _nearer(
-    roots: Float[np.ndarray, "boot pair"], pair: Float[np.ndarray, " pair"]
+    roots: Float[np.ndarray, "boot pair"], pair: Bool[np.ndarray, " pair"]
 ) -> Float[np.ndarray, " boot"]:
     """Return (mean of the other distances - that of the pair) / mean of all."""
     mean = roots.mean(axis=1)

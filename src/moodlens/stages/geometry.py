@@ -55,7 +55,6 @@ def run(params: Params, root: Path) -> None:
         sites=tuple(rows),
         null_best=null_best,
         smallest_p=smallest_p(labels, section.n_permutations),
-        predicted=PREDICTED,
     )
     pictures = _pictures(found, params)
     metrics = tables.metrics_of(found, section)
@@ -73,12 +72,12 @@ def _family(
     """Return the sites of a family and the 95th percentile of its best silhouette under relabelling."""
     expected = affect_distances(np.array([AFFECT[emotion] for emotion in design.emotions]))
     predicted = tuple(
-        (design.emotions.index(a), design.emotions.index(b))
+        tuple(sorted((design.emotions.index(a), design.emotions.index(b))))
         for a, b in PREDICTED
         if a in design.emotions and b in design.emotions and design.n_classes > 2
     )
     labels = null.table[0].astype(np.intp)
-    measured: list[tuple[Components, EmotionMap, float]] = []
+    measured: list[tuple[Components, EmotionMap | None, float]] = []
     silhouette_null, rho_null = [], []
     for gram in grams:
         prompts = group_means(gram.values, gram.prompts)

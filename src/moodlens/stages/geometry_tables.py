@@ -1,6 +1,7 @@
 """What stage `geometry` found, as the rows and numbers of its files."""
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,7 @@ class Site:
     rho: float  # distances against valence-arousal distances, all pairs of wordings
     p_rho: float
     components: Components  # of the prompts
-    emotions: EmotionMap
+    emotions: EmotionMap | None  # None where the emotions are not apart
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,6 @@ class Found:
     sites: tuple[Site, ...]
     null_best: dict[str, float]  # family -> 95th percentile of the best silhouette under relabelling
     smallest_p: float
-    predicted: tuple[tuple[str, str], ...]
 
 
 def best_of(found: Found, family: str) -> Site | None:
@@ -72,8 +72,9 @@ def shown_sites(found: Found) -> list[Site]:
 def metrics_of(found: Found, section: Geometry) -> dict[str, object]:
     """Return metrics/geometry.json; `silhouette` of the best layer is what the gate of the SAE stage reads.
 
-    The best layer is the one that stands out most from its own null. Its p is corrected for that choice,
-    its size is not: `silhouette_null_best` says how large the best one gets by chance.
+    It is over wordings, whose means are less noisy than clips: `silhouette_clips` is lower. The best layer is
+    the one that stands out most from its own null. Its p is corrected for that choice, its size is not:
+    `silhouette_null_best` says how large the best one gets by chance.
     """
     metrics: dict[str, object] = {
         "n_prompts": found.design.n_prompts,
@@ -87,19 +88,14 @@ def metrics_of(found: Found, section: Geometry) -> dict[str, object]:
         metrics |= {
             "silhouette": best.silhouette,
             "silhouette_p": best.p_silhouette,
+            "silhouette_clips": best.silhouette_clips,
             "silhouette_site": best.site,
             "silhouette_null_best": found.null_best["layers"],
             "rsa_rho": best.rho,
             "rsa_p": best.p_rho,
-            "circumplex_r": best.emotions.r,
-            "circumplex_low": best.emotions.low,
-            "circumplex_high": best.emotions.high,
-            "circumplex_p": best.emotions.p,
             "participation": best.components.participation,
+            **_map_numbers(found, best.emotions),
         }
-        for (first, second), (value, low, high) in best.emotions.near.items():
-            pair = f"near_{found.design.emotions[first]}_{found.design.emotions[second]}"
-            metrics |= {pair: value, f"{pair}_low": low, f"{pair}_high": high}
         twins = [s for s in found.sites if s.family == "twin_layers" and s.site == best.site]
         if twins:
             metrics["silhouette_twin"], metrics["rsa_rho_twin"] = twins[0].silhouette, twins[0].rho
@@ -124,22 +120,32 @@ def _row(found: Found, site: Site) -> dict[str, object]:
         "silhouette_clips_descriptive": site.silhouette_clips,
         "rsa_rho": site.rho,
         "p_rsa_maxt": site.p_rho,
-        "circumplex_r": site.emotions.r,
-        "circumplex_low": site.emotions.low,
-        "circumplex_high": site.emotions.high,
-        "circumplex_p": site.emotions.p,
         "participation": site.components.participation,
         "n_components_90": site.components.n_for_90,
+        **_map_numbers(found, site.emotions),
     }
-    for (first, second), (value, low, high) in site.emotions.near.items():
-        name = f"near_{emotions[first]}_{emotions[second]}"
-        row |= {name: value, f"{name}_low": low, f"{name}_high": high}
-    for first in range(len(emotions)):
-        for second in range(first + 1, len(emotions)):
-            name = f"distance_{emotions[first]}_{emotions[second]}"
-            square = float(site.emotions.squares[first, second])
-            row[name] = np.sign(square) * np.sqrt(abs(square))
-    return row
+    pairs = combinations(range(len(emotions)), 2)
+    return row | {
+        f"distance_{emotions[a]}_{emotions[b]}": None
+        if site.emotions is None
+        else site.emotions.distances[a, b]
+        for a, b in pairs
+    }
+
+
+def _map_numbers(found: Found, emotions: EmotionMap | None) -> dict[str, float | None]:
+    if emotions is None:
+        return {}
+    said = {
+        "circumplex_r": emotions.r,
+        "circumplex_low": emotions.low,
+        "circumplex_high": emotions.high,
+        "circumplex_p": emotions.p,
+    }
+    for (first, second), near in emotions.near.items():
+        name = f"near_{found.design.emotions[first]}_{found.design.emotions[second]}"
+        said |= {name: near.value, f"{name}_low": near.low, f"{name}_high": near.high}
+    return said
 
 
 def spectrum_rows(found: Found) -> pd.DataFrame:
