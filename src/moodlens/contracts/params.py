@@ -125,6 +125,28 @@ class Relate:
 
 
 @dataclass(frozen=True)
+class Temporal:
+    steps_per_window: int = field(metadata={"low": 1})
+    cluster_alpha: float = field(metadata={"low": 0.001, "high": 0.5})
+    n_components: int = field(metadata={"low": 1})
+    n_permutations: int = field(metadata={"low": 99})
+    n_bootstrap: int = field(metadata={"low": 100})
+    confidence: float = field(metadata={"low": 0.5, "high": 0.999})
+    seed: int
+
+
+@dataclass(frozen=True)
+class Geometry:
+    sites: tuple[str, ...] = field(metadata={"allowed": SITES})
+    n_permutations: int = field(metadata={"low": 99})
+    n_bootstrap: int = field(metadata={"low": 100})
+    confidence: float = field(metadata={"low": 0.5, "high": 0.999})
+    umap: bool
+    umap_neighbors: int = field(metadata={"low": 2})
+    seed: int
+
+
+@dataclass(frozen=True)
 class Decide:
     alpha_strong: float = field(metadata={"low": 0, "high": 1})
     alpha_weak: float = field(metadata={"low": 0, "high": 1})
@@ -166,6 +188,8 @@ class Params:
     probe: Probe
     attention: Attention
     relate: Relate
+    temporal: Temporal
+    geometry: Geometry
     decide: Decide
     report: Report
     compute: Compute
