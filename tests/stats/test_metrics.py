@@ -26,7 +26,7 @@ def simulate(made, unit, seed, n_permutations=99, **planted):
 
 @pytest.fixture(scope="module")
 def null():
-    """p of every metric (sim,) and the best adjusted p; clips of a prompt and prompts of a wording are alike."""
+    """p of every metric (sim,) and the best adjusted p; clips of a prompt, prompts of a wording are alike."""
     made, found, joint = design(12, 12, 12, per_wording=2), {name: [] for name in METRICS}, []
     for seed in range(N_SIMS):
         statistics = simulate(made, "wording", seed, icc=0.3, wording=0.5)

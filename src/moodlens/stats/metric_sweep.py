@@ -1,7 +1,8 @@
 """Site x metric: every metric at every site of every family, under one table of relabellings.
 
 IF (does any metric see emotion at any site?) is maxT over all cells of a family, WHERE is Benjamini-Hochberg
-over the same cells. PERMANOVA alone carries the claims of the ladder; `p_any` is the dearer question beside it.
+over the same cells. PERMANOVA alone carries the claims of the ladder; `p_any`, the dearer question, stands
+beside it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from moodlens.stats.bootstrap import interval, unit_resamples
 from moodlens.stats.design import Design, Unit
 from moodlens.stats.gram import SiteGram, cosines
 from moodlens.stats.metrics import METRICS, MetricSettings
-from moodlens.stats.multiplicity import benjamini_hochberg, max_t
+from moodlens.stats.multiplicity import benjamini_hochberg, max_t, standard_scores
 from moodlens.stats.permutation import p_values, relabellings
 from moodlens.stats.similarity import NaiveT, centred_cosines, naive_t
 from moodlens.stats.units import Units, units_of
@@ -40,6 +41,7 @@ class Cell:
     fraction: float | None  # (within - between) / (ceiling - between)
     null_mean: float  # shuffled labels
     null_high: float  # their 95th percentile
+    score: float  # (estimate - null_mean) in standard deviations over the relabellings
     p: float
     p_max: float  # maxT over all cells of the family
     q: float  # Benjamini-Hochberg over all cells of the family
@@ -93,7 +95,7 @@ def metric_sweep(
     for family, members in families.items():
         own = slice(start, start + len(members))
         stack = np.stack([statistics[name][own] for name in names], axis=1).reshape(-1, len(table))
-        p, adjusted = p_values(stack), max_t(stack)
+        p, adjusted, scores = p_values(stack), max_t(stack), standard_scores(stack)[:, 0]
         q = benjamini_hochberg(p)
         cells = []
         for i, (place, name) in enumerate((place, name) for place in range(len(members)) for name in names):
@@ -110,6 +112,7 @@ def metric_sweep(
                     *_levels(units, METRICS[name].pairs, at, labels),
                     float(stack[i, 1:].mean()),
                     float(np.quantile(stack[i, 1:], NULL_HIGH)),
+                    float(scores[i]),
                     float(p[i]),
                     float(adjusted[i]),
                     float(q[i]),

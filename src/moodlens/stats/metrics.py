@@ -43,8 +43,8 @@ class MetricSettings:
 class Metric:
     """One way to say that emotions differ; larger is more.
 
-    `draws` gives bootstrap draws. It is None where copies of a unit in a resample count as evidence (they shrink
-    what lies within an emotion, or fill the rank), so that no valid interval follows.
+    `draws` gives bootstrap draws. It is None where copies of a unit in a resample count as evidence (they
+    shrink what lies within an emotion, or fill the rank), so that no valid interval follows.
     """
 
     question: Literal["location", "any", "dispersion"]
