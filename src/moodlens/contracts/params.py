@@ -16,6 +16,21 @@ from moodlens.contracts.tensors import WHOLE_SITES
 from moodlens.contracts.typed_yaml import FILE, mapping_of, same_keys, section_of
 
 SITES = ("bow", "text", "layers", "acoustics", "tokens", "codec")
+METRICS = (
+    "permanova",
+    "cosine_raw",
+    "cosine_centred",
+    "euclidean",
+    "cka",
+    "cca",
+    "mmd_linear",
+    "mmd_rbf",
+    "energy",
+    "wasserstein",
+    "dimensions",
+    "permdisp",
+)
+"""Metrics of the sweep, the keys of `stats.metrics.METRICS`."""
 CAPTURE_SITES = ("residual", "self_attention", "cross_attention", "mlp", *WHOLE_SITES)
 
 
@@ -91,6 +106,10 @@ class Signal:
     n_bootstrap: int = field(metadata={"low": 100})
     confidence: float = field(metadata={"low": 0.5, "high": 0.999})
     equivalence_delta: float = field(metadata={"low": 0.001, "high": 0.5})
+    metrics: tuple[str, ...] = field(metadata={"allowed": METRICS})
+    cca_rank: int = field(metadata={"low": 1})
+    n_slices: int = field(metadata={"low": 1})
+    dimension_threshold: float = field(metadata={"low": 0})
     seed: int
 
 

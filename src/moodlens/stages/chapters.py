@@ -79,7 +79,8 @@ def _layers(root: Path, params: Params) -> Finding | None:
         return None
     decided = stored_metrics(root, "decide")
     finding = decided["layers"] if decided else None
-    return layers_finding(signal, rows, finding, params.decide.alpha_weak, params.signal.confidence)
+    alpha, metrics = params.decide.alpha_weak, stored_rows(root, "signal_metrics") or ()
+    return layers_finding(signal, rows, finding, alpha, params.signal.confidence, metrics)
 
 
 def _probes(root: Path, params: Params) -> Finding | None:
