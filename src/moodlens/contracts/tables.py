@@ -138,3 +138,24 @@ ACOUSTICS = Table(
     ),
 )
 """One row per clip; after `clip_id` the fields of `audio.descriptors.Descriptors`, in their order."""
+
+TEXTS = Table(
+    "texts",
+    "text_id",
+    (
+        Column(
+            "text_id", "str", "stable id: prompt_id of the design, or diverse-<emotion>-<number>", unique=True
+        ),
+        Column("source", "str", "where the text comes from", allowed=("design", "diverse")),
+        Column("emotion", "str", "the emotion the text intends, or 'neutral'"),
+        Column("valence", "float", "intended valence, the adverb counted", low=-1, high=1, nullable=True),
+        Column("arousal", "float", "intended arousal, the adverb counted", low=-1, high=1, nullable=True),
+        Column("family", "str", "prompt set of the design, family of the diverse prompts"),
+        Column("template", "str", "sentence frame"),
+        Column("wording", "str", "words that carry the emotion, without the adverb", nullable=True),
+        Column("adverb", "str", "slightly, very, or empty", nullable=True, allowed=("", "slightly", "very")),
+        Column("split", "str", "of SAE training, whole wordings each", allowed=("train", "val", "test")),
+        Column("text", "str", "the text", unique=True),
+    ),
+)
+"""What SAEs read the text of: every prompt of the design, and the diverse ones."""
