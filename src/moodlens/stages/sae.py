@@ -143,8 +143,8 @@ def _card(site: str, figures: Mapping[str, Any], params: Params, gate: Mapping[s
     rows = [
         f"# SAE of {site}, {params.model.id}",
         "",
-        f"{section.architecture}, {figures['d_in']} -> {figures['d_sae']} latents; {figures['n_rows']} rows in "
-        f"training; {figures['chosen']} of {figures['n_seeds']} seeds, chosen by validation FVU.",
+        f"{section.architecture}, {figures['d_in']} -> {figures['d_sae']} latents; {figures['n_rows']} rows "
+        f"in training; {figures['chosen']} of {figures['n_seeds']} seeds, chosen by validation FVU.",
         "",
         "| | held-out wordings | training |",
         "|---|---|---|",
@@ -154,8 +154,8 @@ def _card(site: str, figures: Mapping[str, Any], params: Params, gate: Mapping[s
         f"| dead | | {figures['dead']:.3f} |",
         "",
         f"Gates of `decide`: {gates}. Input: rows of {site}, (row, {figures['d_in']}) float32, model units.",
-        f"Output: latents, (row, {figures['d_sae']}) float32. That a latent follows an emotion's prompts says "
-        "nothing yet of what the model does with it.",
+        f"Output: latents, (row, {figures['d_sae']}) float32. That a latent follows an emotion's prompts "
+        "says nothing yet of what the model does with it.",
     ]
     return "\n".join(rows)
 
