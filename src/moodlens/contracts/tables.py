@@ -159,3 +159,36 @@ TEXTS = Table(
     ),
 )
 """What SAEs read the text of: every prompt of the design, and the diverse ones."""
+
+LATENTS = Table(
+    "latents",
+    "row_id",
+    (
+        Column("row_id", "str", "<site>/<latent>", unique=True),
+        Column("site", "str", "what the SAE reads"),
+        Column("latent", "int", "number of the latent", low=0),
+        Column("emotion", "str", "emotion with the largest ratio"),
+        Column(
+            "ratio",
+            "float",
+            "mean activation in it over the mean of the others, see latents.selectivity",
+            low=0,
+        ),
+        Column("p", "float", "of the largest contrast, wordings relabelled; 1 untested", low=0, high=1),
+        Column("q", "float", "false discovery rate over latents; 1 untested", low=0, high=1),
+        Column("use", "float", "mean activation over emotional prompts", low=0),
+        Column("stability", "float", "mean matched decoder cosine over seeds", low=-1, high=1, nullable=True),
+        Column("null_ratio", "float", "ratio under null text", low=0, nullable=True),
+        Column("null_q", "float", "false discovery rate under null text", low=0, high=1, nullable=True),
+        Column(
+            "valence_r", "float", "correlation with intended valence over wordings", low=-1.001, high=1.001
+        ),
+        Column("arousal_r", "float", "correlation with intended arousal", low=-1.001, high=1.001),
+        Column("descriptor", "str", "acoustic descriptor it goes along with most"),
+        Column("descriptor_r", "float", "that correlation over wordings", low=-1.001, high=1.001),
+        Column(
+            "descriptor_q", "float", "its false discovery rate over latents and descriptors", low=0, high=1
+        ),
+    ),
+)
+"""One row per latent of the SAE that stands for its site."""

@@ -7,8 +7,8 @@ is its mean over the rows of a prompt. Its selectivity for an emotion is
 
 with m_c the mean over the emotion's prompts, m_others the mean of the other emotions' means, m_all the mean
 of all emotions' means. The last term keeps the ratio finite for a unit silent outside its emotion (four
-emotions: at most 400). The user's counts are units with a best ratio above 2 and above 4. On few prompts a unit that
-fires on one phrase passes both: the counts need p.
+emotions: at most 400). The user's counts are units with a best ratio above 2 and above 4. On few prompts a
+unit that fires on one phrase passes both: the counts need p.
 """
 
 from dataclasses import dataclass
