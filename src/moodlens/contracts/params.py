@@ -184,6 +184,41 @@ class Decide:
 
 
 @dataclass(frozen=True)
+class Sae:
+    override_gate: bool
+    sites: tuple[str, ...]
+    prompts: Literal["diverse", "design"]
+    architecture: Literal["relu", "topk", "batchtopk", "matryoshka", "jumprelu", "gated"]
+    expansion: int = field(metadata={"low": 1})
+    k: int = field(metadata={"low": 1})
+    l1: float = field(metadata={"low": 0})
+    l0: float = field(metadata={"low": 0})
+    revive: Literal["auxk", "resample", "none"]
+    n_steps: int = field(metadata={"low": 1})
+    batch_rows: int = field(metadata={"low": 1})
+    buffer_rows: int = field(metadata={"low": 2})
+    learning_rate: float = field(metadata={"low": 0})
+    patience_epochs: int = field(metadata={"low": 1})
+    n_seeds: int = field(metadata={"low": 1})
+    twin: bool
+    seed: int
+
+
+@dataclass(frozen=True)
+class Latents:
+    n_permutations: int = field(metadata={"low": 99})
+    fdr: float = field(metadata={"low": 0.001, "high": 0.5})
+    min_wordings: int = field(metadata={"low": 1})
+    null_text: bool
+    splice_clips: int = field(metadata={"low": 0})
+    n_shown: int = field(metadata={"low": 1})
+    champion_fvu: float = field(metadata={"low": 0})
+    champion_selective: int = field(metadata={"low": 0})
+    champion_stability: float = field(metadata={"low": 0, "high": 1})
+    seed: int
+
+
+@dataclass(frozen=True)
 class Report:
     clips_per_emotion: int = field(metadata={"low": 1})
     title: str
@@ -210,6 +245,8 @@ class Params:
     temporal: Temporal
     geometry: Geometry
     decide: Decide
+    sae: Sae
+    latents: Latents
     report: Report
     compute: Compute
 

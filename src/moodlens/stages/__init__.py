@@ -21,6 +21,8 @@ STAGES = (
     "geometry",
     "relate",
     "decide",
+    "sae",
+    "latents",
     "report",
 )
 

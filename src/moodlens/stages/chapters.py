@@ -14,8 +14,10 @@ import pandas as pd
 from moodlens.contracts.params import Params
 from moodlens.contracts.tables import ACOUSTICS, CLIPS, Table
 from moodlens.report.gates import gates_finding
+from moodlens.report.latents import latents_finding
 from moodlens.report.probing import probes_finding
 from moodlens.report.records import Chapter, Finding
+from moodlens.report.sae import sae_finding
 from moodlens.report.sound import acoustics_finding
 from moodlens.report.sweep import layers_finding
 from moodlens.store.tables import read_metrics, read_table
@@ -101,6 +103,19 @@ def _gates(root: Path, _params: Params) -> Finding | None:
     return None if decided is None else gates_finding(decided)
 
 
+def _sae(root: Path, _params: Params) -> Finding | None:
+    trained, rows = stored_metrics(root, "sae"), stored_rows(root, "sae_curves")
+    return None if trained is None or rows is None else sae_finding(trained, rows)
+
+
+def _latents(root: Path, params: Params) -> Finding | None:
+    found = stored_metrics(root, "latents")
+    counts, top = stored_rows(root, "latents_counts"), stored_rows(root, "latents_top")
+    if found is None or counts is None or top is None:
+        return None
+    return latents_finding(found, counts, top, params.latents.fdr)
+
+
 CHAPTERS = (
     Source("gates", "Go or no-go", _gates, "Gates and looks", "decide", "metrics/decide.json"),
     Source("layers", "Where", _layers, "The sweep over layers", "signal", "metrics/signal.json"),
@@ -113,4 +128,6 @@ CHAPTERS = (
         "acoustics",
         "data/acoustics.parquet",
     ),
+    Source("sae", "SAE", _sae, "The training of sparse autoencoders", "sae", "metrics/sae.json"),
+    Source("latents", "Latents", _latents, "What single latents say", "latents", "metrics/latents.json"),
 )
