@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from moodlens.base.errors import UsageError, must
 from moodlens.contracts.params import Decide
-from moodlens.stats.spending import spent
+from moodlens.stats.spending import overall, spent
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ def look_of(n_per_emotion: int, thresholds: Decide) -> Look:
     at = plan.index(n_per_emotion)
     fractions = [n / plan[-1] for n in plan]
     weak, strong = spent(thresholds.alpha_weak, fractions), spent(thresholds.alpha_strong, fractions)
-    return Look(at + 1, len(plan), n_per_emotion, weak[at].nominal, strong[at].nominal, weak[at].cumulative)
+    used = overall(weak[: at + 1], fractions[: at + 1])
+    return Look(at + 1, len(plan), n_per_emotion, weak[at], strong[at], used)
 
 
 def at_look(thresholds: Decide, look: Look) -> Decide:
