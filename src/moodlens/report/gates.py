@@ -1,10 +1,11 @@
 """Go or no-go: the gates before SAE training, and which look at the data this is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from moodlens.report.numbers import number, p_value, share
 from moodlens.report.records import Cell, Finding, Grid
+from moodlens.report.site_names import Row
 
 ASKED = {
     "clips_per_emotion": ("clips per emotion", "at least", lambda value: number(value)),
@@ -16,16 +17,37 @@ ASKED = {
 REPORTED_ONLY = ("silhouette",)
 
 
-def gates_finding(decided: Mapping[str, Any]) -> Finding:
-    """Return the gates of metrics/decide.json with their bars, and the look."""
+POWER_COLUMNS = ("threshold", "asked", "p below", "power", "prompts per emotion", "by formula")
+POWER_NOTE = (
+    "From the spectrum and the prompt share of variance of this run's best layer; p is divided by the number of "
+    "layers. Effects by simulated pseudo-F beside noncentral F, accuracies by the binomial beside the normal."
+)
+
+
+def gates_finding(decided: Mapping[str, Any], power: Sequence[Row]) -> Finding:
+    """Return the gates of metrics/decide.json with their bars, the look, and the prompts thresholds need.
+
+    Args:
+        decided: metrics/decide.json.
+        power: metrics/decide_power.csv.
+    """
     gates, look = decided["gates"], decided["look"]
     rows = tuple(_row(name, gates[name]) for name in ASKED)
     caption = "Gates before a sparse autoencoder is trained"
     note = "The silhouette is reported and stops nothing."
-    return Finding(
-        f"{_summary(gates)} {_look(look)}",
-        grids=(Grid(caption, ("gate", "asked", "measured", "outcome"), rows, (note,)),),
+    grids = [Grid(caption, ("gate", "asked", "measured", "outcome"), rows, (note,))]
+    if power:
+        caption = "Prompts per emotion that the thresholds need"
+        grids.append(Grid(caption, POWER_COLUMNS, tuple(_power_row(row) for row in power), (POWER_NOTE,)))
+    return Finding(f"{_summary(gates)} {_look(look)}", grids=tuple(grids))
+
+
+def _power_row(row: Row) -> tuple[Cell, ...]:
+    counts = (
+        "more than 2,000" if row[key] != row[key] else f"{row[key]:.0f}" for key in ("n", "n_approximate")
     )
+    texts = (number(row["value"]), p_value(row["alpha"]), share(row["power"]), *counts)
+    return (Cell(str(row["threshold"])), *(Cell(text) for text in texts))
 
 
 def _summary(gates: Mapping[str, Any]) -> str:

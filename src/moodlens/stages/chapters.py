@@ -100,7 +100,7 @@ def _sound(root: Path, _params: Params) -> Finding | None:
 
 def _gates(root: Path, _params: Params) -> Finding | None:
     decided = stored_metrics(root, "decide")
-    return None if decided is None else gates_finding(decided)
+    return None if decided is None else gates_finding(decided, stored_rows(root, "decide_power") or [])
 
 
 def _sae(root: Path, _params: Params) -> Finding | None:

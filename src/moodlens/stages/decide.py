@@ -11,7 +11,9 @@ from moodlens.decision.evidence import Baseline, Evidence, Gain
 from moodlens.decision.gates import Gate, Measured, closed, gates_of
 from moodlens.decision.ladder import Rung, decide
 from moodlens.decision.looks import at_look, look_of
-from moodlens.store.tables import read_metrics, write_metrics
+from moodlens.stages.pilot import power_rows
+from moodlens.stages.workspace import open_workspace
+from moodlens.store.tables import read_metrics, write_metrics, write_plot
 
 SIGNAL_OF = {"words": "words", "text_code": "text", "music": "music", "layers": "layers"}
 NO_EFFECT_ASKED = ("words",)
@@ -25,7 +27,7 @@ FROM_SIGNAL = ("effect", "effect_low", "effect_high", "delta", "power", "n_neede
 
 
 def run(params: Params, root: Path) -> None:
-    """Write metrics/decide.json.
+    """Write metrics/decide.json and metrics/decide_power.csv.
 
     Raises:
         UsageError: the number of prompts is none of the planned looks.
@@ -56,6 +58,10 @@ def run(params: Params, root: Path) -> None:
         },
         folder / "decide.json",
     )
+    if "layers" in signal:
+        work = open_workspace(root)
+        table = power_rows(work, params, thresholds, signal["layers"]["best"])
+        write_plot(table, folder / "decide_power.csv")
 
 
 def evidence_of(signal: Mapping[str, Any], probe: Mapping[str, Any]) -> dict[str, Evidence]:
