@@ -1,7 +1,7 @@
 """Repeated looks at a growing set of prompts, and what each look may spend of alpha.
 
-Who tests at 10 prompts per emotion, then at 20, then at 50, each time at .05, has not tested at .05. Looks are
-planned in params.yaml (`decide.looks`); the share of alpha that each may use follows O'Brien and Fleming.
+Who tests at 10 prompts per emotion, then at 20, then at 50, each time at .05, has not tested at .05. Looks
+are planned in params.yaml (`decide.looks`); the share of alpha that each may use follows O'Brien and Fleming.
 """
 
 from dataclasses import dataclass, replace
