@@ -19,8 +19,8 @@ REPORTED_ONLY = ("silhouette",)
 
 POWER_COLUMNS = ("threshold", "asked", "p below", "power", "prompts per emotion", "by formula")
 POWER_NOTE = (
-    "From the spectrum and the prompt share of variance of this run's best layer; p is divided by the number of "
-    "layers. Effects by simulated pseudo-F beside noncentral F, accuracies by the binomial beside the normal."
+    "From the spectrum and the prompt share of variance of this run's best layer; p is divided by the number "
+    "of layers. Effects by simulated pseudo-F beside noncentral F, accuracies by the binomial beside the normal."
 )
 
 
@@ -43,11 +43,19 @@ def gates_finding(decided: Mapping[str, Any], power: Sequence[Row]) -> Finding:
 
 
 def _power_row(row: Row) -> tuple[Cell, ...]:
-    counts = (
-        "more than 2,000" if row[key] != row[key] else f"{row[key]:.0f}" for key in ("n", "n_approximate")
+    texts = (
+        number(row["value"]),
+        p_value(row["alpha"]),
+        share(row["power"]),
+        _count(row["n"]),
+        _count(row["n_approximate"]),
     )
-    texts = (number(row["value"]), p_value(row["alpha"]), share(row["power"]), *counts)
     return (Cell(str(row["threshold"])), *(Cell(text) for text in texts))
+
+
+def _count(n: float) -> str:
+    """Return a number of prompts; an empty cell of the CSV is one that no search reached."""
+    return "more than 2,000" if n != n else f"{n:.0f}"
 
 
 def _summary(gates: Mapping[str, Any]) -> str:

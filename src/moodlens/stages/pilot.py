@@ -1,4 +1,4 @@
-"""This run as a pilot: how many prompts the thresholds of params.yaml need, from its layers' spectrum and ICC."""
+"""This run as a pilot: how many prompts its thresholds need, from a layer's spectrum and ICC."""
 
 from dataclasses import asdict
 
