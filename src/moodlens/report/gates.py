@@ -20,7 +20,8 @@ REPORTED_ONLY = ("silhouette",)
 POWER_COLUMNS = ("threshold", "asked", "p below", "power", "prompts per emotion", "by formula")
 POWER_NOTE = (
     "From the spectrum and the prompt share of variance of this run's best layer; p is divided by the number "
-    "of layers. Effects by simulated pseudo-F beside noncentral F, accuracies by the binomial beside the normal."
+    "of layers. Effects by simulated pseudo-F beside noncentral F, accuracies by the binomial beside the "
+    "normal."
 )
 
 
