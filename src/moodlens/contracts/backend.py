@@ -128,7 +128,7 @@ class MusicBackend(Protocol):
         ...
 
     def token_vectors(self, codes: np.ndarray) -> np.ndarray:
-        """Return the codec's vector of every token, (clip, codebook, frame, d_codec); latents are their sum."""
+        """Return the codec's vector of every token, (clip, codebook, frame, d_codec)."""
         ...
 
     def decode(self, codes: np.ndarray) -> np.ndarray:

@@ -101,6 +101,18 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class State:
+    n_folds: int = field(metadata={"low": 2})
+    ridge: float = field(metadata={"low": 1e-9})
+    shots: tuple[int, ...]
+    n_draws: int = field(metadata={"low": 10})
+    n_permutations: int = field(metadata={"low": 99})
+    n_bootstrap: int = field(metadata={"low": 100})
+    confidence: float = field(metadata={"low": 0.5, "high": 0.999})
+    seed: int
+
+
+@dataclass(frozen=True)
 class Decide:
     alpha_strong: float = field(metadata={"low": 0, "high": 1})
     alpha_weak: float = field(metadata={"low": 0, "high": 1})
@@ -134,6 +146,7 @@ class Params:
     check: Check
     signal: Signal
     probe: Probe
+    state: State
     decide: Decide
     report: Report
     compute: Compute

@@ -1,4 +1,4 @@
-"""What `reencode` tests about itself before it writes a shard: each test can fail, and failing stops the stage.
+"""What `reencode` tests about itself before it writes a shard; a test that fails stops the stage.
 
 1. Teacher forcing under the clip's own text gives the states that were recorded while the clip was made.
 2. Null-text states do not depend on the text that ran beside them, bit for bit.
@@ -44,7 +44,9 @@ def self_test(backend: "MusicBackend", codes: np.ndarray, task: "ReencodeTask") 
         if not found <= limit:
             where = f"shard {task.shard}, allowed {limit:g}"
             advice = "Capture or teacher forcing is broken for this model: report it with the model's id"
-            raise ContractError(must(thing, rule, f"a difference of {found:.3g}", where=where, next_step=advice))
+            raise ContractError(
+                must(thing, rule, f"a difference of {found:.3g}", where=where, next_step=advice)
+            )
     return {
         "forced_difference": forced,
         "null_difference": null,
@@ -53,9 +55,7 @@ def self_test(backend: "MusicBackend", codes: np.ndarray, task: "ReencodeTask") 
     }
 
 
-def forced_difference(
-    backend: "MusicBackend", codes: np.ndarray, task: "ReencodeTask"
-) -> tuple[float, int]:
+def forced_difference(backend: "MusicBackend", codes: np.ndarray, task: "ReencodeTask") -> tuple[float, int]:
     """Return the largest difference from the stored states of generation, and how many values were compared.
 
     The unit is the root mean square of the hookpoint over the shard; the rounding of float16 is taken off.
