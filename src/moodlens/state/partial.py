@@ -81,7 +81,7 @@ def partial_r2(
 
 
 def _rotation(n: int, rng: np.random.Generator) -> Float[np.ndarray, "n n"]:
-    """Return a random orthogonal matrix, uniform over all of them (Stewart 1980: signs of R made positive)."""
+    """Return a random orthogonal matrix, uniform over all of them."""
     q, r = np.linalg.qr(rng.standard_normal((n, n)))
     return q * np.sign(np.diag(r))
 
