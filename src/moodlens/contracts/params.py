@@ -125,19 +125,12 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Attention:
-    n_permutations: int = field(metadata={"low": 99})
-    n_bootstrap: int = field(metadata={"low": 100})
-    confidence: float = field(metadata={"low": 0.5, "high": 0.999})
-    n_bins: int = field(metadata={"low": 2})
-    seed: int
-
-
-@dataclass(frozen=True)
-class Relate:
-    n_permutations: int = field(metadata={"low": 99})
+class State:
     n_folds: int = field(metadata={"low": 2})
     ridge: float = field(metadata={"low": 1e-9})
+    shots: tuple[int, ...]
+    n_draws: int = field(metadata={"low": 10})
+    n_permutations: int = field(metadata={"low": 99})
     n_bootstrap: int = field(metadata={"low": 100})
     confidence: float = field(metadata={"low": 0.5, "high": 0.999})
     seed: int
@@ -155,6 +148,15 @@ class Temporal:
 
 
 @dataclass(frozen=True)
+class Attention:
+    n_permutations: int = field(metadata={"low": 99})
+    n_bootstrap: int = field(metadata={"low": 100})
+    confidence: float = field(metadata={"low": 0.5, "high": 0.999})
+    n_bins: int = field(metadata={"low": 2})
+    seed: int
+
+
+@dataclass(frozen=True)
 class Geometry:
     sites: tuple[str, ...] = field(metadata={"allowed": SITES})
     n_permutations: int = field(metadata={"low": 99})
@@ -162,6 +164,16 @@ class Geometry:
     confidence: float = field(metadata={"low": 0.5, "high": 0.999})
     umap: bool
     umap_neighbors: int = field(metadata={"low": 2})
+    seed: int
+
+
+@dataclass(frozen=True)
+class Relate:
+    n_permutations: int = field(metadata={"low": 99})
+    n_folds: int = field(metadata={"low": 2})
+    ridge: float = field(metadata={"low": 1e-9})
+    n_bootstrap: int = field(metadata={"low": 100})
+    confidence: float = field(metadata={"low": 0.5, "high": 0.999})
     seed: int
 
 
@@ -240,10 +252,11 @@ class Params:
     check: Check
     signal: Signal
     probe: Probe
-    attention: Attention
-    relate: Relate
+    state: State
     temporal: Temporal
+    attention: Attention
     geometry: Geometry
+    relate: Relate
     decide: Decide
     sae: Sae
     latents: Latents

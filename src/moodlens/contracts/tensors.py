@@ -18,7 +18,7 @@ Summary shard (`data/activations/summary-0000.safetensors`), float32, per hookpo
     codec/latent/mean             (clip, d_codec)   mean over frames of the latent that the codec decodes
 
 Re-encoded shard (`data/reencoded/summary-0000.safetensors`): the tokens of codes shard 0000 teacher-forced,
-<model>: model · twin (untrained) · random_decoder (untrained behind the trained text encoder),
+<model>: model · twin (untrained) · random_decoder (untrained, behind the trained text encoder)
 <condition>: own (the clip's text) · null (zero after projection) · swapped (text of another emotion)
     <model>/<condition>/<hookpoint>/mean, early, late   float16  (clip, width)   windows as above
     <model>/<condition>/<hookpoint>/var                 float32  (clip, width)   squares overflow float16
@@ -47,8 +47,8 @@ Embeddings (`data/embeddings/embeddings.safetensors`), float32
 
 WHOLE_SITES = ("embedding", "final_norm", "logits")
 """Sites of the whole decoder: input of layer 0, output of the final norm, logits of all codebooks side by
-side. They belong to no layer and are written as layer 0 (`final_norm.0`), so that every hookpoint has the form
-<site>.<layer>."""
+side. They belong to no layer and are written as layer 0 (`final_norm.0`), so that every hookpoint has the
+form <site>.<layer>."""
 
 MODELS = ("model", "twin", "random_decoder")
 CONDITIONS = ("own", "null", "swapped")

@@ -1,4 +1,4 @@
-"""Whose text a clip gets under swapped text: a prompt of another emotion, balanced over emotions and prompts."""
+"""Whose text a clip gets under swapped text: a prompt of another emotion, dealt evenly."""
 
 from collections.abc import Sequence
 

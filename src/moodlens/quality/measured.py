@@ -80,6 +80,12 @@ def shard_files(clips: pd.DataFrame, data: Path) -> pd.DataFrame:
     return pd.DataFrame({"file": names, "state": [_shard_file(data / name) for name in names]}, dtype="str")
 
 
+def reencoded_files(clips: pd.DataFrame, data: Path) -> pd.DataFrame:
+    """Return one row per file of re-encoded states that the clips need: file, state."""
+    names = [f"reencoded/{shard_name('summary', shard)}" for shard in sorted(set(values(clips, "shard")))]
+    return pd.DataFrame({"file": names, "state": [_shard_file(data / name) for name in names]}, dtype="str")
+
+
 def _shard_file(path: Path) -> str:
     if not path.is_file():
         return MISSING

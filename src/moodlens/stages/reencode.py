@@ -1,4 +1,4 @@
-"""Stage `reencode`: the generated tokens read again by the model and two untrained decoders under three texts.
+"""Stage `reencode`: the generated tokens read again by the model and by two untrained decoders.
 
 What a layer holds under null text comes from the music alone. One task per shard of `generate`, with a
 receipt; a run that was killed keeps its finished shards (see `store.receipts`).

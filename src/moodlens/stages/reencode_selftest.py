@@ -1,4 +1,4 @@
-"""What `reencode` tests about itself before it writes a shard: each test can fail, and failing stops the stage.
+"""What `reencode` tests about itself before it writes a shard; a test that fails stops the stage.
 
 1. Teacher forcing under the clip's own text gives the states that were recorded while the clip was made.
 2. Null-text states do not depend on the text that ran beside them, bit for bit.
