@@ -116,8 +116,9 @@ class Signal:
 @dataclass(frozen=True)
 class Probe:
     sites: tuple[str, ...] = field(metadata={"allowed": SITES})
-    n_folds: int = field(metadata={"low": 2})
+    n_folds: int = field(metadata={"low": 3})
     ridge: float = field(metadata={"low": 1e-9})
+    ridge_grid: tuple[float, ...]
     n_permutations: int = field(metadata={"low": 99})
     n_bootstrap: int = field(metadata={"low": 100})
     confidence: float = field(metadata={"low": 0.5, "high": 0.999})
