@@ -14,7 +14,7 @@ FROM_ZERO = LinearSegmentedColormap.from_list("from_zero", ["#f4f2ee", "#7f86d6"
 """Blue to orange is told apart under every common colour blindness; neither holds a colour of the palette,
 which would follow the page into dark."""
 
-MOST_TICKS = 14
+MOST_TICKS = 26
 
 
 def heat(

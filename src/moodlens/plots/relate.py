@@ -16,6 +16,7 @@ class Association:
 
     name: str
     twin: bool  # of the untrained twin
+    within: bool  # pairs of one emotion only: drawn dashed
     r: np.ndarray
     certain: np.ndarray  # bool; significant after maxT over the layers
 
@@ -23,7 +24,7 @@ class Association:
 def associations(
     curves: tuple[Association, ...], baselines: Mapping[str, float], ax: Axes, *, title: str, note: str
 ) -> Axes:
-    """Draw each curve by layer, baselines as dashed lines, and no association; return `ax`.
+    """Draw each curve by layer, baselines as thin dashed lines, and no association; return `ax`.
 
     A filled point is significant after maxT over the layers, a hollow one is not.
     """
@@ -36,7 +37,7 @@ def associations(
     for curve in curves:
         colour, marker = (TWIN, "s") if curve.twin else (SIGNAL, "o")
         x = np.arange(len(curve.r))
-        ax.plot(x, curve.r, "-", color=colour, linewidth=1.6, zorder=3)
+        ax.plot(x, curve.r, "--" if curve.within else "-", color=colour, linewidth=1.6, zorder=3)
         faces = np.where(curve.certain, colour, PAPER)
         ax.scatter(x, curve.r, s=34, c=faces, edgecolors=colour, linewidths=1.5, marker=marker, zorder=5)
         names[curve.name] = (float(curve.r[-1]), colour)
