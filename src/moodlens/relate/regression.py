@@ -4,7 +4,8 @@ Two readings. `between`: over wordings (means of their clips), folds hold whole 
 here may have read the text, since the text made the sound. `within`: clips of one prompt around that prompt's
 mean; the text is then the same on both sides, and what predicts is what this clip's music left in the state.
 Its p deals the descriptors of a prompt's clips out anew among them.
-Descriptors are taken as normal scores. The prediction is linear in the descriptor, so a relabelling is one matrix product.
+Descriptors are taken as normal scores. The prediction is linear in the descriptor, so a relabelling is one
+matrix product.
 """
 
 from collections.abc import Sequence

@@ -85,8 +85,8 @@ def _summary(attention: Mapping[str, Any]) -> str:
         f"{number(mass['twin_difference'])}; averaged over all heads it is {number(mass['mean'])}. Entropy "
         f"differs between emotions in {count(entropy['n_significant'], 'head')} (best p "
         f"{p_value(entropy['p'])}; the untrained twin {p_value(entropy['twin_p'])}, the prompts’ length "
-        f"{p_value(entropy['text_length_p'])}). Self-attention looks {number(distance['mean_steps'])} steps back "
-        f"on average, where uniform attention looks {number(distance['uniform_steps'])}. {CAUTION}"
+        f"{p_value(entropy['text_length_p'])}). Self-attention looks {number(distance['mean_steps'])} steps "
+        f"back on average, where uniform attention looks {number(distance['uniform_steps'])}. {CAUTION}"
     )
 
 

@@ -36,8 +36,8 @@ NOTES = (
     "distances held linearly constant, which cannot hold what acts otherwise: shown, decides nothing.",
     "To keep the clips that sound as asked makes the emotions differ by itself: under each relabelling the "
     "clips are chosen anew, and “by choice alone” is what that gives on average. The p asks for more.",
-    "Within emotions the sound follows the wording; a place that beats neither the words nor the untrained twin "
-    "there shows no more than that it can tell wordings apart.",
+    "Within emotions the sound follows the wording; a place that beats neither the words nor the untrained "
+    "twin there shows no more than that it can tell wordings apart.",
 )
 DISTANCE_CAPTION = (
     "Correlation of the distances between wordings in the states with their distances in eleven acoustic "
@@ -75,12 +75,13 @@ def relate_finding(
 def _summary(relate: Mapping[str, Any], confidence: float) -> str:
     distance = relate["distance"]
     bounds = interval(relate["acoustic_match_low"], relate["acoustic_match_high"], percent=True)
+    chance, site = share(relate["acoustic_match_chance"]), hookpoint_name(distance["best"])
     said = (
-        f"{share(relate['acoustic_match'])} of the clips clearly sound as their prompt asks ({share(confidence)} "
-        f"interval {bounds}; {share(relate['acoustic_match_chance'])} if labels are dealt out anew). Distances in "
-        f"the states follow distances in the sound best at {hookpoint_name(distance['best'])}: "
-        f"r {number(distance['r'])}, p {p_value(distance['p'])} after maxT; the text encoder "
-        f"{number(distance['text_r'])}, the untrained twin {number(distance['twin_r'])}."
+        f"{share(relate['acoustic_match'])} of the clips clearly sound as their prompt asks "
+        f"({share(confidence)} interval {bounds}; {chance} if labels are dealt out anew). Distances in the "
+        f"states follow distances in the sound best at {site}: r {number(distance['r'])}, p "
+        f"{p_value(distance['p'])} after maxT; the text encoder {number(distance['text_r'])}, the untrained "
+        f"twin {number(distance['twin_r'])}."
     )
     if "within_prompts" in relate:
         inner = relate["within_prompts"]
@@ -88,7 +89,9 @@ def _summary(relate: Mapping[str, Any], confidence: float) -> str:
         said += (
             f" Between clips of one prompt, where the text is constant, {_plain(descriptor)} is read best: "
             f"R² {number(inner['r2'])} at {hookpoint_name(site)} (p {p_value(inner['p'])} after maxT; audio "
-            f"tokens {number(inner['tokens_r2'])}, untrained twin {number(inner['twin_r2'])})."
+            f"tokens {number(inner['tokens_r2'])}, untrained twin {number(inner['twin_r2'])}). Over all "
+            f"descriptors the mean is {number(inner['mean_r2'])} at the best layer, "
+            f"{number(inner['tokens_mean_r2'])} for tokens, {number(inner['twin_mean_r2'])} for the twin."
         )
     return said
 
