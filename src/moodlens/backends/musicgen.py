@@ -164,7 +164,7 @@ class MusicgenBackend:
         uniforms = block_uniforms(seed_keys, size, n_steps, self._info.n_codebooks)
         rows = {half: slice(at, at + len(texts)) for half, at in (("cond", 0), ("uncond", size))}
         recorder = self._recorder(capture, rows, n_steps)
-        watcher = AttentionRecorder(self._decoder.layers, classes, n_steps, capture.attention)
+        watcher = AttentionRecorder(list(self._decoder.layers), classes, n_steps, capture.attention)
         with recorder.attached(), watcher.attached():
             codes = generate_block(self._decoder, block, size * (2 if both else 1), uniforms, sampling)
         states = States(recorder.finish(), watcher.finish())
@@ -241,7 +241,7 @@ class MusicgenBackend:
         block = conditioning(given, 1, width, like, n_attended)
         rows = {half: slice(row, row + 1) for row, half in enumerate(halves)}
         recorder = self._recorder(capture, rows, columns.shape[-1])
-        watcher = AttentionRecorder(self._decoder.layers, classes, columns.shape[-1], capture.attention)
+        watcher = AttentionRecorder(list(self._decoder.layers), classes, columns.shape[-1], capture.attention)
         with recorder.attached(), watcher.attached():
             self._decoder.states(columns.repeat(len(halves), 1, 1).to(like.device), block, None)
         return States(recorder.finish(), watcher.finish())
