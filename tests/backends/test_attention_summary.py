@@ -1,4 +1,4 @@
-"""Attention summaries against transformers' eager attention, scipy, teacher forcing, and their own absence."""
+"""Attention summaries against transformers' eager attention, scipy, and teacher forcing."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def sharp(tiny_folder) -> MusicgenBackend:
 def eager(sharp: MusicgenBackend) -> dict[str, list[np.ndarray]]:
     """Weights per clip that transformers forms itself: (layer, head, step, key), of the generated tokens."""
     codes = sharp.generate(requests(), Sampling(N_FRAMES), Capture(sites=())).codes
-    model, tokenizer = sharp.parts
+    model, _ = sharp.parts
     model.decoder.set_attn_implementation("eager")
     found: dict[str, list[np.ndarray]] = {"cross": [], "self": []}
     columns = apply_delay(torch.from_numpy(codes.astype(np.int64)), model.decoder.config.pad_token_id)

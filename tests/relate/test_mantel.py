@@ -100,6 +100,34 @@ def test_what_the_emotions_differ_in_is_a_simple_association_and_no_stratified_o
     assert abs(within.r[0, 0]) < 0.5
 
 
+def test_units_of_fewer_clips_are_no_association_if_only_equals_change_places():
+    """Means of 1 or 4 clips on both sides, nothing shared: free relabelling is fooled, this one is not."""
+    rng = np.random.default_rng(8)
+    sizes = np.tile([1, 4], N // 2)
+    n_sets, hits = 300, {"free": 0, "equals": 0}
+    for _ in range(n_sets):
+        states, sound = (
+            square(rng.normal(size=(N, 6)) * 3 / np.sqrt(sizes)[:, None] + rng.normal(size=(N, 6)))
+            for _ in range(2)
+        )
+        for name, strata in (("free", None), ("equals", sizes)):
+            r = mantel(states[None], sound, orders(N, 99, rng, strata)).r
+            hits[name] += p_values(r)[0] <= 0.05
+    low, high = scipy_stats.binom.interval(0.999, n_sets, 0.05)
+    assert low <= hits["equals"] <= high
+    assert hits["free"] > 0.5 * n_sets
+
+
+def test_pairs_of_one_emotion_are_centred_among_equal_sizes_by_hand():
+    points = np.array([[0.0], [1.0], [3.0], [10.0], [14.0], [15.0]])
+    strata, sizes = np.array([0, 0, 0, 1, 1, 1]), np.array([1, 1, 1, 2, 2, 2])
+    sound = square(np.array([[0.0], [2.0], [3.0], [0.0], [4.0], [7.0]]))
+    found = mantel(square(points)[None], sound, np.arange(6)[None], strata=strata, sizes=sizes).r[0, 0]
+    x = np.array([1, 3, 2, 4, 5, 1]) - np.repeat([2, 10 / 3], 3)
+    y = np.array([2, 3, 1, 4, 7, 3]) - np.repeat([2, 14 / 3], 3)
+    assert found == pytest.approx(x @ y / np.sqrt((x @ x) * (y @ y)))
+
+
 def test_orders_keep_to_their_strata_and_start_with_the_observed():
     strata = np.array([0, 1, 0, 1, 1])
     table = orders(5, 50, np.random.default_rng(6), strata)

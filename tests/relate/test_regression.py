@@ -10,6 +10,7 @@ from moodlens.relate.family import judged
 from moodlens.relate.regression import between_wordings, out_of_fold_r2, scaled, within_prompts
 
 FOLDS = np.arange(24) % 4
+ONE = np.ones(24, dtype=np.int64)
 PROMPTS = np.repeat(np.arange(24), 2)
 
 
@@ -18,7 +19,8 @@ def test_r2_equals_scikit_learn_fold_by_fold():
     x, y = rng.normal(size=(24, 6)), rng.normal(size=(24, 2))
     error, total = np.zeros(2), np.zeros(2)
     for fold in range(4):
-        train, test = fold != FOLDS, fold == FOLDS
+        test = np.equal(FOLDS, fold)
+        train = ~test
         middle, mean = x[train].mean(axis=0), y[train].mean(axis=0)
         penalty = 0.1 * np.square(x[train] - middle).sum() / train.sum()
         model = KernelRidge(alpha=penalty, kernel="linear").fit(x[train] - middle, y[train] - mean)
@@ -47,7 +49,7 @@ def test_what_the_text_says_is_read_between_wordings_and_not_within_prompts():
     heard = np.column_stack([3 * text[PROMPTS, 0] + 0.3 * rng.normal(size=48), 100 + own[:, 0]])
     gram = (states @ states.T)[None]
     pair = np.kron(np.eye(24), [[0.5, 0.5]])
-    between = judged(between_wordings(pair @ gram @ pair.T, pair @ heard, FOLDS, 0.01, 199, rng).r2)
+    between = judged(between_wordings(pair @ gram @ pair.T, pair @ heard, FOLDS, ONE, 0.01, 199, rng).r2)
     found = within_prompts(gram, heard, PROMPTS, FOLDS[PROMPTS], 0.01, 199, rng)
     assert found is not None
     within = judged(found.r2)
@@ -67,7 +69,7 @@ def test_false_positives_come_at_the_nominal_rate(kind: str):
     for _ in range(n_sets):
         if kind == "between":
             x, y = rng.normal(size=(3, 24, 4)), rng.normal(size=(24, 2))
-            found = between_wordings(x @ x.transpose(0, 2, 1), y, FOLDS, 0.1, 99, rng)
+            found = between_wordings(x @ x.transpose(0, 2, 1), y, FOLDS, ONE, 0.1, 99, rng)
         else:
             text = 2 * rng.normal(size=(24, 2))[PROMPTS]
             x = np.concatenate([np.broadcast_to(text, (3, 48, 2)), rng.normal(size=(3, 48, 4))], axis=2)
@@ -87,6 +89,6 @@ def test_one_clip_per_prompt_has_nothing_within_and_a_constant_descriptor_is_pre
     assert within_prompts((x @ x.T)[None], y, np.arange(24), FOLDS, 0.1, 9, rng) is None
     y[:, 1] = 120.0
     assert (scaled(y)[:, 1] == 0).all()
-    found = judged(between_wordings((x @ x.T)[None], y, FOLDS, 0.1, 99, rng).r2)
+    found = judged(between_wordings((x @ x.T)[None], y, FOLDS, ONE, 0.1, 99, rng).r2)
     assert found.estimate[0, 1] == 0
     assert found.p[0, 1] == 1

@@ -110,7 +110,10 @@ def test_curves_hold_every_head_set_emotion_and_part_of_the_clip(planted: Path):
     ]
     assert heads.loc[heads["difference"].idxmax(), ["layer", "head"]].tolist() == [1, 2]
     curves = pd.read_csv(planted / "metrics" / "attention_time.csv")
-    assert len(curves) == 4 * N_LAYERS * 20
+    assert len(curves) == 4 * (1 + N_LAYERS) * 20
+    whole = curves[curves["layer"].isna()]
+    assert ((whole["entropy_low"] <= whole["entropy"]) & (whole["entropy"] <= whole["entropy_high"])).all()
+    assert curves.loc[curves["layer"].notna(), "entropy_low"].isna().all()
     assert list(curves.columns) == list(attention.TIME_COLUMNS)
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from moodlens.attention.contrast import lift, lift_difference, unit_means
 from moodlens.attention.reference import relative_entropy, time_bins
 from moodlens.attention.words import CONTROL, EMOTION
+from moodlens.stats.bootstrap import interval
 
 STORED = (
     "cross/control", "cross/emotion", "cross/end", "cross/entropy", "self/distance", "self/entropy",
@@ -99,6 +100,38 @@ def over_time(
             binned = lift(binned, tokens, EMOTION if key == "emotion" else CONTROL)
         found[name] = _means_of_known(binned, groups)
     return found
+
+
+def entropy_bands(
+    stored: Mapping[str, np.ndarray],
+    groups: Int[np.ndarray, " clip"],
+    units: Int[np.ndarray, " clip"],
+    n_bins: int,
+    n_bootstrap: int,
+    confidence: float,
+    rng: np.random.Generator,
+) -> Float[np.ndarray, "group bound bin"]:
+    """Return value, low and high of relative entropy over time, mean over layers and heads, by group.
+
+    Args:
+        stored: as in `readings`.
+        groups: group of each clip (its emotion), 0..max.
+        units: the wording of each clip; whole wordings are resampled within each group.
+        n_bins: parts of a clip.
+        n_bootstrap, confidence, rng: of the percentile interval.
+    """
+    tokens = stored["tokens"].astype(np.int64).sum(axis=1)
+    flat = stored["cross/entropy"].mean(axis=(1, 2), dtype=np.float32).astype(np.float64)
+    bins = time_bins(flat.shape[-1], n_bins)
+    curves = relative_entropy(unit_means(flat.T, bins).T, tokens)
+    out = []
+    for group in range(int(groups.max()) + 1):
+        chosen = groups == group
+        _, members = np.unique(units[chosen], return_inverse=True)
+        means = unit_means(curves[chosen], members)
+        draws = means[rng.integers(0, len(means), (n_bootstrap, len(means)))].mean(axis=1)
+        out.append(np.stack([means.mean(axis=0), *interval(draws.T, confidence)]))
+    return np.stack(out)
 
 
 def _means_of_known(

@@ -24,8 +24,8 @@ EMOTION, CONTROL, END, OTHER = range(4)
 
 FUNCTION_WORDS = frozenset(
     ("a", "an", "and", "as", "at", "be", "by", "for", "from", "i", "in", "into", "is", "it", "its", "my",
-     "of", "on", "or", "over", "so", "some", "something", "that", "the", "this", "to", "very", "was", "we", "with",
-     "you", "your")
+     "of", "on", "or", "over", "so", "some", "something", "that", "the", "this", "to", "very", "was", "we",
+     "with", "you", "your")
 )  # fmt: skip
 """Words of grammar, which neither side of the comparison may count."""
 

@@ -159,7 +159,7 @@ class MusicgenBackend:
         rows = {half: slice(at, at + len(texts)) for half, at in (("cond", 0), ("uncond", size))}
         recorder = self._recorder(capture, rows, n_steps, width)
         classes = [self._token_classes(r.text, r.wording) for r in requests] if capture.attention else []
-        watcher = AttentionRecorder(self._decoder.layers, classes, n_steps, capture.attention)
+        watcher = AttentionRecorder(list(self._decoder.layers), classes, n_steps, capture.attention)
         with recorder.attached(), watcher.attached():
             codes = generate_block(self._decoder, block, n_rows, uniforms, sampling)
         states = recorder.finish()
@@ -241,7 +241,7 @@ class MusicgenBackend:
         rows = {half: slice(row, row + 1) for row, half in enumerate(halves)}
         n_steps = columns.shape[-1]
         recorder = self._recorder(capture, rows, n_steps, width)
-        watcher = AttentionRecorder(self._decoder.layers, classes, n_steps, capture.attention)
+        watcher = AttentionRecorder(list(self._decoder.layers), classes, n_steps, capture.attention)
         edited = self._modules(Capture(tuple(dict.fromkeys(p.hookpoint.split(".")[0] for p in patches))))
         edits = patched(edited, patches, rows, n_steps, self._decoder.n_prefix(width))
         columns = columns.repeat(len(halves), 1, 1).to(self._decoder.like.device)

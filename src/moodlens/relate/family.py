@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from moodlens.relate.mantel import distances, has_pairs_within, mantel, orders
+from moodlens.relate.mantel import crossed, distances, has_pairs_within, mantel, orders
 from moodlens.relate.matched_signal import matched_effects
-from moodlens.relate.regression import between_wordings, within_prompts
+from moodlens.relate.regression import between_wordings, normal_scores, within_prompts
 from moodlens.stats.gram import SiteGram, centred, group_means, prompt_grams
 from moodlens.stats.multiplicity import max_t
 from moodlens.stats.permutation import p_values
@@ -66,6 +66,7 @@ def distance_tests(
     sound: Float[np.ndarray, "unit unit"],
     text: Float[np.ndarray, "unit unit"] | None,
     emotions: Int[np.ndarray, " unit"],
+    sizes: Int[np.ndarray, " unit"],
     n_permutations: int,
     rng: np.random.Generator,
 ) -> Distances:
@@ -75,17 +76,17 @@ def distance_tests(
         grams: Gram matrices of the places.
         sound, text: Gram matrices of the descriptors and of the text encoder, or None.
         emotions: emotion of each unit, the strata of `within_emotion`.
+        sizes: prompts of each unit; only units of one size change places.
         n_permutations, rng: of the relabellings.
     """
     heard = distances(sound)
     places = distances(grams)
-    simple = mantel(
-        places, heard, orders(len(sound), n_permutations, rng), None if text is None else distances(text)
-    )
-    within = None
-    if has_pairs_within(emotions):
-        order = orders(len(sound), n_permutations, rng, emotions)
-        within = judged(mantel(places, heard, order, strata=emotions).r)
+    given = None if text is None else distances(text)
+    simple = mantel(places, heard, orders(len(sound), n_permutations, rng, sizes), given)
+    within, strata = None, crossed(emotions, sizes)
+    if has_pairs_within(strata):
+        order = orders(len(sound), n_permutations, rng, strata)
+        within = judged(mantel(places, heard, order, strata=emotions, sizes=sizes).r)
     return Distances(judged(simple.r), within, None if simple.partial is None else judged(simple.partial))
 
 
@@ -110,6 +111,7 @@ def descriptor_tests(
     descriptors: Float[np.ndarray, "clip descriptor"],
     wordings: Int[np.ndarray, " clip"],
     folds: Int[np.ndarray, " unit"],
+    sizes: Int[np.ndarray, " unit"],
     ridge: float,
     n_permutations: int,
     rng: np.random.Generator,
@@ -119,17 +121,19 @@ def descriptor_tests(
     Args:
         sites: Gram matrices of the places; those without a row per clip have no `within`.
         units: Gram matrices of the wordings' means at the same places.
-        descriptors: one row per clip, in the order of the sites' rows.
+        descriptors: one row per clip, in the order of the sites' rows; read as normal scores.
         wordings: the wording of each clip.
         folds: fold of each wording.
+        sizes: prompts of each wording; only wordings of one size change places.
         ridge: penalty.
         n_permutations, rng: of the relabellings.
     """
     weights = (wordings[None, :] == np.arange(len(folds))[:, None]).astype(np.float64)
-    means = weights @ descriptors / weights.sum(axis=1, keepdims=True)
-    between = judged(between_wordings(units, means, folds, ridge, n_permutations, rng).r2)
+    scores = normal_scores(descriptors)
+    means = weights @ scores / weights.sum(axis=1, keepdims=True)
+    between = judged(between_wordings(units, means, folds, sizes, ridge, n_permutations, rng).r2)
     if any(len(site.prompts) != len(descriptors) for site in sites):
         return between, None
     grams = np.stack([site.values for site in sites])
-    within = within_prompts(grams, descriptors, sites[0].prompts, folds[wordings], ridge, n_permutations, rng)
+    within = within_prompts(grams, scores, sites[0].prompts, folds[wordings], ridge, n_permutations, rng)
     return between, None if within is None else judged(within.r2)

@@ -4,8 +4,10 @@ r is Pearson's correlation of the upper triangles of two distance matrices; p re
 one of them by whole units. Three relabellings, each with its own null:
   simple     any unit for any other: states have nothing to do with the sound
   partial    the same, with the distance of a third place (the text) held linearly constant
-  stratified pairs of one emotion only, around their emotion's mean, units exchanged within it: nothing beyond
+  stratified pairs of one emotion only, around their group's mean, units exchanged within it: nothing beyond
              what the emotions differ in
+Exchanged are only units made of equally many prompts: the mean of fewer clips lies farther from all others in
+every place at once, which is no association but would look like one.
 
 Source: Mantel 1967; Smouse, Long and Sokal 1986 (partial; its p can be too small where the third distance
 acts in another form than linearly: Guillot and Rousset 2013, so it is shown and decides nothing). Checked
@@ -62,6 +64,7 @@ def mantel(
     order: Int[np.ndarray, "perm unit"],
     given: Float[np.ndarray, "unit unit"] | None = None,
     strata: Int[np.ndarray, " unit"] | None = None,
+    sizes: Int[np.ndarray, " unit"] | None = None,
 ) -> Mantel:
     """Return the correlation of every layer's distances with the sound's, sound relabelled.
 
@@ -71,6 +74,7 @@ def mantel(
         order: from `orders`.
         given: distances to hold constant (text encoder), or None.
         strata: emotion of each unit where only pairs of one emotion count; `order` must keep to them.
+        sizes: prompts of each unit; with `strata`, pairs are centred among those of equal sizes.
 
     Raises:
         ContractError: too few units, or a place where all distances are equal.
@@ -83,7 +87,9 @@ def mantel(
     groups = np.zeros(len(rows), dtype=np.int64)
     if strata is not None:
         same = strata[rows] == strata[columns]
-        rows, columns, groups = rows[same], columns[same], strata[rows[same]]
+        rows, columns = rows[same], columns[same]
+        both = np.zeros(len(rows)) if sizes is None else 1 / sizes[rows] + 1 / sizes[columns]
+        groups = np.unique(np.stack([strata[rows], both]), axis=1, return_inverse=True)[1].ravel()
     x = _scores(states[:, rows, columns], groups, "states")
     y = _scores(sound[rows, columns][None], groups, "the sound")[0]
     square = np.zeros((n, n))
@@ -106,8 +112,17 @@ def partial_correlation(
     return np.divide(r_xy - r_xz * r_yz, scale, out=np.zeros_like(r_xy), where=scale > 1e-9)
 
 
+def crossed(*factors: Int[np.ndarray, " unit"]) -> Int[np.ndarray, " unit"]:
+    """Return the number of each unit's combination of factors.
+
+    >>> crossed(np.array([0, 0, 1]), np.array([2, 1, 2])).tolist()
+    [1, 0, 2]
+    """
+    return np.unique(np.stack(factors), axis=1, return_inverse=True)[1].ravel()
+
+
 def has_pairs_within(strata: Int[np.ndarray, " unit"]) -> bool:
-    """Return whether some emotion has the three units whose pairs can be ordered in more than one way."""
+    """Return whether some stratum has the three units whose pairs can be ordered in more than one way."""
     return bool(np.bincount(strata).max() >= 3)
 
 

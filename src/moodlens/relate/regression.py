@@ -4,7 +4,8 @@ Two readings. `between`: over wordings (means of their clips), folds hold whole 
 here may have read the text, since the text made the sound. `within`: clips of one prompt around that prompt's
 mean; the text is then the same on both sides, and what predicts is what this clip's music left in the state.
 Its p deals the descriptors of a prompt's clips out anew among them.
-The prediction is linear in the descriptor, so a relabelling is one matrix product.
+Descriptors are taken as normal scores. The prediction is linear in the descriptor, so a relabelling is one
+matrix product.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.stats import norm, rankdata
 
 from moodlens.probes.ridge import FoldHat, hats_of
 from moodlens.relate.mantel import orders
@@ -63,6 +65,7 @@ def between_wordings(
     grams: Float[np.ndarray, "place unit unit"],
     descriptors: Float[np.ndarray, "unit descriptor"],
     folds: Int[np.ndarray, " unit"],
+    sizes: Int[np.ndarray, " unit"],
     ridge: float,
     n_permutations: int,
     rng: np.random.Generator,
@@ -73,11 +76,12 @@ def between_wordings(
         grams: Gram matrices of the wordings' means, one per place.
         descriptors: means of the wordings' clips.
         folds: fold of each wording.
+        sizes: prompts of each wording; only wordings of one size change places.
         ridge: penalty, as a multiple of the mean diagonal of the centred training kernel.
         n_permutations: random relabellings of wordings.
         rng: source of randomness.
     """
-    order = orders(len(descriptors), n_permutations, rng)
+    order = orders(len(descriptors), n_permutations, rng, sizes)
     return Regression(out_of_fold_r2(hats_of(grams, folds, ridge), scaled(descriptors), order))
 
 
@@ -110,6 +114,19 @@ def within_prompts(
 def _same_prompt_means(prompts: Int[np.ndarray, " clip"]) -> Float[np.ndarray, "clip clip"]:
     same = (prompts[:, None] == prompts[None, :]).astype(np.float64)
     return same / same.sum(axis=1, keepdims=True)
+
+
+def normal_scores(values: Float[np.ndarray, "clip descriptor"]) -> Float[np.ndarray, "clip descriptor"]:
+    """Return every column's ranks as quantiles of the standard normal; ties share their mean rank.
+
+    Descriptors come in unlike units and some have long tails: in the default run two prompts of 64 hold 67 %
+    of the within-prompt variance of the onset rate. Ranks have neither units nor tails.
+
+    >>> normal_scores(np.array([[1.0], [1000.0], [2.0]])).round(3).ravel().tolist()
+    [-0.967, 0.967, 0.0]
+    """
+    ranks = rankdata(values, axis=0)
+    return np.asarray(norm.ppf((ranks - 0.5) / len(values)))
 
 
 def scaled(values: Float[np.ndarray, "row descriptor"]) -> Float[np.ndarray, "row descriptor"]:

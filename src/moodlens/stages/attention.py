@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from moodlens.attention.contrast import HeadTest, emotion_test, paired_test, unit_means
-from moodlens.attention.readings import OVER_TIME, STORED, Readings, over_time, readings
+from moodlens.attention.readings import OVER_TIME, STORED, Readings, entropy_bands, over_time, readings
 from moodlens.attention.reference import uniform_distance
 from moodlens.base.seeding import rng_for
 from moodlens.capture.summary import complete_steps
@@ -23,7 +23,7 @@ HEAD_COLUMNS = (
     "p_beyond_twin", "p_beyond_twin_maxt", "end_mass", "entropy", "entropy_f", "entropy_p", "entropy_p_maxt",
     "twin_entropy", "distance", "distance_f", "distance_p", "distance_p_maxt", "self_entropy", "first_mass",
 )  # fmt: skip
-TIME_COLUMNS = ("emotion", "layer", "step", *OVER_TIME)
+TIME_COLUMNS = ("emotion", "layer", "step", *OVER_TIME, "entropy_low", "entropy_high")
 LEVEL = 0.05
 """Adjusted p below which a head is counted."""
 
@@ -63,7 +63,11 @@ def analyse(work: Workspace, section: Attention) -> tuple[dict[str, Any], pd.Dat
         metrics["entropy"]["neutral"] = float(without.mean())
         metrics["entropy"]["n_neutral_clips"] = len(without)
     labels = work.design.labels[clips["prompt"].to_numpy()]
-    curves = _curves(over_time(stored, labels, section.n_bins), work.design.emotions, n_steps)
+    bands = entropy_bands(
+        stored, labels, work.design.wordings[clips["prompt"].to_numpy()], section.n_bins,
+        section.n_bootstrap, section.confidence, rng_for("attention", "bands", section.seed),
+    )  # fmt: skip
+    curves = _curves(over_time(stored, labels, section.n_bins), bands, work.design.emotions, n_steps)
     return metrics, heads, curves
 
 
@@ -192,16 +196,25 @@ def _emotion_columns(name: str, test: HeadTest) -> dict[str, np.ndarray]:
     }
 
 
-def _curves(found: dict[str, np.ndarray], emotions: tuple[str, ...], n_steps: int) -> pd.DataFrame:
-    """Return what metrics/attention_time.csv holds: one row per emotion, layer and part of the clip."""
+def _curves(
+    found: dict[str, np.ndarray], bands: np.ndarray, emotions: tuple[str, ...], n_steps: int
+) -> pd.DataFrame:
+    """Return what metrics/attention_time.csv holds: one row per emotion, layer and part of the clip.
+
+    Rows without a layer are means over all layers, a wording counted once; they alone have an interval.
+    """
     n_layers, n_bins = found["entropy"].shape[1:]
     middle = (np.arange(n_bins) + 0.5) * n_steps / n_bins
     rows = []
     for k, emotion in enumerate(emotions):
+        value, low, high = bands[k]
+        whole = {"layer": pd.NA, "step": middle, "entropy": value, "entropy_low": low, "entropy_high": high}
+        rows.append(pd.DataFrame({"emotion": emotion, **whole}))
+    for k, emotion in enumerate(emotions):
         for layer in range(n_layers):
             columns = {name: values[k, layer] for name, values in found.items()}
             rows.append(pd.DataFrame({"emotion": emotion, "layer": layer, "step": middle, **columns}))
-    return pd.concat(rows, ignore_index=True)[list(TIME_COLUMNS)]
+    return pd.concat(rows, ignore_index=True).reindex(columns=list(TIME_COLUMNS))
 
 
 def _logged(metrics: dict[str, Any], heads: pd.DataFrame, params: Params) -> Run:

@@ -15,8 +15,10 @@ from moodlens.contracts.params import Params
 from moodlens.contracts.tables import ACOUSTICS, CLIPS, Table
 from moodlens.report.gates import gates_finding
 from moodlens.report.latents import latents_finding
+from moodlens.report.looking import attention_finding
 from moodlens.report.probing import probes_finding
 from moodlens.report.records import Chapter, Finding
+from moodlens.report.relating import relate_finding
 from moodlens.report.sae import sae_finding
 from moodlens.report.sound import acoustics_finding
 from moodlens.report.sweep import layers_finding
@@ -92,6 +94,22 @@ def _probes(root: Path, params: Params) -> Finding | None:
     return probes_finding(probe, rows, params.probe.n_folds, params.probe.confidence)
 
 
+def _attention(root: Path, params: Params) -> Finding | None:
+    attention = stored_metrics(root, "attention")
+    heads, curves = stored_rows(root, "attention_heads"), stored_rows(root, "attention_time")
+    if not attention or not attention["captured"] or not heads or not curves:
+        return None
+    return attention_finding(attention, heads, curves, params.decide.alpha_weak, params.attention.confidence)
+
+
+def _relate(root: Path, params: Params) -> Finding | None:
+    relate = stored_metrics(root, "relate")
+    layers, descriptors = stored_rows(root, "relate_layers"), stored_rows(root, "relate_descriptors")
+    if relate is None or layers is None or descriptors is None:
+        return None
+    return relate_finding(relate, layers, descriptors, params.decide.alpha_weak, params.relate.confidence)
+
+
 def _sound(root: Path, _params: Params) -> Finding | None:
     acoustics = stored_table(root, ACOUSTICS, "acoustics.parquet")
     clips = stored_table(root, CLIPS, "clips.parquet")
@@ -120,6 +138,22 @@ CHAPTERS = (
     Source("gates", "Go or no-go", _gates, "Gates and looks", "decide", "metrics/decide.json"),
     Source("layers", "Where", _layers, "The sweep over layers", "signal", "metrics/signal.json"),
     Source("probes", "Probes", _probes, "Probe accuracy beside its baselines", "probe", "metrics/probe.json"),
+    Source(
+        "attention",
+        "Attention",
+        _attention,
+        "Where attention looks",
+        "attention",
+        "metrics/attention.json",
+    ),
+    Source(
+        "relate",
+        "Acoustics and states",
+        _relate,
+        "How the states follow the sound",
+        "relate",
+        "metrics/relate.json",
+    ),
     Source(
         "acoustics",
         "Sound",

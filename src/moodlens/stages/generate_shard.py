@@ -81,9 +81,7 @@ def make_shard(task: ShardTask) -> None:
     torch.set_num_threads(task.threads)
     backend, twin = _loaded(task.model, task.root, task.weights_sha256, task.twin_seed)
     made = backend.generate([clip.request for clip in task.clips], task.sampling, task.capture)
-    texts = [clip.request.text for clip in task.clips]
-    wordings = [clip.request.wording for clip in task.clips]
-    forced = twin.teacher_force(made.codes, texts, twin_capture(task.capture), wordings)
+    forced = teacher_forced(twin, task, made.codes)
     waveforms = backend.decode(made.codes)
     about = {"clips": [clip.request.clip_id for clip in task.clips], "model": backend.info.weights_sha256}
     means = {f"twin/{key}": mean for key, mean in forced.summaries.items() if key.endswith("/mean")}
@@ -104,10 +102,22 @@ def make_shard(task: ShardTask) -> None:
     write_receipt(task.receipt, task.fingerprint, task.data, [*task.shard_files, *task.audio_files], rows)
 
 
-def twin_capture(capture: Capture) -> Capture:
-    """Return what is recorded of the twin: of attention, the cross-attention only, and no null half of it."""
-    watched = tuple(kind for kind in capture.attention if kind == "cross")
-    return replace(capture, keep_steps=False, attention=watched if capture.half != "uncond" else ())
+def teacher_forced(twin: "MusicgenBackend", task: ShardTask, codes: np.ndarray) -> States:
+    """Return the twin's summaries on the same tokens, and its cross-attention where attention is summarised.
+
+    The null half has no words to look at: where it alone is recorded, attention takes a pass of its own.
+    """
+    texts = [clip.request.text for clip in task.clips]
+    wordings = [clip.request.wording for clip in task.clips]
+    watched = tuple(kind for kind in task.capture.attention if kind == "cross")
+    pooled = replace(task.capture, keep_steps=False, attention=())
+    if task.capture.half != "uncond" or not watched:
+        return twin.teacher_force(codes, texts, replace(pooled, attention=watched), wordings)
+    made = twin.teacher_force(codes, texts, pooled)
+    made.attention = twin.teacher_force(
+        codes, texts, Capture(sites=(), attention=watched), wordings
+    ).attention
+    return made
 
 
 def attention_tensors(states: States, twin: States, n_delays: int) -> dict[str, np.ndarray]:

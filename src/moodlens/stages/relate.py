@@ -120,14 +120,16 @@ def relate(name: str, places: list[SiteGram], sound: Sound, work: Workspace, sec
     heard_units = wording_grams([sound.site], design.wordings)[0]
     text = None if name == "text" else wording_grams([sites.embedding(work, "text")], design.wordings)[0]
     labels = design.unit_labels("wording")
+    sizes = np.bincount(design.wordings)
     distance = distance_tests(
-        units, heard_units, text, labels, section.n_permutations, rng_for("relate", "mantel", section.seed)
-    )
+        units, heard_units, text, labels, sizes, section.n_permutations,
+        rng_for("relate", "mantel", section.seed),
+    )  # fmt: skip
     by_clip = len(places[0].prompts) == len(sound.prompts)
     matched = matched_test(places, sound.matched.matched, of_clip, sound.labels) if by_clip else None
     folds = group_folds(np.arange(len(labels)), section.n_folds, rng_for("relate", "folds", section.seed))
     between, within = descriptor_tests(
-        places, units, sound.descriptors, of_clip, folds, section.ridge, section.n_permutations,
+        places, units, sound.descriptors, of_clip, folds, sizes, section.ridge, section.n_permutations,
         rng_for("relate", "regression", section.seed),
     )  # fmt: skip
     return Related(places, distance, matched, between, within)
