@@ -1,6 +1,7 @@
 """How the emotions lie to one another: maps, silhouettes, and the circumplex of valence and arousal."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -32,12 +33,6 @@ CAPTION_UMAP = (
     "UMAP is a picture: its distances, sizes and gaps mean nothing, and it licenses no claim. It is here "
     "because readers expect it."
 )
-CAPTION_SILHOUETTE = (
-    "How much nearer a wording lies to its own emotion than to the nearest other one, in the original "
-    "space. Filled: p < {alpha:g} after maxT, whole wordings relabelled. Grey ticks: the mean under "
-    "relabelling; squares: the untrained twin. Sites differ in noise and dimension: heights compare along "
-    "the layers only."
-)
 CAPTION_FIT = (
     "Each pair of emotions, nearest in valence and arousal first. A circumplex rises from left to right; "
     "emotions that merely differ lie flat at 1. Distances are crossvalidated over wordings, so noise adds "
@@ -51,6 +46,42 @@ NOTE = (
     "this pair’s, as a share of the mean distance, interval by resampled wordings; a dash where the "
     "emotions are not apart at all."
 )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A column of metrics/geometry_layers.csv that is drawn by site."""
+
+    value: str
+    null: str
+    p: str
+    title: str
+    unit: str
+    caption: str
+
+
+SILHOUETTE = Reading(
+    "silhouette",
+    "silhouette_null",
+    "p_silhouette_maxt",
+    "Silhouette of the emotions by site",
+    "mean silhouette",
+    "How much nearer a wording lies to its own emotion than to the nearest other one, in the original space. "
+    "Grey ticks: the mean when whole wordings are relabelled; squares: the untrained twin. Sites differ in "
+    "noise and dimension: heights compare along the layers only.",
+)
+RSA = Reading(
+    "rsa_rho",
+    "rsa_chance_95",
+    "p_rsa_maxt",
+    "Distances between wordings against valence-arousal distances",
+    "Spearman’s ρ",
+    "Grey ticks: 95 % of relabellings of whole wordings stay below; squares: the untrained twin. A height "
+    "above the tick says that emotions are apart, or that their distances are graded like valence and "
+    "arousal, or "
+    "both; the next figure tells these apart.",
+)
+
 NOTE_DIMENSION = (
     "Dimension: participation ratio of the prompts’ means; it cannot exceed the number of prompts and "
     "compares sites of one design."
@@ -79,7 +110,8 @@ def layout_finding(
     figures = [
         _maps(points, size, "pca"),
         _maps([row for row in points if row["umap1"] == row["umap1"]], size, "umap"),
-        _silhouettes(rows, size, alpha),
+        _columns(rows, size, alpha, SILHOUETTE),
+        _columns(rows, size, alpha, RSA),
         _fit(metrics, rows, affect, size),
     ]
     grid = _grid(metrics, rows, _emotions(points, rows, affect), size, alpha, confidence)
@@ -141,27 +173,22 @@ def _maps(points: Sequence[Row], size: str, kind: str) -> Figure | None:
     return Figure(figure_svg(figure, f"geometry-{kind}", alt), caption)
 
 
-def _silhouettes(rows: Sequence[Row], size: str, alpha: float) -> Figure:
-    shown = of_families(rows, SHOWN)
-    readings = tuple(
+def _columns(rows: Sequence[Row], size: str, alpha: float, reading: Reading) -> Figure:
+    drawn = tuple(
         SiteBar(
             short_name(row),
-            float(row["silhouette"]),
-            float(row["silhouette_null"]),
-            bool(row["p_silhouette_maxt"] < alpha),
-            twin_value(row, rows, "silhouette"),
+            float(row[reading.value]),
+            float(row[reading.null]),
+            bool(row[reading.p] < alpha),
+            twin_value(row, rows, reading.value),
         )
-        for row in shown
+        for row in of_families(rows, SHOWN)
     )
-    title = "Silhouette of the emotions by site"
-    figure = draw(
-        lambda ax: site_bars(
-            readings, ax, title=title, note=f"{size}; original space", unit="mean silhouette"
-        )
-    )
-    said = ", ".join(f"{reading.name} {number(reading.value)}" for reading in readings)
-    alt = f"{title}: {said}. {size}."
-    return Figure(figure_svg(figure, "geometry-silhouette", alt), CAPTION_SILHOUETTE.format(alpha=alpha))
+    note = f"{size}; filled: p < {alpha:g}, maxT"
+    figure = draw(lambda ax: site_bars(drawn, ax, title=reading.title, note=note, unit=reading.unit))
+    said = ", ".join(f"{bar.name} {number(bar.value)}" for bar in drawn)
+    name = figure_id("geometry", reading.value)
+    return Figure(figure_svg(figure, name, f"{reading.title}: {said}. {note}."), reading.caption)
 
 
 def _fit(

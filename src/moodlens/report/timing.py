@@ -113,8 +113,8 @@ def _over_time(name: str, rows: Sequence[Row], size: str, alpha: float, confiden
     times_s = np.array([row["time_s"] for row in rows if row["layer"] == numbers[0]], dtype=np.float64)
     title = f"Emotion effect over time, {name}"
     note = (
-        f"{size}; darker: later layers; band: pointwise {share(confidence)} bootstrap over wordings, last "
-        f"layer; bars: clusters at p < {alpha:g}, wordings relabelled"
+        f"{size}; darker: later layers; band: {share(confidence)} bootstrap over wordings, "
+        f"layer {numbers[-1]}; bars: clusters, p < {alpha:g}"
     )
     figure = draw(
         lambda ax: separation_over_time(

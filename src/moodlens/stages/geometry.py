@@ -106,6 +106,7 @@ def _family(
             score=float(scores[i]),
             silhouette_clips=measured[i][2],
             rho=float(rho[i, 0]),
+            rho_chance=float(np.quantile(rho[i], 0.95)),
             p_rho=float(p_rho[i]),
             components=measured[i][0],
             emotions=measured[i][1],
