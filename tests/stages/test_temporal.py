@@ -164,3 +164,12 @@ def test_windows_longer_than_half_the_clip_are_refused(workspace: Path):
     long = replace(params, temporal=replace(params.temporal, steps_per_window=100))
     with pytest.raises(ContractError, match="must hold at least 2 windows of 100 steps"):
         temporal.run(long, workspace)
+
+
+def test_a_half_that_is_the_same_for_all_prompts_is_named(workspace: Path):
+    """The null half of cross-attention is exactly zero."""
+    for path in sorted((workspace / "data" / "activations").glob("*.safetensors")):
+        tensors = read_shard(path)
+        write_shard(path, {name: 0 * v if "residual.0" in name else v for name, v in tensors.items()})
+    with pytest.raises(ContractError, match=r"site residual.0/cond must differ between prompts"):
+        temporal.run(small_params(), workspace)
