@@ -105,7 +105,7 @@ def _time(root: Path, params: Params) -> Finding | None:
     if metrics is None or clips is None or acoustics is None or any(rows is None for rows in curves):
         return None
     steps, layers, readings, spectra = (rows or [] for rows in curves)
-    measured = clips.merge(acoustics, on="clip_id").groupby("emotion")["tempo_bpm"].median()
+    measured: Any = clips.merge(acoustics, on="clip_id").groupby("emotion")["tempo_bpm"].median().to_dict()
     tempo_hz = {str(emotion): float(bpm) / 60 for emotion, bpm in measured.items()}
     alpha, confidence = params.decide.alpha_weak, params.temporal.confidence
     return timing_finding(metrics, steps, layers, readings, spectra, tempo_hz, alpha, confidence)
