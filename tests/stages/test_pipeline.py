@@ -20,6 +20,8 @@ SMALL = {
     "generate": {"duration_s": 1.5, "clips_per_shard": 12},
     "signal": {"n_permutations": 1999, "n_bootstrap": 200},
     "probe": {"n_permutations": 1999, "n_bootstrap": 200, "n_folds": 4},
+    "temporal": {"n_permutations": 199, "n_bootstrap": 100},
+    "geometry": {"n_permutations": 199, "n_bootstrap": 100, "umap": False},
     "compute": {"workers": 1},
 }
 
