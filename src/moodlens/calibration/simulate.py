@@ -5,7 +5,7 @@ spectrum 1/rank; the prompt's part is shared in part by the prompts of one wordi
 by all layers. Emotion holds the planted share of the variance between clips, in one layer.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -43,6 +43,7 @@ class Sample:
     design: Design
     rows: Float[np.ndarray, "layer clip dim"]
     prompts: Int[np.ndarray, " clip"]  # index of each clip's prompt
+    correct: dict[str, np.ndarray] = field(default_factory=dict)  # probes' answers by unit, once read
 
     @cached_property
     def grams(self) -> Float[np.ndarray, "layer prompt prompt"]:

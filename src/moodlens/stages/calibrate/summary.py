@@ -1,5 +1,6 @@
 """Stage `summary`: the few numbers of the calibration that a reader of `dvc metrics diff` needs."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -24,7 +25,7 @@ def run(_params: CalibrationParams, home: Path) -> None:
 
 
 def type1(rates: pd.DataFrame) -> dict[str, object]:
-    """Return the largest and smallest error rate per level over the tests that carry a claim, and how many fail."""
+    """Return how far the tests that carry a claim keep their level, over all tests, designs and ICCs."""
     claims = rates[rates["carries_claim"]]
     counted = claims["verdict"].value_counts()
     return {
@@ -32,27 +33,36 @@ def type1(rates: pd.DataFrame) -> dict[str, object]:
         "n_sims": int(claims["n_sims"].min()),
         "n_too_liberal": int(counted.get("too liberal", 0)),
         "n_conservative": int(counted.get("conservative", 0)),
-        "largest": claims["rate"].max(),
-        "largest_low": claims["low"].max(),
+        "largest_at_05": claims.loc[claims["level"] == 0.05, "rate"].max(),
         "mean_at_05": claims.loc[claims["level"] == 0.05, "rate"].mean(),
+        "largest_at_025": claims.loc[claims["level"] == 0.025, "rate"].max(),
     }
 
 
 def naive(rates: pd.DataFrame, plain: pd.DataFrame) -> dict[str, object]:
-    """Return the error rates of the common, wrong tests at the largest ICC and design of each."""
+    """Return the error rates of the common, wrong tests at the largest ICC, worst design."""
     wrong = rates[~rates["carries_claim"] & (rates["icc"] == rates["icc"].max())]
     found: dict[str, object] = {
-        str(name): part["rate"].max() for name, part in wrong.groupby("test", sort=False)
+        key_of(str(name)): part["rate"].max() for name, part in wrong.groupby("test", sort=False)
     }
-    found["plain probe accuracy, chance .25"] = plain["accuracy"].max()
+    found["plain_probe_accuracy"] = plain["accuracy"].max()
     return found
+
+
+def key_of(name: str) -> str:
+    """Return a name as a metrics key.
+
+    >>> key_of("t-test, same-prompt pairs dropped")
+    't_test_same_prompt_pairs_dropped'
+    """
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
 def planted(power: pd.DataFrame) -> dict[str, object]:
     """Return how often the planted layer was found and "none" was said wrongly."""
     found: dict[str, object] = {}
     for row in power[power["what"] != "found"].to_dict("records"):
-        found[f"{row['what']}, by {row['unit']}"] = row["rate"]
+        found[key_of(f"{row['what']} by {row['unit']}")] = row["rate"]
     return found
 
 

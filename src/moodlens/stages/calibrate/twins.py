@@ -94,7 +94,7 @@ def fingerprint(root: Path, stages: list[str], params: str) -> str:
 
 
 def _run(name: str, root: Path, work: Path, home: Path) -> None:
-    """Run a stage of the twin's workspace; runs of twins share one MLflow database, apart from the main one."""
+    """Run a stage of the twin's workspace; all twins share one MLflow database, apart from the main one."""
     module = ["moodlens.stages.calibrate.naive"] if name == "naive" else ["moodlens.stages", name]
     env = {
         **os.environ,
