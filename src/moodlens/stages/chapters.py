@@ -13,6 +13,7 @@ import pandas as pd
 
 from moodlens.contracts.params import Params
 from moodlens.contracts.tables import ACOUSTICS, CLIPS, Table
+from moodlens.report.calibration import calibration_finding
 from moodlens.report.probing import probes_finding
 from moodlens.report.records import Chapter, Finding
 from moodlens.report.sound import acoustics_finding
@@ -30,6 +31,7 @@ class Source:
     about: str
     stage: str
     file: str
+    command: str = ""  # what makes it, where that is not `dvc repro <stage>`
 
 
 def chapters_of(root: Path, params: Params) -> tuple[Chapter, ...]:
@@ -44,7 +46,7 @@ def chapters_of(root: Path, params: Params) -> tuple[Chapter, ...]:
             source.title,
             source.build(root, params),
             source.about,
-            f"dvc repro {source.stage}",
+            source.command or f"dvc repro {source.stage}",
             source.file,
         )
         for source in CHAPTERS
@@ -63,9 +65,9 @@ def stored_metrics(root: Path, stage: str) -> dict[str, Any] | None:
     return read_metrics(path) if path.is_file() else None
 
 
-def stored_rows(root: Path, name: str) -> list[dict[str, Any]] | None:
-    """Return the rows of metrics/<name>.csv, None where it does not exist."""
-    path = root / "metrics" / f"{name}.csv"
+def stored_rows(root: Path, name: str, folder: str = "metrics") -> list[dict[str, Any]] | None:
+    """Return the rows of <folder>/<name>.csv, None where it does not exist."""
+    path = root / folder / f"{name}.csv"
     if not path.is_file():
         return None
     rows: Any = pd.read_csv(path).to_dict("records")
@@ -94,6 +96,15 @@ def _sound(root: Path, _params: Params) -> Finding | None:
     return None if acoustics is None or clips is None else acoustics_finding(acoustics, clips)
 
 
+def _calibration(root: Path, _params: Params) -> Finding | None:
+    found = stored_metrics(root, "calibration")
+    tables = [stored_rows(root, name, "calibration") for name in ("rates", "power", "verdicts")]
+    rates, power, verdicts = tables
+    if found is None or rates is None or power is None or verdicts is None:
+        return None
+    return calibration_finding(found, rates, power, verdicts)
+
+
 CHAPTERS = (
     Source("layers", "Where", _layers, "The sweep over layers", "signal", "metrics/signal.json"),
     Source("probes", "Probes", _probes, "Probe accuracy beside its baselines", "probe", "metrics/probe.json"),
@@ -104,5 +115,14 @@ CHAPTERS = (
         "What was measured in the audio",
         "acoustics",
         "data/acoustics.parquet",
+    ),
+    Source(
+        "calibration",
+        "Calibration",
+        _calibration,
+        "The instrument on data and models whose truth is known",
+        "summary",
+        "metrics/calibration.json",
+        "make calibrate",
     ),
 )
