@@ -14,6 +14,7 @@ import pandas as pd
 from moodlens.contracts.params import Params
 from moodlens.contracts.tables import ACOUSTICS, CLIPS, Table
 from moodlens.prompts.lexicon import AFFECT
+from moodlens.report.calibration import calibration_finding
 from moodlens.report.gates import gates_finding
 from moodlens.report.latents import latents_finding
 from moodlens.report.layout import layout_finding
@@ -38,6 +39,7 @@ class Source:
     about: str
     stage: str
     file: str
+    command: str = ""  # what makes it, where that is not `dvc repro <stage>`
 
 
 def chapters_of(root: Path, params: Params) -> tuple[Chapter, ...]:
@@ -52,7 +54,7 @@ def chapters_of(root: Path, params: Params) -> tuple[Chapter, ...]:
             source.title,
             source.build(root, params),
             source.about,
-            f"dvc repro {source.stage}",
+            source.command or f"dvc repro {source.stage}",
             source.file,
         )
         for source in CHAPTERS
@@ -71,9 +73,9 @@ def stored_metrics(root: Path, stage: str) -> dict[str, Any] | None:
     return read_metrics(path) if path.is_file() else None
 
 
-def stored_rows(root: Path, name: str) -> list[dict[str, Any]] | None:
-    """Return the rows of metrics/<name>.csv, None where it does not exist."""
-    path = root / "metrics" / f"{name}.csv"
+def stored_rows(root: Path, name: str, folder: str = "metrics") -> list[dict[str, Any]] | None:
+    """Return the rows of <folder>/<name>.csv, None where it does not exist."""
+    path = root / folder / f"{name}.csv"
     if not path.is_file():
         return None
     rows: Any = pd.read_csv(path).to_dict("records")
@@ -160,6 +162,15 @@ def _geometry(root: Path, params: Params) -> Finding | None:
     return layout_finding(metrics, rows, points, AFFECT, alpha, confidence)
 
 
+def _calibration(root: Path, _params: Params) -> Finding | None:
+    found = stored_metrics(root, "calibration")
+    tables = [stored_rows(root, name, "calibration") for name in ("rates", "power", "verdicts")]
+    rates, power, verdicts = tables
+    if found is None or rates is None or power is None or verdicts is None:
+        return None
+    return calibration_finding(found, rates, power, verdicts)
+
+
 CHAPTERS = (
     Source("gates", "Go or no-go", _gates, "Gates and looks", "decide", "metrics/decide.json"),
     Source("layers", "Where", _layers, "The sweep over layers", "signal", "metrics/signal.json"),
@@ -199,4 +210,13 @@ CHAPTERS = (
     ),
     Source("sae", "SAE", _sae, "The training of sparse autoencoders", "sae", "metrics/sae.json"),
     Source("latents", "Latents", _latents, "What single latents say", "latents", "metrics/latents.json"),
+    Source(
+        "calibration",
+        "Calibration",
+        _calibration,
+        "The instrument on data and models whose truth is known",
+        "summary",
+        "metrics/calibration.json",
+        "make calibrate",
+    ),
 )
