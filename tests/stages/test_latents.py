@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from moodlens.backends import catalog
+from moodlens.contracts.backend import Capture
 from moodlens.contracts.params import Params
 from moodlens.contracts.tables import LATENTS
 from moodlens.report.latents import latents_finding
@@ -19,6 +20,7 @@ from moodlens.stages.sae_rows import Block, open_rows
 from moodlens.stages.workspace import open_workspace
 from moodlens.store.registry import Registered
 from moodlens.store.sae_files import load_sae
+from moodlens.store.shards import read_shard
 from moodlens.store.tables import read_table
 from moodlens.store.tracking import Run, write_beside
 from tests.stages.datasets import make_workspace
@@ -76,7 +78,7 @@ def test_metrics_and_tables_say_the_same(found: tuple[Path, Params, list, list[R
     readings = set(counts.loc[counts["site"] == "text", "reading"])
     asked = {"pca", "ica", "kmeans", "dimensions", "untrained_sae", "twin_sae", "shuffled_labels", "words"}
     assert asked <= readings
-    assert [entry[:2] for entry in judged[:2]] == [("m-text", "3"), ("m-residual.1", "3")]
+    assert [entry[:2] for entry in judged[:2]] == [("m-residual.1", "3"), ("m-text", "3")]
     assert [run.name for run in logged] == ["latents", "latents"]
 
 
@@ -127,7 +129,16 @@ def test_null_text_states_come_from_the_tokens_alone(found: tuple[Path, Params, 
     np.testing.assert_array_equal(null.values, again.values)
     own: Block = next(iter(rows.blocks()))
     assert np.array_equal(null.places, own.places)
-    assert not np.allclose(null.values, own.values, atol=1e-2)
+    codes = read_shard(root / "data" / "codes" / "shard-0000.safetensors")["codes"]
+    texts = ["sad flute piece"] * len(codes)
+    states = backend.teacher_force(codes, texts, Capture(("residual",), (1,), "both")).values
+    assert rows.clips is not None
+    order = rows.clips.loc[rows.clips["shard"] == 0, "row"].to_numpy()
+    under_text, without = (
+        states[f"residual.1/{half}"][order][:, 3:-3].reshape(-1, 32) for half in ("cond", "uncond")
+    )
+    np.testing.assert_allclose(null.values, without, atol=1e-5)
+    assert not np.allclose(null.values, under_text, atol=1e-5)
 
 
 def test_a_version_passes_only_with_all_three(found: tuple[Path, Params, list, list[Run]]):

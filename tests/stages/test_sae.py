@@ -48,6 +48,11 @@ def open_gate(root: Path, passed: bool = True) -> None:
     write_metrics({"gates": {"passed": passed, "failed": failed}}, root / "metrics" / "decide.json")
 
 
+def silent(_root: Path, site: str, *_: object) -> Registered:
+    """Register nothing."""
+    return Registered("e", "r", site, "1")
+
+
 @pytest.fixture
 def registered(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
     """Keep what would be registered; the registry is tested beside the store."""
@@ -65,22 +70,24 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params]:
     root = tmp_path_factory.mktemp("sae")
-    params = make_workspace(root, n_per_emotion=6)
+    params = small(make_workspace(root, n_per_emotion=6))
     open_gate(root)
-    return root, small(params)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sae, "register_sae", silent)
+        sae.run(params, root)
+    return root, params
 
 
 def test_everything_is_written_and_a_second_run_writes_the_same_bytes(
     workspace: tuple[Path, Params], registered: list[tuple[str, Path]]
 ):
     root, params = workspace
-    seen = []
-    for _ in range(2):
-        sae.run(params, root)
-        files = [*(root / "models" / "sae").rglob("*"), *(root / "data" / "sae").rglob("*")]
-        files += [root / "metrics" / "sae.json", root / "metrics" / "sae_curves.csv"]
-        seen.append({path: path.read_bytes() for path in files if path.is_file()})
-    assert seen[0] == seen[1]
+    files = [path for folder in ("models/sae", "data/sae") for path in (root / folder).rglob("*.*")]
+    files += [root / "metrics" / "sae.json", root / "metrics" / "sae_curves.csv"]
+    files = [path for path in files if path.is_file()]
+    before = {path: path.read_bytes() for path in files}
+    sae.run(params, root)
+    assert {path: path.read_bytes() for path in files} == before
     metrics = json.loads((root / "metrics" / "sae.json").read_text())
     assert metrics["trained"] is True
     assert metrics["gate_overridden"] is False
