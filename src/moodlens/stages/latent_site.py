@@ -289,11 +289,13 @@ def _under_null_text(
 def _losses(
     work: Workspace, rows: SiteRows, sae: Sae, mean: np.ndarray, n_clips: int, backend: MusicgenBackend
 ) -> dict[str, float]:
-    """Cross-entropy on clips of held-out wordings with the layer's output replaced."""
+    """Cross-entropy on clips of held-out wordings with the layer's output replaced; {} without such clips."""
     assert rows.clips is not None, "a decoder layer has clips"
     held_out = rows.texts.loc[rows.texts["split"] == "test", ["text_id", "text"]]
     said = dict(zip(held_out["text_id"], held_out["text"], strict=True))
     clips = rows.clips[rows.clips["prompt_id"].isin(said)].head(n_clips)
+    if clips.empty:
+        return {}
     codes = []
     for shard, row in zip(clips["shard"], clips["row"], strict=True):
         path = work.root / "data" / "codes" / shard_name("shard", int(shard))

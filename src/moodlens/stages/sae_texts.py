@@ -66,7 +66,11 @@ def text_table(prompts: pd.DataFrame, params: Params) -> pd.DataFrame:
         Caption(row["text"], row["family"], row["template"], row["wording"], row["emotion"], None, None)
         for row in rows
     ]
-    splits = split_of_wordings(captions, params.sae.seed, SHARES)
+    # the design's wordings first, so that clips, too, have all three splits
+    mine = [caption for caption, row in zip(captions, rows, strict=True) if row["source"] == "design"]
+    splits = split_of_wordings(mine, params.sae.seed, SHARES)
+    others = [caption for caption in captions if (caption.wording or caption.text) not in splits]
+    splits |= split_of_wordings(others, params.sae.seed, SHARES)
     table["split"] = [splits[caption.wording or caption.text] for caption in captions]
     return table[TEXTS.names]
 
