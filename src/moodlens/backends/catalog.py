@@ -113,8 +113,8 @@ def describe(source: Source, model: Model) -> ModelInfo:
     )
 
 
-def load(model: Model, root: Path) -> "MusicgenBackend":
-    """Return the loaded backend of `model.id`.
+def load(model: Model, root: Path, block_clips: int = 0) -> "MusicgenBackend":
+    """Return the loaded backend of `model.id`; block_clips 0 is the backend's own (16 clips side by side).
 
     Raises:
         UsageError, ContractError: as `find`; the device is absent; weights do not fit the configuration.
@@ -124,7 +124,7 @@ def load(model: Model, root: Path) -> "MusicgenBackend":
     from moodlens.backends.loading import load_musicgen
 
     source = find(model, root)
-    backend = load_musicgen(source.checkpoint, describe(source, model), model.text_padding)
+    backend = load_musicgen(source.checkpoint, describe(source, model), model.text_padding, block_clips)
     if not source.untrained:
         return backend
     twin = backend.random_twin(RANDOM_SEED)

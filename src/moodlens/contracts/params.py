@@ -56,6 +56,7 @@ class Generate:
     store_dtype: Literal["float16", "float32"]
     pooled_only: bool
     clips_per_shard: int = field(metadata={"low": 1})
+    block_clips: int = field(metadata={"low": 1})
 
 
 @dataclass(frozen=True)

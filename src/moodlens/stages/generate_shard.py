@@ -40,6 +40,7 @@ class ShardTask:
     weights_sha256: str
     sampling: Sampling
     capture: Capture
+    block_clips: int
     twin_seed: int
     threads: int
     fingerprint: str
@@ -76,7 +77,7 @@ def make_shard(task: ShardTask) -> None:
     import torch
 
     torch.set_num_threads(task.threads)
-    backend, twin = _loaded(task.model, task.root, task.weights_sha256, task.twin_seed)
+    backend, twin = _loaded(task.model, task.root, task.weights_sha256, task.block_clips, task.twin_seed)
     made = backend.generate([clip.request for clip in task.clips], task.sampling, task.capture)
     texts = [clip.request.text for clip in task.clips]
     forced = twin.teacher_force(made.codes, texts, replace(task.capture, keep_steps=False))
@@ -99,10 +100,10 @@ def make_shard(task: ShardTask) -> None:
 
 @lru_cache(maxsize=1)
 def _loaded(
-    model: Model, root: Path, _weights_sha256: str, twin_seed: int
+    model: Model, root: Path, _weights_sha256: str, block_clips: int, twin_seed: int
 ) -> tuple["MusicgenBackend", "MusicgenBackend"]:
     """Return the model and its untrained twin, loaded once per process and again when weights change."""
-    backend = catalog.load(model, root)
+    backend = catalog.load(model, root, block_clips)
     return backend, backend.random_twin(twin_seed)
 
 
