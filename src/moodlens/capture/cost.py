@@ -13,7 +13,7 @@ from moodlens.capture.sizes import POSITIONS, Sizes
 from moodlens.contracts.tensors import stored_steps
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-LIBRARIES_BYTES = 430_000_000
+LIBRARIES_BYTES = 500_000_000
 """Resident set of a worker that has imported torch and transformers (CPU build) and loaded nothing."""
 FLAC_SHARE = 0.55
 """FLAC bytes per byte of 16-bit PCM: 0.46 on the organism's music, 0.6 - 0.9 on noise."""
@@ -22,6 +22,7 @@ CHUNK_STEPS = 32
 RUNNING_VECTORS = 6  # float64, per clip and hookpoint, beside the chunk's copy
 CODEC_COPIES = 4  # full-rate activations alive at once in the codec's last block
 STEP_OVERHEAD_S = 0.35e-3  # of a decoder layer's calls in one step, whatever its width
+LOADING_S, LOADING_S_PER_PARAMETER = 5.0, 30e-9  # imports; checksum, reading, and drawing the twin
 EFFICIENCY = 0.6  # of the machine's peak product rate that 32 rows reach
 
 
@@ -168,7 +169,9 @@ def _generate_seconds(sizes: Sizes, load: Load, rates: Rates) -> float:
     forcing = load.n_clips * 2 * n_steps * sizes.n_step / rates.flop_s / EFFICIENCY if load.twin else 0
     # every codec weight meets about one frame in ten samples of its own rate
     codec = load.n_clips * 2 * sizes.n_codec * load.n_frames * 10 / rates.flop_s
-    return (generating + forcing + codec) / min(load.workers, -(-load.n_clips // load.clips_per_shard))
+    n_tasks = -(-load.n_clips // load.clips_per_shard)
+    loading = LOADING_S + LOADING_S_PER_PARAMETER * (sizes.n_decoder + sizes.n_text)
+    return loading + (generating + forcing + codec) / min(load.workers, n_tasks)
 
 
 def _samples(sizes: Sizes, load: Load) -> int:

@@ -93,7 +93,7 @@ def _codec(config: Mapping[str, Any]) -> int:
         block = _conv(width, narrow, inner) + _conv(narrow, width, 1)
         block += _conv(width, width, 1) if config.get("use_conv_shortcut", True) else 0
         total += 2 * config.get("num_residual_layers", 1) * block
-        total += 2 * 2 * width * width * 2 * ratio + 2 * width * 4
+        total += 2 * (width * 2 * width * 2 * ratio) + 7 * width  # biases, and a gain per channel of axis 0
         width *= 2
     return total
 
