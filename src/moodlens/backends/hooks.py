@@ -21,7 +21,8 @@ from moodlens.capture.track import Track
 from moodlens.contracts.backend import Capture, States
 from moodlens.contracts.tensors import hookpoint
 
-SITES: Mapping[str, Callable[[nn.Module], nn.Module]] = {
+FindSite = Callable[[nn.Module], nn.Module]
+SITES: Mapping[str, FindSite] = {
     "residual": lambda layer: layer,
     "self_attention": lambda layer: layer.get_submodule("self_attn"),
     "cross_attention": lambda layer: layer.get_submodule("encoder_attn"),
@@ -49,39 +50,48 @@ def captured_halves(capture: Capture) -> tuple[str, ...]:
     return HALVES if capture.half == "both" else (capture.half,)
 
 
-def captured_modules(layers: Sequence[nn.Module], capture: Capture) -> dict[str, nn.Module]:
+def captured_modules(
+    layers: Sequence[nn.Module], capture: Capture, sites: Mapping[str, FindSite] = SITES
+) -> dict[str, nn.Module]:
     """Return hookpoint name -> module, sites in the order asked, layers ascending.
+
+    Args:
+        layers: of the decoder.
+        capture: what is asked for.
+        sites: where a layer of this library has its sites.
 
     Raises:
         UsageError: a site or a layer is unknown to this model.
     """
     chosen = range(len(layers)) if capture.layers is None else sorted(set(capture.layers))
     for site in capture.sites:
-        if site not in SITES:
-            raise UsageError(must("generate.sites", "name sites", site, next_step=nearest(site, list(SITES))))
+        if site not in sites:
+            raise UsageError(must("generate.sites", "name sites", site, next_step=nearest(site, list(sites))))
     for layer in chosen:
         if not 0 <= layer < len(layers):
             rule = f"lie in 0..{len(layers) - 1} for this model"
             raise UsageError(must("generate.layers", rule, layer, next_step="Correct the list or write all"))
     return {
-        hookpoint(site, layer): _module(layers[layer], site) for site in capture.sites for layer in chosen
+        hookpoint(site, layer): _module(layers[layer], site, sites)
+        for site in capture.sites
+        for layer in chosen
     }
 
 
-def _module(layer: nn.Module, site: str) -> nn.Module:
+def _module(layer: nn.Module, site: str, sites: Mapping[str, FindSite]) -> nn.Module:
     try:
-        return SITES[site](layer)
+        return sites[site](layer)
     except AttributeError:
-        advice = "This model has: " + ", ".join(present_sites(layer))
+        advice = "This model has: " + ", ".join(present_sites(layer, sites))
         raise UsageError(must("generate.sites", "name sites of this model", site, next_step=advice)) from None
 
 
-def present_sites(layer: nn.Module) -> list[str]:
+def present_sites(layer: nn.Module, sites: Mapping[str, FindSite] = SITES) -> list[str]:
     """Return the sites that a decoder layer has: a melody model attends to no text."""
-    return [name for name, found in SITES.items() if _has(layer, found)]
+    return [name for name, found in sites.items() if _has(layer, found)]
 
 
-def _has(layer: nn.Module, site: Callable[[nn.Module], nn.Module]) -> bool:
+def _has(layer: nn.Module, site: FindSite) -> bool:
     try:
         site(layer)
     except AttributeError:

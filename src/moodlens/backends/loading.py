@@ -32,7 +32,7 @@ def load_musicgen(
         UsageError: the device is not there.
         ContractError: the weights do not fit the configuration.
     """
-    device = _device(info.device)
+    device = device_of(info.device)
     with quiet_transformers():
         loaded: Any = MODELS[checkpoint.config["model_type"]].from_pretrained(
             checkpoint.folder,
@@ -55,7 +55,12 @@ def load_musicgen(
     return MusicgenBackend(model.to(device), tokenizer, info, block_clips or BLOCK_CLIPS, text_padding)
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """Return the device if it is there.
+
+    Raises:
+        UsageError: it is not; the line names those that are.
+    """
     kind = name.split(":")[0]
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not present.get(kind, False):

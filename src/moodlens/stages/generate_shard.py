@@ -3,21 +3,18 @@
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from moodlens.backends import catalog
 from moodlens.base.units import steps_for
-from moodlens.contracts.backend import Capture, ClipRequest, ModelInfo, Sampling, States
+from moodlens.contracts.backend import Capture, ClipRequest, ModelInfo, MusicBackend, Sampling, States
 from moodlens.contracts.params import Model
 from moodlens.contracts.tensors import shard_name
 from moodlens.store.flac import FULL_SCALE, to_int16, write_flac
 from moodlens.store.receipts import write_receipt
 from moodlens.store.shards import write_shard
-
-if TYPE_CHECKING:
-    from moodlens.backends.musicgen import MusicgenBackend
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,7 @@ def make_shard(task: ShardTask) -> None:
 @lru_cache(maxsize=1)
 def _loaded(
     model: Model, root: Path, _weights_sha256: str, block_clips: int, twin_seed: int
-) -> tuple["MusicgenBackend", "MusicgenBackend"]:
+) -> tuple[MusicBackend, MusicBackend]:
     """Return the model and its untrained twin, loaded once per process and again when weights change."""
     backend = catalog.load(model, root, block_clips)
     return backend, backend.random_twin(twin_seed)
