@@ -1,7 +1,7 @@
 """audiocraft's own models behind the protocol: MusicGen in every layout, AudioGen on the same code.
 
 `model.id: audiocraft:<folder>` names a folder in audiocraft layout. audiocraft does the arithmetic (language
-model in streaming mode, conditioners, codec); guidance, noise and the delay pattern are ours, so that the same
+model in streaming mode, conditioners, codec); guidance, noise and the delay pattern are ours, so the same
 weights draw the same tokens here and in `MusicgenBackend`, sampled or greedy. Clips run one by one: this is
 the reference and the way to models that transformers cannot express, not the fast way.
 
