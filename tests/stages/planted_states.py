@@ -1,4 +1,4 @@
-"""Planted re-encoded states beside a planted workspace: the model holds emotion, the untrained decoders an echo."""
+"""Planted re-encoded states: the model holds emotion, the untrained decoders an echo."""
 
 import json
 from pathlib import Path

@@ -54,7 +54,7 @@ def test_a_clearer_reader_needs_fewer_prompts_and_leads_by_its_interval():
     found, rng = design(9), np.random.default_rng(2)
     clear, dim = gram_of(rows(found, 2, rng))[None], gram_of(rows(found, 0.7, rng))[None]
     points = {(p.reader, p.n_shots): p for p in curve([("a", clear), ("b", dim)], found, [1, 2, 4, 20])}
-    assert set(n for _, n in points) == {1, 2, 4}
+    assert {n for _, n in points} == {1, 2, 4}
     assert points["a", 1].accuracy < points["a", 4].accuracy
     assert points["a", 1].accuracy > points["b", 1].accuracy
     assert points["b", 1].difference == pytest.approx(points["a", 1].accuracy - points["b", 1].accuracy)

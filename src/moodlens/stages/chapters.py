@@ -16,6 +16,7 @@ from moodlens.contracts.tables import ACOUSTICS, CLIPS, Table
 from moodlens.report.probing import probes_finding
 from moodlens.report.records import Chapter, Finding
 from moodlens.report.sound import acoustics_finding
+from moodlens.report.state import state_finding
 from moodlens.report.sweep import layers_finding
 from moodlens.store.tables import read_metrics, read_table
 
@@ -88,6 +89,14 @@ def _probes(root: Path, params: Params) -> Finding | None:
     return probes_finding(probe, rows, params.probe.n_folds, params.probe.confidence)
 
 
+def _state(root: Path, params: Params) -> Finding | None:
+    found = stored_metrics(root, "state")
+    steps, curve = stored_rows(root, "state_steps"), stored_rows(root, "state_curve")
+    if found is None or steps is None or curve is None:
+        return None
+    return state_finding(found, steps, curve, params.state.confidence)
+
+
 def _sound(root: Path, _params: Params) -> Finding | None:
     acoustics = stored_table(root, ACOUSTICS, "acoustics.parquet")
     clips = stored_table(root, CLIPS, "clips.parquet")
@@ -97,6 +106,7 @@ def _sound(root: Path, _params: Params) -> Finding | None:
 CHAPTERS = (
     Source("layers", "Where", _layers, "The sweep over layers", "signal", "metrics/signal.json"),
     Source("probes", "Probes", _probes, "Probe accuracy beside its baselines", "probe", "metrics/probe.json"),
+    Source("state", "State", _state, "What the states hold without the text", "state", "metrics/state.json"),
     Source(
         "acoustics",
         "Sound",
