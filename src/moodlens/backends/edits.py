@@ -15,9 +15,18 @@ from moodlens.base.errors import ContractError, UsageError, must, nearest
 from moodlens.contracts.backend import Patch
 
 
+def sites_of(patches: Sequence[Patch]) -> tuple[str, ...]:
+    """Return the sites that patches touch, each once."""
+    return tuple(dict.fromkeys(patch.hookpoint.split(".")[0] for patch in patches))
+
+
 @contextmanager
 def patched(
-    modules: Mapping[str, nn.Module], patches: Sequence[Patch], rows: Mapping[str, slice], n_steps: int
+    modules: Mapping[str, nn.Module],
+    patches: Sequence[Patch],
+    rows: Mapping[str, slice],
+    n_steps: int,
+    n_prefix: int = 0,
 ) -> Iterator[None]:
     """Apply patches for the length of the block.
 
@@ -26,12 +35,13 @@ def patched(
         patches: `values` has one row per row of its half.
         rows: half -> the rows of a module's output that belong to it.
         n_steps: decoder steps that will be run.
+        n_prefix: places before the first step (a prepended condition), which no patch reaches.
 
     Raises:
         UsageError: a patch names a hookpoint, half or step that is not run, or its values have another shape.
         ContractError: a module did not put out the steps that were to be patched.
     """
-    writers = [_Writer(patch, modules, rows, n_steps) for patch in patches]
+    writers = [_Writer(patch, modules, rows, n_steps, n_prefix) for patch in patches]
     with ExitStack() as stack:
         for writer in writers:
             handle = writer.module.register_forward_hook(writer.hook())
@@ -45,7 +55,12 @@ class _Writer:
     """One patch under way: it counts the steps that went by, and those it replaced."""
 
     def __init__(
-        self, patch: Patch, modules: Mapping[str, nn.Module], rows: Mapping[str, slice], n_steps: int
+        self,
+        patch: Patch,
+        modules: Mapping[str, nn.Module],
+        rows: Mapping[str, slice],
+        n_steps: int,
+        n_prefix: int,
     ) -> None:
         thing = f"the patch of {patch.hookpoint}/{patch.half}"
         if patch.hookpoint not in modules:
@@ -66,7 +81,8 @@ class _Writer:
         self.thing, self.module, self.rows = thing, modules[patch.hookpoint], rows_of_half
         self.steps = np.array(steps)
         self.values = torch.from_numpy(np.ascontiguousarray(patch.values, dtype=np.float32))
-        self.n_seen = self.n_written = 0
+        self.n_seen = -n_prefix
+        self.n_written = 0
 
     def hook(self) -> Callable[[nn.Module, object, object], object]:
         def replace(_module: nn.Module, _args: object, output: object) -> object:

@@ -3,10 +3,10 @@
 import numpy as np
 
 from moodlens.base.errors import UsageError, must
-from moodlens.capture.summary import complete_steps
+from moodlens.capture.running import complete_steps
 
 
-def kept_steps(n_steps: int, n_codebooks: int, n_kept: int) -> tuple[int, ...]:
+def kept_steps(n_steps: int, n_delays: int, n_kept: int) -> tuple[int, ...]:
     """Return decoder steps spread evenly from the first complete step to the last.
 
     Raises:
@@ -15,7 +15,7 @@ def kept_steps(n_steps: int, n_codebooks: int, n_kept: int) -> tuple[int, ...]:
     >>> kept_steps(203, 4, 8)
     (3, 31, 59, 87, 115, 143, 171, 199)
     """
-    whole = complete_steps(n_steps, n_codebooks)
+    whole = complete_steps(n_steps, n_delays)
     n_whole = whole.stop - whole.start
     if n_kept > n_whole:
         rule = f"be at most {n_whole}, the complete steps of a clip"

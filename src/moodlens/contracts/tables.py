@@ -192,3 +192,57 @@ ACOUSTICS = Table(
     ),
 )
 """One row per clip; after `clip_id` the fields of `audio.descriptors.Descriptors`, in their order."""
+
+TEXTS = Table(
+    "texts",
+    "text_id",
+    (
+        Column(
+            "text_id", "str", "stable id: prompt_id of the design, or diverse-<emotion>-<number>", unique=True
+        ),
+        Column("source", "str", "where the text comes from", allowed=("design", "diverse")),
+        Column("emotion", "str", "the emotion the text intends, or 'neutral'"),
+        Column("valence", "float", "intended valence, the adverb counted", low=-1, high=1, nullable=True),
+        Column("arousal", "float", "intended arousal, the adverb counted", low=-1, high=1, nullable=True),
+        Column("family", "str", "prompt set of the design, family of the diverse prompts"),
+        Column("template", "str", "sentence frame"),
+        Column("wording", "str", "words that carry the emotion, without the adverb", nullable=True),
+        Column("adverb", "str", "slightly, very, or empty", nullable=True, allowed=("", "slightly", "very")),
+        Column("split", "str", "of SAE training, whole wordings each", allowed=("train", "val", "test")),
+        Column("text", "str", "the text", unique=True),
+    ),
+)
+"""What SAEs read the text of: every prompt of the design, and the diverse ones."""
+
+LATENTS = Table(
+    "latents",
+    "row_id",
+    (
+        Column("row_id", "str", "<site>/<latent>", unique=True),
+        Column("site", "str", "what the SAE reads"),
+        Column("latent", "int", "number of the latent", low=0),
+        Column("emotion", "str", "emotion with the largest ratio"),
+        Column(
+            "ratio",
+            "float",
+            "mean activation in it over the mean of the others, see latents.selectivity",
+            low=0,
+        ),
+        Column("p", "float", "of the largest contrast, wordings relabelled; 1 untested", low=0, high=1),
+        Column("q", "float", "false discovery rate over latents; 1 untested", low=0, high=1),
+        Column("use", "float", "mean activation over emotional prompts", low=0),
+        Column("stability", "float", "mean matched decoder cosine over seeds", low=-1, high=1, nullable=True),
+        Column("null_ratio", "float", "ratio under null text", low=0, nullable=True),
+        Column("null_q", "float", "false discovery rate under null text", low=0, high=1, nullable=True),
+        Column(
+            "valence_r", "float", "correlation with intended valence over wordings", low=-1.001, high=1.001
+        ),
+        Column("arousal_r", "float", "correlation with intended arousal", low=-1.001, high=1.001),
+        Column("descriptor", "str", "acoustic descriptor it goes along with most"),
+        Column("descriptor_r", "float", "that correlation over wordings", low=-1.001, high=1.001),
+        Column(
+            "descriptor_q", "float", "its false discovery rate over latents and descriptors", low=0, high=1
+        ),
+    ),
+)
+"""One row per latent of the SAE that stands for its site."""

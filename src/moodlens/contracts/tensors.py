@@ -5,6 +5,8 @@ Codes shard (`data/codes/shard-0000.safetensors`)
 
 Activation shard (`data/activations/shard-0000.safetensors`), one tensor per hookpoint and half
     <hookpoint>/<half>            float16  (clip, step, d_model), e.g. `residual.3/cond`
+    float32 under generate.store_dtype float32; every step_stride-th step, from step 0 (`stored_steps`); no
+    such file under generate.pooled_only. The manifest's `capture` says which of these
 
 Summary shard (`data/activations/summary-0000.safetensors`), float32, per hookpoint and half
     <hookpoint>/<half>/mean       (clip, d_model)   mean over steps without the partial delay steps
@@ -24,6 +26,17 @@ Re-encoded shard (`data/reencoded/summary-0000.safetensors`): the tokens of code
     codec/history                                       float32  (clip, kept, d_codec)  mean vector of the
         frames that had come in by each kept step, codebooks summed; 0 where a codebook has none yet
     metadata: `clips`, `steps` (decoder step of each kept state)
+
+Attention shard (`data/activations/attention-0000.safetensors`), where generate.attention is true: summaries
+made while generating, conditional half, every step; a map is never stored
+    cross/entropy                 float16  (clip, layer, head, step)  nats, over the prompt's tokens
+    cross/<emotion|control|end>   float16  (clip, layer, head, step)  mass on the tokens of a class
+    self/entropy                  float16  (clip, layer, head, step)  nats, over the steps so far
+    self/distance                 float16  (clip, layer, head, step)  mean distance looked back, steps
+    self/first                    float16  (clip, layer, head, step)  mass on the first step
+    twin/cross/<reading>          float32  (clip, layer, head)        the random twin, teacher-forced on the
+                                                                      same tokens; mean over complete steps
+    tokens                        int16    (clip, class)              tokens per class of `attention.words`
 
 Embeddings (`data/embeddings/embeddings.safetensors`), float32
     text (prompt, d_text) · projected (prompt, d_model) · twin (prompt, d_text) · bow (prompt, word)
@@ -46,6 +59,15 @@ SUMMARIES = ("mean", "var", "early", "late")
 ENCODERS = ("bow", "text", "projected", "twin")
 WINDOW = 0.10
 """Share of the steps in the early and the late window (the user's first 10 % / last 10 %)."""
+
+
+def stored_steps(n_steps: int, step_stride: int) -> range:
+    """Return the decoder steps whose states are stored.
+
+    >>> list(stored_steps(7, 3)), len(stored_steps(503, 1))
+    ([0, 3, 6], 503)
+    """
+    return range(0, n_steps, step_stride)
 
 
 def hookpoint(site: str, layer: int) -> str:

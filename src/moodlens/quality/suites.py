@@ -51,7 +51,7 @@ def audio_suite(
         limit(
             CLIPS,
             n_frames=exactly(n_frames),
-            n_steps=exactly(steps_for(n_frames, model.n_codebooks)),
+            n_steps=exactly(steps_for(n_frames, model.n_delays)),
             sample_rate_hz=exactly(rate),
             duration_s={"low": shortest, "high": longest},
             rms={"low": check.min_rms},

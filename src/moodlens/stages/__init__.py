@@ -16,7 +16,13 @@ STAGES = (
     "signal",
     "probe",
     "state",
+    "temporal",
+    "attention",
+    "geometry",
+    "relate",
     "decide",
+    "sae",
+    "latents",
     "report",
 )
 

@@ -6,7 +6,7 @@ import moodlens
 from moodlens.stages.closure import closure, path_of
 from moodlens.store.receipts import code_digest, library_versions
 
-ROOMS = ("backends", "codes", "capture", "base", "store")
+ROOMS = ("attention", "backends", "codes", "capture", "prompts", "base", "store")
 """Rooms whose code decides the bytes of a shard: a change there makes shards stale."""
 LIBRARIES = ("torch", "transformers", "numpy", "safetensors", "soundfile")
 

@@ -73,7 +73,9 @@ def plan(
         raise ContractError(must("model.id", rule, got, where="params.yaml", next_step=advice))
     layers = None if section.layers == "all" else tuple(section.layers)
     capture = Capture(section.sites, layers, "both")
-    steps = kept_steps(int(manifest["n_steps"]), info.n_codebooks, section.n_steps)
+    steps = kept_steps(int(manifest["n_steps"]), info.n_delays, section.n_steps)
+    recorded = manifest["capture"]
+    step_stride = None if recorded["pooled_only"] else int(recorded["step_stride"])
     text_of = dict(zip(*_columns(root), strict=True))
     shared = {
         "model": asdict(replace(info, model_id="", revision="")),
@@ -100,7 +102,8 @@ def plan(
             ReencodeTask(
                 shard=number, clips=part, n_frames=int(group["n_frames"].iloc[0]), root=root,
                 model=params.model, weights_sha256=info.weights_sha256, capture=capture, steps=steps,
-                twin_seed=section.twin_seed, tolerance=section.tolerance, threads=params.compute.threads,
+                step_stride=step_stride, twin_seed=section.twin_seed, tolerance=section.tolerance,
+                threads=params.compute.threads,
                 fingerprint=fingerprint({**shared, **made_from}),
             )
         )  # fmt: skip

@@ -59,23 +59,30 @@ def forced_difference(backend: "MusicBackend", codes: np.ndarray, task: "Reencod
     """Return the largest difference from the stored states of generation, and how many values were compared.
 
     The unit is the root mean square of the hookpoint over the shard; the rounding of float16 is taken off.
-    A stored half `cond` is compared under own text, `uncond` under null text.
+    A stored half `cond` is compared under own text, `uncond` under null text; where generation kept no steps
+    (generate.pooled_only), means over steps are compared.
     """
-    path = task.data / "activations" / shard_name("shard", task.shard)
+    pooled = task.step_stride is None
+    path = task.data / "activations" / shard_name("summary" if pooled else "shard", task.shard)
+    end = "/mean" if pooled else ""
     wanted = {f"{name}/{half}" for name in _names(backend, task.capture) for half in ("cond", "uncond")}
-    shared = [key for key in shard_names(path) if key in wanted]
+    shared = [key.removesuffix(end) for key in shard_names(path) if key.removesuffix(end) in wanted]
     if not shared:
         rule, got = "share a hookpoint with generate.sites and generate.layers", list(task.capture.sites)
         advice = "Add one that generate recorded: the self-test needs it"
         raise UsageError(must("reencode.sites", rule, got, where="params.yaml", next_step=advice))
     sites = tuple(dict.fromkeys(key.split(".")[0] for key in shared))
-    capture = replace(task.capture, sites=sites, half="both")
-    stored = read_shard(path, shared)
+    capture = replace(
+        task.capture, sites=sites, half="both",
+        keep_steps=not pooled, step_stride=task.step_stride or 1, summaries=pooled,
+    )  # fmt: skip
+    stored = read_shard(path, [f"{key}{end}" for key in shared])
     worst, squares = dict.fromkeys(shared, 0.0), dict.fromkeys(shared, 0.0)
     for row, clip in enumerate(task.clips):
-        made = backend.teacher_force(codes[row : row + 1], [clip.text], capture).values
+        forced = backend.teacher_force(codes[row : row + 1], [clip.text], capture)
+        made = forced.summaries if pooled else forced.values
         for key in shared:
-            kept, again = stored[key][row].astype(np.float32), made[key][0]
+            kept, again = stored[f"{key}{end}"][row].astype(np.float32), made[f"{key}{end}"][0]
             if kept.shape != again.shape:
                 where = f"{key}, clip {clip.clip_id}"
                 advice = "Run `dvc repro generate` to record the clips again"
@@ -85,7 +92,7 @@ def forced_difference(backend: "MusicBackend", codes: np.ndarray, task: "Reencod
             worst[key] = float(max(worst[key], beyond.max())) if np.isfinite(kept).all() else np.inf
             squares[key] += float(np.square(again, dtype=np.float64).mean())
     ratios = [worst[key] / np.sqrt(squares[key] / len(task.clips) or 1.0) for key in shared]
-    return float(max(ratios)), sum(stored[key].size for key in shared)
+    return float(max(ratios)), sum(stored[f"{key}{end}"].size for key in shared)
 
 
 def null_difference(backend: "MusicBackend", codes: np.ndarray, task: "ReencodeTask") -> float:

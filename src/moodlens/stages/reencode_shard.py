@@ -10,7 +10,7 @@ import numpy as np
 
 from moodlens.backends import catalog
 from moodlens.base.errors import ContractError, must
-from moodlens.capture.summary import quality, summarise
+from moodlens.capture.running import Running
 from moodlens.codes.history import vector_history
 from moodlens.contracts.backend import Capture, States
 from moodlens.contracts.params import Model
@@ -46,6 +46,7 @@ class ReencodeTask:
     weights_sha256: str
     capture: Capture
     steps: tuple[int, ...]
+    step_stride: int | None  # of the states that generation stored; None: means alone were stored
     twin_seed: int
     tolerance: float
     threads: int
@@ -76,24 +77,23 @@ def reencode_shard(task: ReencodeTask) -> None:
     models = _loaded(task.model, task.root, task.weights_sha256, task.twin_seed)
     codes = read_codes(task)
     tested = self_test(models["model"], codes, task)
-    n_codebooks = models["model"].info.n_codebooks
+    info = models["model"].info
     parts: dict[str, list[np.ndarray]] = {}
     rows: list[dict[str, Any]] = []
     for row, clip in enumerate(task.clips):
         own = codes[row : row + 1]
         vectors = models["model"].token_vectors(own)
-        parts.setdefault(CODEC_HISTORY, []).append(vector_history(vectors, task.steps))
+        parts.setdefault(CODEC_HISTORY, []).append(vector_history(vectors, task.steps, info.audio_channels))
         for name, condition, states in readings(models, own, clip, task.capture):
             for key, values in states.values.items():
                 hookpoint = key.split("/")[0]
-                kept = _kept(values, n_codebooks, task.steps)
+                kept, figures = _kept(values, info.n_delays, task.steps)
                 for part, tensor in kept.items():
                     parts.setdefault(f"{name}/{condition}/{hookpoint}/{part}", []).append(tensor)
-                (figures,) = quality(values, kept["steps"], np.sqrt(np.square(values).sum(axis=2)))
                 place = {"clip_id": clip.clip_id, "model": name, "condition": condition}
                 place |= {"hookpoint": hookpoint, "shard": task.shard, "row": row}
                 place |= {"n_steps": values.shape[1], "width": values.shape[2]}
-                place |= {k: figures[k] for k in ("finite_fraction", "norm_mean", "step_change")}
+                place |= {k: float(figures[k][0]) for k in ("finite_fraction", "norm_mean", "step_change")}
                 rows.append({"row_id": f"{clip.clip_id}/{name}/{condition}/{hookpoint}", **place})
     about = {"clips": [clip.clip_id for clip in task.clips], "steps": list(task.steps)}
     about["models"] = {name: backend.info.weights_sha256 for name, backend in models.items()}
@@ -138,10 +138,16 @@ def _loaded(model: Model, root: Path, _weights_sha256: str, seed: int) -> dict[s
     return dict(zip(MODELS, readers, strict=True))
 
 
-def _kept(values: np.ndarray, n_codebooks: int, steps: tuple[int, ...]) -> dict[str, np.ndarray]:
-    summary = summarise(values, n_codebooks)
+def _kept(
+    values: np.ndarray, n_delays: int, steps: tuple[int, ...]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return the tensors that are stored of one pass, and its quality figures per clip."""
+    stored = _half_precision(values[:, list(steps)])
+    running = Running(values.shape, n_delays)
+    running.add(values, stored)
+    summary = running.summary()
     kept = {name: _half_precision(summary[name]) for name in ("mean", "early", "late")}
-    return {**kept, "var": summary["var"], "steps": _half_precision(values[:, list(steps)])}
+    return {**kept, "var": summary["var"], "steps": stored}, running.figures()
 
 
 def _half_precision(states: np.ndarray) -> np.ndarray:
