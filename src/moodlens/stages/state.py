@@ -168,7 +168,7 @@ def targets(states: Reencoded, heard: pd.DataFrame) -> Mapping[str, np.ndarray]:
     """Return what is read per wording: intended valence and arousal, measured factors of the music."""
     design = states.work.design
     prompts = read_table(PROMPTS, states.work.root / "data" / "prompts.csv")
-    felt = prompts[prompts["emotion"] != NEUTRAL]
+    felt = prompts.loc[prompts["emotion"] != NEUTRAL]
     found = {name: felt[name].to_numpy(dtype=np.float64) for name in ("valence", "arousal")}
     found |= {name: heard[column].to_numpy(dtype=np.float64) for name, column in FACTORS.items()}
     means = {name: wording_means(values, design) for name, values in found.items()}
@@ -232,7 +232,7 @@ def _logged(rung: Mapping[str, object], steps: pd.DataFrame, params: Params) -> 
     mine = steps[steps["hookpoint"] != ""]
     for hookpoint, rows in mine.groupby("hookpoint", sort=False):
         curves = {
-            f"accuracy {name.replace(',', '')}": part["accuracy"].tolist()
+            f"accuracy {str(name).replace(',', '')}": part["accuracy"].tolist()
             for name, part in rows.groupby("reader", sort=False)
         }
         children.append(Run(f"state/{hookpoint}", curves=curves))
