@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from moodlens.capture.summary import summarise
+from moodlens.capture.running import summarise
 from moodlens.contracts.params import Params
 from moodlens.contracts.tables import ACOUSTICS, CLIPS
 from moodlens.store.shards import write_shard

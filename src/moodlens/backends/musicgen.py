@@ -76,6 +76,16 @@ class MusicgenBackend:
         """The stock model and tokenizer inside, for comparisons with transformers."""
         return self._model, self._tokenizer
 
+    @property
+    def decoder(self) -> Decoder:
+        """What a step runs through."""
+        return self._decoder
+
+    @property
+    def text_padding(self) -> str:
+        """What decoders see beside a text, see `conditioning.check_padding`."""
+        return self._text_padding
+
     def with_info(self, info: ModelInfo) -> "MusicgenBackend":
         """Return the same loaded model under another description."""
         return MusicgenBackend(self._model, self._tokenizer, info, self._block_clips, self._text_padding)

@@ -54,7 +54,7 @@ def run(params: Params, root: Path) -> None:
     """Write metrics/temporal.json, its curves and an MLflow run."""
     work = open_workspace(root)
     clips = clip_table(work)
-    clock, plan = clock_of(clips), plan_of(work.design, clips, params.temporal)
+    clock, plan = clock_of(work, clips), plan_of(work.design, clips, params.temporal)
     places = windows(clock.n_complete, clock.complete.start, params.temporal.steps_per_window)
     tempo_hz = acoustic_table(work).loc[clips["clip_id"], "tempo_bpm"].to_numpy(dtype=np.float64) / 60
     layers, changes = [], []
