@@ -40,6 +40,7 @@ def test_for_two_emotions_the_probe_is_scikit_learns_ridge_classifier():
     assert draws is not None
     right = accuracies(gram[None], draws, found, 0.1)
     scale = np.square(x - x.mean(axis=0)).sum() / 16
+    assert np.array_equal(np.isfinite(right), draws.test)  # nothing is scored on what trained it
     for row, train in zip(right, draws.train, strict=True):
         z = x / np.sqrt(scale)
         inner = z[train] - z[train].mean(axis=0)

@@ -24,6 +24,7 @@ from moodlens.report.records import Chapter, Finding
 from moodlens.report.relating import relate_finding
 from moodlens.report.sae import sae_finding
 from moodlens.report.sound import acoustics_finding
+from moodlens.report.state import state_finding
 from moodlens.report.sweep import layers_finding
 from moodlens.report.timing import timing_finding
 from moodlens.store.tables import read_metrics, read_table
@@ -97,6 +98,14 @@ def _probes(root: Path, params: Params) -> Finding | None:
     if probe is None or rows is None:
         return None
     return probes_finding(probe, rows, params.probe.n_folds, params.probe.confidence)
+
+
+def _state(root: Path, params: Params) -> Finding | None:
+    found = stored_metrics(root, "state")
+    steps, curve = stored_rows(root, "state_steps"), stored_rows(root, "state_curve")
+    if found is None or steps is None or curve is None:
+        return None
+    return state_finding(found, steps, curve, params.state.confidence)
 
 
 def _attention(root: Path, params: Params) -> Finding | None:
@@ -175,6 +184,7 @@ CHAPTERS = (
     Source("gates", "Go or no-go", _gates, "Gates and looks", "decide", "metrics/decide.json"),
     Source("layers", "Where", _layers, "The sweep over layers", "signal", "metrics/signal.json"),
     Source("probes", "Probes", _probes, "Probe accuracy beside its baselines", "probe", "metrics/probe.json"),
+    Source("state", "State", _state, "What the states hold without the text", "state", "metrics/state.json"),
     Source("time", "Time", _time, "When emotion shows", "temporal", "metrics/temporal.json"),
     Source(
         "geometry",
