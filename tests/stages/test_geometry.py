@@ -81,7 +81,7 @@ def test_text_alone_is_mapped_and_the_bytes_repeat(tmp_path: Path):
     assert seen[0] == seen[1]
     metrics = read_metrics(tmp_path / "metrics" / "geometry.json")
     assert "silhouette" not in metrics
-    assert metrics["silhouette_text"] > metrics["silhouette_bow"]
+    assert metrics["silhouette_text"] > rows_of(tmp_path).loc["words", "silhouette"]
 
 
 def test_the_chapter_shows_pictures_tests_and_the_limit_of_four_emotions(

@@ -101,8 +101,8 @@ def metrics_of(found: Found, section: Geometry) -> dict[str, object]:
         if twins:
             metrics["silhouette_twin"], metrics["rsa_rho_twin"] = twins[0].silhouette, twins[0].rho
     for site in found.sites:
-        if site.site in ("text", "acoustics", "bow", "tokens"):
-            metrics[f"silhouette_{site.site}"], metrics[f"rsa_rho_{site.site}"] = site.silhouette, site.rho
+        if site.site in ("text", "acoustics"):
+            metrics[f"silhouette_{site.site}"] = site.silhouette
     return metrics
 
 
