@@ -119,7 +119,7 @@ def test_summaries_are_those_of_the_stored_states(undisturbed: Path):
     np.testing.assert_allclose(summary["residual.1/cond/mean"], whole.mean(1), atol=2e-3)
     assert set(summary) == {f"{key}/{name}" for key in states for name in (*SUMMARIES, "norm")} | {
         f"twin/{key}/mean" for key in states
-    }
+    } | {"codec/latent/mean"}
     twin = summary["twin/residual.1/cond/mean"]
     assert twin.shape == (PER_SHARD, 32)
     assert np.abs(twin - summary["residual.1/cond/mean"]).max() > 1e-2

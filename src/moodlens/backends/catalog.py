@@ -109,11 +109,12 @@ def describe(source: Source, model: Model) -> ModelInfo:
         sample_rate_hz=codec["sampling_rate"],
         dtype=model.dtype,
         device=model.device,
+        audio_channels=decoder.get("audio_channels", 1),
     )
 
 
-def load(model: Model, root: Path, text_padding: str = "mask") -> "MusicgenBackend":
-    """Return the loaded backend of `model.id`; `text_padding` is the policy of `MusicgenBackend`.
+def load(model: Model, root: Path) -> "MusicgenBackend":
+    """Return the loaded backend of `model.id`.
 
     Raises:
         UsageError, ContractError: as `find`; the device is absent; weights do not fit the configuration.
@@ -123,7 +124,7 @@ def load(model: Model, root: Path, text_padding: str = "mask") -> "MusicgenBacke
     from moodlens.backends.loading import load_musicgen
 
     source = find(model, root)
-    backend = load_musicgen(source.checkpoint, describe(source, model), text_padding)
+    backend = load_musicgen(source.checkpoint, describe(source, model), model.text_padding)
     if not source.untrained:
         return backend
     twin = backend.random_twin(RANDOM_SEED)

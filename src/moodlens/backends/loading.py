@@ -3,7 +3,11 @@
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer, MusicgenForConditionalGeneration
+from transformers import (
+    AutoTokenizer,
+    MusicgenForConditionalGeneration,
+    MusicgenMelodyForConditionalGeneration,
+)
 
 from moodlens.backends import attention
 from moodlens.backends.checkpoint import Checkpoint
@@ -12,6 +16,10 @@ from moodlens.backends.quiet import quiet_transformers
 from moodlens.base.errors import ContractError, UsageError, must
 from moodlens.contracts.backend import ModelInfo
 
+MODELS = {
+    "musicgen": MusicgenForConditionalGeneration,
+    "musicgen_melody": MusicgenMelodyForConditionalGeneration,
+}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -24,7 +32,7 @@ def load_musicgen(checkpoint: Checkpoint, info: ModelInfo, text_padding: str = "
     """
     device = _device(info.device)
     with quiet_transformers():
-        loaded: Any = MusicgenForConditionalGeneration.from_pretrained(
+        loaded: Any = MODELS[checkpoint.config["model_type"]].from_pretrained(
             checkpoint.folder,
             dtype=DTYPES[info.dtype],
             local_files_only=True,

@@ -6,6 +6,8 @@ miss values says so (`nullable`); everything else is never null.
 
 from dataclasses import dataclass
 
+from moodlens.contracts.tensors import CONDITIONS, MODELS
+
 
 @dataclass(frozen=True)
 class Column:
@@ -105,6 +107,58 @@ ACTIVATIONS = Table(
     ),
 )
 
+REENCODED = Table(
+    "reencoded",
+    "row_id",
+    (
+        Column("row_id", "str", "<clip_id>/<model>/<condition>/<hookpoint>", unique=True),
+        Column("clip_id", "str", "the clip whose tokens were fed back"),
+        Column("model", "str", "who read them", allowed=MODELS),
+        Column("condition", "str", "text beside the tokens", allowed=CONDITIONS),
+        Column("hookpoint", "str", "site and layer, e.g. residual.3"),
+        Column("shard", "int", "shard number", low=0),
+        Column("row", "int", "row inside the shard", low=0),
+        Column("n_steps", "int", "decoder steps of the pass", unit="steps", low=1),
+        Column("width", "int", "width of the hookpoint", low=1),
+        Column("finite_fraction", "float", "share of finite stored values", low=1, high=1),
+        Column("norm_mean", "float", "mean L2 norm over steps, model units", low=0),
+        Column("step_change", "float", "median relative L2 change between neighbouring steps", low=0),
+    ),
+)
+"""One row per clip, reader, text condition and hookpoint of stage `reencode`."""
+
+SWAPS = Table(
+    "swaps",
+    "clip_id",
+    (
+        Column("clip_id", "str", "the clip", unique=True),
+        Column("emotion", "str", "emotion of its prompt: what its music was made from"),
+        Column("swapped_prompt_id", "str", "prompt whose text it got under swapped text"),
+        Column("swapped_emotion", "str", "emotion of that prompt"),
+    ),
+)
+
+SELFTESTS = Table(
+    "selftests",
+    "shard",
+    (
+        Column("shard", "int", "shard number", unique=True, low=0),
+        Column(
+            "forced_difference",
+            "float",
+            "largest |re-encoded under own text - generated|, root mean squares of the hookpoint, beyond the "
+            "rounding of float16",
+            low=0,
+        ),
+        Column(
+            "null_difference", "float", "largest difference of null-text states between texts", low=0, high=0
+        ),
+        Column("patch_difference", "float", "largest change by an identity patch", low=0, high=0),
+        Column("n_states", "int", "values compared with generation", low=1),
+    ),
+)
+"""What every shard of stage `reencode` tests about itself before it is written."""
+
 EMBEDDINGS = Table(
     "embeddings",
     "row_id",
@@ -138,3 +192,57 @@ ACOUSTICS = Table(
     ),
 )
 """One row per clip; after `clip_id` the fields of `audio.descriptors.Descriptors`, in their order."""
+
+TEXTS = Table(
+    "texts",
+    "text_id",
+    (
+        Column(
+            "text_id", "str", "stable id: prompt_id of the design, or diverse-<emotion>-<number>", unique=True
+        ),
+        Column("source", "str", "where the text comes from", allowed=("design", "diverse")),
+        Column("emotion", "str", "the emotion the text intends, or 'neutral'"),
+        Column("valence", "float", "intended valence, the adverb counted", low=-1, high=1, nullable=True),
+        Column("arousal", "float", "intended arousal, the adverb counted", low=-1, high=1, nullable=True),
+        Column("family", "str", "prompt set of the design, family of the diverse prompts"),
+        Column("template", "str", "sentence frame"),
+        Column("wording", "str", "words that carry the emotion, without the adverb", nullable=True),
+        Column("adverb", "str", "slightly, very, or empty", nullable=True, allowed=("", "slightly", "very")),
+        Column("split", "str", "of SAE training, whole wordings each", allowed=("train", "val", "test")),
+        Column("text", "str", "the text", unique=True),
+    ),
+)
+"""What SAEs read the text of: every prompt of the design, and the diverse ones."""
+
+LATENTS = Table(
+    "latents",
+    "row_id",
+    (
+        Column("row_id", "str", "<site>/<latent>", unique=True),
+        Column("site", "str", "what the SAE reads"),
+        Column("latent", "int", "number of the latent", low=0),
+        Column("emotion", "str", "emotion with the largest ratio"),
+        Column(
+            "ratio",
+            "float",
+            "mean activation in it over the mean of the others, see latents.selectivity",
+            low=0,
+        ),
+        Column("p", "float", "of the largest contrast, wordings relabelled; 1 untested", low=0, high=1),
+        Column("q", "float", "false discovery rate over latents; 1 untested", low=0, high=1),
+        Column("use", "float", "mean activation over emotional prompts", low=0),
+        Column("stability", "float", "mean matched decoder cosine over seeds", low=-1, high=1, nullable=True),
+        Column("null_ratio", "float", "ratio under null text", low=0, nullable=True),
+        Column("null_q", "float", "false discovery rate under null text", low=0, high=1, nullable=True),
+        Column(
+            "valence_r", "float", "correlation with intended valence over wordings", low=-1.001, high=1.001
+        ),
+        Column("arousal_r", "float", "correlation with intended arousal", low=-1.001, high=1.001),
+        Column("descriptor", "str", "acoustic descriptor it goes along with most"),
+        Column("descriptor_r", "float", "that correlation over wordings", low=-1.001, high=1.001),
+        Column(
+            "descriptor_q", "float", "its false discovery rate over latents and descriptors", low=0, high=1
+        ),
+    ),
+)
+"""One row per latent of the SAE that stands for its site."""

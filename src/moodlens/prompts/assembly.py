@@ -4,7 +4,7 @@ A split holds whole wordings: no word that carries an emotion in `train` carries
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -62,8 +62,12 @@ def prompt_table(captions: Sequence[Caption], seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=PROMPTS.names)
 
 
-def split_of_wordings(captions: Sequence[Caption], seed: int) -> dict[str, str]:
-    """Return wording -> split; each emotion fills its splits towards `SHARES`.
+def split_of_wordings(
+    captions: Sequence[Caption], seed: int, targets: Mapping[str, float] = SHARES
+) -> dict[str, str]:
+    """Return wording -> split; each emotion fills its splits towards `targets`.
+
+    The key of a caption is its wording; a neutral caption has none, its text stands for it.
 
     The wordings with most prompts are placed first, equal ones in seeded order.
 
@@ -81,11 +85,11 @@ def split_of_wordings(captions: Sequence[Caption], seed: int) -> dict[str, str]:
         sizes[emotion][key] += 1
     splits: dict[str, str] = {}
     for emotion, wordings in sizes.items():
-        total, filled = sum(wordings.values()), dict.fromkeys(SHARES, 0)
+        total, filled = sum(wordings.values()), dict.fromkeys(targets, 0)
         order = {word: (-n, seed_for("split", seed, emotion, word)) for word, n in wordings.items()}
         for wording in sorted(order, key=order.__getitem__):
             # an empty split comes first, so that three wordings reach all three
-            split = max(SHARES, key=lambda s: (filled[s] == 0, SHARES[s] - filled[s] / total))
+            split = max(targets, key=lambda s: (filled[s] == 0, targets[s] - filled[s] / total))
             splits[wording] = split
             filled[split] += wordings[wording]
     return splits

@@ -6,7 +6,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from moodlens.stages.shell import Stage
 
-STAGES = ("prompts", "generate", "embed", "acoustics", "check", "signal", "probe", "decide", "report")
+STAGES = (
+    "prompts",
+    "generate",
+    "reencode",
+    "embed",
+    "acoustics",
+    "check",
+    "signal",
+    "probe",
+    "state",
+    "temporal",
+    "attention",
+    "geometry",
+    "relate",
+    "decide",
+    "sae",
+    "latents",
+    "report",
+)
 
 
 def load_stage(name: str) -> "Stage":

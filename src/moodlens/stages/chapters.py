@@ -14,8 +14,13 @@ import pandas as pd
 from moodlens.contracts.params import Params
 from moodlens.contracts.tables import ACOUSTICS, CLIPS, Table
 from moodlens.report.calibration import calibration_finding
+from moodlens.report.gates import gates_finding
+from moodlens.report.latents import latents_finding
+from moodlens.report.looking import attention_finding
 from moodlens.report.probing import probes_finding
 from moodlens.report.records import Chapter, Finding
+from moodlens.report.relating import relate_finding
+from moodlens.report.sae import sae_finding
 from moodlens.report.sound import acoustics_finding
 from moodlens.report.sweep import layers_finding
 from moodlens.store.tables import read_metrics, read_table
@@ -80,7 +85,8 @@ def _layers(root: Path, params: Params) -> Finding | None:
         return None
     decided = stored_metrics(root, "decide")
     finding = decided["layers"] if decided else None
-    return layers_finding(signal, rows, finding, params.decide.alpha_weak, params.signal.confidence)
+    alpha, metrics = params.decide.alpha_weak, stored_rows(root, "signal_metrics") or ()
+    return layers_finding(signal, rows, finding, alpha, params.signal.confidence, metrics)
 
 
 def _probes(root: Path, params: Params) -> Finding | None:
@@ -90,10 +96,44 @@ def _probes(root: Path, params: Params) -> Finding | None:
     return probes_finding(probe, rows, params.probe.n_folds, params.probe.confidence)
 
 
+def _attention(root: Path, params: Params) -> Finding | None:
+    attention = stored_metrics(root, "attention")
+    heads, curves = stored_rows(root, "attention_heads"), stored_rows(root, "attention_time")
+    if not attention or not attention["captured"] or not heads or not curves:
+        return None
+    return attention_finding(attention, heads, curves, params.decide.alpha_weak, params.attention.confidence)
+
+
+def _relate(root: Path, params: Params) -> Finding | None:
+    relate = stored_metrics(root, "relate")
+    layers, descriptors = stored_rows(root, "relate_layers"), stored_rows(root, "relate_descriptors")
+    if relate is None or layers is None or descriptors is None:
+        return None
+    return relate_finding(relate, layers, descriptors, params.decide.alpha_weak, params.relate.confidence)
+
+
 def _sound(root: Path, _params: Params) -> Finding | None:
     acoustics = stored_table(root, ACOUSTICS, "acoustics.parquet")
     clips = stored_table(root, CLIPS, "clips.parquet")
     return None if acoustics is None or clips is None else acoustics_finding(acoustics, clips)
+
+
+def _gates(root: Path, _params: Params) -> Finding | None:
+    decided = stored_metrics(root, "decide")
+    return None if decided is None else gates_finding(decided, stored_rows(root, "decide_power") or [])
+
+
+def _sae(root: Path, _params: Params) -> Finding | None:
+    trained, rows = stored_metrics(root, "sae"), stored_rows(root, "sae_curves")
+    return None if trained is None or rows is None else sae_finding(trained, rows)
+
+
+def _latents(root: Path, params: Params) -> Finding | None:
+    found = stored_metrics(root, "latents")
+    counts, top = stored_rows(root, "latents_counts"), stored_rows(root, "latents_top")
+    if found is None or counts is None or top is None:
+        return None
+    return latents_finding(found, counts, top, params.latents.fdr)
 
 
 def _calibration(root: Path, _params: Params) -> Finding | None:
@@ -106,8 +146,25 @@ def _calibration(root: Path, _params: Params) -> Finding | None:
 
 
 CHAPTERS = (
+    Source("gates", "Go or no-go", _gates, "Gates and looks", "decide", "metrics/decide.json"),
     Source("layers", "Where", _layers, "The sweep over layers", "signal", "metrics/signal.json"),
     Source("probes", "Probes", _probes, "Probe accuracy beside its baselines", "probe", "metrics/probe.json"),
+    Source(
+        "attention",
+        "Attention",
+        _attention,
+        "Where attention looks",
+        "attention",
+        "metrics/attention.json",
+    ),
+    Source(
+        "relate",
+        "Acoustics and states",
+        _relate,
+        "How the states follow the sound",
+        "relate",
+        "metrics/relate.json",
+    ),
     Source(
         "acoustics",
         "Sound",
@@ -116,6 +173,8 @@ CHAPTERS = (
         "acoustics",
         "data/acoustics.parquet",
     ),
+    Source("sae", "SAE", _sae, "The training of sparse autoencoders", "sae", "metrics/sae.json"),
+    Source("latents", "Latents", _latents, "What single latents say", "latents", "metrics/latents.json"),
     Source(
         "calibration",
         "Calibration",

@@ -29,7 +29,8 @@ MAX_VALUE = 500  # characters of a parameter's value
 class Run:
     """One finished piece of work: what went in, what came out.
 
-    `curves` maps a metric to its values over steps (layer, epoch, ...); `children` are nested runs.
+    `curves` maps a metric to its values over steps (layer, epoch, ...); `children` are nested runs, to any
+    depth: a stage, its families of sites, their layers.
     """
 
     name: str
@@ -51,17 +52,35 @@ def log_runs(root: Path, stage: str, run: Run) -> str:
     Every run carries the git revision, the DVC experiment's name and baseline, and as dataset inputs the md5
     of every upstream dataset in dvc.lock. Returns the id of the parent run.
     """
+    beside = log_to(root, f"moodlens/{stage}", stage, run)
+    write_beside(root, stage, beside)
+    return beside["run_id"]
+
+
+def log_to(root: Path, experiment: str, stage: str, run: Run) -> dict[str, str]:
+    """Log `run` and its children to `experiment`; return experiment, experiment_id and run_id."""
     client = connect(root)
-    experiment_id = _experiment(client, root, f"moodlens/{stage}")
+    experiment_id = _experiment(client, root, experiment)
     shared = {**version_tags(root), "moodlens.stage": stage}
     run_id = _log(client, root, experiment_id, run, shared)
-    for child in run.children:
-        _log(client, root, experiment_id, child, {**shared, "mlflow.parentRunId": run_id})
-    beside = {"experiment": f"moodlens/{stage}", "experiment_id": experiment_id, "run_id": run_id}
+    _log_children(client, root, experiment_id, run, run_id, shared)
+    return {"experiment": experiment, "experiment_id": experiment_id, "run_id": run_id}
+
+
+def write_beside(root: Path, stage: str, beside: Mapping[str, object]) -> None:
+    """Write `metrics/<stage>.mlflow.json`: where a stage's runs are."""
     path = root / "metrics" / f"{stage}.mlflow.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(beside, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    return run_id
+
+
+def _log_children(
+    client: "MlflowClient", root: Path, experiment_id: str, run: Run, run_id: str, shared: Mapping[str, str]
+) -> None:
+    """Log the runs nested in `run`, and theirs."""
+    for child in run.children:
+        child_id = _log(client, root, experiment_id, child, {**shared, "mlflow.parentRunId": run_id})
+        _log_children(client, root, experiment_id, child, child_id, shared)
 
 
 def connect(root: Path) -> "MlflowClient":

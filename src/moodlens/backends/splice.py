@@ -1,0 +1,85 @@
+"""The model with a decoder layer's output replaced: what it costs in cross-entropy.
+
+Teacher forcing of given tokens under their own text. An edit is a function of the layer's states; the loss is
+the mean over real tokens (no pads of the delay pattern) of -log p, in nats.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from moodlens.backends.conditioning import conditioning, encode_text, text_width
+from moodlens.backends.decode_loop import Decoder
+from moodlens.backends.hooks import SITES
+from moodlens.backends.musicgen import MusicgenBackend
+from moodlens.base.errors import UsageError, must
+from moodlens.codes.delay import apply_delay
+
+Edit = Callable[[Tensor], Tensor]
+"""(row, d_model) -> (row, d_model)."""
+
+
+@contextmanager
+def edited(module: nn.Module, edit: Edit) -> Iterator[None]:
+    """Replace the module's output by `edit` of it for the length of the block."""
+
+    def replace(_module: nn.Module, _args: object, output: object) -> object:
+        states = output[0] if isinstance(output, tuple) else output
+        assert isinstance(states, Tensor)
+        changed = edit(states.reshape(-1, states.shape[-1]).float()).to(states.dtype).reshape(states.shape)
+        return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+    handle = module.register_forward_hook(replace)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@torch.inference_mode()
+def cross_entropies(
+    backend: MusicgenBackend,
+    codes: np.ndarray,
+    texts: Sequence[str],
+    place: tuple[str, int],
+    edits: Mapping[str, Edit | None],
+) -> dict[str, float]:
+    """Return name of edit -> mean cross-entropy in nats per token; None is the model as it is.
+
+    Args:
+        codes: (clip, codebook, frame).
+        texts: own text of each clip.
+        place: capture site and layer whose output is edited.
+        edits: by name.
+
+    Raises:
+        UsageError: there is no clip.
+    """
+    if not len(codes):
+        raise UsageError(must("a splice", "have clips", 0, next_step="Raise latents.splice_clips"))
+    model, tokenizer = backend.parts
+    decoder = Decoder(model.decoder)
+    site, layer = place
+    module = SITES[site](decoder.layers[layer])
+    sums, n_tokens = dict.fromkeys(edits, 0.0), 0
+    like = decoder.lm.model.decoder.layer_norm.weight
+    for clip, text in zip(codes, texts, strict=True):
+        columns = apply_delay(torch.from_numpy(clip[None].astype(np.int64)), decoder.pad_id).to(like.device)
+        inputs, targets = columns[:, :, :-1], columns[0, :, 1:].T  # step, codebook
+        encoded = encode_text(model, tokenizer, text)
+        block = conditioning([encoded], 1, text_width(len(encoded.tokens)), like)
+        real = targets != decoder.pad_id
+        n_tokens += int(real.sum())
+        for name, edit in edits.items():
+            if edit is None:
+                states = decoder.states(inputs, block, None)
+            else:
+                with edited(module, edit):
+                    states = decoder.states(inputs, block, None)
+            logits = decoder.logits(states[0])
+            losses = nn.functional.cross_entropy(logits[real], targets[real], reduction="sum")
+            sums[name] += float(losses.double())
+    return {name: total / n_tokens for name, total in sums.items()}

@@ -1,0 +1,1 @@
+"""What single units (SAE latents or any others) say of emotion. Pure: pooled activations in, records out."""

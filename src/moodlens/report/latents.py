@@ -1,0 +1,157 @@
+"""What single latents say of emotion, and the same counts for everything simpler."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from moodlens.plots.latents import READINGS, UnitCount, emotion_heat, unit_counts
+from moodlens.plots.style import draw, in_order
+from moodlens.plots.svg import figure_svg
+from moodlens.report.numbers import count, number, p_value, share
+from moodlens.report.records import Cell, Figure, Finding, Grid
+from moodlens.report.site_names import Row
+
+COUNT_COLUMNS = ("units", "how many", "fire", "ratio > 2", "ratio > 4", "selective (FDR)")
+TOP_COLUMNS = ("latent", "evidence", "ratio", "q", "q, null text", "in other seeds", "prompts", "listen")
+COUNT_NOTE = (
+    "Ratio: mean activation in the unit's best emotion over the mean of the others. Selective: ratio above "
+    "2 and a false discovery rate below the threshold, whole wordings relabelled. Random directions and raw "
+    "dimensions that pass as often say that the site is full of emotion, not that the SAE found units for it."
+)
+HEAT_NOTE = "share of each latent's largest mean; the latents listed below, emotions in turn"
+N_ROWS = 12
+"""Latents listed per site; metrics/latents_top.csv has them all."""
+
+
+def latents_finding(
+    metrics: Mapping[str, Any], counts: Sequence[Row], top: Sequence[Row], fdr: float
+) -> Finding | None:
+    """Return the latents of every site; None where no SAE was trained.
+
+    Args:
+        metrics: metrics/latents.json.
+        counts: metrics/latents_counts.csv.
+        top: metrics/latents_top.csv.
+        fdr: false discovery rate of the test.
+    """
+    sites: Mapping[str, Mapping[str, Any]] = metrics["sites"]
+    if not sites:
+        return None
+    figures, grids = [], []
+    for site, found in sites.items():
+        rows = [row for row in counts if row["site"] == site]
+        shown = [row for row in top if row["site"] == site]
+        n = f"{count(int(found['n_prompts']), 'prompt')}, {count(int(found['n_wordings']), 'wording')}"
+        figures.append(_count_figure(site, rows, n, fdr))
+        if shown:
+            figures.append(_heat_figure(site, shown, n))
+        grids.append(
+            Grid(f"Selective units at {site}, {n}", COUNT_COLUMNS, _count_cells(rows), (COUNT_NOTE,))
+        )
+        if shown:
+            grids.append(Grid(f"Latents to look at, {site}", TOP_COLUMNS, _top_cells(shown)))
+    return Finding(
+        " ".join(_said(site, found) for site, found in sites.items()), tuple(figures), tuple(grids)
+    )
+
+
+def _said(site: str, found: Mapping[str, Any]) -> str:
+    n, least = int(found["n_selective"]), int(found["n_selective_least"])
+    said = [
+        f"{site}: {n} of {int(found['n_latents'])} latents are selective, at least {least} for each emotion "
+        f"(asked for: 50 and 10); {number(found['shuffled_selective'], 2)} with shuffled labels, "
+        f"{int(found['untrained_sae_selective'])} of as many random directions"
+    ]
+    if "twin_sae_selective" in found:
+        said[0] += f", {int(found['twin_sae_selective'])} in the untrained twin's SAE"
+    said[0] += "."
+    if "stable_70" in found:
+        said.append(
+            f"{share(found['stable_70'], 1)} of the latents have a partner above .7 cosine in another seed "
+            f"(random decoders: {share(found['stable_70_random'], 1)})."
+        )
+    if found.get("held_out_kept") is not None:
+        said.append(
+            f"Of {int(found['held_out_chosen'])} chosen on the other wordings, "
+            f"{share(found['held_out_kept'])} keep a ratio above 2 on held-out ones (chance {share(found['held_out_chance'])})."
+        )
+    if "null_survive" in found:
+        twin = (
+            f", against {int(found['null_twin_selective'])} in the twin"
+            if "null_twin_selective" in found
+            else ""
+        )
+        said.append(f"{int(found['null_survive'])} stay selective under null text{twin}.")
+    if "loss_recovered" in found:
+        said.append(
+            f"With the SAE in the layer's place {share(found['loss_recovered'], 1)} of the cross-entropy that "
+            "the mean in its place would cost is recovered."
+        )
+    return " ".join(said)
+
+
+def _count_figure(site: str, rows: Sequence[Row], n: str, fdr: float) -> Figure:
+    by_name = {str(row["reading"]): row for row in rows}
+    counts = []
+    for reading, name in READINGS.items():
+        if reading in by_name:
+            row = by_name[reading]
+            shares = [float(row[key]) / row["n_units"] for key in ("n_over_2", "n_over_4", "n_selective")]
+            counts.append(UnitCount(name, *shares, int(row["n_units"])))
+    title = f"Units that follow an emotion, {site}"
+    note = f"{n}; whole wordings relabelled, FDR {fdr:g}; number of units in brackets"
+    figure = draw(
+        lambda ax: unit_counts(counts, ax, title=title, note=note), height_in=0.42 * len(counts) + 1.4
+    )
+    said = "; ".join(f"{one.name} {share(one.selective)} selective" for one in counts)
+    return Figure(figure_svg(figure, f"latents-{_letters(site)}", f"{title}: {said}. {note}."), COUNT_NOTE)
+
+
+def _heat_figure(site: str, rows: Sequence[Row], n: str) -> Figure:
+    names = [key.removeprefix("mean_") for key in rows[0] if key.startswith("mean_")]
+    emotions = in_order([name for name in names if rows[0][f"mean_{name}"] == rows[0][f"mean_{name}"]])
+    ordered = sorted(rows, key=lambda row: emotions.index(str(row["emotion"])))
+    means = np.array([[row[f"mean_{emotion}"] for emotion in emotions] for row in ordered], dtype=np.float64)
+    labels = [f"{row['latent']:.0f}" for row in ordered]
+    title = f"Latents by emotion, {site}"
+    figure = draw(
+        lambda ax: emotion_heat(means, labels, emotions, ax, title=title, note=f"{n}; {HEAT_NOTE}"),
+        height_in=2.9,
+    )
+    alt = f"{title}: {len(labels)} latents, each strongest for the emotion it was chosen for. {HEAT_NOTE}."
+    caption = "Chosen for being selective, so the picture shows what they are, not that they are."
+    return Figure(figure_svg(figure, f"heat-{_letters(site)}", alt), caption)
+
+
+def _letters(site: str) -> str:
+    digits = str.maketrans("0123456789./_", "abcdefghij---")
+    return site.translate(digits)
+
+
+def _count_cells(rows: Sequence[Row]) -> tuple[tuple[Cell, ...], ...]:
+    order = {name: place for place, name in enumerate(READINGS)}
+    keys = ("n_units", "n_firing", "n_over_2", "n_over_4", "n_selective")
+    return tuple(
+        (Cell(READINGS[str(row["reading"])]), *(Cell(number(float(row[key]), 4)) for key in keys))
+        for row in sorted(rows, key=lambda row: order[str(row["reading"])])
+    )
+
+
+def _top_cells(rows: Sequence[Row]) -> tuple[tuple[Cell, ...], ...]:
+    def text(value: object) -> str:
+        return value if isinstance(value, str) else "–"
+
+    return tuple(
+        (
+            Cell(f"{row['latent']:.0f}"),
+            Cell(text(row["description"])),
+            Cell(number(row["ratio"], 2)),
+            Cell(p_value(row["q"])),
+            Cell(p_value(row["null_q"])),
+            Cell(number(row["stability"], 2)),
+            Cell(text(row["prompts"])),
+            Cell(text(row["moments"])),
+        )
+        for row in rows[:N_ROWS]
+    )

@@ -1,0 +1,121 @@
+"""Trained SAEs in MLflow's model registry: a version per training, the alias `champion` moved by a gate.
+
+A version is a models-from-code pyfunc: the file `served_sae.py`, the SAELens folder as its artifact, no
+pickle. Loading it needs mlflow, numpy and safetensors, not this package.
+"""
+
+import logging
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from moodlens.store.tracking import Run, connect, log_to, tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+ALIAS = "champion"
+PACKAGES = ("mlflow", "numpy", "safetensors")
+"""What loading a registered SAE needs."""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """Where a site's SAE is."""
+
+    experiment: str
+    run_id: str
+    model: str  # name in the registry
+    version: str
+
+
+def model_name(site: str) -> str:
+    """Return the registry's name for the SAEs of a site ("/" is not allowed in it).
+
+    >>> model_name("residual.3/uncond")
+    'moodlens-sae-residual.3-uncond'
+    """
+    return f"moodlens-sae-{site.replace('/', '-')}"
+
+
+def register_sae(root: Path, site: str, folder: Path, run: Run, card: str) -> Registered:
+    """Log `run` to experiment `moodlens/sae/<site>` and register the SAE in `folder` as a new version.
+
+    Args:
+        root: workspace.
+        site: what the SAE reads.
+        folder: in SAELens format.
+        run: parameters, figures and curves; carries dataset lineage like every run.
+        card: the model card, Markdown; it becomes the version's description and an artifact.
+    """
+    logged = log_to(root, f"moodlens/sae/{site}", "sae", run)
+    client = connect(root)
+    source = _log_model(root, logged["run_id"], folder, run)
+    client.log_text(logged["run_id"], card, "model_card.md")
+    name = model_name(site)
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name, description=f"Sparse autoencoders of {site}")
+    version = client.create_model_version(name, source, logged["run_id"], description=card)
+    for key, value in {"site": site, "gate": "not yet judged", **run.tags}.items():
+        client.set_model_version_tag(name, version.version, key, value)
+    return Registered(logged["experiment"], logged["run_id"], name, str(version.version))
+
+
+def judge(root: Path, model: str, version: str, passed: bool, figures: Mapping[str, float]) -> bool:
+    """Tag a version with what its gate saw; a version that passed becomes the champion.
+
+    A version that did not pass leaves the champion where it is. Returns whether the alias now points here.
+    """
+    client = connect(root)
+    for key, value in {"gate": "passed" if passed else "failed", **figures}.items():
+        client.set_model_version_tag(
+            model, version, key, f"{value:.6g}" if not isinstance(value, str) else value
+        )
+    if passed:
+        client.set_registered_model_alias(model, ALIAS, version)
+    return champion(client, model) == version
+
+
+def champion(client: "MlflowClient", model: str) -> str | None:
+    """Return the version that the alias points at, None if there is none."""
+    aliases: Any = client.get_registered_model(model).aliases
+    return str(aliases[ALIAS]) if ALIAS in aliases else None
+
+
+def _log_model(root: Path, run_id: str, folder: Path, run: Run) -> str:
+    """Log the pyfunc with signature and input example; return its URI."""
+    from importlib.metadata import version
+
+    import mlflow
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    from moodlens.store import served_sae
+
+    d_in, d_sae = (int(run.metrics[name]) for name in ("d_in", "d_sae"))
+    real = np.dtype(np.float32)
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(real, (-1, d_in))]), outputs=Schema([TensorSpec(real, (-1, d_sae))])
+    )
+    before = mlflow.get_tracking_uri()
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    mlflow.set_tracking_uri(tracking_uri(root))
+    try:
+        with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
+            warnings.simplefilter("ignore")  # of mlflow about its own type hints and schemas
+            logged = mlflow.pyfunc.log_model(
+                name="sae",
+                python_model=str(served_sae.__file__),
+                artifacts={"sae": str(folder)},
+                signature=signature,
+                input_example=np.zeros((2, d_in), dtype=np.float32),
+                pip_requirements=[f"{name}=={version(name)}" for name in PACKAGES],
+            )
+    finally:
+        mlflow.set_tracking_uri(before)
+    return logged.model_uri
