@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Stages call `python`: the environment's comes first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help repro test check lint bench ui deps interop organism audiocraft clean preflight
+.PHONY: help repro test check lint calibrate bench ui deps interop organism audiocraft clean preflight
 
 help: ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,9 @@ lint: $(DEV)
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 
+calibrate: $(STAMP) ## error rates, power and the twins' verdicts: is the instrument right? (own pipeline, minutes)
+	$(BIN)/dvc repro calibration/dvc.yaml
+
 bench: $(DEV) ## run every benchmark, write benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks
 
@@ -48,6 +51,7 @@ ui: $(STAMP) ## MLflow's UI on this workspace's runs (two processes, port 5000)
 
 deps: $(DEV) ## make the code dependencies in dvc.yaml equal to the stages' import closures
 	$(BIN)/python -m moodlens.stages.closure
+	cd calibration && ../$(BIN)/python -m moodlens.stages.calibrate deps
 
 interop: ## our SAEs in the real SAELens and its SAEs here, in an environment of its own (.venv-interop)
 	@test -x .venv-interop/bin/python || $(PYTHON) -m venv .venv-interop

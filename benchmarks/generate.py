@@ -2,8 +2,8 @@
 
 Same model, prompts, clips, frames, guidance and filters; one thread; the runs of a round follow each other,
 so that what else the machine does hits all of them. Tokens only: the codec is left out everywhere. "Captured
-and written" is what the stage does: float32 states of every layer, summaries and quality figures, float16
-shards synced to the disk.
+and written" is what the stage does: states of every layer, summaries and quality figures, float16 shards
+synced to the disk.
 """
 
 import json
@@ -26,7 +26,6 @@ from moodlens.backends.conditioning import TEXT_BUCKET
 from moodlens.backends.musicgen import BLOCK_CLIPS, MusicgenBackend
 from moodlens.base.seeding import seed_for
 from moodlens.base.units import steps_for
-from moodlens.capture.summary import quality, summarise
 from moodlens.contracts.backend import Capture, ClipRequest, Sampling
 from moodlens.contracts.params import Model
 from moodlens.store.shards import write_shard
@@ -58,15 +57,9 @@ def ways(backend: MusicgenBackend, folder: Path) -> dict[str, Callable[[], None]
         backend.generate(REQUESTS, SAMPLING, no_capture)
 
     def captured() -> None:
-        made = backend.generate(REQUESTS, SAMPLING, Capture())
-        stored = {key: states.astype("float16") for key, states in made.states.values.items()}
-        write_shard(folder / "shard-0000.safetensors", stored)
-        summaries = {}
-        for key, states in made.states.values.items():
-            found = summarise(states, backend.info.n_codebooks)
-            quality(states, stored[key], found["norm"])
-            summaries |= {f"{key}/{name}": values for name, values in found.items()}
-        write_shard(folder / "summary-0000.safetensors", summaries)
+        states = backend.generate(REQUESTS, SAMPLING, Capture(dtype="float16", summaries=True)).states
+        write_shard(folder / "shard-0000.safetensors", states.values)
+        write_shard(folder / "summary-0000.safetensors", states.summaries)
 
     def dynamic() -> None:
         def cache(_n_layers: int, _n_steps: int) -> EncoderDecoderCache:

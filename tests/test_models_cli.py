@@ -117,9 +117,7 @@ def test_verify_damage(workspace: Path, audiocraft_folder: Path, capsys: pytest.
     assert not (workspace / "out").exists()
 
 
-def test_stereo_is_whole_and_said_not_to_be_served(
-    workspace: Path, tiny_t5: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_stereo_is_whole_and_served(workspace: Path, tiny_t5: Path, capsys: pytest.CaptureFixture[str]):
     from tests.tiny_audiocraft import save_tiny_audiocraft
 
     folder = save_tiny_audiocraft(workspace / "stereo", tiny_t5, "stereo")
@@ -127,4 +125,4 @@ def test_stereo_is_whole_and_said_not_to_be_served(
     made = said(capsys, "convert", folder, workspace / "out", "--text-encoder", tiny_t5)
     assert "musicgen, 2 channel(s)" in made
     assert "8 codebooks" in made
-    assert "not served yet" in made
+    assert "pipeline  yes" in made

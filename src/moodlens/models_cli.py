@@ -54,7 +54,7 @@ def run(chosen: argparse.Namespace, root: Path) -> str:
         from moodlens.backends.convert import convert
 
         target = convert(chosen.source, chosen.target, chosen.text_encoder)
-        return "converted\n" + _described(verify_checkpoint(target, served=False))
+        return "converted\n" + _described(verify_checkpoint(target))
     if chosen.models_command == "verify":
         return verified(chosen.model, chosen.revision, root)
     return listed(root, chosen.checksum)
@@ -99,7 +99,7 @@ def verified(model_id: str, revision: str, root: Path) -> str:
     if model_id not in catalog.EMBEDDED and is_audiocraft(folder):
         return _audiocraft_described(folder)
     if model_id not in catalog.EMBEDDED and model_id and folder.is_dir():
-        return _described(verify_checkpoint(folder, served=False))
+        return _described(verify_checkpoint(folder))
     source = catalog.find(Model(model_id, revision, "float32", "cpu"), root)
     return _described(source.checkpoint)
 
@@ -107,7 +107,6 @@ def verified(model_id: str, revision: str, root: Path) -> str:
 def _described(checkpoint: Checkpoint) -> str:
     decoder = checkpoint.config["decoder"]
     kind = checkpoint.config["model_type"]
-    served = kind == "musicgen" and decoder["audio_channels"] == 1
     return "\n".join(
         [
             f"folder    {checkpoint.folder}",
@@ -115,8 +114,7 @@ def _described(checkpoint: Checkpoint) -> str:
             f"decoder   {decoder['num_hidden_layers']} layers x {decoder['hidden_size']}, "
             f"{decoder['num_codebooks']} codebooks x {decoder['vocab_size']}",
             f"weights   {_size(checkpoint.weights)}, sha256 {checkpoint.sha256}",
-            "pipeline  "
-            + ("yes" if served else "not served yet (mono text-to-music only); transformers loads it"),
+            "pipeline  yes" + (", by text alone (no melody can be given)" if "melody" in kind else ""),
         ]
     )
 
@@ -153,7 +151,7 @@ def _parameters(repo: str) -> str:
 
 def _checksum(folder: Path) -> str:
     try:
-        return verify_checkpoint(folder, served=False).sha256
+        return verify_checkpoint(folder).sha256
     except MoodLensError as error:
         return f"not taken: {error}"
 

@@ -3,20 +3,10 @@ from dataclasses import replace
 import pytest
 
 from moodlens.base.errors import ContractError
-from moodlens.contracts.params import Decide
-from moodlens.decision.evidence import Baseline, Evidence
+from moodlens.decision.evidence import Baseline, Evidence, Gain
 from moodlens.decision.ladder import decide, judge
+from tests.decision.thresholds import THRESHOLDS
 
-THRESHOLDS = Decide(
-    alpha_strong=0.001,
-    alpha_weak=0.05,
-    accuracy_strong=0.75,
-    accuracy_weak=0.60,
-    effect_strong=0.05,
-    effect_weak=0.02,
-    tempo_bpm=20.0,
-    equivalence_power=0.8,
-)
 BEATEN = Baseline("bag of words", 0.2, 0.7, 0.6, 0.8)
 TIED = Baseline("bag of words", 0.2, 0.05, -0.1, 0.2)
 FOUND = Evidence(
@@ -68,6 +58,7 @@ def test_every_condition_of_a_weak_claim_counts():
         {"baselines": (TIED,)},
         {"baselines": (BEATEN, replace(TIED, name="random twin"))},
         {"tempo_bpm": 9.5},
+        {"gains": (Gain("acoustics", 0.1, 0.04, 0.2), Gain("tokens", 0.02, -0.01, 0.05))},
     ):
         assert judge("music", replace(FOUND, **change), THRESHOLDS).verdict == "undecided", change
 
@@ -92,26 +83,27 @@ def test_undecided_says_when_prompts_will_not_help():
 
 
 @pytest.mark.parametrize(
-    ("text_code", "music", "highest"),
+    ("text_code", "music", "state", "highest"),
     [
-        (FOUND, replace(FOUND, tempo_bpm=80.0), "music"),
-        (FOUND, SILENT, "text_code"),
-        (SILENT, SILENT, "words"),
+        (FOUND, replace(FOUND, tempo_bpm=80.0), FOUND, "state"),
+        (FOUND, replace(FOUND, tempo_bpm=80.0), replace(FOUND, baselines=(TIED,)), "music"),
+        (FOUND, SILENT, SILENT, "text_code"),
+        (SILENT, SILENT, SILENT, "words"),
     ],
-    ids=["organism", "shuffled", "random"],
+    ids=["organism", "echo", "shuffled", "random"],
 )
-def test_the_ladder_names_the_highest_rung_and_infers_none(text_code, music, highest):
+def test_the_ladder_names_the_highest_rung_and_infers_none(text_code, music, state, highest):
     words = replace(FOUND, unit="prompt", effect=None, baselines=())
     layers = replace(FOUND, site="residual.3/cond")
-    evidence = {"words": words, "text_code": text_code, "music": music, "layers": layers}
+    evidence = {"words": words, "text_code": text_code, "music": music, "state": state, "layers": layers}
     decision = decide(evidence, THRESHOLDS)
     assert decision.highest == highest
     assert decision.headline.startswith(f"Highest rung reached: {highest} (strong)")
-    assert [rung.verdict for rung in decision.rungs[-2:]] == ["untested", "untested"]
-    assert "state untested, use untested" in decision.headline
+    assert decision.rungs[-1].verdict == "untested"
+    assert "use untested" in decision.headline
     assert decision.layers.verdict == "strong"
     assert "does not license the rung `state`" in decision.layers.rule
-    assert "null text" in decision.layers.next_step
+    assert "takes the text away" in decision.layers.next_step
 
 
 def test_without_music_the_rung_is_untested_and_without_words_nothing_is_reached():

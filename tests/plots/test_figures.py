@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from moodlens.base.axes import EMOTIONS
 from moodlens.plots.acoustics import SPREAD, descriptor_by_emotion, spread
 from moodlens.plots.layers import Sweep, layer_sweep, spaced
+from moodlens.plots.metrics import MetricMap, metric_map
 from moodlens.plots.probes import Curve, probe_sweep
 from moodlens.plots.style import EMOTION_COLOURS, PALETTE, SIGNAL, colour_of, draw
 from moodlens.plots.svg import figure_svg
@@ -78,6 +79,21 @@ def test_probe_curves_baselines_and_chance_are_named():
     heights = [line.get_ydata()[0] for line in ax.lines if len(set(line.get_ydata())) == 1]
     assert heights == [0.25, 0.4]
     assert ax.get_ylim()[0] == 0
+
+
+def test_the_metric_map_colours_what_is_certain_by_its_score():
+    found = MetricMap(
+        ("CKA", "PERMDISP"),
+        ("0", "1"),
+        np.array([[0.5, 0.25], [1.0, -0.001]]),
+        np.array([[8.0, 4.0], [0.1, 9.0]]),
+        np.array([[True, True], [False, True]]),
+    )
+    ax = draw(lambda ax: metric_map(found, np.array([8.0, 9.0]), ax, title="", note="n = 8")).axes[0]
+    faces = [patch for patch in ax.patches if patch.get_facecolor()[3] > 0]
+    assert [round(patch.get_alpha(), 3) for patch in faces] == [1.0, 0.575, 1.0]
+    assert {"0.50", "0.25", "1.00", "0.00", "n = 8"} <= texts(ax)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["CKA", "PERMDISP"]
 
 
 def test_descriptor_points_are_prompts_and_the_bar_their_mean():

@@ -143,7 +143,7 @@ FAULTS: dict[str, Fault] = {
     "activations.norm_mean must be at least 1e-12; got 0.0": put("activations", "norm_mean", 0.0),
     "activations.norm_max must be at least 0; got inf": put("activations", "norm_max", np.inf),
     "activations.dead_fraction must lie in 0 .. 0.5; got 0.9": put("activations", "dead_fraction", 0.9),
-    "activations.width must be 16; got 8": put("activations", "width", 8),
+    "activations.width must equal site.width; got '8 against 16'": put("activations", "width", 8),
     "activations.hookpoint must be one of residual.0, residual.1; got 'mlp.9'": put(
         "activations", "hookpoint", "mlp.9"
     ),

@@ -100,3 +100,45 @@ def test_probes_stand_beside_baselines_that_see_no_layer():
     assert ">chance<" in residual
     assert "untrained twin 10\u202f%, 11\u202f%" in residual
     assert len(found.grids[0].rows) == len(ROWS)
+
+
+def metric_row(family: str, metric: str, layer: float = NAN, **changes: object) -> dict[str, object]:
+    kind = {"layers": "model", "twin_layers": "twin", "random_tensors": "random"}[family]
+    site = "random_tensors" if kind == "random" else "residual"
+    values = dict.fromkeys(("low", "high", "ceiling_fraction", "shuffled_mean", "p", "p_maxt", "q_bh"), 0.01)
+    place = {"family": family, "site": site, "layer": layer, "half": NAN if kind == "random" else "cond"}
+    return {**place, "model": kind, "metric": metric, "estimate": 0.5, "score": 3.0, **values, **changes}
+
+
+def test_metrics_stand_beside_their_twin_and_random_tensors():
+    rows = [
+        metric_row(family, metric, layer, **changes)
+        for family, layer, changes in (
+            ("layers", 0, {"estimate": 0.7}),
+            ("layers", 1, {"p_maxt": 0.4}),
+            ("twin_layers", 0, {"estimate": 0.2, "p_maxt": 0.9}),
+            ("random_tensors", NAN, {"estimate": 0.1, "p_maxt": 0.9}),
+        )
+        for metric in ("permanova", "cka")
+    ]
+    signal = {
+        **SIGNAL,
+        "n_wordings": 6,
+        "layers": {
+            "best": "residual.0/cond",
+            "effect": 0.1,
+            "effect_low": 0,
+            "effect_high": 1,
+            "ceiling_fraction": None,
+            "twin_effect": 0,
+        },
+    }
+    found = layers_finding(signal, ROWS, None, 0.05, 0.95, rows)
+    assert (
+        "layers that are certain, by metric: PERMANOVA F 1 of 2; CKA, debiased 1 of 2"
+        in found.figures[-1].svg
+    )
+    cells = found.grids[1].rows[1]
+    assert [cell.text for cell in cells[:2]] == ["CKA, debiased", "0.700"]
+    assert [cell.text for cell in cells[5:7]] == ["0.200", "0.100"]
+    assert cells[1].mark == "strong"

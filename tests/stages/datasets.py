@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from moodlens.contracts.params import Params, parse_params
-from moodlens.stages import acoustics, embed, generate, prompts
+from moodlens.stages import acoustics, embed, generate, prompts, reencode
 from tests.tiny_model import save_tiny_model
 
 ROOT = Path(__file__).parents[2]
@@ -20,6 +20,7 @@ def small_params(model: Path, n_per_emotion: int = 3) -> Params:
         model=replace(params.model, id=str(model)),
         prompts=replace(params.prompts, n_per_emotion=n_per_emotion, sets=("generic",)),
         generate=replace(params.generate, n_seeds=1, duration_s=0.6, clips_per_shard=4),
+        reencode=replace(params.reencode, n_steps=3),
         check=replace(params.check, min_clips_per_emotion=3, min_rms=1e-9, min_step_change=1e-6),
         compute=replace(params.compute, workers=1),
     )
@@ -28,6 +29,6 @@ def small_params(model: Path, n_per_emotion: int = 3) -> Params:
 def make_workspace(root: Path, n_per_emotion: int = 3) -> Params:
     """Write every dataset that `check` reads below `root` and return the parameters they were made with."""
     params = small_params(save_tiny_model(root / "model"), n_per_emotion)
-    for stage in (prompts, generate, embed, acoustics):
+    for stage in (prompts, generate, reencode, embed, acoustics):
         stage.run(params, root)
     return params

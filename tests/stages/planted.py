@@ -66,6 +66,7 @@ def plant(root: Path, kind: str, params: Params) -> None:
             made = music @ rng.normal(size=(8, WIDTH)) * 0.2
             noise = 0.3 * rng.normal(size=(len(of_clip), WIDTH)) + 2
             tensors[f"{prefix}residual.{layer}/cond/mean"] = (read + made + noise).astype(np.float32)
+    tensors["codec/latent/mean"] = (music @ rng.normal(size=(8, 16))).astype(np.float32)
     codes = _codes(music, rng)
     for shard in range(clips["shard"].max() + 1):
         rows = slice(PER_SHARD * shard, PER_SHARD * (shard + 1))

@@ -17,7 +17,7 @@ from moodlens.stages import check
 from moodlens.store.tables import read_table, write_table
 from tests.stages.datasets import make_workspace
 
-SUITES = ["acoustics", "activations", "audio", "embeddings", "prompts"]
+SUITES = ["acoustics", "activations", "audio", "embeddings", "prompts", "reencoded"]
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,10 @@ SMALL = {
     "generate": {"duration_s": 1.5, "clips_per_shard": 12},
     "signal": {"n_permutations": 1999, "n_bootstrap": 200},
     "probe": {"n_permutations": 1999, "n_bootstrap": 200, "n_folds": 4},
+    "reencode": {"n_steps": 3},
+    "state": {"n_permutations": 1999, "n_bootstrap": 200, "n_folds": 4, "n_draws": 20, "shots": [1]},
+    "temporal": {"n_permutations": 199, "n_bootstrap": 100},
+    "geometry": {"n_permutations": 199, "n_bootstrap": 100, "umap": False},
     "compute": {"workers": 1},
 }
 

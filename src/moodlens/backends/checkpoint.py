@@ -47,12 +47,11 @@ def _digest(config: str, weights: tuple[tuple[str, int, int], ...]) -> str:
     return digest.hexdigest()
 
 
-def verify_checkpoint(folder: Path, served: bool = True) -> Checkpoint:
+def verify_checkpoint(folder: Path) -> Checkpoint:
     """Return the checkpoint in `folder` if it can be loaded without running code or guessing.
 
     Args:
         folder: in transformers layout.
-        served: refuse melody and stereo, which a conversion writes and the backend does not serve yet.
 
     Raises:
         UsageError: the folder is absent, is no MusicGen, or holds pickled weights only.
@@ -61,8 +60,7 @@ def verify_checkpoint(folder: Path, served: bool = True) -> Checkpoint:
     if not folder.is_dir():
         raise UsageError(must("a model folder", "exist", str(folder), next_step="Correct model.id"))
     config = _read_json(folder / "config.json")
-    if served or config.get("model_type") not in MUSICGENS:
-        _check_architecture(config, folder)
+    _check_architecture(config, folder)
     weights = _weight_files(folder)
     for path in weights:
         check_safetensors(path)
@@ -113,23 +111,17 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
 def _check_architecture(config: Mapping[str, Any], folder: Path) -> None:
     kind = config.get("model_type")
     where = f"{folder}/config.json"
-    if kind == "musicgen_melody":
-        advice = "Choose facebook/musicgen-small, -medium or -large"
-        raise UsageError(
-            must("model_type", "be musicgen (melody is not served yet)", kind, where=where, next_step=advice)
-        )
     decoder = config.get("decoder")
     parts = [config.get("text_encoder"), config.get("audio_encoder"), decoder]
-    if kind != "musicgen" or not all(isinstance(part, Mapping) for part in parts):
+    if kind not in MUSICGENS or not all(isinstance(part, Mapping) for part in parts):
         advice = "Set model.id to a folder saved from MusicgenForConditionalGeneration"
-        raise UsageError(must("model_type", "be musicgen", kind, where=where, next_step=advice))
+        rule = "be musicgen or musicgen_melody"
+        raise UsageError(must("model_type", rule, kind, where=where, next_step=advice))
     assert isinstance(decoder, Mapping)
     channels = decoder.get("audio_channels", 1)
-    if channels != 1:
-        advice = "Choose a mono checkpoint, such as facebook/musicgen-small"
-        raise UsageError(
-            must("audio_channels", "be 1 (stereo is not served yet)", channels, where=where, next_step=advice)
-        )
+    if channels not in (1, 2):
+        advice = "Choose a mono or stereo checkpoint, such as facebook/musicgen-small"
+        raise UsageError(must("audio_channels", "be 1 or 2", channels, where=where, next_step=advice))
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -9,17 +9,18 @@ need no conditioning at all: the decoder takes fewer rows of text than rows of t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from transformers import MusicgenForConditionalGeneration, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from moodlens.base.errors import UsageError, must, nearest
 
 TEXT_BUCKET = 32
 TEXT_PADDINGS = ("mask", "attend")
-"""What a text's empty places do in cross-attention; see `attended_tokens`."""
+"""What a text's empty places do; see `check_padding`."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,18 @@ class EncodedText:
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What the cross-attention of the first rows sees; `mask` is True where a row may attend."""
+    """What rows see of their text.
 
-    hidden: Float[Tensor, "text_row token d_model"]
-    mask: Bool[Tensor, "text_row 1 1 token"]
+    Cross-attention: the first rows' texts, and True in `mask` where a row may attend. Melody: what every row
+    has before its first step; there is no mask.
+    """
+
+    hidden: Float[Tensor, "text_row place d_model"]
+    mask: Bool[Tensor, "text_row 1 1 place"] | None
+    width: int  # places of the text
 
 
-def encode_text(
-    model: MusicgenForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, text: str
-) -> EncodedText:
+def encode_text(model: Any, tokenizer: PreTrainedTokenizerBase, text: str) -> EncodedText:
     """Return the encoding of one prompt, alone in its batch.
 
     Raises:
@@ -52,9 +56,7 @@ def encode_text(
             must("a prompt", "hold words", text, next_step="Null text is None, not an empty prompt")
         )
     ids = tokenizer(text, return_tensors="pt")["input_ids"].to(model.device)
-    encoder = model.text_encoder
-    assert encoder is not None
-    hidden = encoder(input_ids=ids).last_hidden_state[0]
+    hidden = model.text_encoder(input_ids=ids).last_hidden_state[0]
     projection = getattr(model, "enc_to_dec_proj", None)
     projected = projection(hidden) if isinstance(projection, nn.Linear) else hidden
     return EncodedText(tuple(tokenizer.convert_ids_to_tokens(ids[0].tolist())), hidden, projected)
@@ -69,28 +71,24 @@ def text_width(n_tokens: int) -> int:
     return -(-n_tokens // TEXT_BUCKET) * TEXT_BUCKET
 
 
-def attended_tokens(texts: Sequence[EncodedText | None], text_padding: str) -> int:
-    """Return how many token places every text of a request attends to, its own or empty ones.
+def check_padding(text_padding: str) -> str:
+    """Return the policy of a text's empty places, if there is such a one.
 
-    Args:
-        texts: the texts of one request; None is null text.
-        text_padding: `mask`: 0, each text attends to its own tokens and a clip does not depend on its mates;
-            `attend`: the longest text's tokens, as audiocraft does it: the empty places of a shorter text are
-            zeros that take part in the softmax, so a clip depends on the longest text beside it.
+    `mask`: a text attends to its own tokens alone: what audiocraft makes of a prompt alone in its batch.
+    `attend`: it attends to every place of its width, the empty ones being zeros that take part in the
+    softmax: what audiocraft makes of it beside a prompt as long as that width.
 
     Raises:
-        UsageError: there is no such policy.
+        UsageError: there is none.
     """
     if text_padding not in TEXT_PADDINGS:
         advice = nearest(text_padding, list(TEXT_PADDINGS))
-        raise UsageError(must("text_padding", "be mask or attend", text_padding, next_step=advice))
-    if text_padding == "mask":
-        return 0
-    return max((len(text.tokens) for text in texts if text is not None), default=0)
+        raise UsageError(must("model.text_padding", "be mask or attend", text_padding, next_step=advice))
+    return text_padding
 
 
 def conditioning(
-    texts: Sequence[EncodedText], n_rows: int, width: int, like: Tensor, n_attended: int = 0
+    texts: Sequence[EncodedText], n_rows: int, width: int, like: Tensor, text_padding: str
 ) -> Conditioning:
     """Return the conditioning of `n_rows` rows; rows beyond the texts are padding of the block, and null.
 
@@ -99,7 +97,7 @@ def conditioning(
         n_rows: rows with text, padding included; at least 1.
         width: tokens per row.
         like: a tensor whose device and type the result takes; its last axis is d_model.
-        n_attended: places that a row attends to beyond its own tokens, see `attended_tokens`.
+        text_padding: see `check_padding`.
     """
     hidden = like.new_zeros(n_rows, width, like.shape[-1])
     # a padding row attends to all its zeros: same result as none, without the 0/0 of an empty softmax
@@ -107,5 +105,5 @@ def conditioning(
     for row, text in enumerate(texts):
         n_tokens = text.projected.shape[0]
         hidden[row, :n_tokens] = text.projected
-        mask[row, ..., max(n_tokens, n_attended) :] = False
-    return Conditioning(hidden, mask)
+        mask[row, ..., n_tokens if text_padding == "mask" else width :] = False
+    return Conditioning(hidden, mask, width)

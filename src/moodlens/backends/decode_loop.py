@@ -10,16 +10,16 @@ noise of its own (see `sampling`). That the place of a row in a fixed shape does
 property of the BLAS; `tests/backends/test_musicgen.py` measures it on states and tokens.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from transformers.cache_utils import EncoderDecoderCache
-from transformers.models.musicgen.modeling_musicgen import MusicgenForCausalLM
 
-from moodlens.backends.conditioning import Conditioning
+from moodlens.backends.conditioning import Conditioning, EncodedText, conditioning, text_width
 from moodlens.backends.kv_cache import decoder_cache
 from moodlens.backends.sampling import draw_tokens, guided
 from moodlens.base.units import steps_for
@@ -27,11 +27,40 @@ from moodlens.codes.delay import undo_delay
 from moodlens.contracts.backend import Sampling
 
 
+class Heads(nn.Module):
+    """The output heads of all codebooks as one module, so that a hook sees their logits side by side."""
+
+    def __init__(self, heads: nn.ModuleList) -> None:
+        super().__init__()
+        self.heads = heads
+
+    def forward(self, states: Float[Tensor, "... d_model"]) -> Float[Tensor, "... logit"]:
+        return torch.cat([head(states) for head in self.heads], dim=-1)
+
+
 @dataclass(frozen=True)
 class Decoder:
-    """The parts of `MusicgenForCausalLM` that a step runs through."""
+    """The parts of a decoder that a step runs through; text comes in through cross-attention.
 
-    lm: MusicgenForCausalLM
+    `backends.melody` has the one whose conditions are prepended to the sequence.
+    """
+
+    lm: Any  # MusicgenForCausalLM, or its melody sibling
+    embedding: nn.Module = field(default_factory=nn.Identity)
+    """Passes the input of layer 0 through: a place for hooks, where transformers has no module."""
+
+    @cached_property
+    def heads(self) -> Heads:
+        return Heads(self.lm.lm_heads)
+
+    @cached_property
+    def whole_sites(self) -> dict[str, nn.Module]:
+        """Return the modules of the sites that belong to no layer."""
+        return {
+            "embedding": self.embedding,
+            "final_norm": self.lm.model.decoder.layer_norm,
+            "logits": self.heads,
+        }
 
     @property
     def layers(self) -> nn.ModuleList:
@@ -42,16 +71,47 @@ class Decoder:
         return self.lm.config.num_codebooks
 
     @property
+    def n_channels(self) -> int:
+        return self.lm.config.audio_channels
+
+    @property
+    def n_delays(self) -> int:
+        return self.n_codebooks // self.n_channels
+
+    @property
+    def like(self) -> Tensor:
+        """A tensor with the type and the device of the states; its last axis is d_model."""
+        return self.lm.model.decoder.layer_norm.weight
+
+    @property
     def pad_id(self) -> int:
         pad_id = self.lm.config.pad_token_id
         assert pad_id is not None
         return pad_id
 
+    def width(self, n_tokens: int, text_padding: str) -> int:
+        """Return the places of a text of this length: a function of its own length, never of its mates'."""
+        return text_width(n_tokens)
+
+    def n_prefix(self, width: int) -> int:
+        """Return the places before the first step; there are none where text is attended to."""
+        return 0
+
+    def cache(self, n_places: int) -> Any:
+        """Return an empty cache for `n_places` places of the sequence."""
+        return decoder_cache(len(self.layers), n_places)
+
+    def conditioning(
+        self, texts: Sequence[EncodedText], n_text_rows: int, n_rows: int, width: int, text_padding: str
+    ) -> Conditioning:
+        """Return what `n_rows` rows see: texts in the first `n_text_rows`, null text in the others."""
+        return conditioning(texts, n_text_rows, width, self.like, text_padding)
+
     def states(
         self,
         columns: Int[Tensor, "row codebook column"],
         text: Conditioning,
-        cache: EncoderDecoderCache | None,
+        cache: Any | None,
     ) -> Float[Tensor, "row column d_model"]:
         """Return the normed output of the last layer for the given input columns.
 
@@ -60,7 +120,7 @@ class Decoder:
         body = self.lm.model.decoder
         past = cache.get_seq_length() if cache is not None else 0
         hidden = sum(body.embed_tokens[k](columns[:, k]) for k in range(self.n_codebooks))
-        hidden = hidden + body.embed_positions(columns, past)
+        hidden = self.embedding(hidden + body.embed_positions(columns, past))
         for layer in body.layers:
             hidden = layer(
                 hidden,
@@ -72,20 +132,20 @@ class Decoder:
             )
         return body.layer_norm(hidden)
 
-    def logits(self, states: Float[Tensor, "row d_model"]) -> Float[Tensor, "row codebook entry"]:
-        """Return the logits of every codebook, float32."""
-        return torch.stack([head(states) for head in self.lm.lm_heads], dim=1).float()
+    def logits(self, states: Float[Tensor, "row column d_model"]) -> Float[Tensor, "row codebook entry"]:
+        """Return the logits of every codebook at the last column, float32."""
+        return self.heads(states)[:, -1].unflatten(-1, (self.n_codebooks, -1)).float()
 
 
-def real_outputs(n_steps: int, n_codebooks: int) -> Iterator[list[bool]]:
+def real_outputs(n_steps: int, n_codebooks: int, n_channels: int = 1) -> Iterator[list[bool]]:
     """Yield per step which codebooks put out a token; the others put out the pad of the delay pattern.
 
     >>> list(real_outputs(3, 2))
     [[True, False], [True, True], [False, True]]
     """
-    n_frames = n_steps - n_codebooks + 1
+    n_frames = n_steps - n_codebooks // n_channels + 1
     for step in range(n_steps):
-        yield [0 <= step - k < n_frames for k in range(n_codebooks)]
+        yield [0 <= step - k // n_channels < n_frames for k in range(n_codebooks)]
 
 
 def generate_block(
@@ -105,20 +165,20 @@ def generate_block(
         sampling: how tokens are drawn; n_frames says for how long.
     """
     n_clips = uniforms.shape[0]
-    n_steps = steps_for(sampling.n_frames, decoder.n_codebooks)
+    n_steps = steps_for(sampling.n_frames, decoder.n_delays)
     device = text.hidden.device
     uniforms = uniforms.to(device)
-    real = torch.tensor(list(real_outputs(n_steps, decoder.n_codebooks)), device=device)
+    real = torch.tensor(list(real_outputs(n_steps, decoder.n_codebooks, decoder.n_channels)), device=device)
     columns = torch.full(
         (n_clips, decoder.n_codebooks, n_steps + 1), decoder.pad_id, dtype=torch.long, device=device
     )
-    cache = decoder_cache(len(decoder.layers), n_steps)
+    cache = decoder.cache(n_steps + decoder.n_prefix(text.width))
     for step in range(n_steps):
         column = columns[:, :, step : step + 1]
         states = decoder.states(column.repeat(n_rows // n_clips, 1, 1), text, cache)
-        logits = decoder.logits(states[:, -1])
+        logits = decoder.logits(states)
         if n_rows > n_clips and sampling.guidance_scale != 1:
             logits = guided(logits[:n_clips], logits[n_clips:], sampling.guidance_scale)
         tokens = draw_tokens(logits[:n_clips], uniforms[:, step], sampling)
         columns[:, :, step + 1] = torch.where(real[step], tokens, decoder.pad_id)
-    return undo_delay(columns)
+    return undo_delay(columns, decoder.n_channels)

@@ -1,26 +1,24 @@
 """MusicGen in transformers form behind the protocol: own decode loop, capture, teacher forcing, decoding."""
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import MusicgenForConditionalGeneration, PreTrainedTokenizerBase
+from torch import nn
+from transformers import PreTrainedTokenizerBase
 
-from moodlens.backends import attention
-from moodlens.backends.conditioning import (
-    EncodedText,
-    attended_tokens,
-    conditioning,
-    encode_text,
-    text_width,
-)
+from moodlens.attention.words import token_classes
+from moodlens.backends.attention_summary import AttentionRecorder
+from moodlens.backends.conditioning import EncodedText, check_padding, encode_text
 from moodlens.backends.decode_loop import Decoder, generate_block
-from moodlens.backends.hooks import SITES, Recorder, captured_halves, captured_modules
+from moodlens.backends.edits import patched, sites_of
+from moodlens.backends.hooks import Recorder, captured_halves, captured_modules, present_sites
+from moodlens.backends.melody import MelodyDecoder
 from moodlens.backends.sampling import block_uniforms
+from moodlens.backends.untrained import untrained
 from moodlens.base.errors import UsageError, must
 from moodlens.base.seeding import seed_for
 from moodlens.base.units import steps_for
@@ -30,6 +28,7 @@ from moodlens.contracts.backend import (
     ClipRequest,
     Generated,
     ModelInfo,
+    Patch,
     Sampling,
     States,
     TextEncoding,
@@ -41,41 +40,51 @@ BLOCK_CLIPS = 16
 
 
 class MusicgenBackend:
-    """A loaded MusicGen with text through cross-attention (small, medium, large, the organism).
+    """A loaded MusicGen: text through cross-attention (mono, stereo, the organism) or prepended (melody).
 
     Args:
-        model: the weights, in evaluation mode, on their device.
+        model: transformers' `MusicgenForConditionalGeneration` or its melody sibling, on its device.
         tokenizer: of the text encoder.
         info: what is stored beside every dataset made with this model.
         block_clips: clips decoded side by side.
-        text_padding: `mask` (as transformers: a clip does not depend on its mates) or `attend` (as
-            audiocraft); see `conditioning.attended_tokens`. Texts of equal length give the same under both.
+        text_padding: `mask` or `attend`, see `conditioning.check_padding`; under both a clip is a function of
+            its own prompt and seed.
     """
 
     def __init__(
         self,
-        model: MusicgenForConditionalGeneration,
+        model: Any,
         tokenizer: PreTrainedTokenizerBase,
         info: ModelInfo,
         block_clips: int = BLOCK_CLIPS,
         text_padding: str = "mask",
     ) -> None:
-        attended_tokens([], text_padding)  # refuses an unknown policy before any work
+        self._text_padding = check_padding(text_padding)
         self._model = model.eval()
         self._tokenizer = tokenizer
         self._info = info
-        self._decoder = Decoder(model.decoder)
+        melody = model.config.model_type == "musicgen_melody"
+        self._decoder = MelodyDecoder.of(model) if melody else Decoder(model.decoder)
         self._block_clips = block_clips
-        self._text_padding = text_padding
 
     @property
     def info(self) -> ModelInfo:
         return self._info
 
     @property
-    def parts(self) -> tuple[MusicgenForConditionalGeneration, PreTrainedTokenizerBase]:
+    def parts(self) -> tuple[Any, PreTrainedTokenizerBase]:
         """The stock model and tokenizer inside, for comparisons with transformers."""
         return self._model, self._tokenizer
+
+    @property
+    def decoder(self) -> Decoder:
+        """What a step runs through."""
+        return self._decoder
+
+    @property
+    def text_padding(self) -> str:
+        """What decoders see beside a text, see `conditioning.check_padding`."""
+        return self._text_padding
 
     def with_info(self, info: ModelInfo) -> "MusicgenBackend":
         """Return the same loaded model under another description."""
@@ -83,7 +92,9 @@ class MusicgenBackend:
 
     def hookpoints(self) -> list[str]:
         """Return every hookpoint of this model, site by site."""
-        return [hookpoint(site, layer) for site in SITES for layer in range(self._info.n_layers)]
+        sites = present_sites(self._decoder.layers[0])
+        layered = [hookpoint(site, layer) for site in sites for layer in range(self._info.n_layers)]
+        return [*layered, *(hookpoint(site, 0) for site in self._decoder.whole_sites)]
 
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str]) -> list[TextEncoding]:
@@ -115,49 +126,73 @@ class MusicgenBackend:
             raise UsageError(must("a request", "ask for clips and frames", got, next_step="Add prompts"))
         texts = self._encode([request.text for request in requests])
         codes = np.zeros((len(requests), self._info.n_codebooks, sampling.n_frames), dtype=np.int16)
-        values: dict[str, np.ndarray] = {}
-        n_attended = attended_tokens(texts, self._text_padding)
-        for block in self._blocks(texts, n_attended):
-            keys = [requests[i].seed_key for i in block]
-            found = self._generate_block([texts[i] for i in block], keys, sampling, capture, n_attended)
+        states = States()
+        for block in self._blocks(texts):
+            found = self._generate_block(
+                [texts[i] for i in block], [requests[i] for i in block], sampling, capture
+            )
             codes[block] = found.codes
-            _place(values, found.states.values, block, len(requests))
-        return Generated(codes, States(values))
+            _place(states, found.states, block, len(requests))
+        return Generated(codes, states)
 
-    def _blocks(self, texts: Sequence[EncodedText], n_attended: int) -> list[list[int]]:
+    def _token_classes(self, text: str, wording: str) -> np.ndarray:
+        """Return the class of every token of a prompt, see `moodlens.attention.words`."""
+        spans: Any = self._tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
+        return token_classes(text, wording, spans)
+
+    def _width(self, text: EncodedText | None) -> int:
+        """Return the places of a text; null text has those of one token."""
+        return self._decoder.width(len(text.tokens) if text is not None else 1, self._text_padding)
+
+    def _blocks(self, texts: Sequence[EncodedText]) -> list[list[int]]:
         """Return the clips of each block: one text width, at most `block_clips`."""
         widths: dict[int, list[int]] = {}
         for i, text in enumerate(texts):
-            widths.setdefault(text_width(max(len(text.tokens), n_attended)), []).append(i)
+            widths.setdefault(self._width(text), []).append(i)
         size = self._block_clips
         return [clips[at : at + size] for clips in widths.values() for at in range(0, len(clips), size)]
 
     def _generate_block(
         self,
         texts: Sequence[EncodedText],
-        seed_keys: Sequence[int],
+        requests: Sequence[ClipRequest],
         sampling: Sampling,
         capture: Capture,
-        n_attended: int,
     ) -> Generated:
         size = self._block_clips
-        n_steps = steps_for(sampling.n_frames, self._info.n_codebooks)
-        both = sampling.guidance_scale != 1 or capture.half != "cond"
-        width = text_width(max(len(texts[0].tokens), n_attended))
-        block = conditioning(texts, size, width, texts[0].projected, n_attended)
-        uniforms = block_uniforms(seed_keys, size, n_steps, self._info.n_codebooks)
+        n_steps = steps_for(sampling.n_frames, self._decoder.n_delays)
+        n_rows = size * (2 if sampling.guidance_scale != 1 or capture.half != "cond" else 1)
+        width = self._width(texts[0])
+        block = self._decoder.conditioning(texts, size, n_rows, width, self._text_padding)
+        keys = [request.seed_key for request in requests]
+        uniforms = block_uniforms(keys, size, n_steps, self._info.n_codebooks)
         rows = {half: slice(at, at + len(texts)) for half, at in (("cond", 0), ("uncond", size))}
-        recorder = self._recorder(capture, rows, n_steps)
-        with recorder.attached():
-            codes = generate_block(self._decoder, block, size * (2 if both else 1), uniforms, sampling)
-        return Generated(codes[: len(texts)].cpu().numpy().astype(np.int16), States(recorder.finish()))
+        recorder = self._recorder(capture, rows, n_steps, width)
+        classes = [self._token_classes(r.text, r.wording) for r in requests] if capture.attention else []
+        watcher = AttentionRecorder(list(self._decoder.layers), classes, n_steps, capture.attention)
+        with recorder.attached(), watcher.attached():
+            codes = generate_block(self._decoder, block, n_rows, uniforms, sampling)
+        states = recorder.finish()
+        states.attention = watcher.finish()
+        return Generated(codes[: len(texts)].cpu().numpy().astype(np.int16), states)
 
-    def _recorder(self, capture: Capture, rows: Mapping[str, slice], n_steps: int) -> Recorder:
+    def _recorder(self, capture: Capture, rows: Mapping[str, slice], n_steps: int, width: int) -> Recorder:
         wanted = {half: rows[half] for half in captured_halves(capture)}
-        return Recorder(captured_modules(list(self._decoder.layers), capture), wanted, n_steps)
+        n_prefix = self._decoder.n_prefix(width)
+        return Recorder(self._modules(capture), wanted, n_steps, capture, self._decoder.n_delays, n_prefix)
+
+    def _modules(self, capture: Capture) -> dict[str, nn.Module]:
+        return captured_modules(list(self._decoder.layers), capture, self._decoder.whole_sites)
 
     @torch.inference_mode()
-    def teacher_force(self, codes: np.ndarray, texts: Sequence[str | None], capture: Capture) -> States:
+    def teacher_force(
+        self,
+        codes: np.ndarray,
+        texts: Sequence[str | None],
+        capture: Capture,
+        patches: Sequence[Patch] = (),
+        wordings: Sequence[str] | None = None,
+    ) -> States:
         """Return the states of a full pass over given tokens, with the true delay pattern and start token.
 
         One clip at a time, so that a clip's states do not depend on its mates.
@@ -166,18 +201,30 @@ class MusicgenBackend:
             codes: (clip, codebook, frame), integers in [0, codebook_size).
             texts: per clip the prompt, or None for null text (zero after projection).
             capture: what to record; `cond` is the half under `texts`, `uncond` the one under null text.
+            patches: outputs to replace on the way, one row of values per clip.
+            wordings: per clip the words that bear emotion, where attention is summarised.
 
         Raises:
-            UsageError: the number of texts is not the number of clips, or tokens lie outside the codebook.
+            UsageError: the number of texts is not the number of clips, tokens lie outside the codebook, a
+                patch does not fit, or attention under null text is asked for.
         """
         self._check_codes(codes, len(texts))
-        values: dict[str, np.ndarray] = {}
-        encoded = [self._encode([text])[0] if text is not None else None for text in texts]
-        n_attended = attended_tokens(encoded, self._text_padding)
-        for i, found in enumerate(encoded):
-            states = self._teacher_force_one(codes[i : i + 1], found, capture, n_attended)
-            _place(values, states, [i], len(texts))
-        return States(values)
+        states = States()
+        for i, text in enumerate(texts):
+            found = self._encode([text])[0] if text is not None else None
+            mine = [replace(patch, values=patch.values[i : i + 1]) for patch in patches]
+            classes = self._watched(text, "" if wordings is None else wordings[i], capture)
+            made = self._teacher_force_one(codes[i : i + 1], found, capture, mine, classes)
+            _place(states, made, [i], len(texts))
+        return states
+
+    def _watched(self, text: str | None, wording: str, capture: Capture) -> list[np.ndarray]:
+        if not capture.attention:
+            return []
+        if text is None or capture.half == "uncond":
+            rule = "be watched under a text in the conditional half"
+            raise UsageError(must("attention", rule, "null text", next_step="Capture it without attention"))
+        return [self._token_classes(text, wording)]
 
     def _check_codes(self, codes: np.ndarray, n_texts: int) -> None:
         if codes.ndim != 3 or codes.shape[0] != n_texts or codes.shape[1] != self._info.n_codebooks:
@@ -189,54 +236,101 @@ class MusicgenBackend:
             raise UsageError(must("codes", rule, got, next_step="Undo the delay pattern before re-encoding"))
 
     def _teacher_force_one(
-        self, codes: np.ndarray, text: EncodedText | None, capture: Capture, n_attended: int
-    ) -> Mapping[str, np.ndarray]:
-        columns = apply_delay(torch.from_numpy(codes.astype(np.int64)), self._decoder.pad_id)[:, :, :-1]
-        halves = captured_halves(capture)
-        width = text_width(max(len(text.tokens) if text is not None else 1, n_attended))
+        self,
+        codes: np.ndarray,
+        text: EncodedText | None,
+        capture: Capture,
+        patches: Sequence[Patch],
+        classes: Sequence[np.ndarray],
+    ) -> States:
+        tokens = torch.from_numpy(codes.astype(np.int64))
+        columns = apply_delay(tokens, self._decoder.pad_id, self._decoder.n_channels)[:, :, :-1]
+        halves, width = captured_halves(capture), self._width(text)
         given = [text] if text is not None and "cond" in halves else []
-        like = self._decoder.lm.model.decoder.layer_norm.weight
-        block = conditioning(given, 1, width, like, n_attended)
+        block = self._decoder.conditioning(given, 1, len(halves), width, self._text_padding)
         rows = {half: slice(row, row + 1) for row, half in enumerate(halves)}
-        recorder = self._recorder(capture, rows, columns.shape[-1])
-        with recorder.attached():
-            self._decoder.states(columns.repeat(len(halves), 1, 1).to(like.device), block, None)
-        return recorder.finish()
+        n_steps = columns.shape[-1]
+        recorder = self._recorder(capture, rows, n_steps, width)
+        watcher = AttentionRecorder(list(self._decoder.layers), classes, n_steps, capture.attention)
+        edited = self._modules(Capture(sites_of(patches)))
+        edits = patched(edited, patches, rows, n_steps, self._decoder.n_prefix(width))
+        columns = columns.repeat(len(halves), 1, 1).to(self._decoder.like.device)
+        with edits, recorder.attached(), watcher.attached():
+            states = self._decoder.states(columns, block, None)
+            if "logits" in capture.sites:
+                self._decoder.heads(states)
+        made = recorder.finish()
+        made.attention = watcher.finish()
+        return made
 
     @torch.inference_mode()
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """Return the waveform of each clip, (clip, sample) float32, decoded one clip at a time."""
+        """Return the waveform of each clip, float32, decoded one clip at a time.
+
+        (clip, sample); of a stereo model (clip, channel, sample), left and right.
+        """
         self._check_codes(codes, len(codes))
         codec: Any = self._model.audio_encoder
+        n_channels = self._decoder.n_channels
         waveforms = []
         for clip in torch.from_numpy(codes.astype(np.int64)).to(self._model.device):
-            audio = codec.decode(clip[None, None], [None]).audio_values
-            waveforms.append(audio[0, 0].float().cpu().numpy())
+            channels = [
+                codec.decode(clip[None, None, channel::n_channels], [None]).audio_values[0, 0]
+                for channel in range(n_channels)
+            ]
+            audio = torch.stack(channels) if n_channels > 1 else channels[0]
+            waveforms.append(audio.float().cpu().numpy())
         return np.stack(waveforms)
+
+    @torch.inference_mode()
+    def token_vectors(self, codes: np.ndarray) -> np.ndarray:
+        """Return the codec's vector of every token, (clip, codebook, frame, d_codec) float32.
+
+        The sum over codebooks is the latent that the codec decodes (residual quantisation).
+        """
+        self._check_codes(codes, len(codes))
+        codec: Any = self._model.audio_encoder
+        books = codec.quantizer.layers
+        given = torch.from_numpy(codes.astype(np.int64)).to(self._model.device)
+        channels = self._decoder.n_channels
+        vectors = [books[k // channels].codebook.embed[given[:, k]] for k in range(codes.shape[1])]
+        return torch.stack(vectors, dim=1).float().cpu().numpy()
 
     def random_twin(self, seed: int) -> "MusicgenBackend":
         """Return the same architecture with untrained weights from `seed`; codec and tokenizer are kept."""
-        key = seed_for("untrained twin", seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(key)
-            twin = MusicgenForConditionalGeneration(deepcopy(self._model.config))
-        twin.audio_encoder = self._model.audio_encoder
-        twin.to(self._model.dtype)  # type: ignore[arg-type]
-        twin.to(self._model.device)  # type: ignore[arg-type]
-        twin.decoder.set_attn_implementation(attention.NAME)
-        digest = sha256(f"{key}:{self._model.config.to_json_string()}".encode()).hexdigest()
-        info = replace(self._info, model_id=f"{self._info.model_id}~random{seed}", weights_sha256=digest)
+        return self._untrained("untrained twin", f"random{seed}", seed, keep_text=False)
+
+    def random_decoder(self, seed: int) -> "MusicgenBackend":
+        """Return an untrained decoder and projection behind the trained text encoder, codec and tokenizer.
+
+        Its weights are another draw than those of `random_twin(seed)`: under null text, where the text
+        encoder does not matter, the two are independent controls.
+        """
+        return self._untrained("untrained decoder", f"random-decoder{seed}", seed, keep_text=True)
+
+    def _untrained(self, kind: str, suffix: str, seed: int, keep_text: bool) -> "MusicgenBackend":
+        key = seed_for(kind, seed)
+        twin = untrained(self._model, key, keep_text)
+        made_from = f"{key}:{self._model.config.to_json_string()}"
+        if keep_text:
+            made_from += f":{self._info.weights_sha256}"
+        digest = sha256(made_from.encode()).hexdigest()
+        info = replace(self._info, model_id=f"{self._info.model_id}~{suffix}", weights_sha256=digest)
         return MusicgenBackend(twin, self._tokenizer, info, self._block_clips, self._text_padding)
 
 
-def _place(
-    values: dict[str, np.ndarray], found: Mapping[str, np.ndarray], clips: Sequence[int], n_clips: int
-) -> None:
-    """Put the states of some clips into the arrays of all; a block that holds all is taken as it is."""
-    for key, states in found.items():
-        if list(clips) == list(range(n_clips)):
-            values[key] = states
-            continue
-        if key not in values:
-            values[key] = np.zeros((n_clips, *states.shape[1:]), dtype=states.dtype)
-        values[key][list(clips)] = states
+def _place(whole: States, found: States, clips: Sequence[int], n_clips: int) -> None:
+    """Put the states of some clips into those of all; a block that holds all is taken as it is."""
+    for into, part in (
+        (whole.values, found.values),
+        (whole.summaries, found.summaries),
+        (whole.figures, found.figures),
+        (whole.attention, found.attention),
+    ):
+        for key, states in part.items():
+            if list(clips) == list(range(n_clips)):
+                into[key] = states
+                continue
+            if key not in into:
+                into[key] = np.zeros((n_clips, *states.shape[1:]), dtype=states.dtype)
+            into[key][list(clips)] = states

@@ -10,10 +10,10 @@ def frames_for(duration_s: float, frame_rate_hz: float) -> int:
     return round(duration_s * frame_rate_hz)
 
 
-def steps_for(n_frames: int, n_codebooks: int) -> int:
-    """Return the decoder steps that n_frames need under the delay pattern 0..n_codebooks-1.
+def steps_for(n_frames: int, n_delays: int) -> int:
+    """Return the decoder steps that n_frames need under the delay pattern 0..n_delays-1.
 
     >>> steps_for(500, 4)
     503
     """
-    return n_frames + n_codebooks - 1
+    return n_frames + n_delays - 1

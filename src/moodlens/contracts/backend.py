@@ -23,6 +23,12 @@ class ModelInfo:
     sample_rate_hz: int
     dtype: str
     device: str
+    audio_channels: int = 1  # 2: the codebooks of left and right are interleaved
+
+    @property
+    def n_delays(self) -> int:
+        """Distinct delays of the pattern: a clip takes n_frames + n_delays - 1 decoder steps."""
+        return self.n_codebooks // self.audio_channels
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ class ClipRequest:
     prompt_id: str
     text: str
     seed_key: int  # 63-bit, from base.seeding.seed_for
+    wording: str = ""  # the words of the text that bear emotion, for attention summaries
 
 
 @dataclass(frozen=True)
@@ -48,18 +55,49 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Capture:
-    """What to record. `layers=None` is every layer; `half` is cond, uncond or both."""
+    """What to record. `layers=None` is every layer; `half` is cond, uncond or both.
+
+    States go by in chunks of steps: memory is that of the kept steps in `dtype`, and a few vectors.
+    `attention` names the kinds of attention to summarise, of cross and self; always in every layer and in the
+    conditional half, since null text has no words.
+    """
 
     sites: tuple[str, ...] = ("residual",)
     layers: tuple[int, ...] | None = None
     half: str = "cond"
+    keep_steps: bool = True  # False: summaries alone
+    step_stride: int = 1  # keep every step_stride-th step, from step 0
+    dtype: str = "float32"  # of the kept steps: float32 or float16
+    summaries: bool = False  # mean, var, early, late, norm and quality figures, over all steps
+    attention: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Patch:
+    """What replaces the output of a hookpoint in one half, at some decoder steps or at all.
+
+    `values` is (clip, step, width), float32, one row per clip of the call and one entry per step of `steps`.
+    """
+
+    hookpoint: str  # e.g. residual.3
+    values: np.ndarray
+    half: str = "cond"
+    steps: tuple[int, ...] | None = None  # ascending; None is every step of the pass
 
 
 @dataclass
 class States:
-    """Recorded activations: `values["residual.3/cond"]` is (clip, step, d_model), float32 or float16."""
+    """Recorded activations: `values["residual.3/cond"]` is (clip, step, d_model), float32 or float16.
+
+    Where the capture asks for them, `summaries["residual.3/cond/mean"]` and
+    `figures["residual.3/cond/absmax"]` (see `capture.running`), and of `Capture.attention` for instance
+    `attention["cross/entropy"]`, (clip, layer, head, step). The first axis is always the clip.
+    """
 
     values: dict[str, np.ndarray] = field(default_factory=dict)
+    summaries: dict[str, np.ndarray] = field(default_factory=dict)
+    figures: dict[str, np.ndarray] = field(default_factory=dict)
+    attention: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def n_steps(self) -> int:
@@ -101,16 +139,38 @@ class MusicBackend(Protocol):
         """Draw the clips; same clip, same tokens in any batch and order."""
         ...
 
-    def teacher_force(self, codes: np.ndarray, texts: Sequence[str | None], capture: Capture) -> States:
-        """Feed given tokens (clip, codebook, frame) back; text None is null text (zero after projection)."""
+    def teacher_force(
+        self,
+        codes: np.ndarray,
+        texts: Sequence[str | None],
+        capture: Capture,
+        patches: Sequence[Patch] = (),
+        wordings: Sequence[str] | None = None,
+    ) -> States:
+        """Feed given tokens (clip, codebook, frame) back; text None is null text (zero after projection).
+
+        Patches replace module outputs on the way; what is recorded is what the next module sees. `wordings`
+        says per clip which words bear emotion, where attention is summarised.
+        """
+        ...
+
+    def token_vectors(self, codes: np.ndarray) -> np.ndarray:
+        """Return the codec's vector of every token, (clip, codebook, frame, d_codec).
+
+        The latent that the codec decodes is their sum over codebooks.
+        """
         ...
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """Return the waveform of each clip, (clip, sample) float32 in -1..1."""
+        """Return the waveform of each clip, (clip, sample), or (clip, channel, sample), float32 in -1..1."""
         ...
 
     def random_twin(self, seed: int) -> "MusicBackend":
         """Return the same architecture with untrained weights (codec and tokenizer kept)."""
+        ...
+
+    def random_decoder(self, seed: int) -> "MusicBackend":
+        """Return an untrained decoder and projection behind the trained text encoder, codec and tokenizer."""
         ...
 
 

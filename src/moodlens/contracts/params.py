@@ -12,10 +12,26 @@ from typing import Literal
 from moodlens.base.axes import EMOTIONS
 from moodlens.base.errors import UsageError, must
 from moodlens.contracts.tables import PROMPT_SETS
+from moodlens.contracts.tensors import WHOLE_SITES
 from moodlens.contracts.typed_yaml import FILE, mapping_of, same_keys, section_of
 
-SITES = ("bow", "text", "layers", "acoustics", "tokens")
-CAPTURE_SITES = ("residual", "self_attention", "cross_attention", "mlp")
+SITES = ("bow", "text", "layers", "acoustics", "tokens", "codec")
+METRICS = (
+    "permanova",
+    "cosine_raw",
+    "cosine_centred",
+    "euclidean",
+    "cka",
+    "cca",
+    "mmd_linear",
+    "mmd_rbf",
+    "energy",
+    "wasserstein",
+    "dimensions",
+    "permdisp",
+)
+"""Metrics of the sweep, the keys of `stats.metrics.METRICS`."""
+CAPTURE_SITES = ("residual", "self_attention", "cross_attention", "mlp", *WHOLE_SITES)
 
 
 @dataclass(frozen=True)
@@ -24,6 +40,7 @@ class Model:
     revision: str
     dtype: Literal["float32", "bfloat16", "float16"]
     device: str
+    text_padding: Literal["mask", "attend"] = "mask"
 
 
 @dataclass(frozen=True)
@@ -51,7 +68,22 @@ class Generate:
     sites: tuple[str, ...] = field(metadata={"allowed": CAPTURE_SITES})
     layers: Literal["all"] | tuple[int, ...]
     half: Literal["cond", "uncond", "both"]
+    step_stride: int = field(metadata={"low": 1})
+    store_dtype: Literal["float16", "float32"]
+    pooled_only: bool
+    attention: bool
     clips_per_shard: int = field(metadata={"low": 1})
+    block_clips: int = field(metadata={"low": 1})
+
+
+@dataclass(frozen=True)
+class Reencode:
+    sites: tuple[str, ...] = field(metadata={"allowed": CAPTURE_SITES})
+    layers: Literal["all"] | tuple[int, ...]
+    n_steps: int = field(metadata={"low": 2})
+    twin_seed: int
+    swap_seed: int
+    tolerance: float = field(metadata={"low": 0, "high": 1})
 
 
 @dataclass(frozen=True)
@@ -75,15 +107,73 @@ class Signal:
     n_bootstrap: int = field(metadata={"low": 100})
     confidence: float = field(metadata={"low": 0.5, "high": 0.999})
     equivalence_delta: float = field(metadata={"low": 0.001, "high": 0.5})
+    metrics: tuple[str, ...] = field(metadata={"allowed": METRICS})
+    cca_rank: int = field(metadata={"low": 1})
+    n_slices: int = field(metadata={"low": 1})
+    dimension_threshold: float = field(metadata={"low": 0})
     seed: int
 
 
 @dataclass(frozen=True)
 class Probe:
     sites: tuple[str, ...] = field(metadata={"allowed": SITES})
+    n_folds: int = field(metadata={"low": 3})
+    ridge: float = field(metadata={"low": 1e-9})
+    ridge_grid: tuple[float, ...]
+    n_permutations: int = field(metadata={"low": 99})
+    n_bootstrap: int = field(metadata={"low": 100})
+    confidence: float = field(metadata={"low": 0.5, "high": 0.999})
+    seed: int
+
+
+@dataclass(frozen=True)
+class State:
     n_folds: int = field(metadata={"low": 2})
     ridge: float = field(metadata={"low": 1e-9})
+    shots: tuple[int, ...]
+    n_draws: int = field(metadata={"low": 10})
     n_permutations: int = field(metadata={"low": 99})
+    n_bootstrap: int = field(metadata={"low": 100})
+    confidence: float = field(metadata={"low": 0.5, "high": 0.999})
+    seed: int
+
+
+@dataclass(frozen=True)
+class Temporal:
+    steps_per_window: int = field(metadata={"low": 1})
+    cluster_alpha: float = field(metadata={"low": 0.001, "high": 0.5})
+    n_components: int = field(metadata={"low": 1})
+    n_permutations: int = field(metadata={"low": 99})
+    n_bootstrap: int = field(metadata={"low": 100})
+    confidence: float = field(metadata={"low": 0.5, "high": 0.999})
+    seed: int
+
+
+@dataclass(frozen=True)
+class Attention:
+    n_permutations: int = field(metadata={"low": 99})
+    n_bootstrap: int = field(metadata={"low": 100})
+    confidence: float = field(metadata={"low": 0.5, "high": 0.999})
+    n_bins: int = field(metadata={"low": 2})
+    seed: int
+
+
+@dataclass(frozen=True)
+class Geometry:
+    sites: tuple[str, ...] = field(metadata={"allowed": SITES})
+    n_permutations: int = field(metadata={"low": 99})
+    n_bootstrap: int = field(metadata={"low": 100})
+    confidence: float = field(metadata={"low": 0.5, "high": 0.999})
+    umap: bool
+    umap_neighbors: int = field(metadata={"low": 2})
+    seed: int
+
+
+@dataclass(frozen=True)
+class Relate:
+    n_permutations: int = field(metadata={"low": 99})
+    n_folds: int = field(metadata={"low": 2})
+    ridge: float = field(metadata={"low": 1e-9})
     n_bootstrap: int = field(metadata={"low": 100})
     confidence: float = field(metadata={"low": 0.5, "high": 0.999})
     seed: int
@@ -99,6 +189,12 @@ class Decide:
     effect_weak: float = field(metadata={"low": 0, "high": 1})
     tempo_bpm: float = field(metadata={"low": 0})
     equivalence_power: float = field(metadata={"low": 0.5, "high": 1})
+    looks: tuple[int, ...]
+    gate_clips: int = field(metadata={"low": 1})
+    gate_effect: float = field(metadata={"low": 0, "high": 1})
+    gate_acoustic_match: float = field(metadata={"low": 0, "high": 1})
+    gate_alpha: float = field(metadata={"low": 0, "high": 1})
+    gate_silhouette: float = field(metadata={"low": -1, "high": 1})
 
 
 @dataclass(frozen=True)
@@ -153,10 +249,16 @@ class Params:
     model: Model
     prompts: Prompts
     generate: Generate
+    reencode: Reencode
     embed: Embed
     check: Check
     signal: Signal
     probe: Probe
+    state: State
+    temporal: Temporal
+    attention: Attention
+    geometry: Geometry
+    relate: Relate
     decide: Decide
     sae: Sae
     latents: Latents

@@ -6,6 +6,8 @@ miss values says so (`nullable`); everything else is never null.
 
 from dataclasses import dataclass
 
+from moodlens.contracts.tensors import CONDITIONS, MODELS
+
 
 @dataclass(frozen=True)
 class Column:
@@ -104,6 +106,58 @@ ACTIVATIONS = Table(
         ),
     ),
 )
+
+REENCODED = Table(
+    "reencoded",
+    "row_id",
+    (
+        Column("row_id", "str", "<clip_id>/<model>/<condition>/<hookpoint>", unique=True),
+        Column("clip_id", "str", "the clip whose tokens were fed back"),
+        Column("model", "str", "who read them", allowed=MODELS),
+        Column("condition", "str", "text beside the tokens", allowed=CONDITIONS),
+        Column("hookpoint", "str", "site and layer, e.g. residual.3"),
+        Column("shard", "int", "shard number", low=0),
+        Column("row", "int", "row inside the shard", low=0),
+        Column("n_steps", "int", "decoder steps of the pass", unit="steps", low=1),
+        Column("width", "int", "width of the hookpoint", low=1),
+        Column("finite_fraction", "float", "share of finite stored values", low=1, high=1),
+        Column("norm_mean", "float", "mean L2 norm over steps, model units", low=0),
+        Column("step_change", "float", "median relative L2 change between neighbouring steps", low=0),
+    ),
+)
+"""One row per clip, reader, text condition and hookpoint of stage `reencode`."""
+
+SWAPS = Table(
+    "swaps",
+    "clip_id",
+    (
+        Column("clip_id", "str", "the clip", unique=True),
+        Column("emotion", "str", "emotion of its prompt: what its music was made from"),
+        Column("swapped_prompt_id", "str", "prompt whose text it got under swapped text"),
+        Column("swapped_emotion", "str", "emotion of that prompt"),
+    ),
+)
+
+SELFTESTS = Table(
+    "selftests",
+    "shard",
+    (
+        Column("shard", "int", "shard number", unique=True, low=0),
+        Column(
+            "forced_difference",
+            "float",
+            "largest |re-encoded under own text - generated|, root mean squares of the hookpoint, beyond the "
+            "rounding of float16",
+            low=0,
+        ),
+        Column(
+            "null_difference", "float", "largest difference of null-text states between texts", low=0, high=0
+        ),
+        Column("patch_difference", "float", "largest change by an identity patch", low=0, high=0),
+        Column("n_states", "int", "values compared with generation", low=1),
+    ),
+)
+"""What every shard of stage `reencode` tests about itself before it is written."""
 
 EMBEDDINGS = Table(
     "embeddings",

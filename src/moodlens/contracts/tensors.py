@@ -5,6 +5,8 @@ Codes shard (`data/codes/shard-0000.safetensors`)
 
 Activation shard (`data/activations/shard-0000.safetensors`), one tensor per hookpoint and half
     <hookpoint>/<half>            float16  (clip, step, d_model), e.g. `residual.3/cond`
+    float32 under generate.store_dtype float32; every step_stride-th step, from step 0 (`stored_steps`); no
+    such file under generate.pooled_only. The manifest's `capture` says which of these
 
 Summary shard (`data/activations/summary-0000.safetensors`), float32, per hookpoint and half
     <hookpoint>/<half>/mean       (clip, d_model)   mean over steps without the partial delay steps
@@ -13,6 +15,28 @@ Summary shard (`data/activations/summary-0000.safetensors`), float32, per hookpo
     <hookpoint>/<half>/late       (clip, d_model)   mean over the last 10 %
     <hookpoint>/<half>/norm       (clip, step)      L2 norm, every step
     twin/<hookpoint>/<half>/mean  (clip, d_model)   the random twin, teacher-forced on the same tokens
+    codec/latent/mean             (clip, d_codec)   mean over frames of the latent that the codec decodes
+
+Re-encoded shard (`data/reencoded/summary-0000.safetensors`): the tokens of codes shard 0000 teacher-forced,
+<model>: model · twin (untrained) · random_decoder (untrained, behind the trained text encoder)
+<condition>: own (the clip's text) · null (zero after projection) · swapped (text of another emotion)
+    <model>/<condition>/<hookpoint>/mean, early, late   float16  (clip, width)   windows as above
+    <model>/<condition>/<hookpoint>/var                 float32  (clip, width)   squares overflow float16
+    <model>/<condition>/<hookpoint>/steps               float16  (clip, kept, width)   single steps
+    codec/history                                       float32  (clip, kept, d_codec)  mean vector of the
+        frames that had come in by each kept step, codebooks summed; 0 where a codebook has none yet
+    metadata: `clips`, `steps` (decoder step of each kept state)
+
+Attention shard (`data/activations/attention-0000.safetensors`), where generate.attention is true: summaries
+made while generating, conditional half, every step; a map is never stored
+    cross/entropy                 float16  (clip, layer, head, step)  nats, over the prompt's tokens
+    cross/<emotion|control|end>   float16  (clip, layer, head, step)  mass on the tokens of a class
+    self/entropy                  float16  (clip, layer, head, step)  nats, over the steps so far
+    self/distance                 float16  (clip, layer, head, step)  mean distance looked back, steps
+    self/first                    float16  (clip, layer, head, step)  mass on the first step
+    twin/cross/<reading>          float32  (clip, layer, head)        the random twin, teacher-forced on the
+                                                                      same tokens; mean over complete steps
+    tokens                        int16    (clip, class)              tokens per class of `attention.words`
 
 Embeddings (`data/embeddings/embeddings.safetensors`), float32
     text (prompt, d_text) · projected (prompt, d_model) · twin (prompt, d_text) · bow (prompt, word)
@@ -21,10 +45,29 @@ Embeddings (`data/embeddings/embeddings.safetensors`), float32
     metadata: `prompt_ids`, `n_tokens` of each, `words` (the columns of bow), `model`, `twin`
 """
 
+WHOLE_SITES = ("embedding", "final_norm", "logits")
+"""Sites of the whole decoder: input of layer 0, output of the final norm, logits of all codebooks side by
+side. They belong to no layer and are written as layer 0 (`final_norm.0`), so that every hookpoint has the
+form <site>.<layer>."""
+
+MODELS = ("model", "twin", "random_decoder")
+CONDITIONS = ("own", "null", "swapped")
+CODEC_MEAN = "codec/latent/mean"
+CODEC_HISTORY = "codec/history"
+
 SUMMARIES = ("mean", "var", "early", "late")
 ENCODERS = ("bow", "text", "projected", "twin")
 WINDOW = 0.10
 """Share of the steps in the early and the late window (the user's first 10 % / last 10 %)."""
+
+
+def stored_steps(n_steps: int, step_stride: int) -> range:
+    """Return the decoder steps whose states are stored.
+
+    >>> list(stored_steps(7, 3)), len(stored_steps(503, 1))
+    ([0, 3, 6], 503)
+    """
+    return range(0, n_steps, step_stride)
 
 
 def hookpoint(site: str, layer: int) -> str:

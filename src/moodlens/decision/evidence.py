@@ -17,6 +17,16 @@ class Baseline:
 
 
 @dataclass(frozen=True)
+class Gain:
+    """Out-of-fold R2 of the emotion that a site adds to what `name` already tells, with its interval."""
+
+    name: str
+    partial_r2: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What was measured for one rung at its best site; accuracies are balanced, chance 1 / n_emotions."""
 
@@ -41,4 +51,5 @@ class Evidence:
     n_needed: int | None  # prompts per emotion at which it would see enough of them
     baselines: tuple[Baseline, ...] = ()  # each must be beaten
     beside: tuple[Baseline, ...] = ()  # shown, not required
+    gains: tuple[Gain, ...] = ()  # each must be above zero
     tempo_bpm: float | None = None  # fastest minus slowest emotion, medians; music only

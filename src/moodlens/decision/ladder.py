@@ -26,7 +26,7 @@ MEANING = {
     "use": "interventions on the state change the music",
 }
 NOT_YET = {
-    "state": "not tested yet: re-encode the generated tokens under null text, compare with random decoders",
+    "state": "not tested: run `dvc repro state`, which re-encodes the generated tokens under null text",
     "use": "not tested yet: steer, patch and knock out against random, norm-matched and prompting controls",
 }
 READS_TEXT = (
@@ -78,7 +78,7 @@ def decide(evidence: Mapping[str, Evidence], thresholds: Decide) -> Decision:
     """Return the decision on every rung.
 
     Args:
-        evidence: of `words`, `text_code`, `music` and of the finding `layers`; what is absent is untested.
+        evidence: of the rungs and of the finding `layers`; what is absent is untested.
         thresholds: the user's, params.yaml `decide`.
 
     Raises:
@@ -151,7 +151,7 @@ def judge(name: str, found: Evidence, thresholds: Decide) -> Rung:
         step = _advice(found, more)
     if name == "layers":
         rule = f"{rule}. {READS_TEXT}"
-        step = step if verdict == "undecided" else NOT_YET["state"]
+        step = step if verdict == "undecided" else "see the rung `state`, which takes the text away"
     return Rung(
         name,
         verdict,
@@ -201,6 +201,13 @@ def conditions(found: Evidence, thresholds: Decide, strong: bool) -> tuple[Condi
         )
         settled = _settled(n, base.difference, base.high - base.low) if base.difference > 0 else None
         parts.append(Condition(base.low > 0, clause, settled))
+    for gain in found.gains:
+        clause = (
+            f"partial R2 {gain.partial_r2:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] beyond {gain.name} "
+            "(asked: interval > 0)"
+        )
+        settled = _settled(n, gain.partial_r2, gain.high - gain.low) if gain.partial_r2 > 0 else None
+        parts.append(Condition(gain.low > 0, clause, settled))
     if found.tempo_bpm is not None:
         clause = f"tempo differs by {found.tempo_bpm:.0f} BPM (asked: > {thresholds.tempo_bpm:g})"
         parts.append(Condition(found.tempo_bpm > thresholds.tempo_bpm, clause))

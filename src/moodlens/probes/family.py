@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from moodlens.base.seeding import rng_for
 from moodlens.probes import logistic, ridge
 from moodlens.probes.controls import best_extreme, selectivity
 from moodlens.probes.folds import design_folds
-from moodlens.stats.bootstrap import balanced_accuracy, class_means, interval, resamples
+from moodlens.probes.intervals import accuracy_interval
+from moodlens.stats.bootstrap import balanced_accuracy, class_means, resamples
 from moodlens.stats.design import Design, Unit
 from moodlens.stats.gram import SiteGram, prompt_grams
 from moodlens.stats.multiplicity import max_p
@@ -27,6 +28,7 @@ class ProbeSettings:
     n_bootstrap: int
     confidence: float
     seed: int
+    ridge_grid: tuple[float, ...] = ()  # penalties of the closed-form probe; (): `ridge` alone
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class SiteProbe:
     low: float
     high: float
     correct: Float[np.ndarray, " prompt"]  # 1 where the logistic probe is right
-    ridge_accuracy: float  # closed form; the permutation p and percentile are this probe's
+    ridge_accuracy: float  # closed form at its best penalty; the permutation p and percentile are its own
     selectivity: float
     p: float
     p_max: float  # accuracy against the best site of each relabelling
@@ -62,7 +64,8 @@ def probe_family(
     """Return the probes of a family of sites.
 
     Folds hold out whole units and labels are permuted over whole units; both depend on seed and unit only, so
-    that every family and baseline is read on the same folds.
+    that every family and baseline is read on the same folds. The closed-form probe takes the best penalty of
+    its grid for the observed labels and for every relabelling alike, so the choice is part of its p.
     """
     folds = design_folds(design, unit, settings.n_folds, rng_for("folds", unit, settings.seed))
     table = relabellings(
@@ -70,22 +73,25 @@ def probe_family(
     )[:, design.members(unit)]
     counts = resamples(design, unit, settings.n_bootstrap, rng_for("resample", unit, settings.seed))
     grams = prompt_grams(sites)
-    predicted = ridge.predictions(ridge.hats_of(grams, folds, settings.ridge), table)
-    measured = ridge.accuracies(predicted, table)
+    measured = grid_accuracies(grams, folds, table, settings.ridge_grid or (settings.ridge,))
     gains, p_single = selectivity(measured), p_values(measured)
     best_of_each = measured.max(axis=0)
     found = []
     for i, site in enumerate(sites):
         right = logistic.out_of_fold(grams[i], design.labels, folds, settings.ridge) == design.labels
         correct = right.astype(np.float64)
-        low, high = interval(class_means(correct, design.labels, counts), settings.confidence)
+        accuracy = float(balanced_accuracy(correct, design.labels))
+        draws = class_means(correct, design.labels, counts)
+        low, high = accuracy_interval(
+            accuracy, draws, len(design.unit_labels(unit)), design.n_prompts, settings.confidence
+        )
         against_best = np.concatenate([measured[i, :1], best_of_each[1:]])
         found.append(
             SiteProbe(
                 site.site,
-                float(balanced_accuracy(correct, design.labels)),
-                float(low),
-                float(high),
+                accuracy,
+                low,
+                high,
                 correct,
                 float(measured[i, 0]),
                 float(gains[i]),
@@ -103,3 +109,17 @@ def probe_family(
         max_p(measured),
         smallest_p(design.unit_labels(unit), n_permutations),
     )
+
+
+def grid_accuracies(
+    grams: Float[np.ndarray, "layer prompt prompt"],
+    folds: Int[np.ndarray, " prompt"],
+    table: Int[np.ndarray, "perm prompt"],
+    ridges: Sequence[float],
+) -> Float[np.ndarray, "layer perm"]:
+    """Return the closed-form accuracy at the best penalty, of every layer under every labelling."""
+    each = [
+        ridge.accuracies(ridge.predictions(ridge.hats_of(grams, folds, penalty), table), table)
+        for penalty in ridges
+    ]
+    return np.max(each, axis=0)

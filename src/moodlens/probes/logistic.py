@@ -15,6 +15,16 @@ def features_of(gram: Float[np.ndarray, "prompt prompt"]) -> Float[np.ndarray, "
     return vectors[:, kept] * np.sqrt(values[kept])
 
 
+def strength_of(ridge: float, n_classes: int) -> float:
+    """Return scikit-learn's C for a ridge penalty: 1 / C curves as lambda (1/K)(1 - 1/K) does at the start
+    (the Hessian of the softmax at equal odds).
+
+    >>> strength_of(0.5, 2)
+    8.0
+    """
+    return n_classes**2 / ((n_classes - 1) * ridge)
+
+
 def out_of_fold(
     gram: Float[np.ndarray, "prompt prompt"],
     labels: Int[np.ndarray, " prompt"],
@@ -27,12 +37,11 @@ def out_of_fold(
         gram: centred Gram matrix at mean diagonal 1, from `stats.gram.prompt_grams`.
         labels: emotion of each prompt.
         folds: fold of each prompt; an emotion that a training part lacks is never predicted there.
-        ridge: the ridge probe's penalty; the logistic penalty 1 / C is the one that curves equally at the
-            start, lambda (1/K)(1 - 1/K) (the Hessian of the softmax at equal odds).
+        ridge: the ridge probe's penalty.
     """
     features = features_of(gram)
     n_classes = len(np.unique(labels))
-    strength = n_classes**2 / ((n_classes - 1) * ridge)
+    strength = strength_of(ridge, n_classes)
     predicted = np.empty(len(labels), dtype=np.int64)
     for fold in np.unique(folds):
         test = folds == fold

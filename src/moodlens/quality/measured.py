@@ -67,12 +67,22 @@ def _audio_file(path: Path) -> dict[str, object]:
 def shard_files(clips: pd.DataFrame, data: Path) -> pd.DataFrame:
     """Return one row per file of codes, activations and summaries that the clips need: file, state.
 
-    A file that is shorter than its header says is unreadable; its values are not read.
+    Under generate.pooled_only there are no states. A file that is shorter than its header says is unreadable;
+    its values are not read.
     """
+    capture = read_metrics(data / "activations" / "manifest.json")["capture"]
+    assert isinstance(capture, dict)
+    kinds = ("summary",) if capture["pooled_only"] else ("shard", "summary")
     names = []
     for shard in sorted(set(values(clips, "shard"))):
         names.append(f"codes/{shard_name('shard', shard)}")
-        names += [f"activations/{shard_name(kind, shard)}" for kind in ("shard", "summary")]
+        names += [f"activations/{shard_name(kind, shard)}" for kind in kinds]
+    return pd.DataFrame({"file": names, "state": [_shard_file(data / name) for name in names]}, dtype="str")
+
+
+def reencoded_files(clips: pd.DataFrame, data: Path) -> pd.DataFrame:
+    """Return one row per file of re-encoded states that the clips need: file, state."""
+    names = [f"reencoded/{shard_name('summary', shard)}" for shard in sorted(set(values(clips, "shard")))]
     return pd.DataFrame({"file": names, "state": [_shard_file(data / name) for name in names]}, dtype="str")
 
 

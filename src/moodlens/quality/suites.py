@@ -23,7 +23,7 @@ from moodlens.contracts.tables import (
     Column,
     Table,
 )
-from moodlens.contracts.tensors import ENCODERS, hookpoint
+from moodlens.contracts.tensors import ENCODERS, WHOLE_SITES, hookpoint
 from moodlens.quality.builder import SMALLEST, View, extend, limit
 from moodlens.quality.measured import READABLE
 from moodlens.store.tables import values
@@ -51,7 +51,7 @@ def audio_suite(
         limit(
             CLIPS,
             n_frames=exactly(n_frames),
-            n_steps=exactly(steps_for(n_frames, model.n_codebooks)),
+            n_steps=exactly(steps_for(n_frames, model.n_delays)),
             sample_rate_hz=exactly(rate),
             duration_s={"low": shortest, "high": longest},
             rms={"low": check.min_rms},
@@ -82,7 +82,7 @@ def audio_suite(
             equal={"emotion": "prompts__emotion"},
         ),
         View(
-            *_tally(
+            *tally(
                 "emotions",
                 "emotion",
                 params.prompts.emotions,
@@ -92,7 +92,7 @@ def audio_suite(
             "Raise prompts.n_per_emotion or generate.n_seeds, or lower check.min_clips_per_emotion",
         ),
         View(
-            *_tally(
+            *tally(
                 "prompts",
                 "prompt_id",
                 list(emotion_of),
@@ -118,7 +118,7 @@ def activations_suite(
     asked, check = params.generate, params.check
     layers = range(model.n_layers) if asked.layers == "all" else asked.layers
     halves = ("cond", "uncond") if asked.half == "both" else (asked.half,)
-    points = [hookpoint(site, layer) for site, layer in product(asked.sites, layers)]
+    points = hookpoints_of(asked.sites, layers)
     steps_of = dict(zip(values(clips, "clip_id"), values(clips, "n_steps"), strict=True))
     expected = [f"{clip}/{point}/{half}" for clip, point, half in product(steps_of, points, halves)]
     table = extend(
@@ -126,14 +126,17 @@ def activations_suite(
             ACTIVATIONS,
             hookpoint={"allowed": tuple(points)},
             half={"allowed": halves},
-            width=exactly(model.d_model),
             norm_mean={"low": SMALLEST},
             dead_fraction={"high": check.max_dead_fraction},
             step_change={"low": check.min_step_change},
         ),
         Column("clips__n_steps", "int", "decoder steps of the clip"),
+        Column("site__width", "int", "width of the site"),
     )
-    frame = index.assign(clips__n_steps=[steps_of.get(clip, 0) for clip in values(index, "clip_id")])
+    frame = index.assign(
+        clips__n_steps=[steps_of.get(clip, 0) for clip in values(index, "clip_id")],
+        site__width=[width_of(site, model) for site in values(index, "site")],
+    )
     overwritten = (
         "The states do not change over the steps: a hook overwrites instead of appending; "
         "correct the capture and run `dvc repro generate`"
@@ -153,12 +156,12 @@ def activations_suite(
             "n_steps": "Steps were lost: correct the capture and run `dvc repro generate`",
             "dead_fraction": "Look at the layer, or raise check.max_dead_fraction",
         },
-        equal={"n_steps": "clips__n_steps"},
+        equal={"n_steps": "clips__n_steps", "width": "site__width"},
     )
     return [
         *([view for view in (live, silent) if len(view.frame)] or [live]),
         View(
-            *_tally("complete", "row_id", expected, values(index, "row_id"), 1, 1),
+            *tally("complete", "row_id", expected, values(index, "row_id"), 1, 1),
             "A layer of the clip was not recorded once: run `dvc repro generate`",
         ),
         View(
@@ -196,7 +199,7 @@ def embeddings_suite(
     )
     return [
         View(table, frame, REPEAT, equal={"width": "encoder__width"}),
-        View(*_tally("complete", "row_id", expected, values(index, "row_id"), 1, 1), "Run `dvc repro embed`"),
+        View(*tally("complete", "row_id", expected, values(index, "row_id"), 1, 1), "Run `dvc repro embed`"),
         View(
             Table(
                 "tensors",
@@ -227,10 +230,24 @@ def acoustics_suite(acoustics: pd.DataFrame, clips: pd.DataFrame) -> list[View]:
     return [
         View(ACOUSTICS, acoustics, "Listen to the clip; run `dvc repro acoustics` to measure it again"),
         View(
-            *_tally("complete", key, values(clips, key), values(acoustics, key), 1, 1),
+            *tally("complete", key, values(clips, key), values(acoustics, key), 1, 1),
             "Run `dvc repro acoustics`",
         ),
     ]
+
+
+def hookpoints_of(sites: Sequence[str], layers: Sequence[int]) -> list[str]:
+    """Return the hookpoints that a capture of sites and layers records.
+
+    >>> hookpoints_of(["mlp", "logits"], [1, 2])
+    ['mlp.1', 'mlp.2', 'logits.0']
+    """
+    return [hookpoint(site, layer) for site in sites for layer in ([0] if site in WHOLE_SITES else layers)]
+
+
+def width_of(site: str, model: ModelInfo) -> int:
+    """Return the width of a site's states."""
+    return model.n_codebooks * model.codebook_size if site == "logits" else model.d_model
 
 
 def exactly(value: float) -> dict[str, float]:
@@ -242,7 +259,7 @@ def _of_file(name: str, meaning: str, unit: str, low: float, high: float | None)
     return Column(name, "float", meaning, unit=unit, nullable=True, low=low, high=high)
 
 
-def _tally(
+def tally(
     name: str, key: str, expected: Sequence[str], found: Sequence[str], low: int, high: int | None = None
 ) -> tuple[Table, pd.DataFrame]:
     """One row per name that must occur in a dataset, with how often it does, and the contract of that."""

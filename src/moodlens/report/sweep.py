@@ -8,6 +8,7 @@ import numpy as np
 from moodlens.plots.layers import Sweep, layer_sweep
 from moodlens.plots.style import draw
 from moodlens.plots.svg import figure_svg
+from moodlens.report.metric_table import metric_figures, metric_grid
 from moodlens.report.numbers import count, interval, magnitude, number, p_value, share
 from moodlens.report.records import Cell, Figure, Finding, Grid
 from moodlens.report.site_names import (
@@ -55,8 +56,9 @@ def layers_finding(
     decided: Mapping[str, Any] | None,
     alpha: float,
     confidence: float,
+    metric_rows: Sequence[Row] = (),
 ) -> Finding:
-    """Return the sweep over sites.
+    """Return the sweep over sites, and over metrics where there is one.
 
     Args:
         signal: metrics/signal.json.
@@ -64,6 +66,7 @@ def layers_finding(
         decided: the finding `layers` of metrics/decide.json.
         alpha: level at which a site counts as certain.
         confidence: of the intervals.
+        metric_rows: metrics/signal_metrics.csv.
     """
     size = f"{count(signal['n_prompts'], 'prompt')}, {count(signal['n_clips'], 'clip')}"
     note = (
@@ -73,8 +76,13 @@ def layers_finding(
     groups = layer_groups(rows) or {"": []}
     figures = tuple(_figure(name, group, rows, alpha, note) for name, group in groups.items())
     grid = Grid(f"Effect by site, {size}", COLUMNS, tuple(_cells(row, alpha) for row in rows), (NOTE,))
+    grids = [grid]
+    if metric_rows and "layers" in signal:
+        units = f"{count(signal['n_wordings'], 'wording')} of {size}"
+        figures += metric_figures(metric_rows, alpha, units)
+        grids.append(metric_grid(metric_rows, signal["layers"]["best"], alpha, units))
     verdict, rule = (decided["verdict"], decided["rule"]) if decided else ("", "")
-    return Finding(_summary(signal, rows, alpha), figures, (grid,), verdict, rule)
+    return Finding(_summary(signal, rows, alpha), figures, tuple(grids), verdict, rule)
 
 
 def _summary(signal: Mapping[str, Any], rows: Sequence[Row], alpha: float) -> str:

@@ -13,12 +13,19 @@ import pandas as pd
 
 from moodlens.contracts.params import Params
 from moodlens.contracts.tables import ACOUSTICS, CLIPS, Table
+from moodlens.prompts.lexicon import AFFECT
+from moodlens.report.calibration import calibration_finding
+from moodlens.report.gates import gates_finding
 from moodlens.report.latents import latents_finding
+from moodlens.report.layout import layout_finding
+from moodlens.report.looking import attention_finding
 from moodlens.report.probing import probes_finding
 from moodlens.report.records import Chapter, Finding
+from moodlens.report.relating import relate_finding
 from moodlens.report.sae import sae_finding
 from moodlens.report.sound import acoustics_finding
 from moodlens.report.sweep import layers_finding
+from moodlens.report.timing import timing_finding
 from moodlens.store.tables import read_metrics, read_table
 
 
@@ -32,6 +39,7 @@ class Source:
     about: str
     stage: str
     file: str
+    command: str = ""  # what makes it, where that is not `dvc repro <stage>`
 
 
 def chapters_of(root: Path, params: Params) -> tuple[Chapter, ...]:
@@ -46,7 +54,7 @@ def chapters_of(root: Path, params: Params) -> tuple[Chapter, ...]:
             source.title,
             source.build(root, params),
             source.about,
-            f"dvc repro {source.stage}",
+            source.command or f"dvc repro {source.stage}",
             source.file,
         )
         for source in CHAPTERS
@@ -65,9 +73,9 @@ def stored_metrics(root: Path, stage: str) -> dict[str, Any] | None:
     return read_metrics(path) if path.is_file() else None
 
 
-def stored_rows(root: Path, name: str) -> list[dict[str, Any]] | None:
-    """Return the rows of metrics/<name>.csv, None where it does not exist."""
-    path = root / "metrics" / f"{name}.csv"
+def stored_rows(root: Path, name: str, folder: str = "metrics") -> list[dict[str, Any]] | None:
+    """Return the rows of <folder>/<name>.csv, None where it does not exist."""
+    path = root / folder / f"{name}.csv"
     if not path.is_file():
         return None
     rows: Any = pd.read_csv(path).to_dict("records")
@@ -80,7 +88,8 @@ def _layers(root: Path, params: Params) -> Finding | None:
         return None
     decided = stored_metrics(root, "decide")
     finding = decided["layers"] if decided else None
-    return layers_finding(signal, rows, finding, params.decide.alpha_weak, params.signal.confidence)
+    alpha, metrics = params.decide.alpha_weak, stored_rows(root, "signal_metrics") or ()
+    return layers_finding(signal, rows, finding, alpha, params.signal.confidence, metrics)
 
 
 def _probes(root: Path, params: Params) -> Finding | None:
@@ -90,10 +99,31 @@ def _probes(root: Path, params: Params) -> Finding | None:
     return probes_finding(probe, rows, params.probe.n_folds, params.probe.confidence)
 
 
+def _attention(root: Path, params: Params) -> Finding | None:
+    attention = stored_metrics(root, "attention")
+    heads, curves = stored_rows(root, "attention_heads"), stored_rows(root, "attention_time")
+    if not attention or not attention["captured"] or not heads or not curves:
+        return None
+    return attention_finding(attention, heads, curves, params.decide.alpha_weak, params.attention.confidence)
+
+
+def _relate(root: Path, params: Params) -> Finding | None:
+    relate = stored_metrics(root, "relate")
+    layers, descriptors = stored_rows(root, "relate_layers"), stored_rows(root, "relate_descriptors")
+    if relate is None or layers is None or descriptors is None:
+        return None
+    return relate_finding(relate, layers, descriptors, params.decide.alpha_weak, params.relate.confidence)
+
+
 def _sound(root: Path, _params: Params) -> Finding | None:
     acoustics = stored_table(root, ACOUSTICS, "acoustics.parquet")
     clips = stored_table(root, CLIPS, "clips.parquet")
     return None if acoustics is None or clips is None else acoustics_finding(acoustics, clips)
+
+
+def _gates(root: Path, _params: Params) -> Finding | None:
+    decided = stored_metrics(root, "decide")
+    return None if decided is None else gates_finding(decided, stored_rows(root, "decide_power") or [])
 
 
 def _sae(root: Path, _params: Params) -> Finding | None:
@@ -109,9 +139,67 @@ def _latents(root: Path, params: Params) -> Finding | None:
     return latents_finding(found, counts, top, params.latents.fdr)
 
 
+def _time(root: Path, params: Params) -> Finding | None:
+    metrics = stored_metrics(root, "temporal")
+    clips = stored_table(root, CLIPS, "clips.parquet")
+    acoustics = stored_table(root, ACOUSTICS, "acoustics.parquet")
+    curves = [stored_rows(root, f"temporal_{name}") for name in ("steps", "layers", "readings", "spectra")]
+    if metrics is None or clips is None or acoustics is None or any(rows is None for rows in curves):
+        return None
+    steps, layers, readings, spectra = (rows or [] for rows in curves)
+    measured: Any = clips.merge(acoustics, on="clip_id").groupby("emotion")["tempo_bpm"].median().to_dict()
+    tempo_hz = {str(emotion): float(bpm) / 60 for emotion, bpm in measured.items()}
+    alpha, confidence = params.decide.alpha_weak, params.temporal.confidence
+    return timing_finding(metrics, steps, layers, readings, spectra, tempo_hz, alpha, confidence)
+
+
+def _geometry(root: Path, params: Params) -> Finding | None:
+    metrics, rows = stored_metrics(root, "geometry"), stored_rows(root, "geometry_layers")
+    points = stored_rows(root, "geometry_points")
+    if metrics is None or rows is None or points is None:
+        return None
+    alpha, confidence = params.decide.alpha_weak, params.geometry.confidence
+    return layout_finding(metrics, rows, points, AFFECT, alpha, confidence)
+
+
+def _calibration(root: Path, _params: Params) -> Finding | None:
+    found = stored_metrics(root, "calibration")
+    tables = [stored_rows(root, name, "calibration") for name in ("rates", "power", "verdicts")]
+    rates, power, verdicts = tables
+    if found is None or rates is None or power is None or verdicts is None:
+        return None
+    return calibration_finding(found, rates, power, verdicts)
+
+
 CHAPTERS = (
+    Source("gates", "Go or no-go", _gates, "Gates and looks", "decide", "metrics/decide.json"),
     Source("layers", "Where", _layers, "The sweep over layers", "signal", "metrics/signal.json"),
     Source("probes", "Probes", _probes, "Probe accuracy beside its baselines", "probe", "metrics/probe.json"),
+    Source("time", "Time", _time, "When emotion shows", "temporal", "metrics/temporal.json"),
+    Source(
+        "geometry",
+        "Geometry",
+        _geometry,
+        "How the emotions lie to one another",
+        "geometry",
+        "metrics/geometry.json",
+    ),
+    Source(
+        "attention",
+        "Attention",
+        _attention,
+        "Where attention looks",
+        "attention",
+        "metrics/attention.json",
+    ),
+    Source(
+        "relate",
+        "Acoustics and states",
+        _relate,
+        "How the states follow the sound",
+        "relate",
+        "metrics/relate.json",
+    ),
     Source(
         "acoustics",
         "Sound",
@@ -122,4 +210,13 @@ CHAPTERS = (
     ),
     Source("sae", "SAE", _sae, "The training of sparse autoencoders", "sae", "metrics/sae.json"),
     Source("latents", "Latents", _latents, "What single latents say", "latents", "metrics/latents.json"),
+    Source(
+        "calibration",
+        "Calibration",
+        _calibration,
+        "The instrument on data and models whose truth is known",
+        "summary",
+        "metrics/calibration.json",
+        "make calibrate",
+    ),
 )

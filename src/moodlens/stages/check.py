@@ -6,14 +6,32 @@ Pages and metrics are written either way; then the first failure is raised as on
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from moodlens.base.errors import ContractError
 from moodlens.compute.progress import progress
 from moodlens.contracts.params import Params
-from moodlens.contracts.tables import ACOUSTICS, ACTIVATIONS, CLIPS, EMBEDDINGS, PROMPTS
+from moodlens.contracts.tables import (
+    ACOUSTICS,
+    ACTIVATIONS,
+    CLIPS,
+    EMBEDDINGS,
+    PROMPTS,
+    REENCODED,
+    SELFTESTS,
+    SWAPS,
+)
 from moodlens.quality.builder import View
-from moodlens.quality.measured import audio_files, made_with, shard_files, stored_embeddings
+from moodlens.quality.measured import (
+    audio_files,
+    made_with,
+    reencoded_files,
+    shard_files,
+    stored_embeddings,
+)
 from moodlens.quality.page import render_suite
 from moodlens.quality.prompt_suite import prompts_suite
+from moodlens.quality.reencoded_suite import ReencodedData, reencoded_suite
 from moodlens.quality.run import Outcome, validate
 from moodlens.quality.suites import (
     acoustics_suite,
@@ -63,9 +81,20 @@ def suites_of(params: Params, data: Path) -> dict[str, list[View]]:
         "prompts": prompts_suite(prompts, params),
         "audio": audio_suite(clips, files, prompts, params, model),
         "activations": activations_suite(activations, clips, shard_files(clips, data), params, model),
+        "reencoded": reencoded_suite(_reencoded(clips, data), clips, params, model),
         "embeddings": embeddings_suite(embeddings, prompts, shapes, model, n_words),
         "acoustics": acoustics_suite(acoustics, clips),
     }
+
+
+def _reencoded(clips: pd.DataFrame, data: Path) -> ReencodedData:
+    folder = data / "reencoded"
+    return ReencodedData(
+        read_table(REENCODED, folder / "index.parquet"),
+        read_table(SWAPS, folder / "swaps.parquet"),
+        read_table(SELFTESTS, folder / "selftests.parquet"),
+        reencoded_files(clips, data),
+    )
 
 
 def summary(suites: Mapping[str, Sequence[View]], outcomes: Sequence[Outcome]) -> dict[str, object]:

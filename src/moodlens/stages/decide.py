@@ -1,4 +1,4 @@
-"""Stage `decide`: the verdict on every rung of the ladder, from the metrics of `signal` and `probe`."""
+"""Stage `decide`: the verdict on every rung of the ladder, the gates before SAE training, the look it is."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -7,30 +7,61 @@ from typing import Any
 
 from moodlens.base.errors import ContractError, must
 from moodlens.contracts.params import Params
-from moodlens.decision.evidence import Baseline, Evidence
+from moodlens.decision.evidence import Baseline, Evidence, Gain
+from moodlens.decision.gates import Gate, Measured, closed, gates_of
 from moodlens.decision.ladder import Rung, decide
-from moodlens.store.tables import read_metrics, write_metrics
+from moodlens.decision.looks import at_look, look_of
+from moodlens.stages.pilot import power_rows
+from moodlens.stages.workspace import open_workspace
+from moodlens.store.tables import read_metrics, write_metrics, write_plot
 
 SIGNAL_OF = {"words": "words", "text_code": "text", "music": "music", "layers": "layers"}
 NO_EFFECT_ASKED = ("words",)
 """Rungs without a condition on the effect: how alike texts are says how often they repeat words, not what the
 words tell."""
+FROM_PROBE = (
+    "unit", "n_permutations", "smallest_p", "accuracy", "low", "high", "ridge_accuracy",
+    "permuted_extreme", "p",
+)  # fmt: skip
+FROM_SIGNAL = ("effect", "effect_low", "effect_high", "delta", "power", "n_needed")
 
 
 def run(params: Params, root: Path) -> None:
-    """Write metrics/decide.json."""
+    """Write metrics/decide.json and metrics/decide_power.csv.
+
+    Raises:
+        UsageError: the number of prompts is none of the planned looks.
+        ContractError: a metric that a rung needs is absent; a threshold lies below the smallest p.
+    """
     folder = root / "metrics"
     signal, probe = read_metrics(folder / "signal.json"), read_metrics(folder / "probe.json")
-    decision = decide(evidence_of(signal, probe), params.decide)
+    state, relate, geometry = (_optional(folder / f"{name}.json") for name in ("state", "relate", "geometry"))
+    look = look_of(params.prompts.n_per_emotion, params.decide)
+    thresholds = at_look(params.decide, look)
+    evidence = evidence_of(signal, probe)
+    if "state" in state:
+        evidence["state"] = state_evidence(state["state"], probe)
+    decision = decide(evidence, thresholds)
+    gates = gates_of(measured_of(signal, relate, geometry), params.decide)
     write_metrics(
         {
             "headline": decision.headline,
             "highest_rung": decision.highest,
+            "look": asdict(look),
+            "gates": {
+                "passed": not closed(gates),
+                "failed": list(closed(gates)),
+                **{gate.name: _gate(gate) for gate in gates},
+            },
             "layers": _said(decision.layers),
             **{rung.name: _said(rung) for rung in decision.rungs},
         },
         folder / "decide.json",
     )
+    if "layers" in signal:
+        work = open_workspace(root)
+        table = power_rows(work, params, thresholds, signal["layers"]["best"])
+        write_plot(table, folder / "decide_power.csv")
 
 
 def evidence_of(signal: Mapping[str, Any], probe: Mapping[str, Any]) -> dict[str, Evidence]:
@@ -49,32 +80,54 @@ def evidence_of(signal: Mapping[str, Any], probe: Mapping[str, Any]) -> dict[str
                 must("metrics/signal.json", f"hold the family '{family}'", "none", next_step=advice)
             )
         read, measured = probe[rung], signal[family]
-        asked = rung not in NO_EFFECT_ASKED
-        found[rung] = Evidence(
-            site=read["best"],
-            unit=read["unit"],
-            n_emotions=probe["n_emotions"],
-            n_per_emotion=probe["n_prompts"] / probe["n_emotions"],
-            n_permutations=min(read["n_permutations"], measured["n_permutations"]),
-            smallest_p=max(read["smallest_p"], measured["smallest_p"]),
-            accuracy=read["accuracy"],
-            low=read["low"],
-            high=read["high"],
-            ridge_accuracy=read["ridge_accuracy"],
-            permuted_extreme=read["permuted_extreme"],
-            p=read["p"],
-            effect=measured["effect"] if asked else None,
-            effect_low=measured["effect_low"],
-            effect_high=measured["effect_high"],
-            p_signal=measured["p"],
-            delta=measured["delta"],
-            power=measured["power"],
-            n_needed=measured["n_needed"],
-            baselines=_baselines(read["baselines"]),
-            beside=_baselines(read["beside"]),
-            tempo_bpm=read.get("tempo_bpm"),
-        )
+        joined = {**read, **{name: measured[name] for name in FROM_SIGNAL}, "p_signal": measured["p"]}
+        joined["n_permutations"] = min(read["n_permutations"], measured["n_permutations"])
+        joined["smallest_p"] = max(read["smallest_p"], measured["smallest_p"])
+        if rung in NO_EFFECT_ASKED:
+            joined["effect"] = None
+        found[rung] = _evidence(joined, probe)
     return found
+
+
+def state_evidence(state: Mapping[str, Any], probe: Mapping[str, Any]) -> Evidence:
+    """Return the evidence of the rung `state`, which one stage measures whole."""
+    return _evidence(state, probe)
+
+
+def _evidence(read: Mapping[str, Any], probe: Mapping[str, Any]) -> Evidence:
+    numbers = {name: read[name] for name in (*FROM_PROBE, *FROM_SIGNAL, "p_signal")}
+    return Evidence(
+        site=read["best"],
+        n_emotions=probe["n_emotions"],
+        n_per_emotion=probe["n_prompts"] / probe["n_emotions"],
+        baselines=_baselines(read["baselines"]),
+        beside=_baselines(read["beside"]),
+        gains=tuple(Gain(name, **found) for name, found in read.get("gains", {}).items()),
+        tempo_bpm=read.get("tempo_bpm"),
+        **numbers,
+    )
+
+
+def measured_of(
+    signal: Mapping[str, Any], relate: Mapping[str, Any], geometry: Mapping[str, Any]
+) -> Measured:
+    """Return what the gates look at; a stage that did not run measured nothing."""
+    layers = signal.get("layers", {})
+    return Measured(
+        clips_per_emotion=signal["n_clips"] / signal["n_emotions"],
+        effect=layers.get("effect"),
+        p_layers=layers.get("p"),
+        acoustic_match=relate.get("acoustic_match"),
+        silhouette=geometry.get("silhouette"),
+    )
+
+
+def _optional(path: Path) -> dict[str, Any]:
+    return read_metrics(path) if path.is_file() else {}
+
+
+def _gate(gate: Gate) -> dict[str, object]:
+    return {"value": gate.value, "bar": gate.bar, "passed": gate.passed}
 
 
 def _baselines(read: Mapping[str, Mapping[str, float]]) -> tuple[Baseline, ...]:

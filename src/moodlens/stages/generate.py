@@ -5,28 +5,27 @@ and ends with the same bytes as one that was not, with any number of workers.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
 
-import moodlens
 from moodlens.backends import catalog
 from moodlens.base.errors import ContractError, must
 from moodlens.base.seeding import seed_for
 from moodlens.base.units import frames_for, steps_for
+from moodlens.capture.cost import generate_cost
+from moodlens.capture.sizes import sizes_of
 from moodlens.compute.pool import run_tasks
 from moodlens.contracts.backend import Capture, ClipRequest, ModelInfo, Sampling
 from moodlens.contracts.params import Params
 from moodlens.contracts.tables import ACTIVATIONS, CLIPS, PROMPTS
-from moodlens.stages.closure import closure, path_of
+from moodlens.stages import forecast
+from moodlens.stages.deciding import made_by
 from moodlens.stages.generate_shard import Clip, ShardTask, make_shard
-from moodlens.store.receipts import code_digest, fingerprint, finished, library_versions, remove_strangers
+from moodlens.store.receipts import fingerprint, finished, remove_strangers
 from moodlens.store.tables import read_table, write_metrics, write_table
-
-DECIDING_ROOMS = ("backends", "codes", "capture", "base", "store")
-"""Rooms whose code decides the bytes of a shard: a change there makes shards stale."""
-DECIDING_LIBRARIES = ("torch", "transformers", "numpy", "safetensors", "soundfile")
 
 
 def run(params: Params, root: Path) -> None:
@@ -36,11 +35,25 @@ def run(params: Params, root: Path) -> None:
     tasks = plan(params, root, info)
     waiting = [task for task in tasks if finished(task.receipt, task.fingerprint, task.data) is None]
     done = len(tasks) - len(waiting)
+    if waiting:
+        _forecast(waiting, source.checkpoint.config, params, root)
     run_tasks(
         make_shard, waiting,
         workers=params.compute.workers, threads=params.compute.threads, label="generate", done=done,
     )  # fmt: skip
     _finish(tasks, params, root, info)
+
+
+def _forecast(waiting: list[ShardTask], config: Mapping[str, object], params: Params, root: Path) -> None:
+    """Say what the shards that are not finished will take, and refuse what cannot fit."""
+    clips = [clip for task in waiting for clip in task.clips]
+    sizes = sizes_of(config)
+    n_prompts = len({clip.request.prompt_id for clip in clips})
+    load = forecast.load_of(params, sizes, len(clips), n_prompts)
+    workers = min(params.compute.workers, len(waiting))
+    cost = generate_cost(sizes, replace(load, workers=workers), forecast.measured_rates())
+    print(forecast.line_of(cost, len(clips), workers), flush=True)
+    forecast.check_fits(cost, root, workers, params.model.device)
 
 
 def plan(params: Params, root: Path, info: ModelInfo) -> list[ShardTask]:
@@ -63,8 +76,12 @@ def plan(params: Params, root: Path, info: ModelInfo) -> list[ShardTask]:
         top_p=section.top_p,
     )
     layers = None if section.layers == "all" else tuple(section.layers)
-    capture = Capture(section.sites, layers, section.half)
-    shared = _made_from(info, sampling, capture, params.embed.twin_seed)
+    capture = Capture(
+        section.sites, layers, section.half, keep_steps=not section.pooled_only,
+        step_stride=section.step_stride, dtype=section.store_dtype, summaries=True,
+        attention=("cross", "self") if section.attention else (),
+    )  # fmt: skip
+    shared = _made_from(info, params, sampling, capture)
     size = section.clips_per_shard
     tasks = []
     for shard, at in enumerate(range(0, len(clips), size)):
@@ -72,8 +89,8 @@ def plan(params: Params, root: Path, info: ModelInfo) -> list[ShardTask]:
         tasks.append(
             ShardTask(
                 shard=shard, clips=part, root=root, model=params.model, weights_sha256=info.weights_sha256,
-                sampling=sampling, capture=capture, twin_seed=params.embed.twin_seed,
-                threads=params.compute.threads,
+                sampling=sampling, capture=capture, block_clips=section.block_clips,
+                twin_seed=params.embed.twin_seed, threads=params.compute.threads,
                 fingerprint=fingerprint({**shared, "shard": shard, "clips": [asdict(clip) for clip in part]}),
             )
         )  # fmt: skip
@@ -82,29 +99,25 @@ def plan(params: Params, root: Path, info: ModelInfo) -> list[ShardTask]:
 
 def _clips(prompts: pd.DataFrame, n_seeds: int, base_seed: int) -> list[Clip]:
     clips = []
-    for prompt_id, emotion, text in prompts[["prompt_id", "emotion", "text"]].itertuples(index=False):
+    columns = prompts[["prompt_id", "emotion", "text", "wording"]]
+    for prompt_id, emotion, text, wording in columns.itertuples(index=False):
         for seed in range(n_seeds):
             key = seed_for("clip", base_seed, text, seed)
-            request = ClipRequest(f"{prompt_id}-s{seed}", prompt_id, text, key)
+            request = ClipRequest(f"{prompt_id}-s{seed}", prompt_id, text, key, wording)
             clips.append(Clip(request, emotion, seed))
     return clips
 
 
-def _made_from(info: ModelInfo, sampling: Sampling, capture: Capture, twin_seed: int) -> dict[str, object]:
+def _made_from(info: ModelInfo, params: Params, sampling: Sampling, capture: Capture) -> dict[str, object]:
     """Return what every shard depends on; the name and place of the model do not count, its weights do."""
-    source = Path(moodlens.__file__).parents[1]
-    deciding = tuple(f"moodlens.{room}." for room in DECIDING_ROOMS)
-    modules = {
-        name for name in closure("moodlens.stages.generate_shard", source) if name.startswith(deciding)
-    }
-    modules.add("moodlens.stages.generate_shard")
     return {
         "model": asdict(replace(info, model_id="", revision="")),
+        "text_padding": params.model.text_padding,
+        "block_clips": params.generate.block_clips,
         "sampling": asdict(sampling),
         "capture": asdict(capture),
-        "twin_seed": twin_seed,
-        "code": code_digest(path_of(name, source) for name in modules),
-        "libraries": library_versions(DECIDING_LIBRARIES),
+        "twin_seed": params.embed.twin_seed,
+        **made_by("moodlens.stages.generate_shard"),
     }
 
 
@@ -123,12 +136,21 @@ def _finish(tasks: list[ShardTask], params: Params, root: Path, info: ModelInfo)
     index = data / "activations" / "index.parquet"
     write_table(pd.DataFrame(rows["activations"]), ACTIVATIONS, index)
     capture = tasks[0].capture
-    n_steps = steps_for(tasks[0].sampling.n_frames, info.n_codebooks)
+    n_steps = steps_for(tasks[0].sampling.n_frames, info.n_delays)
     layers = list(range(info.n_layers)) if capture.layers is None else sorted(capture.layers)
     manifest = {
         "model": asdict(info),
         "sampling": asdict(tasks[0].sampling),
-        "capture": {"sites": list(capture.sites), "layers": layers, "half": capture.half},
+        "text_padding": params.model.text_padding,
+        "capture": {
+            "sites": list(capture.sites),
+            "layers": layers,
+            "half": capture.half,
+            "step_stride": capture.step_stride,
+            "store_dtype": capture.dtype,
+            "pooled_only": not capture.keep_steps,
+            "attention": list(capture.attention),
+        },
         "twin_seed": params.embed.twin_seed,
         "n_clips": len(rows["clips"]),
         "n_steps": n_steps,

@@ -1,23 +1,21 @@
 """One shard of stage `generate`: clips, tokens, states, summaries, audio, and a receipt at the end."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from moodlens.backends import catalog
-from moodlens.capture.summary import quality, summarise
-from moodlens.contracts.backend import Capture, ClipRequest, ModelInfo, Sampling, States
+from moodlens.base.units import steps_for
+from moodlens.capture.running import complete_steps
+from moodlens.contracts.backend import Capture, ClipRequest, ModelInfo, MusicBackend, Sampling, States
 from moodlens.contracts.params import Model
-from moodlens.contracts.tensors import shard_name
+from moodlens.contracts.tensors import CODEC_MEAN, shard_name
 from moodlens.store.flac import FULL_SCALE, to_int16, write_flac
 from moodlens.store.receipts import write_receipt
 from moodlens.store.shards import write_shard
-
-if TYPE_CHECKING:
-    from moodlens.backends.musicgen import MusicgenBackend
 
 
 @dataclass(frozen=True)
@@ -40,6 +38,7 @@ class ShardTask:
     weights_sha256: str
     sampling: Sampling
     capture: Capture
+    block_clips: int
     twin_seed: int
     threads: int
     fingerprint: str
@@ -57,11 +56,11 @@ class ShardTask:
 
     @property
     def shard_files(self) -> list[Path]:
-        return [
-            self.path("codes", "shard"),
-            self.path("activations", "shard"),
-            self.path("activations", "summary"),
-        ]
+        """Codes and summaries; steps and attention where the capture asks for them, in this order."""
+        capture = self.capture
+        steps = [self.path("activations", "shard")] if capture.keep_steps else []
+        attention = [self.path("activations", "attention")] if capture.attention else []
+        return [self.path("codes", "shard"), self.path("activations", "summary"), *steps, *attention]
 
     @property
     def audio_files(self) -> list[Path]:
@@ -78,64 +77,93 @@ def make_shard(task: ShardTask) -> None:
     import torch
 
     torch.set_num_threads(task.threads)
-    backend, twin = _loaded(task.model, task.root, task.weights_sha256, task.twin_seed)
+    backend, twin = _loaded(task.model, task.root, task.weights_sha256, task.block_clips, task.twin_seed)
     made = backend.generate([clip.request for clip in task.clips], task.sampling, task.capture)
-    texts = [clip.request.text for clip in task.clips]
-    forced = twin.teacher_force(made.codes, texts, task.capture)
+    forced = teacher_forced(twin, task, made.codes)
     waveforms = backend.decode(made.codes)
-
-    codes_file, states_file, summary_file = task.shard_files
     about = {"clips": [clip.request.clip_id for clip in task.clips], "model": backend.info.weights_sha256}
-    write_shard(codes_file, {"codes": made.codes}, about)
-    stored = {key: _half_precision(states) for key, states in made.states.values.items()}
-    write_shard(states_file, stored, about)
-    summaries, activation_rows = _summaries(task, made.states, stored, backend.info)
-    for key, states in forced.values.items():
-        summaries[f"twin/{key}/mean"] = summarise(states, backend.info.n_codebooks)["mean"]
-    write_shard(summary_file, summaries, about)
+    means = {f"twin/{key}": mean for key, mean in forced.summaries.items() if key.endswith("/mean")}
+    means[CODEC_MEAN] = backend.token_vectors(made.codes).sum(axis=1).mean(axis=1)
+    write_shard(task.path("codes", "shard"), {"codes": made.codes}, about)
+    write_shard(task.path("activations", "summary"), made.states.summaries | means, about)
+    if task.capture.keep_steps:
+        write_shard(task.path("activations", "shard"), made.states.values, about)
+    if task.capture.attention:
+        tensors = attention_tensors(made.states, forced, backend.info.n_delays)
+        write_shard(task.path("activations", "attention"), tensors, about)
     for path, waveform in zip(task.audio_files, waveforms, strict=True):
         write_flac(path, waveform, backend.info.sample_rate_hz)
-    rows = {"clips": _clip_rows(task, waveforms, backend.info), "activations": activation_rows}
+    rows = {
+        "clips": _clip_rows(task, waveforms, backend.info),
+        "activations": _activation_rows(task, made.states),
+    }
     write_receipt(task.receipt, task.fingerprint, task.data, [*task.shard_files, *task.audio_files], rows)
+
+
+def teacher_forced(twin: MusicBackend, task: ShardTask, codes: np.ndarray) -> States:
+    """Return the twin's summaries on the same tokens, and its cross-attention where attention is summarised.
+
+    The null half has no words to look at: where it alone is recorded, attention takes a pass of its own.
+    """
+    texts = [clip.request.text for clip in task.clips]
+    wordings = [clip.request.wording for clip in task.clips]
+    watched = tuple(kind for kind in task.capture.attention if kind == "cross")
+    pooled = replace(task.capture, keep_steps=False, attention=())
+    if task.capture.half != "uncond" or not watched:
+        return twin.teacher_force(codes, texts, replace(pooled, attention=watched), wordings)
+    made = twin.teacher_force(codes, texts, pooled)
+    made.attention = twin.teacher_force(
+        codes, texts, Capture(sites=(), attention=watched), wordings
+    ).attention
+    return made
+
+
+def attention_tensors(states: States, twin: States, n_delays: int) -> dict[str, np.ndarray]:
+    """Return the tensors of an attention shard: every step of the model, means of the twin."""
+    tensors = {name: values.astype(np.float16) for name, values in states.attention.items() if "/" in name}
+    tensors["tokens"] = states.attention["tokens"]
+    for name, values in twin.attention.items():
+        if "/" in name:
+            whole = values[..., complete_steps(values.shape[-1], n_delays)]
+            tensors[f"twin/{name}"] = whole.mean(axis=-1, dtype=np.float64).astype(np.float32)
+    return tensors
 
 
 @lru_cache(maxsize=1)
 def _loaded(
-    model: Model, root: Path, _weights_sha256: str, twin_seed: int
-) -> tuple["MusicgenBackend", "MusicgenBackend"]:
+    model: Model, root: Path, _weights_sha256: str, block_clips: int, twin_seed: int
+) -> tuple[MusicBackend, MusicBackend]:
     """Return the model and its untrained twin, loaded once per process and again when weights change."""
-    backend = catalog.load(model, root)
+    backend = catalog.load(model, root, block_clips)
     return backend, backend.random_twin(twin_seed)
 
 
-def _half_precision(states: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):  # infinity shows in finite_fraction, where `check` stops it
-        return states.astype(np.float16)
-
-
-def _summaries(
-    task: ShardTask, states: States, stored: dict[str, np.ndarray], info: ModelInfo
-) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
-    """Return the summary tensors and the rows of the activation table, hookpoint by hookpoint."""
-    tensors: dict[str, np.ndarray] = {}
+def _activation_rows(task: ShardTask, states: States) -> list[dict[str, Any]]:
+    """Return the rows of the activation table, hookpoint by hookpoint."""
     rows: list[dict[str, Any]] = []
-    for key, values in states.values.items():
+    keys = [name.removesuffix("/absmax") for name in states.figures if name.endswith("/absmax")]
+    for key in keys:
         hookpoint, half = key.split("/")
         site, layer = hookpoint.split(".")
-        summary = summarise(values, info.n_codebooks)
-        tensors.update({f"{key}/{name}": found for name, found in summary.items()})
-        figures = quality(values, stored[key], summary["norm"])
-        for row, (clip, measured) in enumerate(zip(task.clips, figures, strict=True)):
+        n_steps = states.summaries[f"{key}/norm"].shape[1]
+        width = states.summaries[f"{key}/mean"].shape[1]
+        figures = {
+            name.removeprefix(f"{key}/"): found
+            for name, found in states.figures.items()
+            if name.startswith(f"{key}/")
+        }
+        for row, clip in enumerate(task.clips):
             clip_id = clip.request.clip_id
             place = {"row_id": f"{clip_id}/{key}", "clip_id": clip_id, "hookpoint": hookpoint, "site": site}
             place |= {"layer": int(layer), "half": half, "shard": task.shard, "row": row}
-            rows.append({**place, "n_steps": values.shape[1], "width": values.shape[2], **measured})
-    return tensors, rows
+            measured = {name: float(found[row]) for name, found in figures.items()}
+            rows.append({**place, "n_steps": n_steps, "width": width, **measured})
+    return rows
 
 
 def _clip_rows(task: ShardTask, waveforms: np.ndarray, info: ModelInfo) -> list[dict[str, Any]]:
     rows = []
-    n_steps = task.sampling.n_frames + info.n_codebooks - 1
+    n_steps = steps_for(task.sampling.n_frames, info.n_delays)
     for row, (clip, waveform) in enumerate(zip(task.clips, waveforms, strict=True)):
         samples = to_int16(waveform).astype(np.float64) / FULL_SCALE
         rows.append(
@@ -149,7 +177,7 @@ def _clip_rows(task: ShardTask, waveforms: np.ndarray, info: ModelInfo) -> list[
                 "n_frames": task.sampling.n_frames,
                 "n_steps": n_steps,
                 "sample_rate_hz": info.sample_rate_hz,
-                "duration_s": len(waveform) / info.sample_rate_hz,
+                "duration_s": waveform.shape[-1] / info.sample_rate_hz,
                 "peak": float(np.abs(samples).max()),
                 "rms": float(np.sqrt(np.square(samples).mean())),
                 "clipped_fraction": float((np.abs(samples) >= 1).mean()),

@@ -11,7 +11,9 @@ from moodlens.contracts.params import Params, Probe
 from moodlens.probes.controls import Difference, difference
 from moodlens.probes.family import FamilyProbe, ProbeSettings, SiteProbe, probe_family
 from moodlens.probes.readings import range_of_medians
-from moodlens.stages import sites
+from moodlens.probes.site_readings import Reading, read_sites
+from moodlens.stages import probe_layers, sites
+from moodlens.stages.probe_layers import Gains
 from moodlens.stages.signal import RUNG_UNIT, load_families
 from moodlens.stages.workspace import open_workspace
 from moodlens.stats.design import UNITS, Design, Unit
@@ -19,6 +21,7 @@ from moodlens.store.tables import write_metrics, write_plot
 from moodlens.store.tracking import Run, log_runs
 
 Found = dict[str, dict[Unit, FamilyProbe]]
+Readings = dict[str, tuple[Reading, ...]]
 
 RUNG_OF = {"words": "words", "text": "text_code", "music": "music", "layers": "layers"}
 REQUIRED = {"text": ("words", "twin_text"), "music": ("words",), "layers": ("words", "twin_layers")}
@@ -33,7 +36,7 @@ SAID = {
 
 
 def run(params: Params, root: Path) -> None:
-    """Write metrics/probe.json, metrics/probe_layers.csv and MLflow runs."""
+    """Write metrics/probe.json, metrics/probe_layers.csv, metrics/probe_directions.csv and MLflow runs."""
     section = params.probe
     if "bow" not in section.sites:
         rule, got = "hold bow, the lexical baseline of every other site", list(section.sites)
@@ -49,14 +52,21 @@ def run(params: Params, root: Path) -> None:
         section.n_bootstrap,
         section.confidence,
         section.seed,
+        section.ridge_grid,
     )
     families = load_families(work, section.sites)
     found: Found = {
         name: {unit: probe_family(grams, work.design, unit, settings) for unit in UNITS}
         for name, grams in families.items()
     }
+    columns = probe_layers.prompt_columns(work)
+    readings = {name: read_sites(grams, work.design, columns, settings) for name, grams in families.items()}
+    gains = probe_layers.gains_beyond(families, work.design, settings)
     metrics: dict[str, Any] = {
-        RUNG_OF[name]: rung_metrics(name, found, work.design, section) for name in found if name in RUNG_OF
+        RUNG_OF[name]: rung_metrics(name, found, work.design, section)
+        | reading_metrics(name, found, readings, gains)
+        for name in found
+        if name in RUNG_OF
     }
     if "acoustics" in section.sites:
         spread, slow, fast = range_of_medians(*sites.tempos(work))
@@ -65,8 +75,43 @@ def run(params: Params, root: Path) -> None:
     metrics["n_prompts"], metrics["n_emotions"] = work.design.n_prompts, work.design.n_classes
     metrics["chance"] = 1 / work.design.n_classes
     write_metrics(metrics, root / "metrics" / "probe.json")
-    write_plot(plot_rows(found), root / "metrics" / "probe_layers.csv")
-    log_runs(root, "probe", _logged(found, params))
+    rows = plot_rows(found, readings, gains)
+    write_plot(rows, root / "metrics" / "probe_layers.csv")
+    angles = probe_layers.direction_rows(families, work.design, columns, section.seed)
+    write_plot(angles, root / "metrics" / "probe_directions.csv")
+    log_runs(root, "probe", _logged(found, readings, rows, params))
+
+
+def reading_metrics(name: str, found: Found, readings: Readings, gains: Gains) -> dict[str, object]:
+    """Return what else the best site of a family tells."""
+    best = found[name][RUNG_UNIT[name]].best.site
+    reading = next(reading for reading in readings[name] if reading.site == best)
+    row = _reading_row(reading) | _gain_row(gains, name, best)
+    del row["control_accuracy"]  # accuracy minus selectivity; in the table
+    return row
+
+
+def _reading_row(reading: Reading) -> dict[str, object]:
+    valence, arousal = reading.valence, reading.arousal
+    return {
+        "r2_valence": None if valence is None else valence.r2,
+        "p_valence": None if valence is None else valence.p,
+        "r2_arousal": None if arousal is None else arousal.r2,
+        "p_arousal": None if arousal is None else arousal.p,
+        "by_template": reading.by_template,
+        "control_accuracy": reading.control_accuracy,
+        "control_selectivity": reading.control_selectivity,
+        "mdl_bits": reading.mdl_bits,
+    }
+
+
+def _gain_row(gains: Gains, family: str, site: str) -> dict[str, object]:
+    row: dict[str, object] = {}
+    for base in probe_layers.BASES:
+        if (found := gains.get((family, base), {}).get(site)) is not None:
+            name = f"partial_r2_{base}"
+            row |= {name: found.partial_r2, f"{name}_low": found.low, f"{name}_high": found.high}
+    return row
 
 
 def rung_metrics(name: str, found: Found, design: Design, section: Probe) -> dict[str, object]:
@@ -122,12 +167,12 @@ def _said(found: Difference) -> dict[str, float]:
     return {"accuracy": found.accuracy, "difference": found.difference, "low": found.low, "high": found.high}
 
 
-def plot_rows(found: Found) -> pd.DataFrame:
+def plot_rows(found: Found, readings: Readings, gains: Gains) -> pd.DataFrame:
     """Return one row per site: what metrics/probe_layers.csv holds; baselines repeat as columns."""
     rows = []
     for name, family in found.items():
         by_prompt, by_wording = family["prompt"].sites, family["wording"].sites
-        for site, held_out in zip(by_prompt, by_wording, strict=True):
+        for site, held_out, reading in zip(by_prompt, by_wording, readings[name], strict=True):
             hookpoint, layer, half = sites.place_of(site.site) if "layers" in name else (site.site, None, "")
             rows.append(
                 {
@@ -148,16 +193,28 @@ def plot_rows(found: Found) -> pd.DataFrame:
                     "high_by_prompt": site.high,
                     "p_by_prompt": site.p,
                     "p_maxt_by_prompt": site.p_max,
+                    **_reading_row(reading),
+                    **_gain_row(gains, name, site.site),
+                    **_twin_row(found, name, site.site),
                 }
             )
     frame = pd.DataFrame(rows)
     for name, column in (("words", "bow_accuracy"), ("text", "text_accuracy")):
         frame[column] = found[name]["wording"].best.accuracy if name in found else pd.NA
+    music = found["music"]["wording"].sites if "music" in found else ()
+    heard = [site.accuracy for site in music if site.site == "acoustics"]
+    frame["acoustics_accuracy"] = heard[0] if heard else pd.NA
     return frame
 
 
-def _logged(found: Found, params: Params) -> Run:
-    """Return the MLflow runs: a child per family with its accuracies over sites."""
+def _twin_row(found: Found, family: str, site: str) -> dict[str, object]:
+    twins = found["twin_layers"]["wording"].sites if family == "layers" and "twin_layers" in found else ()
+    same = [twin.accuracy for twin in twins if twin.site == site]
+    return {"twin_accuracy": same[0]} if same else {}
+
+
+def _logged(found: Found, readings: Readings, rows: pd.DataFrame, params: Params) -> Run:
+    """Return the MLflow runs: a run per family of sites with its accuracies, in it a run per site."""
     children = []
     for name, family in found.items():
         curves = {f"accuracy_by_{unit}": [site.accuracy for site in family[unit].sites] for unit in UNITS} | {
@@ -165,7 +222,12 @@ def _logged(found: Found, params: Params) -> Run:
         }
         numbers = {f"best_by_{unit}": family[unit].best.accuracy for unit in UNITS}
         tags = {"sites": ", ".join(site.site for site in family["prompt"].sites)}
-        children.append(Run(f"probe/{name}", metrics=numbers, curves=curves, tags=tags))
+        own = rows[rows["family"] == name].select_dtypes("number")
+        runs = [
+            Run(reading.site, metrics={str(key): float(value) for key, value in row.dropna().items()})
+            for reading, (_, row) in zip(readings[name], own.iterrows(), strict=True)
+        ]
+        children.append(Run(f"probe/{name}", metrics=numbers, curves=curves, tags=tags, children=runs))
     numbers = {
         f"{RUNG_OF[name]}.accuracy": found[name][RUNG_UNIT[name]].best.accuracy
         for name in found

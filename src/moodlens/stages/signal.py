@@ -1,14 +1,21 @@
-"""Stage `signal`: does emotion separate the prompts, at which sites, and would the test have seen it?"""
+"""Stage `signal`: does emotion separate the prompts, at which sites, and would the test have seen it?
+
+PERMANOVA over each family of sites carries the claims; beside it stands the table of site x metric with its
+controls: the same prompt twice, another prompt of the emotion, shuffled labels, random twin, random tensors.
+"""
 
 from pathlib import Path
 
 import pandas as pd
 
-from moodlens.contracts.params import Params
+from moodlens.base.seeding import rng_for
+from moodlens.contracts.params import Params, Signal
 from moodlens.stages import sites
 from moodlens.stages.workspace import Workspace, open_workspace
-from moodlens.stats.design import Unit
-from moodlens.stats.gram import SiteGram
+from moodlens.stats.design import UNITS, Unit
+from moodlens.stats.gram import SiteGram, site_gram
+from moodlens.stats.metric_sweep import Cell, FamilyMetrics, metric_sweep
+from moodlens.stats.metrics import MetricSettings
 from moodlens.stats.sweep import FamilySignal, SiteSignal, SweepSettings, sweep
 from moodlens.store.tables import write_metrics, write_plot
 from moodlens.store.tracking import Run, log_runs
@@ -16,9 +23,12 @@ from moodlens.store.tracking import Run, log_runs
 RUNG_UNIT: dict[str, Unit] = {"words": "prompt", "text": "wording", "music": "wording", "layers": "wording"}
 """What is relabelled where a rung leans on the family: whole wordings where more than words is claimed."""
 
+NOISE = "random_tensors"
+"""Family of the control that holds nothing: Gaussian numbers in the shape of the layers."""
+
 
 def run(params: Params, root: Path) -> None:
-    """Write metrics/signal.json, metrics/signal_layers.csv and an MLflow run."""
+    """Write metrics/signal.json, its two tables and MLflow runs."""
     work = open_workspace(root)
     section = params.signal
     settings = SweepSettings(
@@ -32,22 +42,59 @@ def run(params: Params, root: Path) -> None:
     )
     families = load_families(work, section.sites)
     found = {name: sweep(name, grams, work.design, settings) for name, grams in families.items()}
+    table = metric_table(work, families, section)
     metrics: dict[str, object] = {
-        name: family_metrics(name, family, settings) for name, family in found.items() if name in RUNG_UNIT
+        name: family_metrics(name, family, settings) | {"p_any": table[name].p_any}
+        for name, family in found.items()
+        if name in RUNG_UNIT
     }
     if "twin_layers" in found:
         best = next(s for s in found["twin_layers"].sites if s.site == found["layers"].best.site)
-        metrics["layers"] = {
-            **family_metrics("layers", found["layers"], settings),
-            "twin_effect": best.effect.effect,
-        }
+        metrics["layers"] = {**metrics["layers"], "twin_effect": best.effect.effect}
     metrics["n_prompts"], metrics["n_emotions"] = work.design.n_prompts, work.design.n_classes
     metrics["n_wordings"] = len(work.design.unit_labels("wording"))
     heard = [gram for name in ("layers", "music") for gram in families.get(name, [])]
     metrics["n_clips"] = max((len(gram.prompts) for gram in heard), default=0)
     write_metrics(metrics, root / "metrics" / "signal.json")
     write_plot(plot_rows(found), root / "metrics" / "signal_layers.csv")
-    log_runs(root, "signal", _logged(found, metrics, params))
+    write_plot(metric_rows(table), root / "metrics" / "signal_metrics.csv")
+    log_runs(root, "signal", _logged(found, table, metrics, params))
+
+
+def metric_table(
+    work: Workspace, families: dict[str, list[SiteGram]], section: Signal
+) -> dict[str, FamilyMetrics]:
+    """Return every metric at every site, whole prompts relabelled for the words, whole wordings elsewhere."""
+    settings = MetricSettings(section.cca_rank, section.n_slices, section.dimension_threshold, section.seed)
+    found = {}
+    for unit in UNITS:
+        chosen = {name: grams for name, grams in families.items() if unit_of(name) == unit}
+        if unit == "wording" and "layers" in chosen:
+            chosen[NOISE] = [random_tensors(chosen["layers"][0], section.seed)]
+        if chosen:
+            found |= metric_sweep(
+                chosen,
+                work.design,
+                unit,
+                section.metrics,
+                settings,
+                section.n_permutations,
+                section.n_bootstrap,
+                section.confidence,
+            )
+    return found
+
+
+def unit_of(family: str) -> Unit:
+    """Return what is relabelled for a family of sites."""
+    return RUNG_UNIT.get(family, "wording")
+
+
+def random_tensors(like: SiteGram, seed: int) -> SiteGram:
+    """Return a site of Gaussian numbers in the shape of another: what every metric reads in nothing."""
+    width = 1 if like.means is None else like.means.shape[1]
+    noise = rng_for("signal", NOISE, seed).standard_normal((len(like.prompts), width))
+    return site_gram(NOISE, noise, like.prompts)
 
 
 def load_families(work: Workspace, names: tuple[str, ...]) -> dict[str, list[SiteGram]]:
@@ -62,7 +109,7 @@ def load_families(work: Workspace, names: tuple[str, ...]) -> dict[str, list[Sit
         families["twin_text"] = [sites.embedding(work, "twin")]
     if "bow" in names:
         families["words"] = [sites.embedding(work, "bow")]
-    readers = {"acoustics": sites.acoustics, "tokens": sites.tokens}
+    readers = {"acoustics": sites.acoustics, "tokens": sites.tokens, "codec": sites.codec}
     music = [read(work) for name, read in readers.items() if name in names]
     if music:
         families["music"] = music
@@ -101,15 +148,51 @@ def plot_rows(found: dict[str, FamilySignal]) -> pd.DataFrame:
     return pd.DataFrame([_row(name, site) for name, family in found.items() for site in family.sites])
 
 
-def _row(family: str, site: SiteSignal) -> dict[str, object]:
-    hookpoint, layer, half = sites.place_of(site.site) if "layers" in family else (site.site, None, "")
-    prompt, wording = site.tests["prompt"], site.tests["wording"]
+def metric_rows(table: dict[str, FamilyMetrics]) -> pd.DataFrame:
+    """Return one row per site and metric: what metrics/signal_metrics.csv holds."""
+    return pd.DataFrame([_metric_row(name, cell) for name, family in table.items() for cell in family.cells])
+
+
+def _metric_row(family: str, cell: Cell) -> dict[str, object]:
+    return {
+        **_place(family, cell.site),
+        "unit": unit_of(family),
+        "metric": cell.metric,
+        "question": cell.question,
+        "estimate": cell.estimate,
+        "low": cell.low,
+        "high": cell.high,
+        "within": cell.within,
+        "between": cell.between,
+        "ceiling": cell.ceiling,
+        "ceiling_fraction": cell.fraction,
+        "shuffled_mean": cell.null_mean,
+        "shuffled_95": cell.null_high,
+        "score": cell.score,
+        "p": cell.p,
+        "p_maxt": cell.p_max,
+        "q_bh": cell.q,
+        "naive_t": None if cell.naive is None else cell.naive.t,
+        "naive_p_descriptive": None if cell.naive is None else cell.naive.p,
+    }
+
+
+def _place(family: str, site: str) -> dict[str, object]:
+    hookpoint, layer, half = sites.place_of(site) if "layers" in family else (site, None, "")
+    model = "random" if family == NOISE else "twin" if family.startswith("twin") else "model"
     return {
         "family": family,
         "site": hookpoint,
         "layer": pd.NA if layer is None else layer,
         "half": half,
-        "model": "twin" if family.startswith("twin") else "model",
+        "model": model,
+    }
+
+
+def _row(family: str, site: SiteSignal) -> dict[str, object]:
+    prompt, wording = site.tests["prompt"], site.tests["wording"]
+    return {
+        **_place(family, site.site),
         "effect": site.effect.effect,
         "low": site.effect.low,
         "high": site.effect.high,
@@ -130,8 +213,13 @@ def _row(family: str, site: SiteSignal) -> dict[str, object]:
     }
 
 
-def _logged(found: dict[str, FamilySignal], metrics: dict[str, object], params: Params) -> Run:
-    """Return the MLflow run: a child per family with its curves over sites."""
+def _logged(
+    found: dict[str, FamilySignal],
+    table: dict[str, FamilyMetrics],
+    metrics: dict[str, object],
+    params: Params,
+) -> Run:
+    """Return the MLflow runs: a run per family of sites with its curves, in it a run per site."""
     children = []
     for name, family in found.items():
         curves = {
@@ -140,7 +228,9 @@ def _logged(found: dict[str, FamilySignal], metrics: dict[str, object], params: 
             "p_maxt": [site.tests["prompt"].p_max for site in family.sites],
         }
         tags = {"sites": ", ".join(site.site for site in family.sites)}
-        children.append(Run(f"signal/{name}", curves=curves, tags=tags))
+        runs = [_site_run(site, table[name]) for site in family.sites]
+        numbers = {"p_any": table[name].p_any}
+        children.append(Run(f"signal/{name}", metrics=numbers, curves=curves, tags=tags, children=runs))
     numbers = {
         f"{family}.{key}": float(value)
         for family, values in metrics.items()
@@ -151,3 +241,11 @@ def _logged(found: dict[str, FamilySignal], metrics: dict[str, object], params: 
     return Run(
         "signal", {"signal": vars(params.signal), "model": vars(params.model)}, numbers, children=children
     )
+
+
+def _site_run(site: SiteSignal, family: FamilyMetrics) -> Run:
+    cells = [cell for cell in family.cells if cell.site == site.site]
+    numbers = {cell.metric: cell.estimate for cell in cells} | {
+        f"{cell.metric}.p_maxt": cell.p_max for cell in cells
+    }
+    return Run(site.site, metrics=numbers | {"effect": site.effect.effect})

@@ -3,7 +3,7 @@
 import numpy as np
 
 from moodlens.base.errors import ContractError, must
-from moodlens.contracts.tensors import shard_name
+from moodlens.contracts.tensors import CODEC_MEAN, shard_name
 from moodlens.probes.readings import token_histograms
 from moodlens.stages.workspace import REMAKE, Workspace, acoustic_table, clip_table, tensors_of
 from moodlens.stats.gram import SiteGram, site_gram, standardised
@@ -34,6 +34,7 @@ def layers(work: Workspace, twin: bool) -> list[SiteGram]:
     first = folder / shard_name("summary", int(clips["shard"].iloc[0]))
     prefix, end = TWIN if twin else "", "/mean"
     keys = [key for key in shard_names(first) if key.endswith(end) and key.startswith(TWIN) == twin]
+    keys = [key for key in keys if key != CODEC_MEAN]
     keys.sort(key=lambda key: place_of(key.removeprefix(prefix).removesuffix(end)))
     if not keys:
         got = "no twin/<hookpoint>/<half>/mean" if twin else "no <hookpoint>/<half>/mean"
@@ -66,6 +67,13 @@ def tempos(work: Workspace) -> tuple[np.ndarray, np.ndarray]:
     clips = clip_table(work)
     tempo = acoustic_table(work).loc[clips["clip_id"], "tempo_bpm"].to_numpy(dtype=np.float64)
     return tempo, work.design.labels[clips["prompt"].to_numpy()]
+
+
+def codec(work: Workspace) -> SiteGram:
+    """Return the mean codec latents."""
+    clips = clip_table(work)
+    latents = tensors_of(work, clips, "activations", "summary", [CODEC_MEAN])[CODEC_MEAN]
+    return site_gram("codec", latents, clips["prompt"].to_numpy())
 
 
 def tokens(work: Workspace) -> SiteGram:

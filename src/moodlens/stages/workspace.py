@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from moodlens.base.errors import ContractError, must
+from moodlens.base.errors import ContractError, UsageError, must
 from moodlens.contracts.tables import ACOUSTICS, CLIPS, NEUTRAL, PROMPTS
 from moodlens.contracts.tensors import shard_name
 from moodlens.stats.design import Design, design_of
 from moodlens.store.shards import read_shard
-from moodlens.store.tables import read_table
+from moodlens.store.tables import read_metrics, read_table
 
 REMAKE = "Run `dvc repro` to make the clips again"
 
@@ -57,6 +57,24 @@ def acoustic_table(work: Workspace) -> pd.DataFrame:
     return read_table(ACOUSTICS, work.root / "data" / "acoustics.parquet").set_index("clip_id")
 
 
+def need_steps(root: Path) -> int:
+    """Return the stride of the stored step states: entry i is decoder step i * stride.
+
+    Raises:
+        UsageError: the clips were generated with generate.pooled_only, which stores no steps.
+    """
+    capture = read_metrics(root / "data" / "activations" / "manifest.json")["capture"]
+    assert isinstance(capture, dict)
+    if capture["pooled_only"]:
+        advice = "Set it in params.yaml and run `dvc repro generate`, or leave out the stages that read steps"
+        raise UsageError(
+            must(
+                "generate.pooled_only", "be false to read the states of single steps", True, next_step=advice
+            )
+        )
+    return capture["step_stride"]
+
+
 def by_clip(clips: pd.DataFrame, read: Callable[[int], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Return the tensors of all shards, one row per clip in the order of `clips`."""
     parts: dict[str, list[np.ndarray]] = {}
@@ -77,6 +95,12 @@ def by_clip(clips: pd.DataFrame, read: Callable[[int], dict[str, np.ndarray]]) -
 def tensors_of(
     work: Workspace, clips: pd.DataFrame, folder: str, kind: str, keys: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """Return tensors of the shards `data/<folder>/<kind>-*.safetensors`, one row per clip of `clips`."""
+    """Return tensors of the shards `data/<folder>/<kind>-*.safetensors`, one row per clip of `clips`.
+
+    Raises:
+        UsageError: step states are asked for and none are stored, see `need_steps`.
+    """
+    if (folder, kind) == ("activations", "shard"):
+        need_steps(work.root)
     place = work.root / "data" / folder
     return by_clip(clips, lambda shard: read_shard(place / shard_name(kind, shard), keys))

@@ -10,12 +10,18 @@ def resamples(
     design: Design, unit: Unit, n_bootstrap: int, rng: np.random.Generator
 ) -> Int[np.ndarray, "boot prompt"]:
     """Return how often each prompt occurs in each resample; units are drawn with replacement per emotion."""
-    labels, members = design.unit_labels(unit), design.members(unit)
+    return unit_resamples(design.unit_labels(unit), n_bootstrap, rng)[:, design.members(unit)]
+
+
+def unit_resamples(
+    labels: Int[np.ndarray, " unit"], n_bootstrap: int, rng: np.random.Generator
+) -> Int[np.ndarray, "boot unit"]:
+    """Return how often each unit occurs in each resample; as many units of each emotion as there are."""
     counts = np.empty((n_bootstrap, len(labels)), dtype=np.int64)
-    for klass in range(design.n_classes):
+    for klass in range(int(labels.max()) + 1):
         (units,) = np.nonzero(labels == klass)
         counts[:, units] = rng.multinomial(len(units), np.full(len(units), 1 / len(units)), n_bootstrap)
-    return counts[:, members]
+    return counts
 
 
 def interval(

@@ -23,6 +23,7 @@ class SiteGram:
     site: str
     values: Float[np.ndarray, "row row"]  # X X^T, float64
     prompts: Int[np.ndarray, " row"]  # index of the prompt of each row, every prompt at least once
+    means: Float[np.ndarray, "prompt dim"] | None = None  # prompt means; what needs dimensions or directions
 
     @property
     def n_prompts(self) -> int:
@@ -62,7 +63,7 @@ def site_gram(site: str, rows: Float[np.ndarray, "row dim"], prompts: Sequence[i
             )
         )
     wide = np.asarray(rows, dtype=np.float64)
-    gram = SiteGram(site, wide @ wide.T, index)
+    gram = SiteGram(site, wide @ wide.T, index, mean_weights(index) @ wide)
     if np.trace(centred(gram.values)) <= CONSTANT * np.trace(gram.values):
         raise ContractError(
             must(

@@ -12,8 +12,8 @@ scikit-bio `skbio.stats.distance.permanova`.
 import numpy as np
 from jaxtyping import Float, Int
 
-BUFFER = 2**21
-"""Numbers of one (perm, pair) block: 8 MB in float32."""
+PERMS_AT_ONCE, PAIRS_AT_ONCE = 256, 4096
+"""Block of indicators that is formed and multiplied at once: 4 MB in float32, so that it stays in cache."""
 
 
 def same_label_sums(
@@ -34,28 +34,61 @@ def same_label_sums(
     n_layers, n, _ = pairs.shape
     rows, columns = np.triu_indices(n, 1)
     values = np.ascontiguousarray(pairs[:, rows, columns], dtype=np.float32)
-    one_weight = float(weights.flat[0]) if (weights == weights.flat[0]).all() else None
-    step = max(1, BUFFER // len(rows))
-    out = np.empty((n_layers, len(labels)))
-    same = np.empty((min(step, len(labels)), len(rows)), dtype=bool)
-    for start in range(0, len(labels), step):
-        part = labels[start : start + step]
-        block = same[: len(part)]
-        end = 0
-        for i in range(n - 1):
-            begin, end = end, end + n - 1 - i
-            np.equal(part[:, i + 1 :], part[:, i, None], out=block[:, begin:end])
-        indicator = block.astype(np.float32)
-        if one_weight is None:
-            weight = np.take_along_axis(weights[start : start + step], part.astype(np.intp), axis=1)
-            indicator *= weight.astype(np.float32)[:, rows]
-        out[:, start : start + step] = values @ indicator.T
-    return out if one_weight is None else out * one_weight
+    alike = bool((weights == weights.flat[0]).all())
+    out = np.zeros((n_layers, len(labels)), dtype=np.float32)
+    blocks = _row_blocks(n)
+    most = max(end - begin for _, _, begin, end in blocks) * min(PERMS_AT_ONCE, len(labels))
+    buffers = np.empty(most, dtype=bool), np.empty(most, dtype=np.float32)
+    for start in range(0, len(labels), PERMS_AT_ONCE):
+        part = np.ascontiguousarray(labels[start : start + PERMS_AT_ONCE].T)
+        weight = None
+        if not alike:
+            taken = np.take_along_axis(weights[start : start + PERMS_AT_ONCE].T, part.astype(np.intp), axis=0)
+            weight = taken.astype(np.float32)
+        target = out[:, start : start + PERMS_AT_ONCE]
+        for first, last, begin, end in blocks:
+            target += values[:, begin:end] @ _same_label(part, weight, range(first, last), buffers)
+    return (out * weights.flat[0] if alike else out).astype(np.float64)
+
+
+def _row_blocks(n: int) -> list[tuple[int, int, int, int]]:
+    """Return (first row, last row, first pair, last pair) of blocks of about `PAIRS_AT_ONCE` pairs i < j."""
+    blocks, first, begin, end = [], 0, 0, 0
+    for i in range(n - 1):
+        end += n - 1 - i
+        if end - begin >= PAIRS_AT_ONCE or i == n - 2:
+            blocks.append((first, i + 1, begin, end))
+            first, begin = i + 1, end
+    return blocks
+
+
+def _same_label(
+    labels: Int[np.ndarray, "prompt perm"],
+    weights: Float[np.ndarray, "prompt perm"] | None,
+    rows: range,
+    buffers: tuple[np.ndarray, np.ndarray],
+) -> Float[np.ndarray, "pair perm"]:
+    """Return 1 (or the weight) where the prompts of a pair share a label, for the pairs i < j with i in rows.
+
+    It is formed in `buffers`: memory asked for afresh costs more in page faults than the comparison itself.
+    """
+    lengths = [len(labels) - 1 - i for i in rows]
+    shape = sum(lengths), labels.shape[1]
+    same, indicator = (buffer[: shape[0] * shape[1]].reshape(shape) for buffer in buffers)
+    end = 0
+    for i, length in zip(rows, lengths, strict=True):
+        begin, end = end, end + length
+        np.equal(labels[i + 1 :], labels[i], out=same[begin:end])
+    indicator[...] = same
+    if weights is not None:
+        indicator *= np.repeat(weights[rows.start : rows.stop], lengths, axis=0)
+    return indicator
 
 
 def group_counts(labels: Int[np.ndarray, "perm prompt"], n_classes: int) -> Int[np.ndarray, "perm klass"]:
     """Return how many prompts carry each label under each labelling."""
-    return (labels[:, :, None] == np.arange(n_classes, dtype=labels.dtype)).sum(axis=1)
+    by_prompt = np.ascontiguousarray(labels.T)
+    return np.stack([(by_prompt == klass).sum(axis=0, dtype=np.int32) for klass in range(n_classes)], axis=1)
 
 
 def sums_of_squares(
@@ -66,8 +99,11 @@ def sums_of_squares(
     counts = group_counts(labels, n_classes)
     inverse = np.divide(1.0, counts, out=np.zeros(counts.shape), where=counts > 0)
     diagonal = np.diagonal(grams, axis1=1, axis2=2)
-    per_row = np.take_along_axis(inverse, labels.astype(np.intp), axis=1)
-    between = 2 * same_label_sums(grams, labels, inverse) + diagonal @ per_row.T
+    if (inverse == inverse.flat[0]).all():  # equal groups
+        own = diagonal.sum(axis=1, keepdims=True) * inverse.flat[0]
+    else:
+        own = diagonal @ np.take_along_axis(inverse, labels.astype(np.intp), axis=1).T
+    between = 2 * same_label_sums(grams, labels, inverse) + own
     return between, diagonal.sum(axis=1)[:, None]
 
 

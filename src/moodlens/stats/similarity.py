@@ -63,8 +63,8 @@ def emotion_effect(
     """
     pairs = prompt_pairs(similarity, prompts)
     ones = np.ones((1, len(labels)), dtype=np.int64)
-    within, between = _within_between(pairs, labels, ones)
-    draws = np.subtract(*_within_between(pairs, labels, counts))
+    within, between = within_between(pairs, labels, ones)
+    draws = np.subtract(*within_between(pairs, labels, counts))
     low, high = interval(draws, confidence)
     ceiling = float(np.nanmean(np.diag(pairs))) if np.isfinite(np.diag(pairs)).any() else None
     effect = float((within - between)[0])
@@ -73,7 +73,7 @@ def emotion_effect(
     return Effect(float(within[0]), float(between[0]), effect, float(low), float(high), ceiling, fraction)
 
 
-def _within_between(
+def within_between(
     pairs: Float[np.ndarray, "prompt prompt"],
     labels: Int[np.ndarray, " prompt"],
     counts: Int[np.ndarray, "boot prompt"],

@@ -11,7 +11,7 @@ from moodlens.store.atomic import replacing
 FULL_SCALE = 32767
 
 
-def to_int16(waveform: Float[np.ndarray, " sample"]) -> Int[np.ndarray, " sample"]:
+def to_int16(waveform: Float[np.ndarray, "*channel sample"]) -> Int[np.ndarray, "*channel sample"]:
     """Return samples as 16-bit integers; what exceeds full scale is clipped, what is not finite becomes 0.
 
     >>> to_int16(np.array([0.0, 0.5, 2.0, -1.0, np.nan])).tolist()
@@ -21,14 +21,14 @@ def to_int16(waveform: Float[np.ndarray, " sample"]) -> Int[np.ndarray, " sample
     return np.rint(np.clip(whole, -1, 1) * FULL_SCALE).astype(np.int16)
 
 
-def write_flac(path: Path, waveform: Float[np.ndarray, " sample"], sample_rate_hz: int) -> None:
-    """Write a mono waveform (full scale 1) as 16-bit FLAC.
+def write_flac(path: Path, waveform: Float[np.ndarray, "*channel sample"], sample_rate_hz: int) -> None:
+    """Write a waveform (full scale 1), mono (sample,) or (channel, sample), as 16-bit FLAC.
 
     Raises:
         ContractError: the disk is full or the folder cannot be written.
     """
     with replacing(path) as temporary:
         try:
-            soundfile.write(temporary, to_int16(waveform), sample_rate_hz, format="FLAC", subtype="PCM_16")
+            soundfile.write(temporary, to_int16(waveform).T, sample_rate_hz, format="FLAC", subtype="PCM_16")
         except soundfile.LibsndfileError as error:
             raise OSError(None, error.error_string) from None

@@ -29,7 +29,8 @@ MAX_VALUE = 500  # characters of a parameter's value
 class Run:
     """One finished piece of work: what went in, what came out.
 
-    `curves` maps a metric to its values over steps (layer, epoch, ...); `children` are nested runs.
+    `curves` maps a metric to its values over steps (layer, epoch, ...); `children` are nested runs, to any
+    depth: a stage, its families of sites, their layers.
     """
 
     name: str
@@ -62,8 +63,7 @@ def log_to(root: Path, experiment: str, stage: str, run: Run) -> dict[str, str]:
     experiment_id = _experiment(client, root, experiment)
     shared = {**version_tags(root), "moodlens.stage": stage}
     run_id = _log(client, root, experiment_id, run, shared)
-    for child in run.children:
-        _log(client, root, experiment_id, child, {**shared, "mlflow.parentRunId": run_id})
+    _log_children(client, root, experiment_id, run, run_id, shared)
     return {"experiment": experiment, "experiment_id": experiment_id, "run_id": run_id}
 
 
@@ -72,6 +72,15 @@ def write_beside(root: Path, stage: str, beside: Mapping[str, object]) -> None:
     path = root / "metrics" / f"{stage}.mlflow.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(beside, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _log_children(
+    client: "MlflowClient", root: Path, experiment_id: str, run: Run, run_id: str, shared: Mapping[str, str]
+) -> None:
+    """Log the runs nested in `run`, and theirs."""
+    for child in run.children:
+        child_id = _log(client, root, experiment_id, child, {**shared, "mlflow.parentRunId": run_id})
+        _log_children(client, root, experiment_id, child, child_id, shared)
 
 
 def connect(root: Path) -> "MlflowClient":

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from moodlens.base.errors import ContractError
-from moodlens.capture.summary import complete_steps, quality, step_norms, summarise
+from moodlens.capture.running import Running, complete_steps, summarise
 
 
 def states(n_clips: int = 2, n_steps: int = 46, d_model: int = 8) -> np.ndarray:
@@ -49,10 +49,30 @@ def test_too_short_a_clip():
         complete_steps(6, 4)
 
 
-def measured(values: np.ndarray) -> dict[str, float]:
+def measured(values: np.ndarray, n_chunk: int = 7) -> dict[str, float]:
+    """Figures of states that arrive in chunks and are stored as float16."""
+    running = Running(values.shape, 4)
     with np.errstate(over="ignore"):
-        stored = values.astype(np.float16)
-    return quality(values, stored, step_norms(values))[0]
+        for at in range(0, values.shape[1], n_chunk):
+            part = values[:, at : at + n_chunk]
+            running.add(part, part.astype(np.float16))
+    return {name: float(found[0]) for name, found in running.figures().items()}
+
+
+@pytest.mark.parametrize("n_chunk", [1, 3, 7, 45, 46])
+def test_chunks_change_nothing(n_chunk: int):
+    values = states(3) + np.float32(100)
+    running = Running(values.shape, 4)
+    for at in range(0, 46, n_chunk):
+        running.add(values[:, at : at + n_chunk], values[:, at : at + n_chunk])
+    for name, whole in summarise(values, 4).items():
+        np.testing.assert_allclose(running.summary()[name], whole, rtol=2e-7, err_msg=name)
+    norms = np.linalg.norm(values.astype(np.float64), axis=2)
+    moved = np.linalg.norm(np.diff(values, axis=1).astype(np.float64), axis=2)
+    found = running.figures()
+    np.testing.assert_allclose(found["step_change"], np.median(moved / norms[:, :-1], axis=1), rtol=1e-6)
+    np.testing.assert_allclose(found["norm_max"], norms.max(1), rtol=1e-6)
+    np.testing.assert_allclose(found["absmax"], np.abs(values).max((1, 2)))
 
 
 def test_quality_of_healthy_states():

@@ -1,0 +1,1 @@
+"""What cross-attention and self-attention look at, from summaries: descriptive, never causal."""

@@ -1,0 +1,150 @@
+"""Does a head look at the emotion words, and does its entropy or reach differ between emotions?
+
+Everything is a mean over a wording's prompts before it is tested: prompts that share a wording share the very
+words whose mass is measured. maxT runs over layers x heads.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from moodlens.attention.words import CONTROL, EMOTION
+from moodlens.base.errors import ContractError, must
+from moodlens.stats.bootstrap import interval
+from moodlens.stats.multiplicity import max_t, standard_scores
+from moodlens.stats.permanova import pseudo_f
+from moodlens.stats.permutation import p_values, relabellings
+from moodlens.stats.signflip import flipped_t, sign_flips
+
+Heads = Float[np.ndarray, "prompt layer head"]
+
+
+@dataclass(frozen=True)
+class HeadTest:
+    """One value and its p per layer and head; arrays are (layer, head)."""
+
+    estimate: Float[np.ndarray, "layer head"]
+    statistic: Float[np.ndarray, "layer head"]  # |t|, or F
+    p: Float[np.ndarray, "layer head"]
+    p_max: Float[np.ndarray, "layer head"]  # maxT over layers x heads
+    best: tuple[int, int]  # layer and head of the largest standardised statistic
+    low: float  # bootstrap interval of the best head's estimate; NaN where it is not one number
+    high: float
+    n_units: int
+
+
+def lift(
+    mass: Float[np.ndarray, "clip *rest"], tokens: Int[np.ndarray, "clip klass"], klass: int
+) -> Float[np.ndarray, "clip *rest"]:
+    """Return the mass per token of a class in units of uniform attention; NaN where a clip has no such token.
+
+    >>> lift(np.array([0.5]), np.array([[1, 1, 1, 1]]), 0).tolist()      # half of the mass on 1 of 4 tokens
+    [2.0]
+    """
+    counts = tokens.astype(np.float64)
+    share = np.divide(counts[:, klass], counts.sum(axis=1), out=np.full(len(counts), np.nan),
+                      where=counts[:, klass] > 0)  # fmt: skip
+    return mass / share.reshape(-1, *[1] * (mass.ndim - 1))
+
+
+def lift_difference(
+    emotion: Float[np.ndarray, "clip *rest"],
+    control: Float[np.ndarray, "clip *rest"],
+    tokens: Int[np.ndarray, "clip klass"],
+) -> Float[np.ndarray, "clip *rest"]:
+    """Return lift of emotion words minus lift of their matched control words: uniform attention gives 0."""
+    return lift(emotion, tokens, EMOTION) - lift(control, tokens, CONTROL)
+
+
+def unit_means(values: Float[np.ndarray, "row *rest"], units: Int[np.ndarray, " row"]) -> np.ndarray:
+    """Return the mean of each unit's rows, units 0..max; every unit has a row."""
+    counts = np.bincount(units).astype(np.float64)
+    total = np.zeros((len(counts), *values.shape[1:]))
+    np.add.at(total, units, values)
+    return total / counts.reshape(-1, *[1] * (values.ndim - 1))
+
+
+def paired_test(
+    differences: Heads,
+    units: Int[np.ndarray, " prompt"],
+    n_permutations: int,
+    n_bootstrap: int,
+    confidence: float,
+    rng: np.random.Generator,
+) -> HeadTest:
+    """Return the mean difference of every head, tested by flipping the signs of whole units.
+
+    Args:
+        differences: one value per prompt and head; prompts with NaN (no emotion word or no control) are out.
+        units: the wording of each prompt.
+        n_permutations: random sign flips.
+        n_bootstrap: resamples of units for the best head's interval.
+        confidence: of that interval.
+        rng: source of randomness.
+
+    Raises:
+        ContractError: too few units have both kinds of words.
+    """
+    known = np.isfinite(differences).all(axis=(1, 2))
+    _, members = np.unique(units[known], return_inverse=True)
+    if not known.any():
+        advice = "Let prompts hold content words beside the wording"
+        raise ContractError(must("prompts", "hold emotion words and control words", "none", next_step=advice))
+    means = unit_means(differences[known], members)
+    n_units, n_layers, n_heads = means.shape
+    flat = means.reshape(n_units, -1).T
+    t = flipped_t(flat, sign_flips(n_units, n_permutations, rng))
+    best = int(t[:, 0].argmax())
+    draws = flat[best][rng.integers(0, n_units, (n_bootstrap, n_units))].mean(axis=1)
+    low, high = interval(draws, confidence)
+    shape = (n_layers, n_heads)
+    return HeadTest(
+        flat.mean(axis=1).reshape(shape),
+        t[:, 0].reshape(shape),
+        p_values(t).reshape(shape),
+        max_t(t).reshape(shape),
+        (best // n_heads, best % n_heads),
+        float(low),
+        float(high),
+        n_units,
+    )
+
+
+def emotion_test(
+    values: Heads,
+    units: Int[np.ndarray, " prompt"],
+    labels: Int[np.ndarray, " unit"],
+    n_permutations: int,
+    rng: np.random.Generator,
+) -> HeadTest:
+    """Return whether a value differs between emotions, per head: F under relabelling of whole units.
+
+    Args:
+        values: one value per prompt and head.
+        units: the wording of each prompt, 0..n_units-1.
+        labels: emotion of each unit.
+        n_permutations: random relabellings.
+        rng: source of randomness.
+    """
+    means = unit_means(values, units)
+    n_units, n_layers, n_heads = means.shape
+    flat = means.reshape(n_units, -1).T
+    centred = flat - flat.mean(axis=1, keepdims=True)
+    varies = centred.std(axis=1) > np.finfo(float).eps * (np.abs(flat).max(axis=1) + 1)
+    f = np.zeros((len(flat), n_permutations + 1))
+    table = relabellings(labels, n_permutations, rng)
+    scaled = centred[varies] / centred[varies].std(axis=1, keepdims=True)
+    f[varies] = pseudo_f(scaled[:, :, None] * scaled[:, None, :], table)
+    best = int(standard_scores(f)[:, 0].argmax())
+    shape = (n_layers, n_heads)
+    return HeadTest(
+        flat.mean(axis=1).reshape(shape),
+        f[:, 0].reshape(shape),
+        p_values(f).reshape(shape),
+        max_t(f).reshape(shape),
+        (best // n_heads, best % n_heads),
+        float("nan"),
+        float("nan"),
+        n_units,
+    )

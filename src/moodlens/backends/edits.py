@@ -1,0 +1,117 @@
+"""Changing what a module puts out: a hook that writes given values over its output, counted like a recording.
+
+Hooks run in the order they were attached, so a recorder that is attached after a patch sees the patched
+output, as the next module does.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from moodlens.base.errors import ContractError, UsageError, must, nearest
+from moodlens.contracts.backend import Patch
+
+
+def sites_of(patches: Sequence[Patch]) -> tuple[str, ...]:
+    """Return the sites that patches touch, each once."""
+    return tuple(dict.fromkeys(patch.hookpoint.split(".")[0] for patch in patches))
+
+
+@contextmanager
+def patched(
+    modules: Mapping[str, nn.Module],
+    patches: Sequence[Patch],
+    rows: Mapping[str, slice],
+    n_steps: int,
+    n_prefix: int = 0,
+) -> Iterator[None]:
+    """Apply patches for the length of the block.
+
+    Args:
+        modules: hookpoint -> module, those of the patches among them.
+        patches: `values` has one row per row of its half.
+        rows: half -> the rows of a module's output that belong to it.
+        n_steps: decoder steps that will be run.
+        n_prefix: places before the first step (a prepended condition), which no patch reaches.
+
+    Raises:
+        UsageError: a patch names a hookpoint, half or step that is not run, or its values have another shape.
+        ContractError: a module did not put out the steps that were to be patched.
+    """
+    writers = [_Writer(patch, modules, rows, n_steps, n_prefix) for patch in patches]
+    with ExitStack() as stack:
+        for writer in writers:
+            handle = writer.module.register_forward_hook(writer.hook())
+            stack.callback(handle.remove)
+        yield
+    for writer in writers:
+        writer.finish()
+
+
+class _Writer:
+    """One patch under way: it counts the steps that went by, and those it replaced."""
+
+    def __init__(
+        self,
+        patch: Patch,
+        modules: Mapping[str, nn.Module],
+        rows: Mapping[str, slice],
+        n_steps: int,
+        n_prefix: int,
+    ) -> None:
+        thing = f"the patch of {patch.hookpoint}/{patch.half}"
+        if patch.hookpoint not in modules:
+            advice = nearest(patch.hookpoint, list(modules))
+            raise UsageError(must(thing, "name a hookpoint of this model", patch.hookpoint, next_step=advice))
+        if patch.half not in rows:
+            rule = f"name a half that is run ({', '.join(rows)})"
+            raise UsageError(must(thing, rule, patch.half, next_step="Record both halves"))
+        steps = tuple(range(n_steps)) if patch.steps is None else patch.steps
+        if list(steps) != sorted(set(steps)) or not steps or steps[0] < 0 or steps[-1] >= n_steps:
+            rule = f"name ascending steps in 0..{n_steps - 1}"
+            raise UsageError(must(thing, rule, list(steps), next_step="Correct the steps"))
+        rows_of_half = rows[patch.half]
+        n_rows = rows_of_half.stop - rows_of_half.start
+        if patch.values.ndim != 3 or patch.values.shape[:2] != (n_rows, len(steps)):
+            rule = f"hold values of shape ({n_rows} clips, {len(steps)} steps, width)"
+            raise UsageError(must(thing, rule, patch.values.shape, next_step="Give one value per step"))
+        self.thing, self.module, self.rows = thing, modules[patch.hookpoint], rows_of_half
+        self.steps = np.array(steps)
+        self.values = torch.from_numpy(np.ascontiguousarray(patch.values, dtype=np.float32))
+        self.n_seen = -n_prefix
+        self.n_written = 0
+
+    def hook(self) -> Callable[[nn.Module, object, object], object]:
+        def replace(_module: nn.Module, _args: object, output: object) -> object:
+            states = output[0] if isinstance(output, tuple) else output
+            assert isinstance(states, Tensor)
+            changed = self.apply(states)
+            return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+        return replace
+
+    def apply(self, states: Tensor) -> Tensor:
+        """Return `states` (row, new steps, width) with the steps that are the patch's own replaced."""
+        start, self.n_seen = self.n_seen, self.n_seen + states.shape[1]
+        inside = (self.steps >= start) & (self.steps < self.n_seen)
+        if not inside.any():
+            return states
+        if states.shape[2] != self.values.shape[2]:
+            raise UsageError(
+                must(self.thing, f"be {states.shape[2]} wide", self.values.shape[2], next_step="Correct it")
+            )
+        changed = states.clone()
+        places = torch.from_numpy(self.steps[inside] - start)
+        values = self.values[:, torch.from_numpy(inside)].to(device=states.device, dtype=states.dtype)
+        changed[self.rows, places.to(states.device)] = values
+        self.n_written += int(inside.sum())
+        return changed
+
+    def finish(self) -> None:
+        if self.n_written != len(self.steps):
+            advice = "A hook did not fire as often as steps were run: report this with the model's id"
+            rule = f"replace {len(self.steps)} steps, each once"
+            raise ContractError(must(self.thing, rule, self.n_written, where="edit", next_step=advice))

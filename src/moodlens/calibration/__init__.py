@@ -1,0 +1,1 @@
+"""The instrument on data whose truth is known: simulated clips, error rates, power, the twins."""

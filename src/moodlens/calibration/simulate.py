@@ -1,0 +1,114 @@
+"""Simulated clips: prompts that share wordings, clips that resemble each other, layers that do likewise.
+
+Row of a clip at a layer = emotion + sqrt(icc) prompt + sqrt(1 - icc) noise, each Gaussian with the variance
+spectrum 1/rank; the prompt's part is shared in part by the prompts of one wording, and every part in part
+by all layers. Emotion holds the planted share of the variance between clips, in one layer.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from moodlens.base.axes import EMOTIONS
+from moodlens.stats.design import Design, design_of
+from moodlens.stats.gram import SiteGram, site_gram
+
+SINGLE = 2
+"""Wordings per emotion that one prompt has to itself where others are shared, as in the default prompts."""
+
+
+@dataclass(frozen=True)
+class World:
+    """What simulated data are like; shares are of variance, 0..1."""
+
+    n_prompts: int  # spread over the emotions as evenly as they go
+    n_clips: int  # per prompt
+    icc: float  # share that clips of one prompt have in common
+    shared: bool = False  # prompts of an emotion share wordings, two by two
+    wording_share: float = 0.5  # of the prompt's part, common to the prompts of a wording
+    n_layers: int = 1
+    layer_share: float = 0.0  # of every part, common to all layers
+    planted: float = 0.0  # share of the variance between clips that emotion holds in `planted_layer`
+    planted_layer: int | None = 0  # None: in every layer
+    n_classes: int = 4
+    width: int = 64  # dimensions; with the spectrum 1/rank about 14 count
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One simulated dataset."""
+
+    design: Design
+    rows: Float[np.ndarray, "layer clip dim"]
+    prompts: Int[np.ndarray, " clip"]  # index of each clip's prompt
+    correct: dict[str, np.ndarray] = field(default_factory=dict)  # probes' answers by unit, once read
+
+    @cached_property
+    def grams(self) -> Float[np.ndarray, "layer prompt prompt"]:
+        """Centred Gram matrices of prompt means at mean diagonal 1, as `stats.gram.prompt_grams`."""
+        n = self.design.n_prompts
+        means = self.rows.reshape(len(self.rows), n, -1, self.rows.shape[2]).mean(axis=2, dtype=np.float64)
+        means -= means.mean(axis=1, keepdims=True)
+        grams = means @ means.transpose(0, 2, 1)
+        return grams / np.trace(grams, axis1=1, axis2=2)[:, None, None] * n
+
+    def site(self, layer: int) -> SiteGram:
+        """Return one layer as the pipeline reads it."""
+        return site_gram(f"residual.{layer}", self.rows[layer], self.prompts)
+
+
+def design_for(world: World) -> Design:
+    """Return the prompts and wordings of a world.
+
+    >>> design_for(World(20, 4, 0.3, shared=True)).wordings.tolist()[:5]
+    [0, 1, 2, 2, 3]
+    """
+    counts = [len(part) for part in np.array_split(np.arange(world.n_prompts), world.n_classes)]
+    rows = [
+        (emotion, i, i if not world.shared or i < SINGLE else SINGLE + (i - SINGLE) // 2)
+        for emotion, n in zip(EMOTIONS, counts, strict=False)
+        for i in range(n)
+    ]
+    return design_of(
+        [f"{emotion}-{i}" for emotion, i, _ in rows],
+        [emotion for emotion, _, _ in rows],
+        [f"{emotion} {wording}" for emotion, _, wording in rows],
+    )
+
+
+def sample(world: World, design: Design, rng: np.random.Generator) -> Sample:
+    """Return a dataset of `world`; `design` is `design_for(world)`, made once for many datasets."""
+    prompts = np.repeat(np.arange(design.n_prompts), world.n_clips)
+    scale = (np.arange(1, world.width + 1) ** -0.5).astype(np.float32)
+    prompt = _layered(world, design.n_prompts, rng)
+    if world.shared:
+        wording = _layered(world, int(design.wordings.max()) + 1, rng)[:, design.wordings]
+        prompt *= np.float32(np.sqrt(1 - world.wording_share))
+        prompt += np.float32(np.sqrt(world.wording_share)) * wording
+    rows = _layered(world, len(prompts), rng)
+    rows *= np.float32(np.sqrt(1 - world.icc))
+    rows += np.float32(np.sqrt(world.icc)) * prompt[:, prompts]
+    rows *= scale
+    if world.planted:
+        where = slice(None) if world.planted_layer is None else world.planted_layer
+        rows[where] += _planted(world, design, scale, rng)[prompts]
+    return Sample(design, rows, prompts)
+
+
+def _layered(world: World, n: int, rng: np.random.Generator) -> np.ndarray:
+    own = rng.standard_normal((world.n_layers, n, world.width), dtype=np.float32)
+    if world.layer_share:
+        own *= np.float32(np.sqrt(1 - world.layer_share))
+        own += np.float32(np.sqrt(world.layer_share)) * rng.standard_normal((n, world.width), np.float32)
+    return own
+
+
+def _planted(world: World, design: Design, scale: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return each prompt's emotion mean, of `planted` / (1 - planted) times the expected other variance."""
+    means = rng.standard_normal((world.n_classes, world.width), dtype=np.float32) * scale
+    felt = means[design.labels]
+    felt -= felt.mean(axis=0)
+    wanted = world.planted / (1 - world.planted) * (scale**2).sum()
+    return felt * np.sqrt(wanted / (felt**2).sum(axis=1).mean())

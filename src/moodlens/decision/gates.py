@@ -1,0 +1,61 @@
+"""The gates before SAE training: is there enough signal in enough data for latents to mean anything?
+
+The bars are the seeds'. Every gate is read from a metric that chose no layer by the same data, or that was
+corrected for the choice (maxT); the silhouette is reported beside them and stops nothing.
+"""
+
+from dataclasses import dataclass
+
+from moodlens.contracts.params import Decide
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the gates look at; None is "not measured", which passes no gate."""
+
+    clips_per_emotion: float  # mean over emotions
+    effect: float | None  # centred within - between similarity at the layer of largest F
+    p_layers: float | None  # PERMANOVA, maxT over layers
+    acoustic_match: float | None  # share of clips whose sound fits the emotion of their prompt
+    silhouette: float | None  # of emotions at the best layer, in the original space
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One gate: the value, the bar and the verdict."""
+
+    name: str
+    value: float | None
+    bar: float
+    passed: bool
+    stops: bool = True  # False: reported only
+
+
+def gates_of(measured: Measured, thresholds: Decide) -> tuple[Gate, ...]:
+    """Return every gate, in the order a reader asks: enough clips, a signal, music that fits, certainty."""
+    return (
+        _above("clips_per_emotion", measured.clips_per_emotion, thresholds.gate_clips, reached=True),
+        _above("effect", measured.effect, thresholds.gate_effect),
+        _above("acoustic_match", measured.acoustic_match, thresholds.gate_acoustic_match),
+        Gate(
+            "p_layers",
+            measured.p_layers,
+            thresholds.gate_alpha,
+            measured.p_layers is not None and measured.p_layers < thresholds.gate_alpha,
+        ),
+        _above("silhouette", measured.silhouette, thresholds.gate_silhouette, stops=False),
+    )
+
+
+def _above(name: str, value: float | None, bar: float, reached: bool = False, stops: bool = True) -> Gate:
+    passed = value is not None and (value >= bar if reached else value > bar)
+    return Gate(name, value, bar, passed, stops)
+
+
+def closed(gates: tuple[Gate, ...]) -> tuple[str, ...]:
+    """Return the names of the gates that stop SAE training.
+
+    >>> closed((Gate("effect", 0.01, 0.02, False), Gate("silhouette", 0.1, 0.2, False, stops=False)))
+    ('effect',)
+    """
+    return tuple(gate.name for gate in gates if gate.stops and not gate.passed)

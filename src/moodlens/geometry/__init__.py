@@ -1,0 +1,1 @@
+"""How sites are laid out: silhouettes, the circumplex, dimension, pictures. Pure functions."""

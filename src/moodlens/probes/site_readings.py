@@ -1,0 +1,135 @@
+"""What else a site tells a linear reader: valence, arousal, other templates, control task, code length."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from moodlens.base.seeding import rng_for
+from moodlens.probes import logistic
+from moodlens.probes.codelength import block_order, online_bits
+from moodlens.probes.family import ProbeSettings, grid_accuracies
+from moodlens.probes.folds import design_folds, group_folds
+from moodlens.probes.regression import nested_predictions, r_squared, shuffled_targets
+from moodlens.stats.bootstrap import balanced_accuracy
+from moodlens.stats.design import Design
+from moodlens.stats.gram import SiteGram, prompt_grams
+from moodlens.stats.permutation import p_values, relabellings
+
+N_CONTROLS = 200
+"""Random labellings of the wordings in the control task: a mean needs no more."""
+N_ORDERS = 2
+"""Orders in which the units are sent; all sites share them."""
+
+
+@dataclass(frozen=True)
+class PromptColumns:
+    """What the prompt table says of each prompt beside its emotion."""
+
+    valence: Float[np.ndarray, " prompt"]  # -1..1
+    arousal: Float[np.ndarray, " prompt"]
+    templates: Int[np.ndarray, " prompt"]  # template of each prompt, numbered
+
+
+@dataclass(frozen=True)
+class ScaleReading:
+    """How well a scale is read out of fold, wordings held out."""
+
+    r2: float
+    p: float  # wordings exchanged, the choice of penalty repeated; best site of each relabelling
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One site."""
+
+    site: str
+    valence: ScaleReading | None  # None where all prompts have one value
+    arousal: ScaleReading | None
+    by_template: float | None  # accuracy of the logistic probe on templates it never saw; None: one template
+    control_accuracy: float  # of random labels of wordings, folds by prompt: what the probe can memorise
+    control_selectivity: float  # accuracy on emotions minus that, same folds
+    mdl_bits: float  # per prompt, wordings sent one block after another; log2 K saves nothing
+
+
+def read_sites(
+    sites: Sequence[SiteGram], design: Design, columns: PromptColumns, settings: ProbeSettings
+) -> tuple[Reading, ...]:
+    """Return the readings of a family of sites.
+
+    Source of the control task: Hewitt and Liang 2019, Designing and interpreting probes with control tasks.
+    """
+    grams = prompt_grams(sites)
+    members = design.members("wording")
+    folds = design_folds(design, "wording", settings.n_folds, rng_for("folds", "wording", settings.seed))
+    ridges = settings.ridge_grid or (settings.ridge,)
+    scales = {
+        name: read_scale(grams, values, members, folds, ridges, settings.n_permutations, settings.seed)
+        for name, values in (("valence", columns.valence), ("arousal", columns.arousal))
+    }
+    control, emotion = _control_task(grams, design, settings)
+    templates = _template_folds(columns.templates, settings)
+    orders = [
+        block_order(design.unit_labels("wording"), rng_for("orders", number, settings.seed))
+        for number in range(N_ORDERS)
+    ]
+    found = []
+    for i, (site, gram) in enumerate(zip(sites, grams, strict=True)):
+        by_template = None
+        if templates is not None:
+            right = logistic.out_of_fold(gram, design.labels, templates, settings.ridge) == design.labels
+            by_template = float(balanced_accuracy(right.astype(np.float64), design.labels))
+        found.append(
+            Reading(
+                site.site,
+                *(None if (scale := scales[name]) is None else scale[i] for name in ("valence", "arousal")),
+                by_template,
+                float(control[i]),
+                float(emotion[i] - control[i]),
+                online_bits(gram, design.labels, members, orders, ridges),
+            )
+        )
+    return tuple(found)
+
+
+def read_scale(
+    grams: Float[np.ndarray, "layer prompt prompt"],
+    values: Float[np.ndarray, " prompt"],
+    members: Int[np.ndarray, " prompt"],
+    folds: Int[np.ndarray, " prompt"],
+    ridges: Sequence[float],
+    n_permutations: int,
+    seed: int,
+) -> list[ScaleReading] | None:
+    """Return R2 of a scale at every layer, p against the best layer of each relabelling; None if constant."""
+    if np.ptp(values) == 0:
+        return None
+    targets = shuffled_targets(values, members, n_permutations, rng_for("scale", seed))
+    each = np.stack(
+        [r_squared(targets, *nested_predictions(gram[None], folds, ridges, targets)) for gram in grams]
+    )
+    best = each.max(axis=0)
+    against = [np.concatenate([row[:1], best[1:]]) for row in each]
+    return [
+        ScaleReading(float(row[0]), float(p_values(rest))) for row, rest in zip(each, against, strict=True)
+    ]
+
+
+def _control_task(
+    grams: np.ndarray, design: Design, settings: ProbeSettings
+) -> tuple[Float[np.ndarray, " layer"], Float[np.ndarray, " layer"]]:
+    """Return accuracy on random labels of wordings, and on the emotions, folds by prompt for both."""
+    folds = design_folds(design, "prompt", settings.n_folds, rng_for("folds", "prompt", settings.seed))
+    rng = rng_for("control", settings.seed)
+    table = relabellings(design.unit_labels("wording"), N_CONTROLS, rng)[:, design.members("wording")]
+    measured = grid_accuracies(grams, folds, table, settings.ridge_grid or (settings.ridge,))
+    return measured[:, 1:].mean(axis=1), measured[:, 0]
+
+
+def _template_folds(templates: np.ndarray, settings: ProbeSettings) -> np.ndarray | None:
+    n_templates = len(np.unique(templates))
+    if n_templates < 2:
+        return None
+    n_folds = min(settings.n_folds, n_templates)
+    return group_folds(templates, n_folds, rng_for("folds", "template", settings.seed))

@@ -1,0 +1,1 @@
+"""How states hang together with what is heard: distances, matched clips, descriptors."""

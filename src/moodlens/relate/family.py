@@ -1,0 +1,139 @@
+"""A family of places (all layers; their untrained twins; baselines) against the sound: a record per place."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from moodlens.relate.mantel import crossed, distances, has_pairs_within, mantel, orders
+from moodlens.relate.matched_signal import matched_effects
+from moodlens.relate.regression import between_wordings, normal_scores, within_prompts
+from moodlens.stats.gram import SiteGram, centred, group_means, prompt_grams
+from moodlens.stats.multiplicity import max_t
+from moodlens.stats.permutation import p_values
+
+
+@dataclass(frozen=True)
+class Tested:
+    """Estimates of a family with their p; arrays are (place,) or (place, descriptor)."""
+
+    estimate: np.ndarray
+    p: np.ndarray
+    p_max: np.ndarray  # maxT over the family (and its descriptors)
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Mantel tests of a family; `partial` is None where the place given is the text itself."""
+
+    simple: Tested
+    within_emotion: Tested | None  # None where no emotion has three units
+    partial: Tested | None
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The effect of emotion on clips that clearly match, beside what choosing them alone gives."""
+
+    effect: Tested
+    effect_all: np.ndarray  # (place,) every clip kept
+    null: np.ndarray  # (place,) mean over relabellings, clips chosen anew
+
+
+def judged(statistics: Float[np.ndarray, "*shape perm"]) -> Tested:
+    """Return estimate, p and maxT p; relabellings where a statistic has no value are left out.
+
+    >>> judged(np.array([[3.0, 1.0, np.nan, 2.0]])).p.round(3).tolist()
+    [0.333]
+    """
+    flat = statistics.reshape(-1, statistics.shape[-1])
+    known = flat[:, np.isfinite(flat).all(axis=0)]
+    shape = statistics.shape[:-1]
+    return Tested(statistics[..., 0], p_values(known).reshape(shape), max_t(known).reshape(shape))
+
+
+def wording_grams(
+    sites: Sequence[SiteGram], wordings: Int[np.ndarray, " prompt"]
+) -> Float[np.ndarray, "place wording wording"]:
+    """Return the centred Gram matrices of the wordings' means, mean diagonal 1, stacked over places."""
+    grams = centred(group_means(prompt_grams(sites), wordings))
+    return grams / np.trace(grams, axis1=1, axis2=2)[:, None, None] * grams.shape[1]
+
+
+def distance_tests(
+    grams: Float[np.ndarray, "place unit unit"],
+    sound: Float[np.ndarray, "unit unit"],
+    text: Float[np.ndarray, "unit unit"] | None,
+    emotions: Int[np.ndarray, " unit"],
+    sizes: Int[np.ndarray, " unit"],
+    n_permutations: int,
+    rng: np.random.Generator,
+) -> Distances:
+    """Return the three Mantel tests of every place.
+
+    Args:
+        grams: Gram matrices of the places.
+        sound, text: Gram matrices of the descriptors and of the text encoder, or None.
+        emotions: emotion of each unit, the strata of `within_emotion`.
+        sizes: prompts of each unit; only units of one size change places.
+        n_permutations, rng: of the relabellings.
+    """
+    heard = distances(sound)
+    places = distances(grams)
+    given = None if text is None else distances(text)
+    simple = mantel(places, heard, orders(len(sound), n_permutations, rng, sizes), given)
+    within, strata = None, crossed(emotions, sizes)
+    if has_pairs_within(strata):
+        order = orders(len(sound), n_permutations, rng, strata)
+        within = judged(mantel(places, heard, order, strata=emotions, sizes=sizes).r)
+    return Distances(judged(simple.r), within, None if simple.partial is None else judged(simple.partial))
+
+
+def matched_test(
+    sites: Sequence[SiteGram],
+    matched: Bool[np.ndarray, "perm clip"],
+    units: Int[np.ndarray, " clip"],
+    labels: Int[np.ndarray, "perm unit"],
+) -> Matched | None:
+    """Return the effect on matching clips, or None where they are too few for one."""
+    grams = np.stack([site.values for site in sites])
+    effects = matched_effects(grams, matched, units, labels).effect
+    if not np.isfinite(effects[:, 0]).all() or np.isfinite(effects).all(axis=0).sum() < 2:
+        return None
+    whole = matched_effects(grams, np.ones((1, len(units)), dtype=bool), units, labels[:1]).effect[:, 0]
+    return Matched(judged(effects), whole, np.nanmean(effects[:, 1:], axis=1))
+
+
+def descriptor_tests(
+    sites: Sequence[SiteGram],
+    units: Float[np.ndarray, "place unit unit"],
+    descriptors: Float[np.ndarray, "clip descriptor"],
+    wordings: Int[np.ndarray, " clip"],
+    folds: Int[np.ndarray, " unit"],
+    sizes: Int[np.ndarray, " unit"],
+    ridge: float,
+    n_permutations: int,
+    rng: np.random.Generator,
+) -> tuple[Tested, Tested | None]:
+    """Return the R2 of every place and descriptor, between wordings and within prompts.
+
+    Args:
+        sites: Gram matrices of the places; those without a row per clip have no `within`.
+        units: Gram matrices of the wordings' means at the same places.
+        descriptors: one row per clip, in the order of the sites' rows; read as normal scores.
+        wordings: the wording of each clip.
+        folds: fold of each wording.
+        sizes: prompts of each wording; only wordings of one size change places.
+        ridge: penalty.
+        n_permutations, rng: of the relabellings.
+    """
+    weights = (wordings[None, :] == np.arange(len(folds))[:, None]).astype(np.float64)
+    scores = normal_scores(descriptors)
+    means = weights @ scores / weights.sum(axis=1, keepdims=True)
+    between = judged(between_wordings(units, means, folds, sizes, ridge, n_permutations, rng).r2)
+    if any(len(site.prompts) != len(descriptors) for site in sites):
+        return between, None
+    grams = np.stack([site.values for site in sites])
+    within = within_prompts(grams, scores, sites[0].prompts, folds[wordings], ridge, n_permutations, rng)
+    return between, None if within is None else judged(within.r2)

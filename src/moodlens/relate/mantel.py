@@ -1,0 +1,139 @@
+"""Mantel: are two places far apart in the states also far apart in the sound?
+
+r is Pearson's correlation of the upper triangles of two distance matrices; p relabels the rows and columns of
+one of them by whole units. Three relabellings, each with its own null:
+  simple     any unit for any other: states have nothing to do with the sound
+  partial    the same, with the distance of a third place (the text) held linearly constant
+  stratified pairs of one emotion only, around their group's mean, units exchanged within it: nothing beyond
+             what the emotions differ in
+Exchanged are only units made of equally many prompts: the mean of fewer clips lies farther from all others in
+every place at once, which is no association but would look like one.
+
+Source: Mantel 1967; Smouse, Long and Sokal 1986 (partial; its p can be too small where the third distance
+acts in another form than linearly: Guillot and Rousset 2013, so it is shown and decides nothing). Checked
+against scikit-bio `skbio.stats.distance.mantel`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from moodlens.base.errors import ContractError, must
+
+FEWEST_UNITS = 5
+
+
+def distances(gram: Float[np.ndarray, "... unit unit"]) -> Float[np.ndarray, "... unit unit"]:
+    """Return the Euclidean distances of rows with this Gram matrix.
+
+    >>> distances(np.array([[0.0, 0.0], [0.0, 25.0]])).tolist()
+    [[0.0, 5.0], [5.0, 0.0]]
+    """
+    diagonal = np.diagonal(gram, axis1=-2, axis2=-1)
+    squares = diagonal[..., :, None] + diagonal[..., None, :] - 2 * gram
+    return np.sqrt(np.clip(squares, 0, None))
+
+
+def orders(
+    n_units: int,
+    n_permutations: int,
+    rng: np.random.Generator,
+    strata: Int[np.ndarray, " unit"] | None = None,
+) -> Int[np.ndarray, "perm unit"]:
+    """Return 1 + n_permutations orders of the units, the first as they are; within strata where given."""
+    table = np.tile(np.arange(n_units), (n_permutations + 1, 1))
+    groups = np.zeros(n_units, dtype=np.int64) if strata is None else strata
+    for group in np.unique(groups):
+        (columns,) = np.nonzero(groups == group)
+        table[1:, columns] = rng.permuted(table[1:, columns], axis=1)
+    return table
+
+
+@dataclass(frozen=True)
+class Mantel:
+    """Correlations under every order, the observed first; r.shape = (layer, perm)."""
+
+    r: Float[np.ndarray, "layer perm"]
+    partial: Float[np.ndarray, "layer perm"] | None  # given the third distance
+
+
+def mantel(
+    states: Float[np.ndarray, "layer unit unit"],
+    sound: Float[np.ndarray, "unit unit"],
+    order: Int[np.ndarray, "perm unit"],
+    given: Float[np.ndarray, "unit unit"] | None = None,
+    strata: Int[np.ndarray, " unit"] | None = None,
+    sizes: Int[np.ndarray, " unit"] | None = None,
+) -> Mantel:
+    """Return the correlation of every layer's distances with the sound's, sound relabelled.
+
+    Args:
+        states: distances at each layer.
+        sound: distances of the acoustic descriptors.
+        order: from `orders`.
+        given: distances to hold constant (text encoder), or None.
+        strata: emotion of each unit where only pairs of one emotion count; `order` must keep to them.
+        sizes: prompts of each unit; with `strata`, pairs are centred among those of equal sizes.
+
+    Raises:
+        ContractError: too few units, or a place where all distances are equal.
+    """
+    n = sound.shape[0]
+    if n < FEWEST_UNITS:
+        rule = f"have at least {FEWEST_UNITS} wordings"
+        raise ContractError(must("a Mantel test", rule, n, next_step="Add prompts with other wordings"))
+    rows, columns = np.triu_indices(n, 1)
+    groups = np.zeros(len(rows), dtype=np.int64)
+    if strata is not None:
+        same = strata[rows] == strata[columns]
+        rows, columns = rows[same], columns[same]
+        both = np.zeros(len(rows)) if sizes is None else 1 / sizes[rows] + 1 / sizes[columns]
+        groups = np.unique(np.stack([strata[rows], both]), axis=1, return_inverse=True)[1].ravel()
+    x = _scores(states[:, rows, columns], groups, "states")
+    y = _scores(sound[rows, columns][None], groups, "the sound")[0]
+    square = np.zeros((n, n))
+    square[rows, columns] = square[columns, rows] = y
+    relabelled = square[order[:, rows], order[:, columns]]
+    r = x @ relabelled.T
+    if given is None:
+        return Mantel(r, None)
+    z = _scores(given[rows, columns][None], groups, "the text")[0]
+    return Mantel(r, partial_correlation(r, (x @ z)[:, None], relabelled @ z))
+
+
+def partial_correlation(
+    r_xy: Float[np.ndarray, "layer perm"],
+    r_xz: Float[np.ndarray, "layer 1"],
+    r_yz: Float[np.ndarray, " perm"],
+) -> Float[np.ndarray, "layer perm"]:
+    """Return (r_xy - r_xz r_yz) / sqrt((1 - r_xz^2) (1 - r_yz^2)); 0 where x or y is z."""
+    scale = np.sqrt(np.clip(1 - r_xz**2, 0, None) * np.clip(1 - r_yz**2, 0, None))
+    return np.divide(r_xy - r_xz * r_yz, scale, out=np.zeros_like(r_xy), where=scale > 1e-9)
+
+
+def crossed(*factors: Int[np.ndarray, " unit"]) -> Int[np.ndarray, " unit"]:
+    """Return the number of each unit's combination of factors.
+
+    >>> crossed(np.array([0, 0, 1]), np.array([2, 1, 2])).tolist()
+    [1, 0, 2]
+    """
+    return np.unique(np.stack(factors), axis=1, return_inverse=True)[1].ravel()
+
+
+def has_pairs_within(strata: Int[np.ndarray, " unit"]) -> bool:
+    """Return whether some stratum has the three units whose pairs can be ordered in more than one way."""
+    return bool(np.bincount(strata).max() >= 3)
+
+
+def _scores(
+    values: Float[np.ndarray, "place pair"], groups: Int[np.ndarray, " pair"], name: str
+) -> Float[np.ndarray, "place pair"]:
+    """Return values minus their group's mean, at length 1."""
+    member = (groups[:, None] == np.unique(groups)).astype(np.float64)
+    centred = values - (values @ member / member.sum(axis=0)) @ member.T
+    length = np.linalg.norm(centred, axis=1, keepdims=True)
+    if (length <= 1e-12 * np.abs(values).max(axis=1, keepdims=True)).any():
+        advice = "Check that the site varies between prompts"
+        raise ContractError(must(f"distances of {name}", "differ", "one distance for all", next_step=advice))
+    return centred / length

@@ -1,0 +1,233 @@
+"""Stage `attention`: where cross-attention and self-attention look, by layer, head and time."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from moodlens.attention.contrast import HeadTest, emotion_test, paired_test, unit_means
+from moodlens.attention.readings import OVER_TIME, STORED, Readings, entropy_bands, over_time, readings
+from moodlens.attention.reference import uniform_distance
+from moodlens.base.seeding import rng_for
+from moodlens.capture.running import complete_steps
+from moodlens.contracts.params import Attention, Params
+from moodlens.contracts.tables import CLIPS, NEUTRAL, PROMPTS
+from moodlens.stages.workspace import Workspace, clip_table, open_workspace, tensors_of
+from moodlens.stats.design import Design
+from moodlens.store.tables import read_table, write_metrics, write_plot
+from moodlens.store.tracking import Run, log_runs
+
+HEAD_COLUMNS = (
+    "layer", "head", "difference", "p", "p_maxt", "lift_emotion", "lift_control", "twin_difference",
+    "p_beyond_twin", "p_beyond_twin_maxt", "end_mass", "entropy", "entropy_f", "entropy_p", "entropy_p_maxt",
+    "twin_entropy", "distance", "distance_f", "distance_p", "distance_p_maxt", "self_entropy", "first_mass",
+)  # fmt: skip
+TIME_COLUMNS = ("emotion", "layer", "step", *OVER_TIME, "entropy_low", "entropy_high")
+LEVEL = 0.05
+"""Adjusted p below which a head is counted."""
+
+
+def run(params: Params, root: Path) -> None:
+    """Write metrics/attention.json, attention_heads.csv, attention_time.csv and an MLflow run."""
+    if params.generate.attention:
+        work = open_workspace(root)
+        metrics, heads, curves = analyse(work, params.attention)
+    else:
+        metrics = {"captured": False}
+        heads, curves = pd.DataFrame(columns=list(HEAD_COLUMNS)), pd.DataFrame(columns=list(TIME_COLUMNS))
+    write_metrics(metrics, root / "metrics" / "attention.json")
+    write_plot(heads, root / "metrics" / "attention_heads.csv")
+    write_plot(curves, root / "metrics" / "attention_time.csv")
+    log_runs(root, "attention", _logged(metrics, heads, params))
+
+
+def analyse(work: Workspace, section: Attention) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
+    """Return the metrics, a row per head, and the curves over time by emotion and layer."""
+    clips = clip_table(work)
+    stored = tensors_of(work, clips, "activations", "attention", STORED)
+    n_steps = int(clips["n_steps"].iloc[0])
+    steps = complete_steps(n_steps, n_steps - int(clips["n_frames"].iloc[0]) + 1)
+    found = readings(stored, steps)
+    by_prompt = {name: unit_means(values, clips["prompt"].to_numpy()) for name, values in vars(found).items()}
+    n_tokens = unit_means(stored["tokens"].sum(axis=1)[:, None, None], clips["prompt"].to_numpy())
+    tests = _tests(Readings(**by_prompt), n_tokens, work.design, section)
+    heads = _head_rows(tests, by_prompt, _sets(work))
+    uniform = float(uniform_distance(n_steps)[steps].mean())
+    neutral = _neutral(work)
+    metrics = {"captured": True, **_metrics(tests, by_prompt, uniform)}
+    metrics["n_clips"], metrics["n_prompts"] = len(clips), work.design.n_prompts
+    metrics["n_permutations"] = section.n_permutations
+    if neutral is not None:
+        without = readings(neutral, steps).entropy
+        metrics["entropy"]["neutral"] = float(without.mean())
+        metrics["entropy"]["n_neutral_clips"] = len(without)
+    labels = work.design.labels[clips["prompt"].to_numpy()]
+    bands = entropy_bands(
+        stored, labels, work.design.wordings[clips["prompt"].to_numpy()], section.n_bins,
+        section.n_bootstrap, section.confidence, rng_for("attention", "bands", section.seed),
+    )  # fmt: skip
+    curves = _curves(over_time(stored, labels, section.n_bins), bands, work.design.emotions, n_steps)
+    return metrics, heads, curves
+
+
+def _tests(
+    prompts: Readings, n_tokens: np.ndarray, design: Design, section: Attention
+) -> dict[str, HeadTest]:
+    """Return every test; the units are wordings, and tests of one kind share their relabellings."""
+    units, labels = design.wordings, design.unit_labels("wording")
+
+    def flips(differences: np.ndarray) -> HeadTest:
+        rng = rng_for("attention", "signs", section.seed)
+        counts = (section.n_permutations, section.n_bootstrap)
+        return paired_test(differences, units, *counts, section.confidence, rng)
+
+    def relabelled(values: np.ndarray) -> HeadTest:
+        rng = rng_for("attention", "labels", section.seed)
+        return emotion_test(values, units, labels, section.n_permutations, rng)
+
+    return {
+        "mass": flips(prompts.difference),
+        "beyond_twin": flips(prompts.difference - prompts.twin_difference),
+        "entropy": relabelled(prompts.entropy),
+        "twin_entropy": relabelled(prompts.twin_entropy),
+        "text_length": relabelled(n_tokens),
+        "distance": relabelled(prompts.distance),
+    }
+
+
+def _sets(work: Workspace) -> np.ndarray:
+    table = read_table(PROMPTS, work.root / "data" / "prompts.csv")
+    return table["set"].to_numpy()[work.rows]
+
+
+def _neutral(work: Workspace) -> dict[str, np.ndarray] | None:
+    """Return the summaries of clips whose prompt intends no emotion, None where there is none."""
+    table = read_table(CLIPS, work.root / "data" / "clips.parquet")
+    table = table.loc[table["emotion"] == NEUTRAL]
+    return None if table.empty else tensors_of(work, table, "activations", "attention", STORED)
+
+
+def _metrics(tests: dict[str, HeadTest], by_prompt: dict[str, np.ndarray], uniform: float) -> dict[str, Any]:
+    """Return the few numbers that a reader of `dvc metrics diff` needs."""
+    mass, entropy, distance = tests["mass"], tests["entropy"], tests["distance"]
+    best = mass.best
+    most = np.unravel_index(np.where(mass.estimate > 0, mass.statistic, -1).argmax(), mass.estimate.shape)
+    return {
+        "mass": {
+            "best": _name(best),
+            "difference": float(mass.estimate[best]),
+            "low": mass.low,
+            "high": mass.high,
+            "p": float(mass.p_max[best]),
+            "most": _name((int(most[0]), int(most[1]))),
+            "most_difference": float(mass.estimate[most]),
+            "most_p": float(mass.p_max[most]),
+            "n_more": int(((mass.p_max < LEVEL) & (mass.estimate > 0)).sum()),
+            "n_less": int(((mass.p_max < LEVEL) & (mass.estimate < 0)).sum()),
+            "mean": float(mass.estimate.mean()),
+            "twin_difference": float(np.nanmean(by_prompt["twin_difference"][:, *best])),
+            "p_beyond_twin": float(tests["beyond_twin"].p_max[best]),
+            "n_wordings": mass.n_units,
+        },
+        "entropy": {
+            "mean": float(entropy.estimate.mean()),
+            "twin_mean": float(tests["twin_entropy"].estimate.mean()),
+            "best": _name(entropy.best),
+            "f": float(entropy.statistic[entropy.best]),
+            "p": float(entropy.p_max[entropy.best]),
+            "n_significant": int((entropy.p_max < LEVEL).sum()),
+            "twin_p": float(tests["twin_entropy"].p_max.min()),
+            "text_length_p": float(tests["text_length"].p.min()),
+        },
+        "distance": {
+            "mean_steps": float(distance.estimate.mean()),
+            "uniform_steps": uniform,
+            "best": _name(distance.best),
+            "f": float(distance.statistic[distance.best]),
+            "p": float(distance.p_max[distance.best]),
+            "n_significant": int((distance.p_max < LEVEL).sum()),
+            "first_mass": float(by_prompt["first"].mean()),
+        },
+        "n_heads": int(mass.estimate.size),
+        "n_wordings": entropy.n_units,
+    }
+
+
+def _name(place: tuple[int, int]) -> str:
+    return f"layer {place[0]} head {place[1]}"
+
+
+def _head_rows(
+    tests: dict[str, HeadTest], by_prompt: dict[str, np.ndarray], sets: np.ndarray
+) -> pd.DataFrame:
+    """Return what metrics/attention_heads.csv holds: one row per layer and head."""
+    mass, beyond = tests["mass"], tests["beyond_twin"]
+    known = np.isfinite(by_prompt["difference"]).all(axis=(1, 2))
+    columns = {
+        "difference": mass.estimate,
+        "p": mass.p,
+        "p_maxt": mass.p_max,
+        "lift_emotion": by_prompt["lift_emotion"][known].mean(axis=0),
+        "lift_control": by_prompt["lift_control"][known].mean(axis=0),
+        "twin_difference": by_prompt["twin_difference"][known].mean(axis=0),
+        "p_beyond_twin": beyond.p,
+        "p_beyond_twin_maxt": beyond.p_max,
+        "end_mass": by_prompt["end"].mean(axis=0),
+        **_emotion_columns("entropy", tests["entropy"]),
+        "twin_entropy": tests["twin_entropy"].estimate,
+        **_emotion_columns("distance", tests["distance"]),
+        "self_entropy": by_prompt["self_entropy"].mean(axis=0),
+        "first_mass": by_prompt["first"].mean(axis=0),
+    }
+    for name in sorted(set(sets[known])):
+        columns[f"difference_{name}"] = by_prompt["difference"][known & (sets == name)].mean(axis=0)
+    n_layers, n_heads = mass.estimate.shape
+    place = {"layer": np.repeat(np.arange(n_layers), n_heads), "head": np.tile(np.arange(n_heads), n_layers)}
+    return pd.DataFrame(place | {name: values.ravel() for name, values in columns.items()})
+
+
+def _emotion_columns(name: str, test: HeadTest) -> dict[str, np.ndarray]:
+    return {
+        name: test.estimate,
+        f"{name}_f": test.statistic,
+        f"{name}_p": test.p,
+        f"{name}_p_maxt": test.p_max,
+    }
+
+
+def _curves(
+    found: dict[str, np.ndarray], bands: np.ndarray, emotions: tuple[str, ...], n_steps: int
+) -> pd.DataFrame:
+    """Return what metrics/attention_time.csv holds: one row per emotion, layer and part of the clip.
+
+    Rows without a layer are means over all layers, a wording counted once; they alone have an interval.
+    """
+    n_layers, n_bins = found["entropy"].shape[1:]
+    middle = (np.arange(n_bins) + 0.5) * n_steps / n_bins
+    rows = []
+    for k, emotion in enumerate(emotions):
+        value, low, high = bands[k]
+        whole = {"layer": pd.NA, "step": middle, "entropy": value, "entropy_low": low, "entropy_high": high}
+        rows.append(pd.DataFrame({"emotion": emotion, **whole}))
+    for k, emotion in enumerate(emotions):
+        for layer in range(n_layers):
+            columns = {name: values[k, layer] for name, values in found.items()}
+            rows.append(pd.DataFrame({"emotion": emotion, "layer": layer, "step": middle, **columns}))
+    return pd.concat(rows, ignore_index=True).reindex(columns=list(TIME_COLUMNS))
+
+
+def _logged(metrics: dict[str, Any], heads: pd.DataFrame, params: Params) -> Run:
+    """Return the MLflow run: a child per reading with its curve over heads, layer by layer."""
+    numbers = {
+        f"{group}.{key}": float(value)
+        for group, values in metrics.items()
+        if isinstance(values, dict)
+        for key, value in values.items()
+        if isinstance(value, (int, float))
+    }
+    columns = ("difference", "p_maxt", "entropy", "entropy_p_maxt", "distance", "distance_p_maxt")
+    curves = {name: [float(value) for value in heads[name]] for name in columns} if len(heads) else {}
+    children = [Run("attention/heads", curves=curves)] if curves else []
+    described = {"attention": vars(params.attention), "model": vars(params.model)}
+    return Run("attention", described, numbers, children=children)

@@ -1,0 +1,105 @@
+"""Stage `power`: what the tests see of planted effects, and how often "none" is said wrongly."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from moodlens.base.seeding import rng_for
+from moodlens.calibration.planted import found_in_place, none_said, power
+from moodlens.calibration.rates import Rate
+from moodlens.calibration.simulate import World
+from moodlens.compute.pool import run_tasks
+from moodlens.contracts.calibration import CalibrationParams, PowerParams
+from moodlens.stats.design import Unit
+from moodlens.store.tables import write_plot
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Point:
+    """One thing to measure: a point of the power curves, the planted layer, or "none"."""
+
+    kind: str  # power | in_place | none
+    share: float
+    n_per_emotion: int
+    unit: Unit
+    params: PowerParams
+
+
+def run(params: CalibrationParams, home: Path) -> None:
+    """Write calibration/power.csv."""
+    section = params.power
+    points = [
+        Point("power", share, n, "prompt", section) for share in section.shares for n in section.n_per_emotion
+    ]
+    units: tuple[Unit, ...] = ("prompt", "wording")
+    points += [Point("in_place", section.planted_share, section.planted_n, unit, section) for unit in units]
+    points.append(Point("none", section.none_delta, section.none_n, "prompt", section))
+    workers = params.compute.workers
+    rows = run_tasks(measure, points, workers=workers, threads=1, label="power", unit="point")
+    write_plot(pd.DataFrame([row for found in rows for row in found]), home / "power.csv")
+
+
+def measure(point: Point) -> list[dict[str, object]]:
+    """Return the rows of one point."""
+    return MEASURES[point.kind](point)
+
+
+def _power(point: Point) -> list[dict[str, object]]:
+    section = point.params
+    world = World(4 * point.n_per_emotion, section.n_clips, section.icc, planted=point.share)
+    return [_row(point, "found", power(world, ALPHA, _rngs(point)))]
+
+
+def _in_place(point: Point) -> list[dict[str, object]]:
+    section = point.params
+    world = World(
+        4 * point.n_per_emotion,
+        section.n_clips,
+        section.icc,
+        shared=point.unit == "wording",
+        n_layers=section.n_layers,
+        layer_share=0.5,
+        planted=point.share,
+        planted_layer=section.n_layers // 2,
+    )
+    anywhere, in_place = found_in_place(world, point.unit, ALPHA, _rngs(point))
+    return [_row(point, "found in any layer", anywhere), _row(point, "found in its layer", in_place)]
+
+
+def _none(point: Point) -> list[dict[str, object]]:
+    section = point.params
+    world = World(
+        4 * point.n_per_emotion, section.n_clips, section.icc, n_layers=section.none_layers, layer_share=0.5
+    )
+    said, claimed = none_said(world, point.share, ALPHA, section.wanted_power, _rngs(point))
+    return [{**_row(point, "none said wrongly", said), "claimed_power": claimed}]
+
+
+MEASURES: dict[str, Callable[[Point], list[dict[str, object]]]] = {
+    "power": _power,
+    "in_place": _in_place,
+    "none": _none,
+}
+
+
+def _rngs(point: Point) -> list[np.random.Generator]:
+    place = (point.kind, round(1e4 * point.share), point.n_per_emotion, point.unit, point.params.seed)
+    return [rng_for("calibration", *place, sim) for sim in range(point.params.n_sims)]
+
+
+def _row(point: Point, what: str, rate: Rate) -> dict[str, object]:
+    return {
+        "what": what,
+        "share": point.share,
+        "n_per_emotion": point.n_per_emotion,
+        "unit": point.unit,
+        "n_sims": rate.n,
+        "rate": rate.value,
+        "low": rate.low,
+        "high": rate.high,
+    }

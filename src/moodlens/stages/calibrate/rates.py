@@ -1,0 +1,92 @@
+"""Stage `rates`: how often each test alarms on simulated data without effect."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from moodlens.base.errors import UsageError, must
+from moodlens.base.seeding import rng_for
+from moodlens.calibration.instruments import CLAIMS, NAIVE, PLAIN
+from moodlens.calibration.naive import plain_accuracy
+from moodlens.calibration.rates import Alarms, alarm_rates
+from moodlens.calibration.simulate import World, design_for, sample
+from moodlens.compute.pool import run_tasks
+from moodlens.contracts.calibration import CalibrationParams
+from moodlens.store.tables import write_plot
+
+N_PLAIN = 100
+"""Datasets that the plain probe is asked about; its fits take as long as all other tests together."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One design at one ICC."""
+
+    n_prompts: int
+    n_clips: int
+    icc: float
+    n_sims: int
+    seed: int
+
+
+def run(params: CalibrationParams, home: Path) -> None:
+    """Write calibration/rates.csv and calibration/plain_probe.csv."""
+    section = params.rates
+    for design in section.designs:
+        if len(design) != 2 or design[0] < 16 or design[1] < 2:
+            rule = "be [prompts, clips of each], at least [16, 2]"
+            raise UsageError(
+                must(
+                    "rates.designs",
+                    rule,
+                    list(design),
+                    where="calibration/params.yaml",
+                    next_step="Correct it",
+                )
+            )
+    cells = [
+        Cell(prompts, clips, icc, section.n_sims, section.seed)
+        for prompts, clips in section.designs
+        for icc in section.icc
+    ]
+    workers = params.compute.workers
+    found = run_tasks(measure, cells, workers=workers, threads=1, label="error rates", unit="cell")
+    write_plot(pd.DataFrame([row for rows, _ in found for row in rows]), home / "rates.csv")
+    write_plot(pd.DataFrame([row for _, row in found]), home / "plain_probe.csv")
+
+
+def measure(cell: Cell) -> tuple[list[dict[str, object]], dict[str, object]]:
+    """Return a row per test, and the plain probe's mean accuracy."""
+    place = (cell.n_prompts, cell.n_clips, round(1000 * cell.icc), cell.seed)
+    rngs = [rng_for("calibration", "rates", *place, sim) for sim in range(cell.n_sims)]
+    base = World(cell.n_prompts, cell.n_clips, cell.icc)
+    rows = [row_of(alarms) for alarms in alarm_rates((*CLAIMS, *NAIVE), base, cell.n_sims, rngs)]
+    n_plain = min(N_PLAIN, cell.n_sims)
+    rngs = [rng_for("calibration", "plain", *place, sim) for sim in range(n_plain)]
+    rows += [row_of(alarms) for alarms in alarm_rates((PLAIN,), base, n_plain, rngs)]
+    design = design_for(base)
+    rngs = [rng_for("calibration", "accuracy", *place, sim) for sim in range(n_plain)]
+    read = [plain_accuracy(sample(base, design, rng), rng) for rng in rngs]
+    n_clips = cell.n_prompts * cell.n_clips
+    plain = {"icc": cell.icc, "n_clips": n_clips, "n_prompts": cell.n_prompts, "n_sims": len(read)}
+    return rows, {**plain, "accuracy": sum(read) / len(read), "chance": 1 / base.n_classes}
+
+
+def row_of(alarms: Alarms) -> dict[str, object]:
+    """Return one row of calibration/rates.csv."""
+    world, rate = alarms.world, alarms.rate
+    return {
+        "test": alarms.instrument.name,
+        "carries_claim": alarms.instrument.carries_claim,
+        "icc": world.icc,
+        "n_prompts": world.n_prompts,
+        "n_clips": world.n_prompts * world.n_clips,
+        "level": alarms.instrument.level,
+        "n_sims": rate.n,
+        "rate": rate.value,
+        "low": rate.low,
+        "high": rate.high,
+        "verdict": alarms.verdict,
+        "reason": alarms.reason,
+    }

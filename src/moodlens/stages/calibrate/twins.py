@@ -1,0 +1,115 @@
+"""The pipeline on a twin, in a workspace of its own: which stages its verdict needs, and the run itself."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from moodlens.base.errors import ContractError, must
+from moodlens.stages.closure import code_deps
+from moodlens.store.atomic import replacing
+
+VERDICT = "verdict.json"
+LAST_LINES = 5
+
+
+def needed_stages(root: Path, target: str = "decide") -> list[str]:
+    """Return the stages of root/dvc.yaml that `target` stands on, itself last, in pipeline order."""
+    stages = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    makes = {out: name for name, stage in stages.items() for out in _outs(stage)}
+    needed, waiting = set(), [target]
+    while waiting:
+        name = waiting.pop()
+        if name not in needed:
+            needed.add(name)
+            waiting.extend(makes[dep] for dep in stages[name]["deps"] if dep in makes)
+    return [name for name in stages if name in needed]
+
+
+def _outs(stage: Mapping[str, Any]) -> list[str]:
+    listed = [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]
+    return [out if isinstance(out, str) else next(iter(out)) for out in listed]
+
+
+def verdict_on_twin(root: Path, home: Path, model: str, seed: int) -> dict[str, Any]:
+    """Return metrics/decide.json of a twin at a generation seed, with the naive verdict under `naive`.
+
+    A finished verdict is kept in work/<model>-<seed> and used again while parameters, code and weights stay.
+
+    Args:
+        root: the main workspace, whose params.yaml, code and models are used.
+        home: calibration/; runs live in its work/.
+        model: embedded name of the twin.
+        seed: `generate.seed`.
+
+    Raises:
+        ContractError: a stage failed; the message holds its last lines.
+    """
+    work = home / "work" / f"{model}-{seed}"
+    stages = needed_stages(root)
+    text = twin_params(root, model, seed)
+    mark = fingerprint(root, stages, text)
+    kept = work / VERDICT
+    if kept.is_file():
+        found = json.loads(kept.read_text(encoding="utf-8"))
+        if found["fingerprint"] == mark:
+            return found["decide"]
+    work.mkdir(parents=True, exist_ok=True)
+    (work / "params.yaml").write_text(text, encoding="utf-8")
+    if not (work / "models").exists():
+        (work / "models").symlink_to(root / "models")
+    for name in (*stages, "naive"):
+        _run(name, root, work, home)
+    decide = json.loads((work / "metrics" / "decide.json").read_text(encoding="utf-8"))
+    decide["naive"] = json.loads((work / "metrics" / "naive.json").read_text(encoding="utf-8"))
+    with replacing(kept) as temporary:
+        temporary.write_text(json.dumps({"fingerprint": mark, "decide": decide}), encoding="utf-8")
+    return decide
+
+
+def twin_params(root: Path, model: str, seed: int) -> str:
+    """Return the main params.yaml with `model.id` and `generate.seed` changed; tasks in one process each."""
+    params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    params["model"]["id"] = model
+    params["generate"]["seed"] = seed
+    return yaml.safe_dump(params, sort_keys=False)
+
+
+def fingerprint(root: Path, stages: list[str], params: str) -> str:
+    """Return what a verdict depends on: parameters, code of its stages, weights."""
+    files = {root / dep for name in stages for dep in code_deps(name, root)}
+    files |= {root / dep for dep in code_deps("calibrate.naive", root)}
+    files |= set((root / "models" / "organism").rglob("*.safetensors"))
+    digest = sha256(params.encode())
+    for path in sorted(files):
+        digest.update(path.relative_to(root).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _run(name: str, root: Path, work: Path, home: Path) -> None:
+    """Run a stage of the twin's workspace; all twins share one MLflow database, apart from the main one."""
+    module = ["moodlens.stages.calibrate.naive"] if name == "naive" else ["moodlens.stages", name]
+    env = {
+        **os.environ,
+        "DVC_ROOT": str(work),
+        "PYTHONPATH": os.pathsep.join([str(root / "src"), os.environ.get("PYTHONPATH", "")]),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{home / 'work' / 'mlflow.db'}",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", *module], cwd=work, env=env, text=True, capture_output=True, check=False
+    )
+    if done.returncode != 0:
+        said = " / ".join((done.stderr or done.stdout).strip().splitlines()[-LAST_LINES:])
+        where = f"{work.name}, exit {done.returncode}"
+        raise ContractError(
+            must(
+                f"stage {name}", "finish on the twin", said, where=where, next_step="Repair it and run again"
+            )
+        )

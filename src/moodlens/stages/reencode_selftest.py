@@ -1,0 +1,129 @@
+"""What `reencode` tests about itself before it writes a shard; a test that fails stops the stage.
+
+1. Teacher forcing under the clip's own text gives the states that were recorded while the clip was made.
+2. Null-text states do not depend on the text that ran beside them, bit for bit.
+3. A patch that replaces a layer's output by itself changes nothing, bit for bit.
+That every hookpoint fired once per step is tested by the recorder in every pass.
+"""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from moodlens.base.errors import ContractError, UsageError, must
+from moodlens.contracts.backend import Capture, Patch
+from moodlens.contracts.tensors import WHOLE_SITES, shard_name
+from moodlens.store.shards import read_shard, shard_names
+
+if TYPE_CHECKING:
+    from moodlens.contracts.backend import MusicBackend
+    from moodlens.stages.reencode_shard import ReencodeTask
+
+HALF_ULP = 2.0**-11
+"""Largest relative rounding of float16, in which the states of generation are stored."""
+TINY = 2.0**-25
+"""Largest absolute rounding of float16 below its normal range."""
+
+
+def self_test(backend: "MusicBackend", codes: np.ndarray, task: "ReencodeTask") -> dict[str, float]:
+    """Return the figures of table SELFTESTS for one shard.
+
+    Raises:
+        ContractError: a difference exceeds what it may be.
+    """
+    forced, n_states = forced_difference(backend, codes, task)
+    null = null_difference(backend, codes[:1], task)
+    patch = patch_difference(backend, codes[:1], task)
+    limits = (
+        ("states under own text", "equal those of generation", forced, task.tolerance),
+        ("states under null text", "not depend on the text beside them", null, 0.0),
+        ("an identity patch", "change nothing", patch, 0.0),
+    )
+    for thing, rule, found, limit in limits:
+        if not found <= limit:
+            where = f"shard {task.shard}, allowed {limit:g}"
+            advice = "Capture or teacher forcing is broken for this model: report it with the model's id"
+            raise ContractError(
+                must(thing, rule, f"a difference of {found:.3g}", where=where, next_step=advice)
+            )
+    return {
+        "forced_difference": forced,
+        "null_difference": null,
+        "patch_difference": patch,
+        "n_states": n_states,
+    }
+
+
+def forced_difference(backend: "MusicBackend", codes: np.ndarray, task: "ReencodeTask") -> tuple[float, int]:
+    """Return the largest difference from the stored states of generation, and how many values were compared.
+
+    The unit is the root mean square of the hookpoint over the shard; the rounding of float16 is taken off.
+    A stored half `cond` is compared under own text, `uncond` under null text; where generation kept no steps
+    (generate.pooled_only), means over steps are compared.
+    """
+    pooled = task.step_stride is None
+    path = task.data / "activations" / shard_name("summary" if pooled else "shard", task.shard)
+    end = "/mean" if pooled else ""
+    wanted = {f"{name}/{half}" for name in _names(backend, task.capture) for half in ("cond", "uncond")}
+    shared = [key.removesuffix(end) for key in shard_names(path) if key.removesuffix(end) in wanted]
+    if not shared:
+        rule, got = "share a hookpoint with generate.sites and generate.layers", list(task.capture.sites)
+        advice = "Add one that generate recorded: the self-test needs it"
+        raise UsageError(must("reencode.sites", rule, got, where="params.yaml", next_step=advice))
+    sites = tuple(dict.fromkeys(key.split(".")[0] for key in shared))
+    capture = replace(
+        task.capture, sites=sites, half="both",
+        keep_steps=not pooled, step_stride=task.step_stride or 1, summaries=pooled,
+    )  # fmt: skip
+    stored = read_shard(path, [f"{key}{end}" for key in shared])
+    worst, squares = dict.fromkeys(shared, 0.0), dict.fromkeys(shared, 0.0)
+    for row, clip in enumerate(task.clips):
+        forced = backend.teacher_force(codes[row : row + 1], [clip.text], capture)
+        made = forced.summaries if pooled else forced.values
+        for key in shared:
+            kept, again = stored[f"{key}{end}"][row].astype(np.float32), made[f"{key}{end}"][0]
+            if kept.shape != again.shape:
+                where = f"{key}, clip {clip.clip_id}"
+                advice = "Run `dvc repro generate` to record the clips again"
+                rule = f"have the shape {again.shape}"
+                raise ContractError(must(f"shard {path}", rule, kept.shape, where=where, next_step=advice))
+            beyond = np.abs(kept - again) - HALF_ULP * np.abs(again) - TINY
+            worst[key] = float(max(worst[key], beyond.max())) if np.isfinite(kept).all() else np.inf
+            squares[key] += float(np.square(again, dtype=np.float64).mean())
+    ratios = [worst[key] / np.sqrt(squares[key] / len(task.clips) or 1.0) for key in shared]
+    return float(max(ratios)), sum(stored[f"{key}{end}"].size for key in shared)
+
+
+def null_difference(backend: "MusicBackend", codes: np.ndarray, task: "ReencodeTask") -> float:
+    """Return the largest difference of null-text states beside own and beside swapped text, first clip."""
+    capture = replace(task.capture, half="both")
+    clip = task.clips[0]
+    own, swapped = (backend.teacher_force(codes, [t], capture) for t in (clip.text, clip.swapped_text))
+    differences = [
+        np.abs(states - swapped.values[key]).max() for key, states in own.values.items() if "/uncond" in key
+    ]
+    return float(max(differences))
+
+
+def patch_difference(backend: "MusicBackend", codes: np.ndarray, task: "ReencodeTask") -> float:
+    """Return the largest change when the middle hookpoint is replaced by its own output in both halves."""
+    capture = replace(task.capture, half="both")
+    text = [task.clips[0].text]
+    before = backend.teacher_force(codes, text, capture).values
+    names = _names(backend, task.capture)
+    name = names[len(names) // 2]
+    patches = [Patch(name, before[f"{name}/{half}"], half) for half in ("cond", "uncond")]
+    after = backend.teacher_force(codes, text, capture, patches).values
+    return float(max(np.abs(states - after[key]).max() for key, states in before.items()))
+
+
+def _names(backend: "MusicBackend", capture: Capture) -> list[str]:
+    """Return the hookpoints of a capture, in the model's order."""
+    found = []
+    for name in backend.hookpoints():
+        site, layer = name.split(".")
+        asked = capture.layers is None or int(layer) in capture.layers or site in WHOLE_SITES
+        if site in capture.sites and asked:
+            found.append(name)
+    return found

@@ -1,0 +1,178 @@
+"""Stage `temporal`: when emotion separates the states, whether it grows, and at which rhythm they move."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from moodlens.base.seeding import rng_for
+from moodlens.contracts import params as typed
+from moodlens.contracts.params import Params
+from moodlens.stages import temporal_tables as tables
+from moodlens.stages.step_shards import Clock, clock_of, hookpoints, states_by_shard
+from moodlens.stages.wordings import wording_labels, wording_resamples
+from moodlens.stages.workspace import Workspace, acoustic_table, clip_table, open_workspace, tensors_of
+from moodlens.stats.design import Design
+from moodlens.stats.gram import mean_weights
+from moodlens.stats.multiplicity import max_t
+from moodlens.stats.permutation import relabellings, smallest_p
+from moodlens.store.tables import write_metrics, write_plot
+from moodlens.store.tracking import Run, log_runs
+from moodlens.temporal import readings
+from moodlens.temporal.clusters import clusters
+from moodlens.temporal.divergence import divergence, flipped_changes, random_signs
+from moodlens.temporal.rhythm import FASTEST_HZ, SLOWEST_HZ, TempoMatch, tempo_match, within_emotion
+from moodlens.temporal.separation import separation
+from moodlens.temporal.spectra import (
+    centroids_hz,
+    leading_components,
+    peaks_hz,
+    relative_spectra,
+    temporal_covariance,
+    token_changes,
+)
+from moodlens.temporal.windows import Windows, window_means, windows
+
+SUMMARIES = ("early", "late", "var", "norm")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every layer is measured with: the units and their relabellings are the same for all."""
+
+    units: np.ndarray  # (clip,) unit of each clip
+    weights: np.ndarray  # (unit, clip) prompt means of clips, then unit means of prompts
+    labels: np.ndarray  # (unit,)
+    table: np.ndarray  # (perm, unit) relabellings
+    counts: np.ndarray  # (boot, unit) resamples
+    signs: np.ndarray  # (perm, unit) exchanges of early and late
+    exchanges: np.ndarray  # (perm, unit) exchanges of tempo within an emotion
+
+
+def run(params: Params, root: Path) -> None:
+    """Write metrics/temporal.json, its curves and an MLflow run."""
+    work = open_workspace(root)
+    clips = clip_table(work)
+    clock, plan = clock_of(work, clips), plan_of(work.design, clips, params.temporal)
+    places = windows(clock.n_complete, clock.complete.start, params.temporal.steps_per_window)
+    tempo_hz = acoustic_table(work).loc[clips["clip_id"], "tempo_bpm"].to_numpy(dtype=np.float64) / 60
+    layers, changes = [], []
+    for key in hookpoints(work, clips):
+        layer, swapped = _layer(work, clips, clock, places, plan, key, tempo_hz, params.temporal)
+        layers.append(layer)
+        changes.append(swapped)
+    found = tables.Found(
+        design=work.design,
+        n_clips=len(clips),
+        times_s=places.times_s(clock.rate_hz),
+        layers=tuple(layers),
+        clusters=clusters(np.stack([layer.separation.f for layer in layers]), params.temporal.cluster_alpha),
+        p_change=max_t(np.stack(changes)),
+        readings=readings.by_emotion(
+            np.stack([row for layer in layers for row in layer.readings.values()]), plan.table
+        ),
+        p_tempo=max_t(np.stack([match.null for layer in layers for match in layer.tempo.values()])),
+        tokens=_tokens(work, clips, clock, plan, tempo_hz),
+        smallest_p=smallest_p(plan.labels, params.temporal.n_permutations),
+    )
+    folder = root / "metrics"
+    metrics = tables.metrics_of(found, params.temporal, params.decide.alpha_weak)
+    write_metrics(metrics, folder / "temporal.json")
+    for name, rows in tables.plots_of(found).items():
+        write_plot(rows, folder / f"temporal_{name}.csv")
+    log_runs(root, "temporal", _logged(found, metrics, params))
+
+
+def plan_of(design: Design, clips: pd.DataFrame, section: typed.Temporal) -> Plan:
+    """Return units, relabellings and resamples; a unit is a wording."""
+    members, labels = design.members("wording"), wording_labels(design)
+    prompts = clips["prompt"].to_numpy()
+    rngs = {name: rng_for("temporal", name, section.seed) for name in ("labels", "boot", "signs", "tempo")}
+    n = section.n_permutations
+    return Plan(
+        members[prompts],
+        mean_weights(members) @ mean_weights(prompts),
+        labels,
+        relabellings(labels, n, rngs["labels"]),
+        wording_resamples(design, section.n_bootstrap, rngs["boot"]),
+        random_signs(len(labels), n, rngs["signs"]),
+        within_emotion(labels, n, rngs["tempo"]),
+    )
+
+
+def _layer(
+    work: Workspace,
+    clips: pd.DataFrame,
+    clock: Clock,
+    places: Windows,
+    plan: Plan,
+    key: str,
+    tempo_hz: np.ndarray,
+    section: typed.Temporal,
+) -> tuple[tables.Layer, np.ndarray]:
+    means, covariance = None, None
+    for rows, states in states_by_shard(work, clips, clock, key):
+        part = np.tensordot(plan.weights[:, rows].astype(np.float32), window_means(states, places), axes=1)
+        means = part if means is None else means + part
+        moved = temporal_covariance(states)
+        covariance = moved if covariance is None else covariance + moved
+    assert means is not None, "hookpoints come from a shard of these clips"
+    assert covariance is not None, "likewise"
+    separated = separation(key, means, plan.table, plan.counts, section.confidence)
+    basis = leading_components(covariance, section.n_components).astype(np.float32)
+    names = [f"{key}/{name}" for name in SUMMARIES]
+    stored = tensors_of(work, clips, "activations", "summary", names)
+    early, late, variance, norms = (stored[name].astype(np.float64) for name in names)
+    norms = norms[:, clock.complete]
+    power = {}
+    frequencies, power["norm"] = relative_spectra(norms[:, :, None], clock.rate_hz)
+    power["components"] = np.empty_like(power["norm"])
+    for rows, states in states_by_shard(work, clips, clock, key):
+        power["components"][rows] = relative_spectra(states @ basis, clock.rate_hz)[1]
+    readings = {"magnitude": norms.mean(axis=1), "variance": variance.mean(axis=1)}
+    tempo: dict[str, TempoMatch] = {}
+    for series in ("components", "norm"):
+        peaks = peaks_hz(frequencies, power[series], SLOWEST_HZ, FASTEST_HZ)
+        readings[f"centroid_{series}_hz"] = centroids_hz(frequencies, power[series])
+        readings[f"peak_{series}_hz"] = peaks
+        tempo[series] = tempo_match(
+            frequencies, power[series], peaks, tempo_hz, plan.units, plan.labels, plan.exchanges
+        )
+    unit_early, unit_late = plan.weights @ early, plan.weights @ late
+    layer = tables.Layer(
+        key,
+        separated,
+        divergence(unit_early, unit_late, plan.labels, plan.counts, section.confidence),
+        {name: plan.weights @ values for name, values in readings.items()},
+        tempo,
+        plan.weights @ norms[:, places.starts],
+        tables.Spectrum(frequencies, plan.weights @ power["components"]),
+    )
+    return layer, flipped_changes(unit_early, unit_late, plan.labels, plan.signs)
+
+
+def _tokens(
+    work: Workspace, clips: pd.DataFrame, clock: Clock, plan: Plan, tempo_hz: np.ndarray
+) -> tables.Tokens:
+    """Return how the rhythm shows in the bare token stream: what a layer's rhythm must exceed."""
+    codes = tensors_of(work, clips, "codes", "shard", ["codes"])["codes"]
+    frequencies, power = relative_spectra(token_changes(codes), clock.rate_hz)
+    peaks = peaks_hz(frequencies, power, SLOWEST_HZ, FASTEST_HZ)
+    match = tempo_match(frequencies, power, peaks, tempo_hz, plan.units, plan.labels, plan.exchanges)
+    return tables.Tokens(match, tables.Spectrum(frequencies, plan.weights @ power))
+
+
+def _logged(found: tables.Found, metrics: dict[str, object], params: Params) -> Run:
+    """Return the MLflow run: a child per layer with its curve over time."""
+    children = [
+        Run(
+            f"temporal/{layer.site}",
+            metrics={"change": layer.divergence.change, "tempo_hits": layer.tempo["components"].hits},
+            curves={"effect": layer.separation.effect.tolist(), "f": layer.separation.f[:, 0].tolist()},
+        )
+        for layer in found.layers
+    ]
+    numbers = {key: float(value) for key, value in metrics.items() if isinstance(value, (int, float))}
+    inputs = {"temporal": vars(params.temporal), "model": vars(params.model)}
+    return Run("temporal", inputs, numbers, children=children)

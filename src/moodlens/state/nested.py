@@ -1,0 +1,155 @@
+"""The single-step probe: a site is chosen and scored on different wordings, and so are its baselines.
+
+The probe sees one state per clip, at one decoder step and layer. Which (layer, step) is read in a fold is
+chosen by cross-validation inside the training part of that fold, for the model alone; every baseline is then
+read at the same step and layer. So neither the accuracy nor the difference to a baseline profits from the
+choice. The permutation p is that of the best site of the grid against the best site of each relabelling.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from moodlens.base.seeding import rng_for
+from moodlens.probes import logistic, ridge
+from moodlens.probes.controls import Difference, best_extreme, difference, selectivity
+from moodlens.probes.family import ProbeSettings
+from moodlens.probes.folds import design_folds, group_folds
+from moodlens.state.readers import Reader
+from moodlens.stats.bootstrap import balanced_accuracy, class_means, interval, resamples
+from moodlens.stats.design import Design, Unit
+from moodlens.stats.multiplicity import max_p
+from moodlens.stats.permutation import relabellings, smallest_p
+
+
+@dataclass(frozen=True)
+class StepProbe:
+    """The model's single-step probe; balanced accuracies, chance 1 / n_classes."""
+
+    unit: Unit
+    accuracy: float  # logistic, site chosen inside each training fold
+    low: float
+    high: float
+    correct: Float[np.ndarray, " prompt"]
+    chosen: tuple[int, ...]  # site of each fold, step * n_layers + layer
+    best: int  # site of the highest closed-form accuracy, the earliest of equals
+    ridge_accuracy: float  # closed form, best site
+    permuted_extreme: float
+    selectivity: float
+    p: float
+    smallest_p: float
+    by_site: Float[np.ndarray, "step layer"]  # closed-form accuracies
+    p_by_site: Float[np.ndarray, "step layer"]  # against the best site of each relabelling
+    accuracy_by_prompt: float  # as `accuracy`, folds by prompt
+    differences: tuple[Difference, ...]  # to each baseline, at the same sites
+
+
+def step_probe(
+    model: Reader, baselines: Sequence[Reader], design: Design, unit: Unit, settings: ProbeSettings
+) -> StepProbe:
+    """Return the single-step probe of a layered reader beside its baselines.
+
+    Folds hold out whole units and labels are permuted over whole units, on the folds and relabellings of
+    `probes.family.probe_family`.
+    """
+    n_steps, n_layers, n, _ = model.grams.shape
+    grams = model.grams.reshape(-1, n, n)
+    folds = design_folds(design, unit, settings.n_folds, rng_for("folds", unit, settings.seed))
+    table = relabellings(
+        design.unit_labels(unit), settings.n_permutations, rng_for("relabel", unit, settings.seed)
+    )[:, design.members(unit)]
+    measured = closed_form(grams, table, folds, settings.ridge)
+    chosen = choose(grams, design, unit, folds, settings)
+    correct = read_at(model, chosen, n_layers, design, folds, settings.ridge)
+    counts = resamples(design, unit, settings.n_bootstrap, rng_for("resample", unit, settings.seed))
+    low, high = interval(class_means(correct, design.labels, counts), settings.confidence)
+    best = int(measured[:, 0].argmax())
+    of_best = measured.max(axis=0)
+    against = (of_best[1:, None] >= measured[:, 0] - 1e-9).sum(axis=0)
+    differences = []
+    for other in baselines:
+        right = read_at(other, chosen, n_layers, design, folds, settings.ridge)
+        rng = rng_for("difference", other.name, unit, settings.seed)
+        found = difference(
+            other.name, correct, right, design, unit, settings.n_bootstrap, settings.confidence, rng
+        )
+        differences.append(found)
+    return StepProbe(
+        unit,
+        float(balanced_accuracy(correct, design.labels)),
+        float(low),
+        float(high),
+        correct,
+        chosen,
+        best,
+        float(measured[best, 0]),
+        best_extreme(measured),
+        float(selectivity(measured)[best]),
+        max_p(measured),
+        smallest_p(design.unit_labels(unit), settings.n_permutations),
+        measured[:, 0].reshape(n_steps, n_layers),
+        ((against + 1) / measured.shape[1]).reshape(n_steps, n_layers),
+        _accuracy(model, design, "prompt", settings),
+        tuple(differences),
+    )
+
+
+def _accuracy(model: Reader, design: Design, unit: Unit, settings: ProbeSettings) -> float:
+    """Return the nested accuracy alone, folds by `unit`."""
+    _, n_layers, n, _ = model.grams.shape
+    folds = design_folds(design, unit, settings.n_folds, rng_for("folds", unit, settings.seed))
+    chosen = choose(model.grams.reshape(-1, n, n), design, unit, folds, settings)
+    return float(
+        balanced_accuracy(read_at(model, chosen, n_layers, design, folds, settings.ridge), design.labels)
+    )
+
+
+def closed_form(
+    grams: Float[np.ndarray, "site prompt prompt"],
+    labels: Int[np.ndarray, "perm prompt"],
+    folds: Int[np.ndarray, " prompt"],
+    penalty: float,
+) -> Float[np.ndarray, "site perm"]:
+    """Return the out-of-fold balanced accuracy of every site under every labelling."""
+    return ridge.accuracies(ridge.predictions(ridge.hats_of(grams, folds, penalty), labels), labels)
+
+
+def choose(
+    grams: Float[np.ndarray, "site prompt prompt"],
+    design: Design,
+    unit: Unit,
+    folds: Int[np.ndarray, " prompt"],
+    settings: ProbeSettings,
+) -> tuple[int, ...]:
+    """Return the site of each fold: the most accurate in its training part, the earliest of equals."""
+    members = design.members(unit)
+    chosen = []
+    for fold in np.unique(folds):
+        (train,) = np.nonzero(folds != fold)
+        _, groups = np.unique(members[train], return_inverse=True)
+        rng = rng_for("inner folds", unit, int(fold), settings.seed)
+        inner = group_folds(groups, min(settings.n_folds, int(groups.max()) + 1), rng)
+        labels = design.labels[train][None].astype(np.int8)
+        accuracy = closed_form(grams[:, train[:, None], train], labels, inner, settings.ridge)
+        chosen.append(int(accuracy[:, 0].argmax()))
+    return tuple(chosen)
+
+
+def read_at(
+    reader: Reader,
+    chosen: Sequence[int],
+    n_layers: int,
+    design: Design,
+    folds: Int[np.ndarray, " prompt"],
+    penalty: float,
+) -> Float[np.ndarray, " prompt"]:
+    """Return 1 where the logistic probe is right, each fold read at its own site."""
+    correct = np.empty(design.n_prompts)
+    for site in sorted(set(chosen)):
+        right = logistic.out_of_fold(reader.at(site, n_layers), design.labels, folds, penalty)
+        for fold, picked in zip(np.unique(folds), chosen, strict=True):
+            if picked == site:
+                correct[folds == fold] = (right == design.labels)[folds == fold]
+    return correct

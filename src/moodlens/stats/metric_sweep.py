@@ -1,0 +1,145 @@
+"""Site x metric: every metric at every site of every family, under one table of relabellings.
+
+IF (does any metric see emotion at any site?) is maxT over all cells of a family, WHERE is Benjamini-Hochberg
+over the same cells. PERMANOVA alone carries the claims of the ladder; `p_any`, the dearer question, stands
+beside it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from moodlens.base.seeding import rng_for
+from moodlens.stats.bootstrap import interval, unit_resamples
+from moodlens.stats.design import Design, Unit
+from moodlens.stats.gram import SiteGram, cosines
+from moodlens.stats.metrics import METRICS, MetricSettings
+from moodlens.stats.multiplicity import benjamini_hochberg, max_t, standard_scores
+from moodlens.stats.permutation import p_values, relabellings
+from moodlens.stats.similarity import NaiveT, centred_cosines, naive_t
+from moodlens.stats.units import Units, units_of
+
+NULL_HIGH = 0.95
+"""Quantile of the shuffled labels that the tables show."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One metric at one site; None where it is not defined."""
+
+    site: str
+    metric: str
+    question: Literal["location", "any", "dispersion"]
+    estimate: float
+    low: float | None  # bootstrap over units; None where the metric has no valid bootstrap
+    high: float | None
+    within: float | None  # different units of one emotion
+    between: float | None  # units of different emotions
+    ceiling: float | None  # the same prompt twice: another seed
+    fraction: float | None  # (within - between) / (ceiling - between)
+    null_mean: float  # shuffled labels
+    null_high: float  # their 95th percentile
+    score: float  # (estimate - null_mean) in standard deviations over the relabellings
+    p: float
+    p_max: float  # maxT over all cells of the family
+    q: float  # Benjamini-Hochberg over all cells of the family
+    naive: NaiveT | None  # of cosines: descriptive, not valid
+
+
+@dataclass(frozen=True)
+class FamilyMetrics:
+    """All cells of a family, sites in order, metrics in the order of `METRICS`."""
+
+    cells: tuple[Cell, ...]
+    p_any: float  # smallest adjusted p: does any metric see emotion at any site?
+
+
+def metric_sweep(
+    families: Mapping[str, Sequence[SiteGram]],
+    design: Design,
+    unit: Unit,
+    names: Sequence[str],
+    settings: MetricSettings,
+    n_permutations: int,
+    n_bootstrap: int,
+    confidence: float,
+) -> dict[str, FamilyMetrics]:
+    """Return the cells of every family.
+
+    Args:
+        families: name -> Gram matrices over the prompts of `design`.
+        design: emotion and wording of every prompt.
+        unit: what is relabelled and resampled.
+        names: metrics, keys of `METRICS`.
+        settings: of the metrics.
+        n_permutations, n_bootstrap, confidence: of tests and intervals.
+
+    Raises:
+        ContractError: CCA's rank does not fit, debiased CKA has too few units, a site keeps no vectors.
+    """
+    sites = [site for family in families.values() for site in family]
+    labels = design.unit_labels(unit)
+    table = relabellings(labels, n_permutations, rng_for("metrics", unit, settings.seed))
+    counts = unit_resamples(labels, n_bootstrap, rng_for("metrics", unit, "bootstrap", settings.seed))
+    units = units_of(sites, design, unit)
+    statistics = {name: METRICS[name].statistic(units, table, settings) for name in names}
+    bounds = {
+        name: None
+        if (draws := METRICS[name].draws) is None
+        else interval(draws(units, labels, counts), confidence)
+        for name in names
+    }
+    found, start = {}, 0
+    for family, members in families.items():
+        own = slice(start, start + len(members))
+        stack = np.stack([statistics[name][own] for name in names], axis=1).reshape(-1, len(table))
+        p, adjusted, scores = p_values(stack), max_t(stack), standard_scores(stack)[:, 0]
+        q = benjamini_hochberg(p)
+        cells = []
+        for i, (place, name) in enumerate((place, name) for place in range(len(members)) for name in names):
+            at = start + place
+            low, high = (None, None) if (b := bounds[name]) is None else (float(b[0][at]), float(b[1][at]))
+            cells.append(
+                Cell(
+                    sites[at].site,
+                    name,
+                    METRICS[name].question,
+                    float(stack[i, 0]),
+                    low,
+                    high,
+                    *_levels(units, METRICS[name].pairs, at, labels),
+                    float(stack[i, 1:].mean()),
+                    float(np.quantile(stack[i, 1:], NULL_HIGH)),
+                    float(scores[i]),
+                    float(p[i]),
+                    float(adjusted[i]),
+                    float(q[i]),
+                    _naive(sites[at], name, design),
+                )
+            )
+        found[family] = FamilyMetrics(tuple(cells), float(adjusted.min()))
+        start += len(members)
+    return found
+
+
+def _levels(units: Units, pairs: str, at: int, labels: np.ndarray) -> tuple[float | None, ...]:
+    """Return within, between, ceiling and the fraction of the ceiling of a pairwise metric."""
+    if not pairs:
+        return None, None, None, None
+    values = getattr(units, pairs)[at]
+    rows, columns = np.triu_indices(len(labels), 1)
+    same = labels[rows] == labels[columns]
+    within, between = (float(values[rows[mask], columns[mask]].mean()) for mask in (same, ~same))
+    ceiling = float(units.ceilings[pairs][at])
+    if np.isnan(ceiling):
+        return within, between, None, None
+    return within, between, ceiling, (within - between) / (ceiling - between) if ceiling > between else None
+
+
+def _naive(site: SiteGram, metric: str, design: Design) -> NaiveT | None:
+    view = {"cosine_raw": lambda: cosines(site.values), "cosine_centred": lambda: centred_cosines(site)}.get(
+        metric
+    )
+    return None if view is None else naive_t(view(), site.prompts, design.labels)

@@ -1,0 +1,117 @@
+"""The metrics of the sweep, each with one interface: units and a table of labellings in, (site, perm) out.
+
+PERMANOVA carries the claims of the ladder. The others say what kind of difference it is, how large on scales
+that readers know, and whether any of them sees what PERMANOVA does not.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from moodlens.base.errors import ContractError, must
+from moodlens.base.seeding import rng_for
+from moodlens.stats.cca import label_cca
+from moodlens.stats.cka import label_cka
+from moodlens.stats.dimensions import differing_share
+from moodlens.stats.mmd import near, rbf_kernels
+from moodlens.stats.pairwise import contrast, contrast_draws, discrepancy, discrepancy_draws
+from moodlens.stats.permanova import pseudo_f
+from moodlens.stats.permdisp import dispersion_f
+from moodlens.stats.units import Units
+from moodlens.stats.wasserstein import sliced_wasserstein
+
+Labels = Int[np.ndarray, "perm unit"]
+PerSite = Float[np.ndarray, "site perm"]
+Counts = Int[np.ndarray, "boot unit"]
+Draws = Callable[[Units, Int[np.ndarray, " unit"], Counts], Float[np.ndarray, "site boot"]]
+
+
+@dataclass(frozen=True)
+class MetricSettings:
+    """What some metrics need beside the data."""
+
+    cca_rank: int  # principal axes kept for CCA
+    n_slices: int  # random lines of the sliced Wasserstein distance
+    threshold: float  # standard deviations that a dimension's class means must differ by
+    seed: int
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One way to say that emotions differ; larger is more.
+
+    `draws` gives bootstrap draws. It is None where copies of a unit in a resample count as evidence (they
+    shrink what lies within an emotion, or fill the rank), so that no valid interval follows.
+    """
+
+    question: Literal["location", "any", "dispersion"]
+    statistic: Callable[[Units, Labels, MetricSettings], PerSite]
+    draws: Draws | None = None
+    pairs: str = ""  # the pairwise array of `Units` it contrasts: within, between and ceiling are its means
+
+
+def vectors_of(units: Units) -> list[Float[np.ndarray, "unit dim"]]:
+    """Return the unit means of every site.
+
+    Raises:
+        ContractError: a site was built from a Gram matrix alone.
+    """
+    found = [means for means in units.means if means is not None]
+    if len(found) < len(units.sites):
+        site = next(name for name, means in zip(units.sites, units.means, strict=True) if means is None)
+        advice = "Build it with stats.gram.site_gram or leave the metric `dimensions` out"
+        raise ContractError(must(f"site {site}", "keep its vectors", "a Gram matrix only", next_step=advice))
+    return found
+
+
+METRICS: dict[str, Metric] = {
+    "permanova": Metric("location", lambda u, labels, _: pseudo_f(u.grams, labels)),
+    "cosine_raw": Metric(
+        "location",
+        lambda u, labels, _: contrast(u.raw, labels),
+        lambda u, labels, counts: contrast_draws(u.raw, labels, counts),
+        "raw",
+    ),
+    "cosine_centred": Metric(
+        "location",
+        lambda u, labels, _: contrast(u.centred, labels),
+        lambda u, labels, counts: contrast_draws(u.centred, labels, counts),
+        "centred",
+    ),
+    "euclidean": Metric(
+        "location",
+        lambda u, labels, _: contrast(u.nearness, labels),
+        lambda u, labels, counts: contrast_draws(u.nearness, labels, counts),
+        "nearness",
+    ),
+    "cka": Metric("location", lambda u, labels, _: label_cka(u.grams, labels)),
+    "cca": Metric("location", lambda u, labels, s: label_cca(u.grams, labels, s.cca_rank)),
+    "mmd_linear": Metric(
+        "location",
+        lambda u, labels, _: discrepancy(u.grams, labels),
+        lambda u, labels, counts: discrepancy_draws(u.grams, labels, counts),
+    ),
+    "mmd_rbf": Metric(
+        "any",
+        lambda u, labels, _: discrepancy(rbf_kernels(u.grams), labels),
+        lambda u, labels, counts: discrepancy_draws(rbf_kernels(u.grams), labels, counts),
+    ),
+    "energy": Metric(
+        "any",
+        lambda u, labels, _: discrepancy(near(u.grams), labels),
+        lambda u, labels, counts: discrepancy_draws(near(u.grams), labels, counts),
+    ),
+    "wasserstein": Metric(
+        "any",
+        lambda u, labels, s: sliced_wasserstein(u.grams, labels, s.n_slices, rng_for("slices", s.seed)),
+    ),
+    "dimensions": Metric(
+        "location",
+        lambda u, labels, s: differing_share(vectors_of(u), labels, s.threshold),
+    ),
+    "permdisp": Metric("dispersion", lambda u, labels, _: dispersion_f(u.grams, labels)),
+}
+"""Name -> metric. Another metric is another row."""

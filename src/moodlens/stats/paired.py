@@ -1,0 +1,44 @@
+"""Is the best of several probes better than a baseline? Sign flips over whole units, maximum over probes.
+
+Where probe and baseline are equally good, the difference of a unit is as likely to be d as -d. So the signs
+of whole units are flipped at random, the same for all probes, and the best mean difference is compared with
+the best one of every flip: the choice of the best probe is part of the null. A bootstrap interval of the
+chosen probe's difference is no such test: it leaves the choice out, and out-of-fold predictions of few units
+resample too narrowly (docs/calibration.md).
+
+Source: Nichols and Holmes 2002, Nonparametric permutation tests for functional neuroimaging (sign flips with
+the maximum statistic).
+"""
+
+import numpy as np
+from jaxtyping import Float
+
+from moodlens.stats.design import Design, Unit
+from moodlens.stats.permutation import p_values
+
+
+def better_p(
+    correct: Float[np.ndarray, "site prompt"],
+    baseline_correct: Float[np.ndarray, " prompt"],
+    design: Design,
+    unit: Unit,
+    n_flips: int,
+    rng: np.random.Generator,
+) -> Float[np.ndarray, " site"]:
+    """Return the one-sided p of each probe against a baseline, adjusted for the best of all probes.
+
+    Args:
+        correct: 1 where the out-of-fold prediction of a site's probe is right; same folds throughout.
+        baseline_correct: likewise of the baseline.
+        design, unit: what shares a sign; emotions weigh equally, as in balanced accuracy.
+        n_flips, rng: of the null; the smallest p is 1 / (n_flips + 1).
+    """
+    members = design.members(unit)
+    n_units = int(members.max()) + 1
+    weight = 1 / np.bincount(design.labels)[design.labels] / design.n_classes
+    whole = members[:, None] == np.arange(n_units)
+    gains = ((correct - baseline_correct) * weight) @ whole
+    signs = rng.choice(np.array([-1.0, 1.0]), size=(n_units, n_flips))
+    best = (gains @ signs).max(axis=0)
+    observed = gains.sum(axis=1, keepdims=True)
+    return p_values(np.concatenate([observed, np.broadcast_to(best, (len(gains), n_flips))], axis=1))

@@ -1,0 +1,213 @@
+"""How many prompts a threshold needs: from a pilot's spectrum and ICC, by simulation, beside two formulas.
+
+Unit means of n Gaussian units per emotion with the pilot's within-emotion spectrum l_i give
+SS_within = sum l_i chi2(K (n - 1)) and SS_between = sum l_i chi2(K - 1, c_i), so that pseudo-F is drawn
+without drawing data. The effect's direction is random with the data's own spectrum, of a set size.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import ceil, sqrt
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy import stats as scipy_stats
+
+from moodlens.base.errors import ContractError, must
+from moodlens.stats.equivalence import MOST_UNITS, units_needed
+from moodlens.stats.gram import centred
+
+KEPT = 1e-3
+"""Eigenvalues below this share of the largest carry no power."""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """What is asked of a rung: a value of `effect` or `accuracy` at a level."""
+
+    kind: str  # effect: within - between similarity of clips; accuracy: of a probe
+    value: float
+    alpha: float  # level at which a single layer is tested (maxT: `Power.alpha_layer`)
+
+
+@dataclass(frozen=True)
+class Need:
+    """Prompts per emotion at which a threshold is seen with the asked power; None: more than 2,000."""
+
+    threshold: str
+    kind: str
+    value: float
+    alpha: float
+    power: float
+    n: int | None  # by simulation of pseudo-F (effect), exact binomial (accuracy)
+    n_approximate: int | None  # by noncentral F (effect), the normal approximation (accuracy)
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """What a pilot says about data to come."""
+
+    spectrum: Float[np.ndarray, " dim"]  # within-emotion variance of unit means by axis, falling
+    n_classes: int
+    icc: float  # share of an emotion's variance that is the prompt's
+    n_clips: float  # per prompt
+    per_unit: float = 1.0  # prompts per unit: above 1 where the unit is the wording
+
+
+def pilot_of(
+    gram: Float[np.ndarray, "unit unit"],
+    labels: Int[np.ndarray, " unit"],
+    icc: float,
+    n_clips: float,
+    per_unit: float = 1.0,
+) -> Pilot:
+    """Return the pilot of a layer.
+
+    Args:
+        gram: Gram matrix of unit means (prompts, or wordings).
+        labels: emotion of each unit.
+        icc: from `stats.icc.prompt_icc`.
+        n_clips, per_unit: clips per prompt, prompts per unit.
+
+    Raises:
+        ContractError: no unit differs from its emotion's mean.
+    """
+    own = centred(gram)
+    for klass in range(int(labels.max()) + 1):
+        inside = labels == klass
+        weights = np.where(inside, 1 / inside.sum(), 0.0)
+        shift = np.eye(len(labels)) - np.outer(inside, weights)
+        own = shift @ own @ shift.T
+    values = np.linalg.eigvalsh(own)[::-1]
+    if values[0] <= 0:
+        raise ContractError(
+            must("the pilot", "vary within emotions", "no variance", next_step="Add prompts to the pilot")
+        )
+    kept = values[values > KEPT * values[0]]
+    return Pilot(kept / kept.sum(), int(labels.max()) + 1, float(np.clip(icc, 0, 1)), n_clips, per_unit)
+
+
+def unit_share(effect: float, pilot: Pilot) -> float:
+    """Return the share of the variance between unit means that a within - between similarity stands for.
+
+    With emotion's share d of the variance between clips, similarity differs by d K / (K - 1); averaging over
+    a prompt's m clips takes (1 - icc) (1 - 1 / m) of the rest away.
+
+    >>> pilot = Pilot(np.ones(4), 4, 0.3, 2)
+    >>> round(unit_share(0.05, pilot), 4)
+    0.0566
+    """
+    share = min(effect * (pilot.n_classes - 1) / pilot.n_classes, 0.999)
+    rest = (1 - share) * (pilot.icc + (1 - pilot.icc) / pilot.n_clips)
+    return share / (share + rest)
+
+
+def simulated_power(
+    pilot: Pilot, n: int, delta: float, alpha: float, n_sims: int, rng: np.random.Generator
+) -> float:
+    """Return how often pseudo-F sees an effect of `delta` with n units per emotion.
+
+    Args:
+        pilot: from `pilot_of`.
+        n: units per emotion, at least 2.
+        delta: share of the variance between unit means.
+        alpha: level of the test of this layer.
+        n_sims: draws of F with and without the effect; at least 10 / alpha of them resolve the level.
+        rng: source of randomness.
+    """
+    k, spectrum = pilot.n_classes, pilot.spectrum
+    between, within = k - 1, k * (n - 1)
+    size = (n_sims, len(spectrum))
+    null = (rng.chisquare(between, size) @ spectrum) / (rng.chisquare(within, size) @ spectrum)
+    means = rng.standard_normal((n_sims, k, len(spectrum))) * np.sqrt(spectrum)
+    means -= means.mean(axis=1, keepdims=True)
+    # sum over classes and axes of n mean^2 = delta / (1 - delta) of the total sum of squares of k n units.
+    wanted = delta / (1 - delta) * (k * n - 1)
+    moved = n * (means**2).sum(axis=1)
+    moved *= wanted / moved.sum(axis=1, keepdims=True)
+    shifted = rng.noncentral_chisquare(between, moved / spectrum) @ spectrum
+    found = shifted / (rng.chisquare(within, size) @ spectrum)
+    return float((found > np.quantile(null, 1 - alpha)).mean())
+
+
+def power_table(
+    pilot: Pilot,
+    thresholds: Mapping[str, Threshold],
+    powers: tuple[float, ...],
+    rng: np.random.Generator,
+    n_sims: int = 4_000,
+) -> tuple[Need, ...]:
+    """Return the prompts per emotion that each threshold needs, for each asked power.
+
+    An effect is asked of PERMANOVA; an accuracy, of a probe that reads just that well, against chance.
+
+    Args:
+        pilot: of the layer that is tested.
+        thresholds: by name.
+        powers: asked shares of simulations, such as (0.8, 0.9).
+        rng: source of the simulation.
+        n_sims: draws per step of the search; more where a level needs them.
+    """
+    rows = []
+    for name, asked in thresholds.items():
+        for power in powers:
+            if asked.kind == "effect":
+                exact, rough = _for_effect(pilot, asked, power, rng, n_sims)
+            else:
+                exact, rough = _for_accuracy(pilot, asked, power)
+            rows.append(Need(name, asked.kind, asked.value, asked.alpha, power, exact, rough))
+    return tuple(rows)
+
+
+def _for_effect(
+    pilot: Pilot, asked: Threshold, power: float, rng: np.random.Generator, n_sims: int
+) -> tuple[int | None, int | None]:
+    delta = unit_share(asked.value, pilot)
+    rough = units_needed(np.diag(pilot.spectrum), pilot.n_classes, delta, asked.alpha, power)
+    draws = max(n_sims, ceil(10 / asked.alpha))
+
+    def enough(n: int) -> bool:
+        return simulated_power(pilot, n, delta, asked.alpha, draws, rng) >= power
+
+    # The formula is near: the search starts just below it.
+    near = 2 if rough is None else max(2, round(0.8 * rough))
+    exact = first_n(enough, 2 if near > 2 and enough(near) else near)
+    return _prompts(exact, pilot), _prompts(rough, pilot)
+
+
+def _for_accuracy(pilot: Pilot, asked: Threshold, power: float) -> tuple[int | None, int | None]:
+    k, value, alpha = pilot.n_classes, asked.value, asked.alpha
+    chance = 1 / k
+    if value <= chance:
+        return None, None
+
+    def enough(n: int) -> bool:
+        total = k * n
+        needed = scipy_stats.binom.isf(alpha, total, chance) + 1
+        return bool(scipy_stats.binom.sf(needed - 1, total, value) >= power)
+
+    spread = scipy_stats.norm.isf(alpha) * sqrt(chance * (1 - chance))
+    spread += scipy_stats.norm.isf(1 - power) * sqrt(value * (1 - value))
+    rough = ceil((spread / (value - chance)) ** 2 / k)
+    return _prompts(first_n(enough, 2), pilot), _prompts(max(rough, 2), pilot)
+
+
+def first_n(enough: Callable[[int], bool], low: int) -> int | None:
+    """Return the smallest n in low..2,000 that is enough, by doubling and halving; None if none is.
+
+    >>> first_n(lambda n: n >= 37, 2), first_n(lambda n: False, 2)
+    (37, None)
+    """
+    high = low
+    while not enough(high):
+        if high >= MOST_UNITS:
+            return None
+        low, high = high, min(2 * high, MOST_UNITS)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+def _prompts(units: int | None, pilot: Pilot) -> int | None:
+    return None if units is None else ceil(units * pilot.per_unit)

@@ -1,0 +1,79 @@
+"""What every metric reads: sites seen unit by unit (prompts, or wordings where prompts share them).
+
+Pairwise similarities are means over pairs of clips of two units, so that the same prompt under another seed
+gives their ceiling. Everything else reads unit means: one vector per unit, all units alike.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from moodlens.stats.design import Design, Unit
+from moodlens.stats.gram import SiteGram, centred, cosines, group_means, mean_weights, prompt_pairs
+from moodlens.stats.similarity import centred_cosines
+
+
+@dataclass(frozen=True)
+class Units:
+    """Sites by unit. The diagonals of the pairwise arrays are never read."""
+
+    sites: tuple[str, ...]
+    raw: Float[np.ndarray, "site unit unit"]  # cosines as they are
+    centred: Float[np.ndarray, "site unit unit"]  # cosines around the mean of the prompt means
+    nearness: Float[np.ndarray, "site unit unit"]  # minus Euclidean distance; 1 = RMS distance from the mean
+    grams: Float[np.ndarray, "site unit unit"]  # of unit means, centred, mean diagonal 1
+    means: tuple[Float[np.ndarray, "unit dim"] | None, ...]  # None where a site keeps no vectors
+    ceilings: dict[
+        str, Float[np.ndarray, " site"]
+    ]  # of the pairwise arrays: same prompt, other seed; NaN: none
+
+    @property
+    def n_units(self) -> int:
+        return self.grams.shape[1]
+
+
+def units_of(sites: Sequence[SiteGram], design: Design, unit: Unit) -> Units:
+    """Return sites by unit.
+
+    Args:
+        sites: Gram matrices over the prompts of `design`.
+        design: of these prompts.
+        unit: what later is relabelled.
+    """
+    members = design.members(unit)
+    pairs: dict[str, list[np.ndarray]] = {"raw": [], "centred": [], "nearness": []}
+    ceilings: dict[str, list[float]] = {name: [] for name in pairs}
+    grams = []
+    for site in sites:
+        views = {"raw": cosines(site.values), "centred": centred_cosines(site), "nearness": _nearness(site)}
+        for name, view in views.items():
+            pairs[name].append(prompt_pairs(view, members[site.prompts]))
+            same = np.diag(prompt_pairs(view, site.prompts))
+            ceilings[name].append(float(np.nanmean(same)) if np.isfinite(same).any() else np.nan)
+        means = centred(group_means(group_means(site.values, site.prompts), members))
+        grams.append(means / np.trace(means) * len(means))
+    weights = mean_weights(members)
+    return Units(
+        tuple(site.site for site in sites),
+        *(np.nan_to_num(np.stack(pairs[name])) for name in ("raw", "centred", "nearness")),
+        np.stack(grams),
+        tuple(None if site.means is None else weights @ site.means for site in sites),
+        {name: np.array(values) for name, values in ceilings.items()},
+    )
+
+
+def squared_distances(gram: Float[np.ndarray, "... row row"]) -> Float[np.ndarray, "... row row"]:
+    """Return |x_i - x_j|^2 = K_ii + K_jj - 2 K_ij.
+
+    >>> squared_distances(np.array([[1.0, 3.0], [3.0, 9.0]])).tolist()
+    [[0.0, 4.0], [4.0, 0.0]]
+    """
+    own = np.diagonal(gram, axis1=-2, axis2=-1)
+    return np.clip(own[..., :, None] + own[..., None, :] - 2 * gram, 0, None)
+
+
+def _nearness(site: SiteGram) -> Float[np.ndarray, "row row"]:
+    around = centred(site.values, mean_weights(site.prompts).mean(axis=0))
+    return -np.sqrt(squared_distances(around / np.trace(around) * len(around)))

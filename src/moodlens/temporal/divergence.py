@@ -1,0 +1,126 @@
+"""Early against late: do the emotions move apart while the music is made?
+
+Both windows are tenths of the complete steps. In the first the music hardly differs yet, so what separates
+there was read from the text.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from moodlens.stats.bootstrap import interval
+from moodlens.stats.gram import centred, cosines
+from moodlens.stats.similarity import within_between
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """One layer; effects are within - between of centred cosines, intervals by resampled units."""
+
+    early: float
+    late: float
+    change: float  # late - early
+    low: float
+    high: float
+    ratio: float | None  # late / early distance between emotions; None where there is none early on
+    ratio_low: float | None
+    ratio_high: float | None
+    raw_early: float  # cosine between emotions as it is, the measure the question was first asked in
+    raw_late: float
+
+
+def divergence(
+    early: Float[np.ndarray, "unit d_model"],
+    late: Float[np.ndarray, "unit d_model"],
+    labels: Int[np.ndarray, " unit"],
+    counts: Int[np.ndarray, "boot unit"],
+    confidence: float,
+) -> Divergence:
+    """Return how the separation of the emotions changes from the early to the late window.
+
+    The distance between emotions is the root of the mean squared distance of their means, estimated without
+    the noise of the means: only products of different units enter (crossvalidated over units). It is in
+    model units and grows with the norm of the states; the effect does not.
+
+    Args:
+        early: mean state of each unit over the first tenth of the steps.
+        late: over the last tenth.
+        labels: emotion of each unit.
+        counts: bootstrap resamples.
+        confidence: of the intervals.
+    """
+    once = np.ones((1, len(labels)), dtype=np.int64)
+    effects, draws, squares, square_draws, raws = [], [], [], [], []
+    for states in (early, late):
+        wide = states.astype(np.float64)
+        raw = wide @ wide.T
+        gram = centred(raw)
+        effects.append(float(np.subtract(*within_between(cosines(gram), labels, once))[0]))
+        draws.append(np.subtract(*within_between(cosines(gram), labels, counts)))
+        squares.append(np.subtract(*within_between(gram, labels, once)))
+        square_draws.append(np.subtract(*within_between(gram, labels, counts)))
+        raws.append(float(within_between(cosines(raw), labels, once)[1][0]))
+    low, high = interval(draws[1] - draws[0], confidence)
+    ratio = float(_root_ratio(squares[1], squares[0])[0])
+    ratios: tuple[float | None, float | None, float | None] = (None, None, None)
+    drawn = _root_ratio(square_draws[1], square_draws[0])
+    if np.isfinite(ratio) and np.isnan(drawn).mean() <= (1 - confidence) / 2:
+        ratio_low, ratio_high = interval(drawn, confidence)
+        ratios = (ratio, float(ratio_low), float(ratio_high))
+    return Divergence(
+        effects[0], effects[1], effects[1] - effects[0], float(low), float(high), *ratios, *raws
+    )
+
+
+def _root_ratio(
+    late: Float[np.ndarray, " boot"], early: Float[np.ndarray, " boot"]
+) -> Float[np.ndarray, " boot"]:
+    """Return sqrt(late / early); 0 where late is below 0, NaN where early is not above 0."""
+    quotient = np.divide(np.maximum(late, 0), early, out=np.full(len(late), np.nan), where=early > 0)
+    return np.sqrt(quotient)
+
+
+def flipped_changes(
+    early: Float[np.ndarray, "unit d_model"],
+    late: Float[np.ndarray, "unit d_model"],
+    labels: Int[np.ndarray, " unit"],
+    signs: Int[np.ndarray, "perm unit"],
+) -> Float[np.ndarray, " perm"]:
+    """Return |late - early| effect after exchanging the windows in some units' contributions.
+
+    The paired permutation, in a form that compares how far apart the emotions are and nothing else. To swap
+    the states themselves would also ask whether early and late states lie in the same directions: where
+    emotion merely turns, that test rejects 15 % of the time at a level of 5 %. So each unit's contribution
+    to the change is found by leaving the unit out, and its sign, which exchanging its windows would turn, is
+    drawn at random. The squared contributions add up to the jackknife variance (Efron and Stein 1981; within
+    each emotion, after Arvesen 1969) times (n / (n - 1))^2 for n units in the emotion: the plain one rejected
+    up to 13 % at 5 % with 4 units, this one at most 5.5 %. Where emotion shows in neither window it rejects
+    about 1 %: there is no change to find.
+
+    Args:
+        early: mean state of each unit over the first tenth of the steps.
+        late: over the last tenth.
+        labels: emotion of each unit.
+        signs: +1 or -1 for each unit; row 0 is all +1.
+    """
+    n = len(labels)
+    weights = np.concatenate([np.ones((1, n), dtype=np.int64), 1 - np.eye(n, dtype=np.int64)])
+    changes = np.zeros(n + 1)
+    for states, sign in ((early, -1), (late, 1)):
+        wide = states.astype(np.float64)
+        similarity = cosines(centred(wide @ wide.T))
+        changes += sign * np.subtract(*within_between(similarity, labels, weights))
+    left_out = np.empty(n)
+    for klass in np.unique(labels):
+        (own,) = np.nonzero(labels == klass)
+        rest = changes[1:][own]
+        left_out[own] = (rest.mean() - rest) * np.sqrt(len(own) / (len(own) - 1))
+    return np.abs(signs @ (changes[0] / n + left_out))
+
+
+def random_signs(n_units: int, n_permutations: int, rng: np.random.Generator) -> Int[np.ndarray, "perm unit"]:
+    """Return 1 + n_permutations rows of +1 and -1; the first is all +1."""
+    table = 2 * rng.integers(0, 2, (n_permutations + 1, n_units)) - 1
+    table[0] = 1
+    return table

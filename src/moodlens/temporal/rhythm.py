@@ -1,0 +1,93 @@
+"""Do the states keep the beat? A tempo of b beats per minute predicts power at b / 60 Hz."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.stats import rankdata
+
+from moodlens.stats.gram import mean_weights
+from moodlens.stats.permutation import p_values
+
+SLOWEST_HZ, FASTEST_HZ = 50 / 60, 200 / 60
+"""The range of tempo that is measured in the audio, in beats per second."""
+TOLERANCE = 0.08
+"""A tempo is right within 8 % (`mir_eval.tempo.detection`)."""
+
+
+@dataclass(frozen=True)
+class TempoMatch:
+    """How well spectra fit the tempo of their own clip; one series (a layer's components, its norm, ...)."""
+
+    excess: float  # log power at the own tempo minus that at tempos of other wordings of the same emotion
+    hits: float  # share of clips whose strongest frequency in the range is the clip's tempo within 8 %
+    hits_chance: float  # the same for tempos of other wordings of the same emotion
+    rho: float  # Spearman's rank correlation of peak and tempo, units as points, over all emotions
+    null: Float[np.ndarray, " perm"]  # excess under each exchange; element 0 is the observed one
+
+
+def tempo_match(
+    frequencies: Float[np.ndarray, " frequency"],
+    power: Float[np.ndarray, "clip frequency"],
+    peaks: Float[np.ndarray, " clip"],
+    tempo_hz: Float[np.ndarray, " clip"],
+    units: Int[np.ndarray, " clip"],
+    labels: Int[np.ndarray, " unit"],
+    exchanges: Int[np.ndarray, "perm unit"],
+) -> TempoMatch:
+    """Return how well the spectra of the states fit the tempo measured in the audio.
+
+    Args:
+        frequencies: Hz.
+        power: relative power of each clip.
+        peaks: strongest frequency of each clip in the range of tempo, Hz.
+        tempo_hz: measured tempo of each clip, beats per second.
+        units: unit (wording) of each clip.
+        labels: emotion of each unit.
+        exchanges: which unit's tempos each unit is held against, from `within_emotion`.
+    """
+    means = mean_weights(units)
+    nearest = np.abs(frequencies[None, :] - tempo_hz[:, None]).argmin(axis=1)
+    tempos = means @ (np.arange(len(frequencies)) == nearest[:, None])
+    # fit[a, b]: mean log power of unit a's clips at the tempos of unit b's clips.
+    fit = (means @ np.log(np.maximum(power, np.finfo(float).tiny))) @ tempos.T
+    null = fit[np.arange(len(labels)), exchanges].mean(axis=1)
+    others = _others(labels)
+    chance = (fit * others).sum(axis=1) / np.maximum(others.sum(axis=1), 1)
+    kept = others.any(axis=1)
+    hit = np.abs(peaks[:, None] / tempo_hz[None, :] - 1) < TOLERANCE
+    foreign = _others(labels)[units][:, units]
+    rho = _rank_correlation(means @ peaks, means @ tempo_hz)
+    return TempoMatch(
+        float((np.diag(fit) - chance)[kept].mean()),
+        float(np.diag(hit).mean()),
+        float(hit[foreign].mean()),
+        rho,
+        null,
+    )
+
+
+def excess_p(matches: list[TempoMatch]) -> Float[np.ndarray, " series"]:
+    """Return the unadjusted p of each series' excess: tempos exchanged between wordings of one emotion."""
+    return p_values(np.stack([match.null for match in matches]))
+
+
+def within_emotion(
+    labels: Int[np.ndarray, " unit"], n_permutations: int, rng: np.random.Generator
+) -> Int[np.ndarray, "perm unit"]:
+    """Return exchanges of units inside their emotion, so that tempo as such says nothing; row 0 is none."""
+    table = np.tile(np.arange(len(labels)), (n_permutations + 1, 1))
+    for klass in np.unique(labels):
+        (columns,) = np.nonzero(labels == klass)
+        table[1:, columns] = rng.permuted(table[1:, columns], axis=1)
+    return table
+
+
+def _others(labels: Int[np.ndarray, " unit"]) -> Bool[np.ndarray, "unit unit"]:
+    return (labels[:, None] == labels[None, :]) & ~np.eye(len(labels), dtype=bool)
+
+
+def _rank_correlation(a: Float[np.ndarray, " unit"], b: Float[np.ndarray, " unit"]) -> float:
+    ranks = [rankdata(values) - (len(values) + 1) / 2 for values in (a, b)]
+    norm = float(np.sqrt((ranks[0] @ ranks[0]) * (ranks[1] @ ranks[1])))
+    return float(ranks[0] @ ranks[1]) / norm if norm > 0 else 0.0

@@ -1,0 +1,44 @@
+"""Components and dimension: against scikit-learn, for spectra of known dimension, and the UMAP picture."""
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+
+from moodlens.geometry.dimension import components, umap_points
+
+
+def test_components_equal_scikit_learns():
+    rows = np.random.default_rng(0).normal(size=(30, 6)) * np.arange(1, 7) + 5
+    found, theirs = components(rows @ rows.T), PCA().fit(rows)
+    assert np.allclose(found.shares, theirs.explained_variance_ratio_)
+    assert np.allclose(np.abs(found.coordinates), np.abs(theirs.transform(rows)))
+    largest = np.abs(found.coordinates).argmax(axis=0)
+    assert (found.coordinates[largest, np.arange(6)] > 0).all()
+
+
+def test_participation_counts_equal_directions():
+    line = np.outer(np.linspace(-1, 1, 9), np.ones(3))
+    assert components(line @ line.T).participation == pytest.approx(1)
+    cube = np.array([[i, j, k] for i in (-1.0, 1) for j in (-1.0, 1) for k in (-1.0, 1)])
+    found = components(cube @ cube.T)
+    assert found.participation == pytest.approx(3)
+    assert found.n_for_90 == 3
+    assert found.shares.tolist() == pytest.approx([1 / 3] * 3)
+
+
+def test_coordinates_keep_every_distance():
+    rows = np.random.default_rng(1).normal(size=(8, 20))
+    points = components(rows @ rows.T).coordinates
+    assert np.allclose(points @ points.T, (rows - rows.mean(0)) @ (rows - rows.mean(0)).T)
+
+
+def test_umap_keeps_planted_groups_together_and_is_the_same_twice():
+    rng = np.random.default_rng(2)
+    labels = np.repeat([0, 1], 15)
+    rows = rng.normal(size=(30, 5)) + 20 * labels[:, None]
+    first, second = (umap_points(rows, 8, seed=3) for _ in range(2))
+    assert first.shape == (30, 2)
+    assert np.array_equal(first, second)
+    distances = np.sqrt(np.square(first[:, None] - first[None]).sum(axis=2))
+    np.fill_diagonal(distances, np.inf)
+    assert (labels[distances.argmin(axis=1)] == labels).all()

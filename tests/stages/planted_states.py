@@ -1,0 +1,56 @@
+"""Planted re-encoded states beside a planted workspace: the model holds emotion, the untrained decoders an echo."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from moodlens.base.seeding import rng_for
+from moodlens.contracts.tables import CLIPS, PROMPTS, SWAPS
+from moodlens.contracts.tensors import CONDITIONS, MODELS
+from moodlens.organism.affect import AFFECT
+from moodlens.stages.reencode import swap_table
+from moodlens.store.shards import write_shard
+from moodlens.store.tables import read_table, write_table
+from tests.stages.planted import N_LAYERS, PER_SHARD, WIDTH
+
+STEPS = (3, 40, 80)
+
+
+def plant_states(root: Path, *, holds: float) -> None:
+    """Write data/reencoded for a workspace of `planted.plant`.
+
+    Args:
+        root: workspace.
+        holds: how strongly the model's states hold the emotion of the music; untrained decoders hold a tenth.
+    """
+    data, folder = root / "data", root / "data" / "reencoded"
+    clips, prompts = read_table(CLIPS, data / "clips.parquet"), read_table(PROMPTS, data / "prompts.csv")
+    swaps = swap_table(clips, prompts, 0)
+    write_table(swaps, SWAPS, folder / "swaps.parquet")
+    rng = rng_for("planted states")
+    music = np.array([AFFECT[emotion] for emotion in clips["emotion"]])
+    text = {
+        "own": music,
+        "null": 0 * music,
+        "swapped": np.array([AFFECT[e] for e in swaps["swapped_emotion"]]),
+    }
+    tensors = {"codec/history": rng.normal(size=(len(clips), len(STEPS), 6)).astype(np.float32)}
+    names = [f"residual.{layer}" for layer in range(N_LAYERS)]
+    for model in MODELS:
+        gain = holds if model == "model" else 0.1 * holds
+        pull = 0.2 if model == "model" else 3.0  # an untrained decoder reads the text back
+        for name in names:
+            axes, steps = rng.normal(size=(2, WIDTH)), rng.normal(size=(len(STEPS), WIDTH))
+            noise = rng.normal(size=(len(clips), len(STEPS), WIDTH))
+            for condition in CONDITIONS:
+                felt = (gain * music + pull * text[condition]) @ axes
+                states = felt[:, None] + steps + noise
+                key = f"{model}/{condition}/{name}"
+                tensors[f"{key}/steps"] = states.astype(np.float16)
+                tensors[f"{key}/mean"] = states.mean(axis=1).astype(np.float16)
+    for shard in range(clips["shard"].max() + 1):
+        rows = slice(PER_SHARD * shard, PER_SHARD * (shard + 1))
+        write_shard(folder / f"summary-{shard:04d}.safetensors", {k: v[rows] for k, v in tensors.items()})
+    manifest = {"models": MODELS, "conditions": CONDITIONS, "hookpoints": names, "steps": STEPS}
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
