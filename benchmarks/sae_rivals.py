@@ -55,8 +55,8 @@ def ours(shape: Shape) -> Rival:
 
 def saelens(shape: Shape) -> Rival:
     """Return SAELens' TopKTrainingSAE, stepped as its `SAETrainer` does."""
-    from sae_lens import TopKTrainingSAE, TopKTrainingSAEConfig
-    from sae_lens.saes.sae import TrainStepInput
+    from sae_lens import TopKTrainingSAE, TopKTrainingSAEConfig  # pyright: ignore[reportMissingImports]
+    from sae_lens.saes.sae import TrainStepInput  # pyright: ignore[reportMissingImports]
 
     config = TopKTrainingSAEConfig(d_in=shape.d_in, d_sae=shape.d_sae, k=shape.k, device="cpu")
     sae = TopKTrainingSAE(config)
@@ -76,7 +76,7 @@ def saelens(shape: Shape) -> Rival:
 
 def dictionary_learning(shape: Shape) -> Rival:
     """Return dictionary_learning's TopKTrainer; its own `update` is the step."""
-    from dictionary_learning.trainers.top_k import TopKTrainer
+    from dictionary_learning.trainers.top_k import TopKTrainer  # pyright: ignore[reportMissingImports]
 
     trainer = TopKTrainer(
         steps=10**6, activation_dim=shape.d_in, dict_size=shape.d_sae, k=shape.k, layer=0, lm_name="",
@@ -88,7 +88,7 @@ def dictionary_learning(shape: Shape) -> Rival:
 
 def sparsify(shape: Shape) -> Rival:
     """Return sparsify's SparseCoder with Adam, stepped as its `Trainer` does with unit decoder rows."""
-    from sparsify import SparseCoder, SparseCoderConfig
+    from sparsify import SparseCoder, SparseCoderConfig  # pyright: ignore[reportMissingImports]
 
     config = SparseCoderConfig(num_latents=shape.d_sae, k=shape.k)
     sae = SparseCoder(shape.d_in, config, device="cpu")
@@ -115,7 +115,7 @@ def overcomplete(shape: Shape) -> Rival:
     package = ModuleType("overcomplete")
     package.__path__ = list(spec.submodule_search_locations or [])
     sys.modules.setdefault("overcomplete", package)
-    from overcomplete.sae import TopKSAE
+    from overcomplete.sae import TopKSAE  # pyright: ignore[reportMissingImports]
 
     sae = TopKSAE(shape.d_in, shape.d_sae, top_k=shape.k, device="cpu")
     sae.train()
