@@ -110,10 +110,10 @@ def teacher_forced(twin: MusicBackend, task: ShardTask, codes: np.ndarray) -> St
     watched = tuple(kind for kind in task.capture.attention if kind == "cross")
     pooled = replace(task.capture, keep_steps=False, attention=())
     if task.capture.half != "uncond" or not watched:
-        return twin.teacher_force(codes, texts, replace(pooled, attention=watched), wordings)
+        return twin.teacher_force(codes, texts, replace(pooled, attention=watched), wordings=wordings)
     made = twin.teacher_force(codes, texts, pooled)
     made.attention = twin.teacher_force(
-        codes, texts, Capture(sites=(), attention=watched), wordings
+        codes, texts, Capture(sites=(), attention=watched), wordings=wordings
     ).attention
     return made
 
