@@ -37,12 +37,20 @@ class Rival:
 def ours(shape: Shape) -> Rival:
     """Return moodlens' sparse path."""
     from moodlens.sae.catalog import config_for, new_sae
+    from moodlens.sae.start import fit_length
+    from moodlens.sae.topk import TopKSae
 
     sae = new_sae(config_for("topk", {"d_in": shape.d_in, "d_sae": shape.d_sae, "k": shape.k}), seed=0)
+    assert isinstance(sae, TopKSae)
     optimizer = torch.optim.Adam(sae.parameters(), lr=LEARNING_RATE, fused=True)
     none = torch.empty(0, dtype=torch.int64)
+    fitted = False
 
     def step(x: Tensor) -> None:
+        nonlocal fitted
+        if not fitted:  # as the trainer does before the first step
+            fit_length(sae, x)
+            fitted = True
         losses = sae.losses(x, none, 1.0)
         optimizer.zero_grad()
         losses.total.backward()
