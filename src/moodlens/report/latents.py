@@ -98,8 +98,10 @@ def _count_figure(site: str, rows: Sequence[Row], n: str, fdr: float) -> Figure:
     for reading, name in READINGS.items():
         if reading in by_name:
             row = by_name[reading]
-            shares = [float(row[key]) / row["n_units"] for key in ("n_over_2", "n_over_4", "n_selective")]
-            counts.append(UnitCount(name, *shares, int(row["n_units"])))
+            over_2, over_4, selective = (
+                float(row[key]) / row["n_units"] for key in ("n_over_2", "n_over_4", "n_selective")
+            )
+            counts.append(UnitCount(name, over_2, over_4, selective, int(row["n_units"])))
     title = f"Units that follow an emotion, {site}"
     note = f"{n}; whole wordings relabelled, FDR {fdr:g}; number of units in brackets"
     figure = draw(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -239,10 +240,10 @@ def _related(
     work: Workspace, rows: SiteRows, design: Design, felt: np.ndarray, pooled: np.ndarray, params: Params
 ) -> Correlations:
     """Correlations of every latent with valence, arousal and, over prompts with clips, each descriptor."""
-    texts = rows.texts.iloc[felt]
-    table = acoustic_table(work)
+    texts: Any = rows.texts.iloc[felt]
+    table: Any = acoustic_table(work)
     prompt_of = {clip_id: clip_id.rpartition("-s")[0] for clip_id in table.index}
-    means = table.groupby(prompt_of).mean()
+    means: Any = table.groupby(prompt_of).mean()
     heard = texts["text_id"].isin(means.index).to_numpy()
     names = ("valence", "arousal", *ACOUSTICS.names[1:])
     felt_values = texts.loc[heard, ["valence", "arousal"]].to_numpy(dtype=np.float64)

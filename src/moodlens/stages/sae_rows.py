@@ -8,6 +8,7 @@ model and its untrained twin (`texts.safetensors`), and the twin's states at the
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -93,9 +94,9 @@ def open_rows(work: Workspace, site: str, twin: bool = False) -> SiteRows:
         return _text_rows(work.root, site, texts, twin)
     key = tensor_of(site)
     clips = clip_table(work).reset_index(drop=True)
-    played = texts[texts["text_id"].isin(clips["prompt_id"])].reset_index(drop=True)
+    played: Any = texts[texts["text_id"].isin(clips["prompt_id"])].reset_index(drop=True)
     index = {text_id: i for i, text_id in enumerate(played["text_id"])}
-    of_clip = clips["prompt_id"].map(index).to_numpy()
+    of_clip = np.array([index[prompt_id] for prompt_id in clips["prompt_id"]])
     folder, kind = (FOLDER, "twin") if twin else ("activations", "shard")
     stride = 1 if twin else need_steps(work.root)
 

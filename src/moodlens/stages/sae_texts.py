@@ -1,7 +1,7 @@
 """What SAEs read that no earlier stage wrote: the table of texts, their encodings, the twin's layers."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -60,7 +60,7 @@ def text_table(prompts: pd.DataFrame, params: Params) -> pd.DataFrame:
                     **fields,
                 }
             )
-    table = pd.DataFrame(rows)
+    table: Any = pd.DataFrame(rows)
     table[["valence", "arousal"]] = table[["valence", "arousal"]].astype(np.float64)
     captions = [
         Caption(row["text"], row["family"], row["template"], row["wording"], row["emotion"], None, None)

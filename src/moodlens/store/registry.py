@@ -129,4 +129,4 @@ def _log_model(run_id: str, folder: Path, run: Run) -> str:
             input_example=np.zeros((2, d_in), dtype=np.float32),
             pip_requirements=[f"{name}=={version(name)}" for name in PACKAGES],
         )
-    return logged.model_uri
+        return logged.model_uri
