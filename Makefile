@@ -15,10 +15,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Stages call `python`: the environment's comes first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help repro test check lint calibrate bench ui deps interop organism audiocraft clean preflight
+.PHONY: help repro test check lint calibrate bench ui deps interop bench-sae organism audiocraft clean preflight
 
 help: ## show the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 repro: $(STAMP) ## run the pipeline on the embedded organism, print the verdict and where the report is
 	@test -e .git || { echo "error: DVC versions data with git and this folder is no git clone. Clone the repository, or run: git init && git add -A && git commit -m import"; exit 2; }
@@ -57,6 +57,11 @@ interop: ## our SAEs in the real SAELens and its SAEs here, in an environment of
 	@test -x .venv-interop/bin/python || $(PYTHON) -m venv .venv-interop
 	@.venv-interop/bin/pip install -q -r tests/interop/requirements.txt
 	PYTHONPATH=src:. .venv-interop/bin/python -m pytest tests/interop --noconftest -W ignore -o addopts=-q
+
+bench-sae: interop ## SAE training beside SAELens, dictionary_learning, sparsify, Overcomplete
+	@.venv-interop/bin/pip install -q -r benchmarks/sae_requirements.txt
+	@.venv-interop/bin/pip install -q --no-deps Overcomplete==0.3.0
+	PYTHONPATH=src:. .venv-interop/bin/python -m benchmarks.sae
 
 organism: $(STAMP) ## train the embedded model and its shuffled twin from nothing (hours)
 	$(BIN)/dvc repro models/organism/dvc.yaml

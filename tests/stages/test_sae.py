@@ -28,6 +28,7 @@ from moodlens.store.registry import Registered
 from moodlens.store.sae_files import load_sae
 from moodlens.store.shards import read_shard, write_shard
 from moodlens.store.tables import read_table, write_metrics
+from moodlens.store.tracking import Run
 from tests.stages.datasets import make_workspace
 
 ROOT = Path(__file__).parents[2]
@@ -58,8 +59,10 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
     """Keep what would be registered; the registry is tested beside the store."""
     found: list[tuple[str, Path]] = []
 
-    def keep(root: Path, site: str, folder: Path, run: object, card: str) -> Registered:
+    def keep(root: Path, site: str, folder: Path, run: Run, card: str) -> Registered:
         found.append((site, folder))
+        for one in (run, *run.children):
+            assert not set(one.metrics) & set(one.curves), "MLflow refuses two values of one metric and step"
         assert "| FVU |" in card
         return Registered("e", "r", site, "1")
 

@@ -124,7 +124,8 @@ def run_of(site: str, found: Sequence[TrainedSae], figures: Mapping[str, Any], p
     """Return the MLflow run of a site: its chosen SAE, a child per seed and for the twin, with curves."""
 
     def curves(one: TrainedSae) -> dict[str, list[float]]:
-        return {key: [row[key] for row in one.curve] for key in CURVE[3:]}
+        # a curve must not share its name with a figure: MLflow refuses two values of one metric and step
+        return {f"by_epoch.{key}": [row[key] for row in one.curve] for key in CURVE[3:]}
 
     children = [
         Run(f"{site}/{one.name}", metrics=one.figures, curves=curves(one), tags={"sae.name": one.name})
