@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Stages call `python`: the environment's comes first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help repro test check lint calibrate bench ui deps organism audiocraft clean preflight
+.PHONY: help repro test check lint calibrate bench ui deps interop organism audiocraft clean preflight
 
 help: ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,11 @@ ui: $(STAMP) ## MLflow's UI on this workspace's runs (two processes, port 5000)
 deps: $(DEV) ## make the code dependencies in dvc.yaml equal to the stages' import closures
 	$(BIN)/python -m moodlens.stages.closure
 	cd calibration && ../$(BIN)/python -m moodlens.stages.calibrate deps
+
+interop: ## our SAEs in the real SAELens and its SAEs here, in an environment of its own (.venv-interop)
+	@test -x .venv-interop/bin/python || $(PYTHON) -m venv .venv-interop
+	@.venv-interop/bin/pip install -q -r tests/interop/requirements.txt
+	PYTHONPATH=src:. .venv-interop/bin/python -m pytest tests/interop --noconftest -W ignore -o addopts=-q
 
 organism: $(STAMP) ## train the embedded model and its shuffled twin from nothing (hours)
 	$(BIN)/dvc repro models/organism/dvc.yaml

@@ -1,7 +1,8 @@
 """`moodlens`: what a person asks outside the pipeline.
 
 moodlens verdict   the ladder of the last run, and where the report is
-moodlens models    list, convert and verify models
+moodlens models    list, download, convert and verify models
+moodlens plan      time, memory and disk of the pipeline for a model, before any work
 moodlens doctor    whether this machine and clone can run the pipeline, and what to do where not
 """
 
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from moodlens import models_cli
+from moodlens import models_cli, plan_cli
 from moodlens.base.errors import MoodLensError, UsageError, must
 from moodlens.report.ladder import verdict_text
 from moodlens.stages.shell import load_params, project_root
@@ -98,6 +99,7 @@ def main(argv: list[str] | None = None) -> int:
     commands.add_parser("verdict", help="the ladder of the last run, and where the report is")
     commands.add_parser("doctor", help="whether this machine and clone can run the pipeline")
     models_cli.add_commands(commands)
+    plan_cli.add_command(commands)
     chosen = parser.parse_args(argv)
     try:
         root = project_root()
@@ -106,6 +108,9 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         if chosen.command == "models":
             print(models_cli.run(chosen, root))
+            return 0
+        if chosen.command == "plan":
+            print(plan_cli.run(chosen, root, load_params(root)))
             return 0
         text, well = doctor(root)
         print(text)

@@ -42,7 +42,7 @@ def test_pieces_of_one_word_share_its_class_and_a_lone_word_mark_belongs_to_the_
 
 
 def test_a_neutral_prompt_and_a_wording_that_is_not_in_the_text_have_neither():
-    for wording in ("", "happy", "art"):  # "art" stands inside "cartoon" only
+    for wording in ("", "happy", "art", "toon"):  # the last two stand inside "cartoon" only
         assert set(said("cartoon piece on flute", wording)) == {"other", "end"}
 
 

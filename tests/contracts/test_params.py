@@ -28,7 +28,7 @@ def test_the_shipped_file_parses_to_tuples_and_numbers(raw: dict):
 def test_every_value_has_a_comment_that_says_what_it_does(raw: dict):
     lines = SHIPPED.read_text().splitlines()
     for section in fields(Params):
-        start = lines.index(f"{section.name}:")
+        start = next(i for i, line in enumerate(lines) if line.split(" ")[0] == f"{section.name}:")
         for key in raw[section.name]:
             at = next(i for i, line in enumerate(lines) if i > start and line.startswith(f"  {key}:"))
             assert "#" in lines[at] or lines[at - 1].strip().startswith("#"), key

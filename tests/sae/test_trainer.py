@@ -9,13 +9,13 @@ import torch
 
 from moodlens.base.errors import ContractError, UsageError
 from moodlens.sae import topk
-from moodlens.sae.catalog import ARCHITECTURES, config_for
+from moodlens.sae.catalog import ARCHITECTURES, config_for, new_sae
 from moodlens.sae.dead import Usage, resample
 from moodlens.sae.kernel import Firing, firing_of
 from moodlens.sae.metrics import quality
 from moodlens.sae.model import SaeConfig
 from moodlens.sae.plan import Plan
-from moodlens.sae.start import geometric_median
+from moodlens.sae.start import fit_length, geometric_median
 from moodlens.sae.state import State
 from moodlens.sae.trainer import Trained, train
 from tests.sae.planted import D_IN, Planted, planted, random_rows, random_sae, recovered
@@ -107,7 +107,7 @@ def killed_after(step: int, kept: list[State]) -> Callable[[State], None]:
 @pytest.mark.parametrize("step", [7, 40, 63])  # in an epoch, at its end before a resampling, after it
 def test_resumed_training_ends_bit_identical(architecture: str, step: int, rows: Planted):
     config = config_of(architecture)
-    plan = dataclasses.replace(plan_of(architecture), dead_after_epochs=0.3, scale_input=True)
+    plan = dataclasses.replace(plan_of(architecture), dead_after_epochs=0.1, scale_input=True)
     whole, kept = fit(rows, config, plan), list[State]()
     with pytest.raises(Killed):
         fit(rows, config, plan, keep=killed_after(step, kept))
@@ -282,3 +282,20 @@ def test_refused_plans():
         Plan(buffer_rows=8000)
     with pytest.raises(UsageError, match=r"Plan.learning_rate must be above zero; got 0"):
         Plan(learning_rate=0)
+
+
+@pytest.mark.parametrize("architecture", ["topk", "batchtopk", "matryoshka"])
+def test_the_first_length_of_the_encoder_is_the_best_one(architecture: str, rows: Planted):
+    sae, x = new_sae(config_of(architecture), seed=0), torch.from_numpy(rows.rows[:500])
+    assert isinstance(sae, topk.TopKSae)
+
+    def error(factor: float) -> float:
+        first = topk.TopKSae.encode(sae, x) @ sae.W_dec
+        return float((x - sae.b_dec - factor * first).detach().pow(2).sum())
+
+    plain = sae.W_enc.detach().clone()
+    factor = fit_length(sae, x)
+    assert 0 < factor < 1
+    torch.testing.assert_close(sae.W_enc, factor * plain)
+    assert error(1.0) < min(error(0.98), error(1.02), error(1 / factor))
+    assert fit_length(sae, torch.zeros(4, D_IN)) == 1.0

@@ -1,4 +1,4 @@
-"""Planted re-encoded states beside a planted workspace: the model holds emotion, the untrained decoders an echo."""
+"""Planted re-encoded states: the model holds emotion, the untrained decoders an echo."""
 
 import json
 from pathlib import Path
@@ -52,5 +52,11 @@ def plant_states(root: Path, *, holds: float) -> None:
     for shard in range(clips["shard"].max() + 1):
         rows = slice(PER_SHARD * shard, PER_SHARD * (shard + 1))
         write_shard(folder / f"summary-{shard:04d}.safetensors", {k: v[rows] for k, v in tensors.items()})
-    manifest = {"models": MODELS, "conditions": CONDITIONS, "hookpoints": names, "steps": STEPS}
+    manifest = {
+        "model": {"audio_channels": 1},
+        "models": MODELS,
+        "conditions": CONDITIONS,
+        "hookpoints": names,
+        "steps": STEPS,
+    }
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")

@@ -12,7 +12,7 @@ import pytest
 
 from moodlens.base.errors import ContractError
 from moodlens.contracts.params import Params
-from moodlens.contracts.tables import ACTIVATIONS, PROMPTS, Table
+from moodlens.contracts.tables import ACTIVATIONS, PROMPTS, REENCODED, SELFTESTS, SWAPS, Table
 from moodlens.stages import check
 from moodlens.store.tables import read_table, write_table
 from tests.stages.datasets import make_workspace
@@ -144,3 +144,54 @@ def test_a_missing_dataset_is_one_line(workspace: tuple[Path, Params]):
     (root / "data" / "acoustics.parquet").unlink()
     with pytest.raises(ContractError, match="table acoustics must exist as a file"):
         check.run(params, root)
+
+
+def lost_reading(root: Path) -> None:
+    edit(root, REENCODED, "reencoded/index.parquet", lambda f: f[f["row_id"] != f["row_id"][7]])
+
+
+def wide_reading(root: Path) -> None:
+    edit(root, REENCODED, "reencoded/index.parquet", lambda f: f.assign(width=[9, *f["width"][1:]]))
+
+
+def infinite_reading(root: Path) -> None:
+    edit(root, REENCODED, "reencoded/index.parquet", lambda f: f.assign(finite_fraction=0.5))
+
+
+def own_text(root: Path) -> None:
+    edit(root, SWAPS, "reencoded/swaps.parquet", lambda f: f.assign(swapped_emotion=f["emotion"]))
+
+
+def drifted(root: Path) -> None:
+    edit(root, SELFTESTS, "reencoded/selftests.parquet", lambda f: f.assign(forced_difference=0.5))
+
+
+def leaking(root: Path) -> None:
+    edit(root, SELFTESTS, "reencoded/selftests.parquet", lambda f: f.assign(null_difference=1e-9))
+
+
+def cut_reading(root: Path) -> None:
+    path = root / "data" / "reencoded" / "summary-0001.safetensors"
+    path.write_bytes(path.read_bytes()[:-50])
+
+
+REENCODED_FAULTS = {
+    lost_reading: r"reencoded\.complete\.n_rows must be 1; got 0 \(row \w+-\d+-s0/\w+/\w+/residual\.",
+    wide_reading: r"reencoded\.width must equal site\.width; got '9 against 32'",
+    infinite_reading: r"reencoded\.finite_fraction must be 1; got 0\.5",
+    own_text: r"reencoded\.swaps\.changed must be 1; got 0",
+    drifted: r"reencoded\.selftests\.forced_difference must lie in 0 \.\. 0\.001; got 0\.5",
+    leaking: r"reencoded\.selftests\.null_difference must be 0; got 1e-09",
+    cut_reading: r"reencoded\.shards\.state must be readable; got 'unreadable' \(row reencoded/summary-0001",
+}
+
+
+def test_faults_of_the_reencoded_states_are_all_named(workspace: tuple[Path, Params]):
+    root, params = workspace
+    for plant in REENCODED_FAULTS:
+        plant(root)
+    with pytest.raises(ContractError, match=r"reencoded\."):
+        check.run(params, root)
+    found = metrics(root)["failures"]
+    for line in REENCODED_FAULTS.values():
+        assert any(re.match(line, failure) for failure in found), (line, found)

@@ -17,11 +17,13 @@ import torch
 import yaml
 
 import moodlens
-from moodlens.base.errors import ContractError
+from moodlens.base.errors import ContractError, UsageError
 from moodlens.contracts.params import Params, parse_params
 from moodlens.contracts.tables import ACTIVATIONS, CLIPS, PROMPTS
 from moodlens.contracts.tensors import SUMMARIES
+from moodlens.quality.measured import READABLE, shard_files
 from moodlens.stages import generate
+from moodlens.stages.workspace import need_steps
 from moodlens.store.shards import read_shard
 from moodlens.store.tables import read_metrics, read_table, write_table
 from moodlens.store.waveforms import read_waveform
@@ -202,6 +204,47 @@ def test_another_parameter_makes_every_shard_stale(undisturbed: Path, tmp_path: 
     assert not before & after
     workers = generate.plan(params_of(workers=2), undisturbed, info)
     assert {task.fingerprint for task in workers} == before
+
+
+def test_a_stride_and_pooled_only_store_less_and_change_no_summary(
+    undisturbed: Path, model: Path, tmp_path: Path
+):
+    params = params_of()
+    for name, changes in (
+        ("strided", {"step_stride": 4, "store_dtype": "float32"}),
+        ("pooled", {"pooled_only": True}),
+    ):
+        root = workspace(tmp_path / name, model)
+        generate.run(replace(params, generate=replace(params.generate, **changes)), root)
+    strided, pooled, whole = (
+        root / "data" / "activations" for root in (tmp_path / "strided", tmp_path / "pooled", undisturbed)
+    )
+    every = read_shard(whole / "shard-0001.safetensors")["residual.1/cond"]
+    fourth = read_shard(strided / "shard-0001.safetensors")["residual.1/cond"]
+    assert fourth.dtype == np.float32
+    assert np.array_equal(fourth.astype(np.float16), every[:, ::4])
+    assert not list(pooled.glob("shard-*"))
+    name = "summary-0001.safetensors"
+    assert (strided / name).read_bytes() == (pooled / name).read_bytes() == (whole / name).read_bytes()
+    assert read_table(ACTIVATIONS, pooled / "index.parquet")["n_steps"].eq(N_FRAMES + 3).all()
+    assert (
+        shard_files(clips_of(tmp_path / "pooled"), tmp_path / "pooled" / "data")["state"] == READABLE
+    ).all()
+    assert need_steps(tmp_path / "strided") == 4
+    message = r"generate\.pooled_only must be false to read the states of single steps"
+    with pytest.raises(UsageError, match=message):
+        need_steps(tmp_path / "pooled")
+
+
+def clips_of(root: Path) -> pd.DataFrame:
+    return read_table(CLIPS, root / "data" / "clips.parquet")
+
+
+def test_switching_to_pooled_only_removes_the_stored_steps(undisturbed: Path, tmp_path: Path):
+    root = copy_of(undisturbed, tmp_path)
+    params = params_of()
+    generate.run(replace(params, generate=replace(params.generate, pooled_only=True)), root)
+    assert not list((root / "data" / "activations").glob("shard-*"))
 
 
 def test_fewer_prompts_leave_no_stranger_behind(undisturbed: Path, model: Path, tmp_path: Path):

@@ -22,6 +22,10 @@ SMALL = {
     "probe": {"n_permutations": 1999, "n_bootstrap": 200, "n_folds": 4},
     "reencode": {"n_steps": 3},
     "state": {"n_permutations": 1999, "n_bootstrap": 200, "n_folds": 4, "n_draws": 20, "shots": [1]},
+    "temporal": {"n_permutations": 199, "n_bootstrap": 100},
+    "geometry": {"n_permutations": 199, "n_bootstrap": 100, "umap": False},
+    "sae": {"override_gate": True, "n_steps": 20, "n_seeds": 2, "expansion": 2, "k": 4},
+    "latents": {"n_permutations": 199, "splice_clips": 4},
     "compute": {"workers": 1},
 }
 
@@ -92,6 +96,20 @@ def test_runs_are_in_mlflow_with_the_data_they_stand_on(clone: Path):
         run_ = client.get_run(beside["run_id"])
         names = {entry.dataset.name for entry in run_.inputs.dataset_inputs}
         assert {"data/prompts.csv", "data/activations", "data/embeddings"} <= names
+
+
+def test_saes_are_trained_over_the_gate_registered_and_judged(clone: Path):
+    from mlflow import MlflowClient
+
+    trained = json.loads((clone / "metrics" / "sae.json").read_text())
+    assert (trained["trained"], trained["gate_passed"], trained["gate_overridden"]) == (True, False, True)
+    found = json.loads((clone / "metrics" / "latents.json").read_text())["sites"]
+    assert set(found) == set(trained["sites"]) == {"text", "residual.3"}
+    client = MlflowClient(f"sqlite:///{clone}/mlflow.db")
+    entries = json.loads((clone / "metrics" / "sae.mlflow.json").read_text())["sites"]
+    for site, entry in entries.items():
+        version = client.get_model_version(entry["model"], entry["version"])
+        assert version.tags["gate"] == ("passed" if found[site]["champion_gate"] else "failed")
 
 
 def test_a_second_repro_runs_nothing(clone: Path):

@@ -59,6 +59,8 @@ def test_tables_hold_every_place_and_descriptor(made):
         relate.run(params_of(), root)
     rows = pd.read_csv(root / "metrics" / "relate_layers.csv")
     assert rows["family"].tolist() == ["layers"] * 3 + ["twin_layers"] * 3 + ["tokens", "text", "words"]
+    ours, twin = (rows.loc[rows["family"] == name, "mantel"].tolist() for name in ("layers", "twin_layers"))
+    assert ours != twin
     assert rows.loc[rows["family"] == "text", "mantel_given_text"].isna().all()
     assert rows.loc[rows["family"].isin(["text", "words"]), "effect_matched"].isna().all()
     table = pd.read_csv(root / "metrics" / "relate_descriptors.csv")

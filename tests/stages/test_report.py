@@ -12,7 +12,7 @@ from moodlens.stages.chapters import CHAPTERS
 from moodlens.stages.report import gather, run
 from tests.report.workspace import measure, small_params, write_workspace
 
-MEASURED = {"layers", "probes", "acoustics"}
+MEASURED = {"gates", "layers", "probes", "acoustics"}
 """Chapters of the stages that the test workspace runs."""
 
 

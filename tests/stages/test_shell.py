@@ -35,6 +35,17 @@ def run_cli(*argv: str, cwd: Path) -> subprocess.CompletedProcess:
     )
 
 
+def test_a_queued_experiment_stays_in_its_copy(workspace: Path, monkeypatch: pytest.MonkeyPatch):
+    """DVC then sets DVC_ROOT to the user's workspace and runs the stage in the copy."""
+    copy = workspace / ".dvc" / "tmp" / "exps" / "tmp1"
+    copy.mkdir(parents=True)
+    shutil.copy(ROOT / "params.yaml", copy / "params.yaml")
+    monkeypatch.chdir(copy)
+    assert project_root() == workspace.resolve()
+    monkeypatch.setenv("DVC_STAGE", "sae")
+    assert project_root() == copy.resolve()
+
+
 def test_exit_codes(workspace: Path, capsys: pytest.CaptureFixture):
     def contract(*_: object) -> None:
         raise ContractError("clips must be finite; got nan")

@@ -40,6 +40,7 @@ def test_for_two_emotions_the_probe_is_scikit_learns_ridge_classifier():
     assert draws is not None
     right = accuracies(gram[None], draws, found, 0.1)
     scale = np.square(x - x.mean(axis=0)).sum() / 16
+    assert np.array_equal(np.isfinite(right), draws.test)  # nothing is scored on what trained it
     for row, train in zip(right, draws.train, strict=True):
         z = x / np.sqrt(scale)
         inner = z[train] - z[train].mean(axis=0)
@@ -54,7 +55,7 @@ def test_a_clearer_reader_needs_fewer_prompts_and_leads_by_its_interval():
     found, rng = design(9), np.random.default_rng(2)
     clear, dim = gram_of(rows(found, 2, rng))[None], gram_of(rows(found, 0.7, rng))[None]
     points = {(p.reader, p.n_shots): p for p in curve([("a", clear), ("b", dim)], found, [1, 2, 4, 20])}
-    assert set(n for _, n in points) == {1, 2, 4}
+    assert {n for _, n in points} == {1, 2, 4}
     assert points["a", 1].accuracy < points["a", 4].accuracy
     assert points["a", 1].accuracy > points["b", 1].accuracy
     assert points["b", 1].difference == pytest.approx(points["a", 1].accuracy - points["b", 1].accuracy)

@@ -1,4 +1,4 @@
-"""The nested single-step probe: planted sites are chosen, nothing is found in noise, the choice costs nothing."""
+"""The nested single-step probe: planted sites are chosen, and the choice is not rewarded."""
 
 import numpy as np
 

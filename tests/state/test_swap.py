@@ -24,6 +24,13 @@ def test_states_that_follow_the_music_are_read_as_the_music_whatever_the_text():
     assert found.swapped_text < 0.05
 
 
+def test_a_clip_is_read_by_probes_that_never_saw_its_wording():
+    wordings = RNG.normal(size=(int(FOUND.wordings.max()) + 1, 60))[FOUND.wordings[PROMPTS]]
+    states = {name: wordings + 0.1 * RNG.normal(size=wordings.shape) for name in ("own", "null", "swapped")}
+    found = swap_shares(states, PROMPTS, SWAPPED, FOUND, FOLDS, 0.1)
+    assert found.own < 0.5  # a wording tells its emotion to nobody who has not met it
+
+
 def test_states_that_follow_the_text_are_read_as_the_text_and_as_nothing_without_one():
     own, swapped = AXES[MUSIC] + NOISE[0], AXES[SWAPPED] + NOISE[2]
     given = {"own": own, "null": NOISE[1], "swapped": swapped}

@@ -30,6 +30,26 @@ def test_noise_of_the_means_does_not_count_as_distance():
     assert np.mean([ratio is None for ratio in ratios]) > 0.9
 
 
+def test_ratio_is_that_of_the_true_distances_whatever_the_noise():
+    rng = np.random.default_rng(6)
+    made = design(12, 12)
+    counts = resamples(made, "prompt", 100, rng)
+    means = np.outer(made.labels, np.ones(40))
+    ratios = [
+        divergence(
+            means + 1.5 * rng.normal(size=(24, 40)),
+            2 * means + 0.2 * rng.normal(size=(24, 40)),
+            made.labels,
+            counts,
+            0.95,
+        ).ratio
+        for _ in range(40)
+    ]
+    known = [ratio for ratio in ratios if ratio is not None]
+    assert len(known) > 30
+    assert np.median(known) == pytest.approx(2, abs=0.12)  # of uncorrected distances: 1.7
+
+
 def test_emotions_that_move_apart_are_found():
     rng = np.random.default_rng(1)
     made = design(8, 8, 8)

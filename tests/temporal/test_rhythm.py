@@ -38,13 +38,17 @@ def test_states_that_keep_the_beat_match_their_own_tempo():
 def test_the_emotions_usual_tempo_alone_is_no_match():
     """Each emotion has its tempo, and states move at some tempo of the emotion, not at the clip's own."""
     rng = np.random.default_rng(1)
-    n_runs, rejected, rhos = 200, 0, []
+    n_runs, rejected, rhos, excess, hits = 200, 0, [], [], []
     for _ in range(n_runs):
         measured, played = ((1.2 + LABELS + rng.uniform(-0.3, 0.3, 12))[UNITS] for _ in range(2))
         found, _ = match(played, measured, rng, n=39)
         rejected += p_values(found.null) <= 0.05
         rhos.append(found.rho)
+        excess.append(found.excess)
+        hits.append(found.hits - found.hits_chance)
     assert binom.ppf(0.005, n_runs, 0.05) <= rejected <= binom.ppf(0.995, n_runs, 0.05)
+    assert np.mean(excess) == pytest.approx(0, abs=0.1)
+    assert np.mean(hits) == pytest.approx(0, abs=0.03)
     assert np.mean(rhos) > 0.6  # which is why rho over all emotions carries no p here
 
 

@@ -7,20 +7,18 @@ can tell finished shards from stale ones before anything heavy starts. `load` is
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from moodlens.backends import hub
 from moodlens.backends.checkpoint import Checkpoint, verify_checkpoint
 from moodlens.backends.converted import converted, is_audiocraft
 from moodlens.base.errors import ContractError, UsageError, must, nearest
-from moodlens.contracts.backend import ModelInfo
+from moodlens.contracts.backend import ModelInfo, MusicBackend
 from moodlens.contracts.params import Model
-
-if TYPE_CHECKING:
-    from moodlens.backends.musicgen import MusicgenBackend
 
 ORGANISM = "models/organism"
 EMBEDDED = {"organism": ORGANISM, "organism-shuffled": f"{ORGANISM}/shuffled", "organism-random": ORGANISM}
+AUDIOCRAFT = "audiocraft:"
+"""Before a folder in audiocraft layout: audiocraft itself runs it, nothing is converted."""
 RANDOM = "organism-random"
 RANDOM_SEED = 1_000_003  # not a seed of baseline twins: the random organism must not be its own twin
 HUB = (
@@ -78,6 +76,11 @@ def find(model: Model, root: Path) -> Source:
         instead = "set model.id to a local folder or to organism"
         folder = hub.snapshot(model.id, model.revision, thing=f"model.id {model.id}", instead=instead)
         return Source(model.id, folder.name, verify_checkpoint(folder))
+    if model.id.startswith(AUDIOCRAFT):
+        from moodlens.backends.audiocraft_loading import find_audiocraft
+
+        named = root / Path(model.id.removeprefix(AUDIOCRAFT)).expanduser()
+        return Source(model.id, "", find_audiocraft(named))
     folder = root / Path(model.id).expanduser()
     if model.id and folder.is_dir():
         folder = converted(folder) if is_audiocraft(folder) else folder
@@ -113,8 +116,8 @@ def describe(source: Source, model: Model) -> ModelInfo:
     )
 
 
-def load(model: Model, root: Path) -> "MusicgenBackend":
-    """Return the loaded backend of `model.id`.
+def load(model: Model, root: Path, block_clips: int = 0) -> MusicBackend:
+    """Return the loaded backend of `model.id`; block_clips 0 is the backend's own (16 clips side by side).
 
     Raises:
         UsageError, ContractError: as `find`; the device is absent; weights do not fit the configuration.
@@ -124,7 +127,11 @@ def load(model: Model, root: Path) -> "MusicgenBackend":
     from moodlens.backends.loading import load_musicgen
 
     source = find(model, root)
-    backend = load_musicgen(source.checkpoint, describe(source, model), model.text_padding)
+    if model.id.startswith(AUDIOCRAFT):
+        from moodlens.backends.audiocraft_loading import load_audiocraft
+
+        return load_audiocraft(source.checkpoint, describe(source, model), model.text_padding)
+    backend = load_musicgen(source.checkpoint, describe(source, model), model.text_padding, block_clips)
     if not source.untrained:
         return backend
     twin = backend.random_twin(RANDOM_SEED)

@@ -171,9 +171,7 @@ def skeleton(settings: Settings, text: Any, codec: EncodecConfig) -> Any:
             decoder = MusicgenDecoderConfig(**sizes)
             config = MusicgenConfig(text_encoder=text, audio_encoder=codec, decoder=decoder)
             return MusicgenForConditionalGeneration(config)
-        chroma = settings.need("conditioners.self_wav.chroma_stem")
-        hop = 2 ** chroma["radix2_exp"] // 4
-        length = int(chroma["sample_rate"] * settings.need("dataset.segment_duration")) // hop + 1
+        chroma, length = settings.need("conditioners.self_wav.chroma_stem"), chroma_places(settings)
         decoder = MusicgenMelodyDecoderConfig(**sizes)
         config = MusicgenMelodyConfig(
             text_encoder=text,
@@ -183,6 +181,13 @@ def skeleton(settings: Settings, text: Any, codec: EncodecConfig) -> Any:
             chroma_length=length,
         )
         return MusicgenMelodyForConditionalGeneration(config)
+
+
+def chroma_places(settings: Settings) -> int:
+    """Return the places that a melody model's chroma takes before the text."""
+    chroma = settings.need("conditioners.self_wav.chroma_stem")
+    hop = 2 ** chroma["radix2_exp"] // 4
+    return int(chroma["sample_rate"] * settings.need("dataset.segment_duration")) // hop + 1
 
 
 def processor(config: Any, tokenizer: Any) -> Any:

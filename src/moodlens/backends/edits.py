@@ -15,6 +15,11 @@ from moodlens.base.errors import ContractError, UsageError, must, nearest
 from moodlens.contracts.backend import Patch
 
 
+def sites_of(patches: Sequence[Patch]) -> tuple[str, ...]:
+    """Return the sites that patches touch, each once."""
+    return tuple(dict.fromkeys(patch.hookpoint.split(".")[0] for patch in patches))
+
+
 @contextmanager
 def patched(
     modules: Mapping[str, nn.Module],

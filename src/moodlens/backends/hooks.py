@@ -18,9 +18,10 @@ from moodlens.base.axes import HALVES
 from moodlens.base.errors import ContractError, UsageError, must, nearest
 from moodlens.capture.track import Track
 from moodlens.contracts.backend import Capture, States
-from moodlens.contracts.tensors import WHOLE_SITES, hookpoint
+from moodlens.contracts.tensors import hookpoint
 
-SITES: Mapping[str, Callable[[nn.Module], nn.Module]] = {
+FindSite = Callable[[nn.Module], nn.Module]
+SITES: Mapping[str, FindSite] = {
     "residual": lambda layer: layer,
     "self_attention": lambda layer: layer.get_submodule("self_attn"),
     "cross_attention": lambda layer: layer.get_submodule("encoder_attn"),
@@ -49,7 +50,10 @@ def captured_halves(capture: Capture) -> tuple[str, ...]:
 
 
 def captured_modules(
-    layers: Sequence[nn.Module], capture: Capture, whole: Mapping[str, nn.Module] | None = None
+    layers: Sequence[nn.Module],
+    capture: Capture,
+    whole: Mapping[str, nn.Module] | None = None,
+    sites: Mapping[str, FindSite] = SITES,
 ) -> dict[str, nn.Module]:
     """Return hookpoint name -> module, sites in the order asked, layers ascending.
 
@@ -57,6 +61,7 @@ def captured_modules(
         layers: of the decoder.
         capture: sites and layers; layers do not choose among the sites that belong to none.
         whole: site of the whole decoder (`contracts.tensors.WHOLE_SITES`) -> module.
+        sites: where a layer of this library has its sites.
 
     Raises:
         UsageError: a site or a layer is unknown to this model.
@@ -64,9 +69,9 @@ def captured_modules(
     whole = whole or {}
     chosen = range(len(layers)) if capture.layers is None else sorted(set(capture.layers))
     for site in capture.sites:
-        if site not in SITES and site not in whole:
-            known = [*SITES, *WHOLE_SITES]
-            raise UsageError(must("generate.sites", "name sites", site, next_step=nearest(site, known)))
+        if site not in sites and site not in whole:
+            advice = nearest(site, [*sites, *whole])
+            raise UsageError(must("generate.sites", "name sites", site, next_step=advice))
     for layer in chosen:
         if not 0 <= layer < len(layers):
             rule = f"lie in 0..{len(layers) - 1} for this model"
@@ -76,24 +81,24 @@ def captured_modules(
         if site in whole:
             found[hookpoint(site, 0)] = whole[site]
         else:
-            found |= {hookpoint(site, layer): _module(layers[layer], site) for layer in chosen}
+            found |= {hookpoint(site, layer): _module(layers[layer], site, sites) for layer in chosen}
     return found
 
 
-def _module(layer: nn.Module, site: str) -> nn.Module:
+def _module(layer: nn.Module, site: str, sites: Mapping[str, FindSite]) -> nn.Module:
     try:
-        return SITES[site](layer)
+        return sites[site](layer)
     except AttributeError:
-        advice = "This model has: " + ", ".join(present_sites(layer))
+        advice = "This model has: " + ", ".join(present_sites(layer, sites))
         raise UsageError(must("generate.sites", "name sites of this model", site, next_step=advice)) from None
 
 
-def present_sites(layer: nn.Module) -> list[str]:
+def present_sites(layer: nn.Module, sites: Mapping[str, FindSite] = SITES) -> list[str]:
     """Return the sites that a decoder layer has: a melody model attends to no text."""
-    return [name for name, found in SITES.items() if _has(layer, found)]
+    return [name for name, found in sites.items() if _has(layer, found)]
 
 
-def _has(layer: nn.Module, site: Callable[[nn.Module], nn.Module]) -> bool:
+def _has(layer: nn.Module, site: FindSite) -> bool:
     try:
         site(layer)
     except AttributeError:

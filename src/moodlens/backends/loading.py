@@ -11,7 +11,7 @@ from transformers import (
 
 from moodlens.backends import attention
 from moodlens.backends.checkpoint import Checkpoint
-from moodlens.backends.musicgen import MusicgenBackend
+from moodlens.backends.musicgen import BLOCK_CLIPS, MusicgenBackend
 from moodlens.backends.quiet import quiet_transformers
 from moodlens.base.errors import ContractError, UsageError, must
 from moodlens.contracts.backend import ModelInfo
@@ -23,14 +23,16 @@ MODELS = {
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def load_musicgen(checkpoint: Checkpoint, info: ModelInfo, text_padding: str = "mask") -> MusicgenBackend:
+def load_musicgen(
+    checkpoint: Checkpoint, info: ModelInfo, text_padding: str = "mask", block_clips: int = 0
+) -> MusicgenBackend:
     """Return the backend of a verified checkpoint, on info.device in info.dtype.
 
     Raises:
         UsageError: the device is not there.
         ContractError: the weights do not fit the configuration.
     """
-    device = _device(info.device)
+    device = device_of(info.device)
     with quiet_transformers():
         loaded: Any = MODELS[checkpoint.config["model_type"]].from_pretrained(
             checkpoint.folder,
@@ -50,10 +52,15 @@ def load_musicgen(checkpoint: Checkpoint, info: ModelInfo, text_padding: str = "
                 must("model weights", "fit config.json", first, where=where, next_step=advice)
             )
     model.decoder.set_attn_implementation(attention.NAME)
-    return MusicgenBackend(model.to(device), tokenizer, info, text_padding=text_padding)
+    return MusicgenBackend(model.to(device), tokenizer, info, block_clips or BLOCK_CLIPS, text_padding)
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """Return the device if it is there.
+
+    Raises:
+        UsageError: it is not; the line names those that are.
+    """
     kind = name.split(":")[0]
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not present.get(kind, False):

@@ -14,7 +14,7 @@ from moodlens.attention.words import token_classes
 from moodlens.backends.attention_summary import AttentionRecorder
 from moodlens.backends.conditioning import EncodedText, check_padding, encode_text
 from moodlens.backends.decode_loop import Decoder, generate_block
-from moodlens.backends.edits import patched
+from moodlens.backends.edits import patched, sites_of
 from moodlens.backends.hooks import Recorder, captured_halves, captured_modules, present_sites
 from moodlens.backends.melody import MelodyDecoder
 from moodlens.backends.sampling import block_uniforms
@@ -75,6 +75,16 @@ class MusicgenBackend:
     def parts(self) -> tuple[Any, PreTrainedTokenizerBase]:
         """The stock model and tokenizer inside, for comparisons with transformers."""
         return self._model, self._tokenizer
+
+    @property
+    def decoder(self) -> Decoder:
+        """What a step runs through."""
+        return self._decoder
+
+    @property
+    def text_padding(self) -> str:
+        """What decoders see beside a text, see `conditioning.check_padding`."""
+        return self._text_padding
 
     def with_info(self, info: ModelInfo) -> "MusicgenBackend":
         """Return the same loaded model under another description."""
@@ -242,7 +252,7 @@ class MusicgenBackend:
         n_steps = columns.shape[-1]
         recorder = self._recorder(capture, rows, n_steps, width)
         watcher = AttentionRecorder(list(self._decoder.layers), classes, n_steps, capture.attention)
-        edited = self._modules(Capture(tuple(dict.fromkeys(p.hookpoint.split(".")[0] for p in patches))))
+        edited = self._modules(Capture(sites_of(patches)))
         edits = patched(edited, patches, rows, n_steps, self._decoder.n_prefix(width))
         columns = columns.repeat(len(halves), 1, 1).to(self._decoder.like.device)
         with edits, recorder.attached(), watcher.attached():

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from moodlens.backends.conditioning import conditioning, encode_text, text_width
-from moodlens.backends.decode_loop import Decoder
+from moodlens.backends.conditioning import encode_text
 from moodlens.backends.hooks import SITES
 from moodlens.backends.musicgen import MusicgenBackend
 from moodlens.base.errors import UsageError, must
@@ -61,16 +60,18 @@ def cross_entropies(
     if not len(codes):
         raise UsageError(must("a splice", "have clips", 0, next_step="Raise latents.splice_clips"))
     model, tokenizer = backend.parts
-    decoder = Decoder(model.decoder)
+    decoder, text_padding = backend.decoder, backend.text_padding
     site, layer = place
     module = SITES[site](decoder.layers[layer])
     sums, n_tokens = dict.fromkeys(edits, 0.0), 0
-    like = decoder.lm.model.decoder.layer_norm.weight
+    like = decoder.like
     for clip, text in zip(codes, texts, strict=True):
-        columns = apply_delay(torch.from_numpy(clip[None].astype(np.int64)), decoder.pad_id).to(like.device)
+        tokens = torch.from_numpy(clip[None].astype(np.int64))
+        columns = apply_delay(tokens, decoder.pad_id, decoder.n_channels).to(like.device)
         inputs, targets = columns[:, :, :-1], columns[0, :, 1:].T  # step, codebook
         encoded = encode_text(model, tokenizer, text)
-        block = conditioning([encoded], 1, text_width(len(encoded.tokens)), like)
+        width = decoder.width(len(encoded.tokens), text_padding)
+        block = decoder.conditioning([encoded], 1, 1, width, text_padding)
         real = targets != decoder.pad_id
         n_tokens += int(real.sum())
         for name, edit in edits.items():
@@ -79,7 +80,8 @@ def cross_entropies(
             else:
                 with edited(module, edit):
                     states = decoder.states(inputs, block, None)
-            logits = decoder.logits(states[0])
+            steps = decoder.heads(states[:, decoder.n_prefix(width) :])[0]
+            logits = steps.unflatten(-1, (decoder.n_codebooks, -1)).float()
             losses = nn.functional.cross_entropy(logits[real], targets[real], reduction="sum")
             sums[name] += float(losses.double())
     return {name: total / n_tokens for name, total in sums.items()}

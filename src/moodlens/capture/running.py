@@ -32,6 +32,23 @@ def complete_steps(n_steps: int, n_delays: int) -> slice:
     return slice(partial, n_steps - partial)
 
 
+def complete_places(n_steps: int, n_delays: int, step_stride: int) -> slice:
+    """Return which of the stored steps (`contracts.tensors.stored_steps`) are complete.
+
+    >>> complete_places(503, 4, 1), complete_places(503, 4, 10)
+    (slice(3, 500, None), slice(1, 50, None))
+
+    Raises:
+        ContractError: none is.
+    """
+    whole = complete_steps(n_steps, n_delays)
+    first, stop = (-(-edge // step_stride) for edge in (whole.start, whole.stop))
+    if first >= stop:
+        rule, advice = f"leave a complete step of {n_steps}", "Lower it and run `dvc repro generate`"
+        raise ContractError(must("generate.step_stride", rule, step_stride, next_step=advice))
+    return slice(first, stop)
+
+
 def window_steps(n_steps: int) -> int:
     """Return the length of the early and the late window, at least one step.
 

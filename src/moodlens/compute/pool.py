@@ -75,7 +75,9 @@ def _in_processes(
             raise ContractError(
                 must("a worker process", "finish its task", "killed", next_step=advice)
             ) from None
-        except BaseException:
+        except (
+            BaseException
+        ):  # Ctrl-C and SystemExit too: shards not begun must not start after they were raised
             pool.shutdown(wait=True, cancel_futures=True)
             raise
         return [future.result() for future in futures]

@@ -73,6 +73,7 @@ class Generate:
     pooled_only: bool
     attention: bool
     clips_per_shard: int = field(metadata={"low": 1})
+    block_clips: int = field(metadata={"low": 1})
 
 
 @dataclass(frozen=True)

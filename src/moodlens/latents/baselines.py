@@ -52,7 +52,7 @@ def independent_components(rows: Float[np.ndarray, "row d_in"], n_components: in
 
 def clusters(rows: Float[np.ndarray, "row d_in"], n_clusters: int, seed: int) -> Reader:
     """Return the reader of k-means: one unit per cluster, 1 for the nearest centre."""
-    kmeans = MiniBatchKMeans(n_clusters, batch_size=2048, n_init=1, max_iter=10, random_state=seed)
+    kmeans = MiniBatchKMeans(n_clusters, batch_size=2048, max_iter=10, random_state=seed)
     kmeans.fit(rows)
 
     def read(x: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from moodlens.latents.correlates import Correlations
 
 N_WORDS = 3
+SPOKEN = {",": "comma", "▁": "space"}
 
 
 def token_shares(
@@ -22,7 +23,7 @@ def token_shares(
     sums: dict[str, float] = defaultdict(float)
     for value, token in zip(values, tokens, strict=True):
         if value > 0:
-            sums[token.lstrip("▁") or token] += float(value)
+            sums[SPOKEN.get(token, token).lstrip("▁")] += float(value)
     total = sum(sums.values())
     return [(token, value / total) for token, value in sorted(sums.items(), key=lambda kv: -kv[1])[:n]]
 
@@ -49,17 +50,33 @@ def word_lift(
     return [entry for entry in sorted(lifts, key=lambda kv: -kv[1])[:n] if entry[1] > 1]
 
 
-def description(
-    emotion: str, words: Sequence[tuple[str, float]], found: Correlations | None, unit: int, fdr: float
-) -> str:
-    """Return a line of evidence: words with their weight, descriptors with r where q < fdr.
+def description(emotion: str, words: str, found: Correlations | None, unit: int, fdr: float) -> str:
+    """Return a line of evidence: emotion, words as `shares_said` or `lifts_said`, descriptors where q < fdr.
 
-    >>> description("sad", [("tearful", 0.8)], None, 0, 0.05)
-    'sad; tearful 0.80'
+    >>> description("sad", shares_said([("tearful", 0.8)]), None, 0, 0.05)
+    'sad; tearful 80 %'
     """
-    parts = [emotion, ", ".join(f"{word} {weight:.2f}" for word, weight in words)]
+    parts = [emotion, words]
     if found is not None:
         sure = np.flatnonzero(found.q[unit] < fdr)
         order = sure[np.argsort(-np.abs(found.r[unit, sure]))][:2]
         parts.append(", ".join(f"{found.names[i]} r {found.r[unit, i]:+.2f}" for i in order))
     return "; ".join(part for part in parts if part)
+
+
+def shares_said(words: Sequence[tuple[str, float]]) -> str:
+    """Return tokens with their share of a latent's activation.
+
+    >>> shares_said([("sad", 0.75), ("a", 0.25)])
+    'sad 75 %, a 25 %'
+    """
+    return ", ".join(f"{word} {share:.0%}".replace("%", " %") for word, share in words)
+
+
+def lifts_said(words: Sequence[tuple[str, float]]) -> str:
+    """Return words with the multiple of a latent's mean that their prompts reach.
+
+    >>> lifts_said([("rain", 5.25)])
+    'rain x5.2'
+    """
+    return ", ".join(f"{word} x{lift:.1f}" for word, lift in words)

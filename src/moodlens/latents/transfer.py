@@ -20,7 +20,7 @@ class Transfer:
 
     n_chosen: int  # selective on the seen wordings, and firing on a held-out one
     n_silent: int  # selective on the seen wordings, silent on all held-out ones
-    kept: float | None  # share of n_chosen whose ratio for the same emotion is above 2; None without any
+    kept: float | None  # share of n_chosen whose ratio for the same emotion is above 2; None: not measurable
     chance: float | None  # the same with the held-out wordings relabelled, mean over relabellings
     n_wordings: int  # held out
 
@@ -43,6 +43,10 @@ def transfer(
         fdr, n_permutations, min_wordings: as in `selectivity`.
         rng: of the relabellings.
     """
+    n_wordings = len(np.unique(design.wordings[held_out]))
+    left = np.bincount(design.labels[~held_out], minlength=design.n_classes)
+    if not held_out.any() or left.min() < 2:  # too few prompts to choose on, or nothing to look at
+        return Transfer(0, 0, None, None, n_wordings)
     seen = part_of(design, ~held_out)
     rows = pooled[~held_out]
     share = ratios(rows, seen.labels, seen.n_classes)
@@ -55,7 +59,6 @@ def transfer(
     there = pooled[held_out]
     firing = (there > 0).any(axis=0)
     labels, wordings = design.labels[held_out], design.wordings[held_out]
-    n_wordings = len(np.unique(wordings))
     n_chosen, n_silent = int((chosen & firing).sum()), int((chosen & ~firing).sum())
     if not n_chosen:
         return Transfer(0, n_silent, None, None, n_wordings)

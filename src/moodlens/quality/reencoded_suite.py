@@ -54,10 +54,10 @@ def reencoded_suite(data: ReencodedData, clips: pd.DataFrame, params: Params, mo
         Column("site__width", "int", "width of the site"),
     )
     equal = {"n_steps": "clips__n_steps", "width": "site__width"}
-    views = [View(table, frame[~silent], REPEAT, equal=equal)]
+    views = [View(table, frame.loc[~silent], REPEAT, equal=equal)]
     if silent.any():
         named = Table("null_text", REENCODED.key, limit(REENCODED, norm_mean={"high": 0.0}).columns)
-        views.append(View(named, frame[silent], "Null text adds exactly nothing: correct the capture"))
+        views.append(View(named, frame.loc[silent], "Null text adds exactly nothing: correct the capture"))
     views.append(View(*tally("complete", "row_id", expected, values(data.index, "row_id"), 1, 1), AGAIN))
     emotions = tuple(name for name in dict.fromkeys(values(data.swaps, "swapped_emotion")))
     others = data.swaps.assign(

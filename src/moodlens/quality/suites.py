@@ -144,12 +144,12 @@ def activations_suite(
     null = (frame["site"] == "cross_attention") & (frame["half"] == "uncond")
     silent = View(
         limit(replace(ACTIVATIONS, name="null_text"), absmax={"high": 0.0}),
-        frame[null],
+        frame.loc[null],
         "Null text adds exactly nothing: the halves are mixed up, correct the capture",
     )
     live = View(
         table,
-        frame[~null],
+        frame.loc[~null],
         REPEAT,
         {
             "step_change": overwritten,

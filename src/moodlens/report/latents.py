@@ -74,7 +74,8 @@ def _said(site: str, found: Mapping[str, Any]) -> str:
     if found.get("held_out_kept") is not None:
         said.append(
             f"Of {int(found['held_out_chosen'])} chosen on the other wordings, "
-            f"{share(found['held_out_kept'])} keep a ratio above 2 on held-out ones (chance {share(found['held_out_chance'])})."
+            f"{share(found['held_out_kept'])} keep a ratio above 2 on held-out ones "
+            f"(chance {share(found['held_out_chance'])})."
         )
     if "null_survive" in found:
         twin = (
@@ -85,8 +86,8 @@ def _said(site: str, found: Mapping[str, Any]) -> str:
         said.append(f"{int(found['null_survive'])} stay selective under null text{twin}.")
     if "loss_recovered" in found:
         said.append(
-            f"With the SAE in the layer's place {share(found['loss_recovered'], 1)} of the cross-entropy that "
-            "the mean in its place would cost is recovered."
+            f"With the SAE in the layer's place {share(found['loss_recovered'], 1)} of the cross-entropy "
+            "that its mean would cost is recovered."
         )
     return " ".join(said)
 
@@ -97,8 +98,10 @@ def _count_figure(site: str, rows: Sequence[Row], n: str, fdr: float) -> Figure:
     for reading, name in READINGS.items():
         if reading in by_name:
             row = by_name[reading]
-            shares = [float(row[key]) / row["n_units"] for key in ("n_over_2", "n_over_4", "n_selective")]
-            counts.append(UnitCount(name, *shares, int(row["n_units"])))
+            over_2, over_4, selective = (
+                float(row[key]) / row["n_units"] for key in ("n_over_2", "n_over_4", "n_selective")
+            )
+            counts.append(UnitCount(name, over_2, over_4, selective, int(row["n_units"])))
     title = f"Units that follow an emotion, {site}"
     note = f"{n}; whole wordings relabelled, FDR {fdr:g}; number of units in brackets"
     figure = draw(

@@ -12,7 +12,13 @@ from moodlens.report.numbers import count, interval, number, p_value, share
 from moodlens.report.records import Cell, Figure, Finding, Grid
 from moodlens.report.site_names import Row, figure_id, hookpoint_name, layer_groups, long_name, twin_value
 
-READERS = {"bow": "bag of words", "text": "text encoder", "acoustics": "acoustics", "tokens": "audio tokens"}
+READERS = {
+    "bow": "bag of words",
+    "text": "text encoder",
+    "acoustics": "acoustics",
+    "tokens": "audio tokens",
+    "codec": "codec latents",
+}
 """Sites without layers that stand beside the layers' probes."""
 
 CAPTION = (

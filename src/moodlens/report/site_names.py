@@ -6,7 +6,13 @@ from typing import Any
 Row = Mapping[str, Any]
 """One site of metrics/signal_layers.csv or metrics/probe_layers.csv, column -> value, NaN where empty."""
 
-NAMES = {"bow": "words", "text": "text encoder", "projected": "projection", "twin": "text encoder"}
+NAMES = {
+    "bow": "words",
+    "text": "text encoder",
+    "projected": "projection",
+    "twin": "text encoder",
+    "codec": "codec latents",
+}
 TWIN_OF = {"text": "twin_text", "layers": "twin_layers"}
 
 

@@ -1,9 +1,13 @@
-"""Where training starts: b_dec at the geometric median of the rows, which outliers do not drag away."""
+"""Where training starts: b_dec at the geometric median of the rows, the encoder at its best length."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from moodlens.sae.topk import TopKSae
+
+N_FIT = 1024
+"""Rows that the encoder's first length is fitted on."""
 N_ITERATIONS = 100
 TOLERANCE = 1e-6
 """Relative movement at which the iteration has arrived."""
@@ -29,3 +33,19 @@ def geometric_median(rows: Float[Tensor, "row d_in"]) -> Float[Tensor, " d_in"]:
         if step < TOLERANCE * scale:
             break
     return median.float()
+
+
+@torch.no_grad()
+def fit_length(sae: TopKSae, rows: Float[Tensor, "row d_in"]) -> float:
+    """Scale the encoder so that the first reconstruction has the least squared error; return the factor.
+
+    k latents of an overcomplete random dictionary are not orthogonal, so at unit length they reconstruct too
+    much: the factor is <x, x_hat> / <x_hat, x_hat> over at most N_FIT rows, both without b_dec. It is 1 where
+    nothing fires.
+    """
+    rows = rows[:N_FIT].to(sae.W_dec.device)
+    first = TopKSae.encode(sae, rows) @ sae.W_dec  # the batch families, too, keep k of a row here
+    length = float(first.pow(2).sum())
+    factor = float(((rows - sae.b_dec) * first).sum()) / length if length > 0 else 1.0
+    sae.W_enc.mul_(factor)
+    return factor

@@ -22,8 +22,9 @@ from moodlens.sae.mixing import RowSource, Survey, batches, checked, mixed, surv
 from moodlens.sae.model import Sae, SaeConfig
 from moodlens.sae.plan import Plan, recipe_of, refuse_clash
 from moodlens.sae.saelens import folded
-from moodlens.sae.start import geometric_median
+from moodlens.sae.start import fit_length, geometric_median
 from moodlens.sae.state import Counters, Run, State
+from moodlens.sae.topk import TopKSae
 
 N_SAMPLE = 4096
 """Training rows kept in memory: for the geometric median and for resampling."""
@@ -100,6 +101,8 @@ class _Training:
         sae = new_sae(config, plan.seed).to(device)
         with torch.no_grad():
             sae.b_dec.copy_(geometric_median(facts.sample * self.scale))
+        if isinstance(sae, TopKSae):
+            fit_length(sae, facts.sample * self.scale)
         optimizer = torch.optim.Adam(sae.parameters(), lr=0.0, betas=(0.9, 0.999), fused=True)
         self.run = Run(sae, optimizer, Usage.unused(config.d_sae), {}, Counters())
         self.recipe = recipe_of(sae.name, config, plan, facts.digest)

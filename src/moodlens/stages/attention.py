@@ -10,7 +10,7 @@ from moodlens.attention.contrast import HeadTest, emotion_test, paired_test, uni
 from moodlens.attention.readings import OVER_TIME, STORED, Readings, entropy_bands, over_time, readings
 from moodlens.attention.reference import uniform_distance
 from moodlens.base.seeding import rng_for
-from moodlens.capture.summary import complete_steps
+from moodlens.capture.running import complete_steps
 from moodlens.contracts.params import Attention, Params
 from moodlens.contracts.tables import CLIPS, NEUTRAL, PROMPTS
 from moodlens.stages.workspace import Workspace, clip_table, open_workspace, tensors_of

@@ -13,16 +13,20 @@ import pandas as pd
 
 from moodlens.contracts.params import Params
 from moodlens.contracts.tables import ACOUSTICS, CLIPS, Table
+from moodlens.prompts.lexicon import AFFECT
 from moodlens.report.calibration import calibration_finding
 from moodlens.report.gates import gates_finding
 from moodlens.report.latents import latents_finding
+from moodlens.report.layout import layout_finding
 from moodlens.report.looking import attention_finding
 from moodlens.report.probing import probes_finding
 from moodlens.report.records import Chapter, Finding
 from moodlens.report.relating import relate_finding
 from moodlens.report.sae import sae_finding
 from moodlens.report.sound import acoustics_finding
+from moodlens.report.state import state_finding
 from moodlens.report.sweep import layers_finding
+from moodlens.report.timing import timing_finding
 from moodlens.store.tables import read_metrics, read_table
 
 
@@ -96,6 +100,14 @@ def _probes(root: Path, params: Params) -> Finding | None:
     return probes_finding(probe, rows, params.probe.n_folds, params.probe.confidence)
 
 
+def _state(root: Path, params: Params) -> Finding | None:
+    found = stored_metrics(root, "state")
+    steps, curve = stored_rows(root, "state_steps"), stored_rows(root, "state_curve")
+    if found is None or steps is None or curve is None:
+        return None
+    return state_finding(found, steps, curve, params.state.confidence)
+
+
 def _attention(root: Path, params: Params) -> Finding | None:
     attention = stored_metrics(root, "attention")
     heads, curves = stored_rows(root, "attention_heads"), stored_rows(root, "attention_time")
@@ -136,6 +148,29 @@ def _latents(root: Path, params: Params) -> Finding | None:
     return latents_finding(found, counts, top, params.latents.fdr)
 
 
+def _time(root: Path, params: Params) -> Finding | None:
+    metrics = stored_metrics(root, "temporal")
+    clips = stored_table(root, CLIPS, "clips.parquet")
+    acoustics = stored_table(root, ACOUSTICS, "acoustics.parquet")
+    curves = [stored_rows(root, f"temporal_{name}") for name in ("steps", "layers", "readings", "spectra")]
+    if metrics is None or clips is None or acoustics is None or any(rows is None for rows in curves):
+        return None
+    steps, layers, readings, spectra = (rows or [] for rows in curves)
+    measured: Any = clips.merge(acoustics, on="clip_id").groupby("emotion")["tempo_bpm"].median().to_dict()
+    tempo_hz = {str(emotion): float(bpm) / 60 for emotion, bpm in measured.items()}
+    alpha, confidence = params.decide.alpha_weak, params.temporal.confidence
+    return timing_finding(metrics, steps, layers, readings, spectra, tempo_hz, alpha, confidence)
+
+
+def _geometry(root: Path, params: Params) -> Finding | None:
+    metrics, rows = stored_metrics(root, "geometry"), stored_rows(root, "geometry_layers")
+    points = stored_rows(root, "geometry_points")
+    if metrics is None or rows is None or points is None:
+        return None
+    alpha, confidence = params.decide.alpha_weak, params.geometry.confidence
+    return layout_finding(metrics, rows, points, AFFECT, alpha, confidence)
+
+
 def _calibration(root: Path, _params: Params) -> Finding | None:
     found = stored_metrics(root, "calibration")
     tables = [stored_rows(root, name, "calibration") for name in ("rates", "power", "verdicts")]
@@ -149,6 +184,16 @@ CHAPTERS = (
     Source("gates", "Go or no-go", _gates, "Gates and looks", "decide", "metrics/decide.json"),
     Source("layers", "Where", _layers, "The sweep over layers", "signal", "metrics/signal.json"),
     Source("probes", "Probes", _probes, "Probe accuracy beside its baselines", "probe", "metrics/probe.json"),
+    Source("state", "State", _state, "What the states hold without the text", "state", "metrics/state.json"),
+    Source("time", "Time", _time, "When emotion shows", "temporal", "metrics/temporal.json"),
+    Source(
+        "geometry",
+        "Geometry",
+        _geometry,
+        "How the emotions lie to one another",
+        "geometry",
+        "metrics/geometry.json",
+    ),
     Source(
         "attention",
         "Attention",

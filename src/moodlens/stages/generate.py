@@ -5,6 +5,7 @@ and ends with the same bytes as one that was not, with any number of workers.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,10 +15,13 @@ from moodlens.backends import catalog
 from moodlens.base.errors import ContractError, must
 from moodlens.base.seeding import seed_for
 from moodlens.base.units import frames_for, steps_for
+from moodlens.capture.cost import generate_cost
+from moodlens.capture.sizes import sizes_of
 from moodlens.compute.pool import run_tasks
 from moodlens.contracts.backend import Capture, ClipRequest, ModelInfo, Sampling
 from moodlens.contracts.params import Params
 from moodlens.contracts.tables import ACTIVATIONS, CLIPS, PROMPTS
+from moodlens.stages import forecast
 from moodlens.stages.deciding import made_by
 from moodlens.stages.generate_shard import Clip, ShardTask, make_shard
 from moodlens.store.receipts import fingerprint, finished, remove_strangers
@@ -31,11 +35,25 @@ def run(params: Params, root: Path) -> None:
     tasks = plan(params, root, info)
     waiting = [task for task in tasks if finished(task.receipt, task.fingerprint, task.data) is None]
     done = len(tasks) - len(waiting)
+    if waiting:
+        _forecast(waiting, source.checkpoint.config, params, root)
     run_tasks(
         make_shard, waiting,
         workers=params.compute.workers, threads=params.compute.threads, label="generate", done=done,
     )  # fmt: skip
     _finish(tasks, params, root, info)
+
+
+def _forecast(waiting: list[ShardTask], config: Mapping[str, object], params: Params, root: Path) -> None:
+    """Say what the shards that are not finished will take, and refuse what cannot fit."""
+    clips = [clip for task in waiting for clip in task.clips]
+    sizes = sizes_of(config)
+    n_prompts = len({clip.request.prompt_id for clip in clips})
+    load = forecast.load_of(params, sizes, len(clips), n_prompts)
+    workers = min(params.compute.workers, len(waiting))
+    cost = generate_cost(sizes, replace(load, workers=workers), forecast.measured_rates())
+    print(forecast.line_of(cost, len(clips), workers), flush=True)
+    forecast.check_fits(cost, root, workers, params.model.device)
 
 
 def plan(params: Params, root: Path, info: ModelInfo) -> list[ShardTask]:
@@ -63,7 +81,7 @@ def plan(params: Params, root: Path, info: ModelInfo) -> list[ShardTask]:
         step_stride=section.step_stride, dtype=section.store_dtype, summaries=True,
         attention=("cross", "self") if section.attention else (),
     )  # fmt: skip
-    shared = _made_from(info, params.model.text_padding, sampling, capture, params.embed.twin_seed)
+    shared = _made_from(info, params, sampling, capture)
     size = section.clips_per_shard
     tasks = []
     for shard, at in enumerate(range(0, len(clips), size)):
@@ -71,8 +89,8 @@ def plan(params: Params, root: Path, info: ModelInfo) -> list[ShardTask]:
         tasks.append(
             ShardTask(
                 shard=shard, clips=part, root=root, model=params.model, weights_sha256=info.weights_sha256,
-                sampling=sampling, capture=capture, twin_seed=params.embed.twin_seed,
-                threads=params.compute.threads,
+                sampling=sampling, capture=capture, block_clips=section.block_clips,
+                twin_seed=params.embed.twin_seed, threads=params.compute.threads,
                 fingerprint=fingerprint({**shared, "shard": shard, "clips": [asdict(clip) for clip in part]}),
             )
         )  # fmt: skip
@@ -90,16 +108,15 @@ def _clips(prompts: pd.DataFrame, n_seeds: int, base_seed: int) -> list[Clip]:
     return clips
 
 
-def _made_from(
-    info: ModelInfo, text_padding: str, sampling: Sampling, capture: Capture, twin_seed: int
-) -> dict[str, object]:
+def _made_from(info: ModelInfo, params: Params, sampling: Sampling, capture: Capture) -> dict[str, object]:
     """Return what every shard depends on; the name and place of the model do not count, its weights do."""
     return {
         "model": asdict(replace(info, model_id="", revision="")),
-        "text_padding": text_padding,
+        "text_padding": params.model.text_padding,
+        "block_clips": params.generate.block_clips,
         "sampling": asdict(sampling),
         "capture": asdict(capture),
-        "twin_seed": twin_seed,
+        "twin_seed": params.embed.twin_seed,
         **made_by("moodlens.stages.generate_shard"),
     }
 

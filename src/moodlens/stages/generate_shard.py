@@ -3,22 +3,19 @@
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from moodlens.backends import catalog
 from moodlens.base.units import steps_for
 from moodlens.capture.running import complete_steps
-from moodlens.contracts.backend import Capture, ClipRequest, ModelInfo, Sampling, States
+from moodlens.contracts.backend import Capture, ClipRequest, ModelInfo, MusicBackend, Sampling, States
 from moodlens.contracts.params import Model
 from moodlens.contracts.tensors import CODEC_MEAN, shard_name
 from moodlens.store.flac import FULL_SCALE, to_int16, write_flac
 from moodlens.store.receipts import write_receipt
 from moodlens.store.shards import write_shard
-
-if TYPE_CHECKING:
-    from moodlens.backends.musicgen import MusicgenBackend
 
 
 @dataclass(frozen=True)
@@ -41,6 +38,7 @@ class ShardTask:
     weights_sha256: str
     sampling: Sampling
     capture: Capture
+    block_clips: int
     twin_seed: int
     threads: int
     fingerprint: str
@@ -79,7 +77,7 @@ def make_shard(task: ShardTask) -> None:
     import torch
 
     torch.set_num_threads(task.threads)
-    backend, twin = _loaded(task.model, task.root, task.weights_sha256, task.twin_seed)
+    backend, twin = _loaded(task.model, task.root, task.weights_sha256, task.block_clips, task.twin_seed)
     made = backend.generate([clip.request for clip in task.clips], task.sampling, task.capture)
     forced = teacher_forced(twin, task, made.codes)
     waveforms = backend.decode(made.codes)
@@ -102,7 +100,7 @@ def make_shard(task: ShardTask) -> None:
     write_receipt(task.receipt, task.fingerprint, task.data, [*task.shard_files, *task.audio_files], rows)
 
 
-def teacher_forced(twin: "MusicgenBackend", task: ShardTask, codes: np.ndarray) -> States:
+def teacher_forced(twin: MusicBackend, task: ShardTask, codes: np.ndarray) -> States:
     """Return the twin's summaries on the same tokens, and its cross-attention where attention is summarised.
 
     The null half has no words to look at: where it alone is recorded, attention takes a pass of its own.
@@ -112,10 +110,10 @@ def teacher_forced(twin: "MusicgenBackend", task: ShardTask, codes: np.ndarray) 
     watched = tuple(kind for kind in task.capture.attention if kind == "cross")
     pooled = replace(task.capture, keep_steps=False, attention=())
     if task.capture.half != "uncond" or not watched:
-        return twin.teacher_force(codes, texts, replace(pooled, attention=watched), wordings)
+        return twin.teacher_force(codes, texts, replace(pooled, attention=watched), wordings=wordings)
     made = twin.teacher_force(codes, texts, pooled)
     made.attention = twin.teacher_force(
-        codes, texts, Capture(sites=(), attention=watched), wordings
+        codes, texts, Capture(sites=(), attention=watched), wordings=wordings
     ).attention
     return made
 
@@ -133,10 +131,10 @@ def attention_tensors(states: States, twin: States, n_delays: int) -> dict[str, 
 
 @lru_cache(maxsize=1)
 def _loaded(
-    model: Model, root: Path, _weights_sha256: str, twin_seed: int
-) -> tuple["MusicgenBackend", "MusicgenBackend"]:
+    model: Model, root: Path, _weights_sha256: str, block_clips: int, twin_seed: int
+) -> tuple[MusicBackend, MusicBackend]:
     """Return the model and its untrained twin, loaded once per process and again when weights change."""
-    backend = catalog.load(model, root)
+    backend = catalog.load(model, root, block_clips)
     return backend, backend.random_twin(twin_seed)
 
 

@@ -71,10 +71,11 @@ def _family(
 ) -> tuple[list[tables.Site], float]:
     """Return the sites of a family and the 95th percentile of its best silhouette under relabelling."""
     expected = affect_distances(np.array([AFFECT[emotion] for emotion in design.emotions]))
+    places = {emotion: place for place, emotion in enumerate(design.emotions)}
     predicted = tuple(
-        tuple(sorted((design.emotions.index(a), design.emotions.index(b))))
+        (min(places[a], places[b]), max(places[a], places[b]))
         for a, b in PREDICTED
-        if a in design.emotions and b in design.emotions and design.n_classes > 2
+        if a in places and b in places and design.n_classes > 2
     )
     labels = null.table[0].astype(np.intp)
     measured: list[tuple[Components, EmotionMap | None, float]] = []
@@ -106,6 +107,7 @@ def _family(
             score=float(scores[i]),
             silhouette_clips=measured[i][2],
             rho=float(rho[i, 0]),
+            rho_chance=float(np.quantile(rho[i], 0.95)),
             p_rho=float(p_rho[i]),
             components=measured[i][0],
             emotions=measured[i][1],

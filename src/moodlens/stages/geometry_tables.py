@@ -28,6 +28,7 @@ class Site:
     score: float  # silhouette in standard deviations of its null
     silhouette_clips: float  # of the clips as they are: descriptive
     rho: float  # distances against valence-arousal distances, all pairs of wordings
+    rho_chance: float  # 95th percentile under relabelling
     p_rho: float
     components: Components  # of the prompts
     emotions: EmotionMap | None  # None where the emotions are not apart
@@ -100,8 +101,8 @@ def metrics_of(found: Found, section: Geometry) -> dict[str, object]:
         if twins:
             metrics["silhouette_twin"], metrics["rsa_rho_twin"] = twins[0].silhouette, twins[0].rho
     for site in found.sites:
-        if site.site in ("text", "acoustics", "bow", "tokens"):
-            metrics[f"silhouette_{site.site}"], metrics[f"rsa_rho_{site.site}"] = site.silhouette, site.rho
+        if site.site in ("text", "acoustics"):
+            metrics[f"silhouette_{site.site}"] = site.silhouette
     return metrics
 
 
@@ -119,6 +120,7 @@ def _row(found: Found, site: Site) -> dict[str, object]:
         "p_silhouette_maxt": site.p_silhouette,
         "silhouette_clips_descriptive": site.silhouette_clips,
         "rsa_rho": site.rho,
+        "rsa_chance_95": site.rho_chance,
         "p_rsa_maxt": site.p_rho,
         "participation": site.components.participation,
         "n_components_90": site.components.n_for_90,

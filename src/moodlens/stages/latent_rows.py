@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from moodlens.backends.musicgen import MusicgenBackend
-from moodlens.capture.summary import complete_steps
+from moodlens.capture.running import complete_steps
 from moodlens.contracts.backend import Capture
 from moodlens.contracts.tensors import shard_name
 from moodlens.latents.baselines import Reader
@@ -98,7 +98,7 @@ def null_blocks(work: Workspace, rows: SiteRows, backend: MusicgenBackend) -> It
         path = work.root / "data" / "codes" / shard_name("shard", int(str(shard)))
         codes = read_shard(path, ["codes"])["codes"][group["row"].to_numpy()]
         states = backend.teacher_force(codes, [None] * len(codes), capture).values[f"{name}.{layer}/cond"]
-        whole = complete_steps(states.shape[1], codes.shape[1])
+        whole = complete_steps(states.shape[1], backend.info.n_delays)
         states = states[:, whole]
         n_clips, n_steps, width = states.shape
         clips = np.repeat(group.index.to_numpy(), n_steps)

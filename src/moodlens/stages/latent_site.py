@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -239,10 +240,10 @@ def _related(
     work: Workspace, rows: SiteRows, design: Design, felt: np.ndarray, pooled: np.ndarray, params: Params
 ) -> Correlations:
     """Correlations of every latent with valence, arousal and, over prompts with clips, each descriptor."""
-    texts = rows.texts.iloc[felt]
-    table = acoustic_table(work)
+    texts: Any = rows.texts.iloc[felt]
+    table: Any = acoustic_table(work)
     prompt_of = {clip_id: clip_id.rpartition("-s")[0] for clip_id in table.index}
-    means = table.groupby(prompt_of).mean()
+    means: Any = table.groupby(prompt_of).mean()
     heard = texts["text_id"].isin(means.index).to_numpy()
     names = ("valence", "arousal", *ACOUSTICS.names[1:])
     felt_values = texts.loc[heard, ["valence", "arousal"]].to_numpy(dtype=np.float64)
@@ -289,11 +290,13 @@ def _under_null_text(
 def _losses(
     work: Workspace, rows: SiteRows, sae: Sae, mean: np.ndarray, n_clips: int, backend: MusicgenBackend
 ) -> dict[str, float]:
-    """Cross-entropy on clips of held-out wordings with the layer's output replaced."""
+    """Cross-entropy on clips of held-out wordings with the layer's output replaced; {} without such clips."""
     assert rows.clips is not None, "a decoder layer has clips"
     held_out = rows.texts.loc[rows.texts["split"] == "test", ["text_id", "text"]]
     said = dict(zip(held_out["text_id"], held_out["text"], strict=True))
     clips = rows.clips[rows.clips["prompt_id"].isin(said)].head(n_clips)
+    if clips.empty:
+        return {}
     codes = []
     for shard, row in zip(clips["shard"], clips["row"], strict=True):
         path = work.root / "data" / "codes" / shard_name("shard", int(shard))

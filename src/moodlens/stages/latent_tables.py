@@ -9,7 +9,7 @@ import pandas as pd
 
 from moodlens.contracts.tables import LATENTS
 from moodlens.contracts.tensors import shard_name
-from moodlens.latents.evidence import N_WORDS, description, token_shares, word_lift
+from moodlens.latents.evidence import description, lifts_said, shares_said, token_shares, word_lift
 from moodlens.latents.moments import top_moments
 from moodlens.prompts.words import words_of
 from moodlens.stages.latent_rows import activations_of
@@ -96,7 +96,7 @@ def top_table(found: SiteFindings, root: Path, frame_rate_hz: float, fdr: float,
         activation, pooled = values[:, column], found.pooled[:, latent]
         emotion = design.emotions[own.emotion[latent]]
         fires_on = token_shares(activation, tokens.tolist())
-        said = fires_on if rows.clips is None else word_lift(pooled, bags, N_WORDS)
+        said = shares_said(fires_on) if rows.clips is None else lifts_said(word_lift(pooled, bags))
         best = np.argsort(-pooled, kind="stable")[:N_PROMPTS]
         moments = []
         if rows.clips is not None:
@@ -115,7 +115,7 @@ def top_table(found: SiteFindings, root: Path, frame_rate_hz: float, fdr: float,
                 "stability": found.stability[latent],
                 "description": description(emotion, said, found.related, latent, fdr),
                 "prompts": " | ".join(texts[i] for i in best),
-                "tokens": ", ".join(f"{token} {share:.2f}" for token, share in fires_on),
+                "tokens": shares_said(fires_on),
                 "moments": " | ".join(moments),
                 **dict(zip(names, means, strict=True)),
             }

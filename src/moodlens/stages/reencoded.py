@@ -77,7 +77,8 @@ class Reencoded:
         """Return the reader of the token histograms fed up to each kept step."""
         codes = tensors_of(self.work, self.clips, "codes", "shard", ["codes"])["codes"]
         size = int(codes.max()) + 1
-        rows = [token_history(codes, step, size) for step in self.steps]
+        n_channels = int(self.manifest["model"]["audio_channels"])
+        rows = [token_history(codes, step, size, n_channels) for step in self.steps]
         return self._history("token history", rows)
 
     def codec_history(self) -> Reader:

@@ -8,17 +8,18 @@ model and its untrained twin (`texts.safetensors`), and the twin's states at the
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from moodlens.base.errors import ContractError, UsageError, must
-from moodlens.capture.summary import complete_steps
+from moodlens.capture.running import complete_places
 from moodlens.contracts.params import CAPTURE_SITES
 from moodlens.contracts.tables import NEUTRAL, TEXTS
 from moodlens.contracts.tensors import shard_name
 from moodlens.sae.mixing import RowSource
-from moodlens.stages.workspace import Workspace, clip_table
+from moodlens.stages.workspace import Workspace, clip_table, need_steps
 from moodlens.store.shards import read_shard, shard_metadata, shard_names
 from moodlens.store.tables import read_table
 
@@ -93,21 +94,22 @@ def open_rows(work: Workspace, site: str, twin: bool = False) -> SiteRows:
         return _text_rows(work.root, site, texts, twin)
     key = tensor_of(site)
     clips = clip_table(work).reset_index(drop=True)
-    played = texts[texts["text_id"].isin(clips["prompt_id"])].reset_index(drop=True)
+    played: Any = texts[texts["text_id"].isin(clips["prompt_id"])].reset_index(drop=True)
     index = {text_id: i for i, text_id in enumerate(played["text_id"])}
-    of_clip = clips["prompt_id"].map(index).to_numpy()
+    of_clip = np.array([index[prompt_id] for prompt_id in clips["prompt_id"]])
     folder, kind = (FOLDER, "twin") if twin else ("activations", "shard")
+    stride = 1 if twin else need_steps(work.root)
 
     def blocks() -> Iterator[Block]:
         for shard, group in clips.groupby("shard", sort=True):
             path = work.root / "data" / folder / shard_name(kind, int(str(shard)))
             states = read_shard(path, [key])[key][group["row"].to_numpy()]
-            n_codebooks = int(group["n_steps"].iloc[0] - group["n_frames"].iloc[0] + 1)
-            whole = complete_steps(states.shape[1], n_codebooks)
-            states = states[:, whole]
-            n_clips, n_steps, width = states.shape
-            order = np.repeat(group.index.to_numpy(), n_steps)
-            steps = np.tile(np.arange(n_steps) + whole.start, n_clips)
+            n_steps, n_frames = (int(group[name].iloc[0]) for name in ("n_steps", "n_frames"))
+            places = complete_places(n_steps, n_steps - n_frames + 1, stride)
+            states = states[:, places]
+            n_clips, n_kept, width = states.shape
+            order = np.repeat(group.index.to_numpy(), n_kept)
+            steps = np.tile(np.arange(places.start, places.stop) * stride, n_clips)
             yield Block(states.reshape(-1, width), of_clip[order], order, steps)
 
     return SiteRows(site, played, clips, blocks, ())

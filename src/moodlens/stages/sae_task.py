@@ -108,7 +108,7 @@ def train_one(task: SaeTask) -> TrainedSae:
     torch.set_num_threads(task.threads)
     rows = open_rows(open_workspace(task.root), task.site, task.twin)
     for split in ("train", "val", "test"):
-        if not (rows.texts["split"] == split).any():
+        if split not in set(rows.texts["split"]):
             advice = "Add prompts: a wording is held out whole"
             raise ContractError(
                 must(f"split {split} of {task.site}", "hold a text", "none", next_step=advice)

@@ -1,7 +1,7 @@
 """What SAEs read that no earlier stage wrote: the table of texts, their encodings, the twin's layers."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -60,13 +60,17 @@ def text_table(prompts: pd.DataFrame, params: Params) -> pd.DataFrame:
                     **fields,
                 }
             )
-    table = pd.DataFrame(rows)
+    table: Any = pd.DataFrame(rows)
     table[["valence", "arousal"]] = table[["valence", "arousal"]].astype(np.float64)
     captions = [
         Caption(row["text"], row["family"], row["template"], row["wording"], row["emotion"], None, None)
         for row in rows
     ]
-    splits = split_of_wordings(captions, params.sae.seed, SHARES)
+    # the design's wordings first, so that clips, too, have all three splits
+    mine = [caption for caption, row in zip(captions, rows, strict=True) if row["source"] == "design"]
+    splits = split_of_wordings(mine, params.sae.seed, SHARES)
+    others = [caption for caption in captions if (caption.wording or caption.text) not in splits]
+    splits |= split_of_wordings(others, params.sae.seed, SHARES)
     table["split"] = [splits[caption.wording or caption.text] for caption in captions]
     return table[TEXTS.names]
 

@@ -29,12 +29,16 @@ Stage = Callable[[Params, Path], None]
 
 
 def project_root() -> Path:
-    """Return the workspace: where DVC runs the stage (`DVC_ROOT`), else the current folder.
+    """Return the workspace: where DVC runs the stage, else `DVC_ROOT`, else the current folder.
+
+    A queued experiment runs in a copy of the workspace, and DVC_ROOT then names the user's own: a stage that
+    followed it would write there.
 
     Raises:
         UsageError: there is no params.yaml, or the folder is not in a git clone (DVC versions data with git).
     """
-    root = Path(os.environ.get("DVC_ROOT", ".")).resolve()
+    named = "." if "DVC_STAGE" in os.environ else os.environ.get("DVC_ROOT", ".")
+    root = Path(named).resolve()
     if not (root / "params.yaml").is_file():
         raise UsageError(
             must(

@@ -19,7 +19,7 @@ from moodlens.stages import sites
 from moodlens.stages.reencoded import Reencoded, open_reencoded
 from moodlens.stages.workspace import Workspace, acoustic_table, open_workspace
 from moodlens.state.curve import Point, learning_curve
-from moodlens.state.evidence import DECODERS, REQUIRED, SAID, StateEvidence, rung_metrics
+from moodlens.state.evidence import DECODERS, SAID, StateEvidence, rung_metrics
 from moodlens.state.nested import closed_form, step_probe
 from moodlens.state.partial import partial_r2
 from moodlens.state.readers import Reader, by_wording, wording_counts, wording_means
@@ -168,7 +168,7 @@ def targets(states: Reencoded, heard: pd.DataFrame) -> Mapping[str, np.ndarray]:
     """Return what is read per wording: intended valence and arousal, measured factors of the music."""
     design = states.work.design
     prompts = read_table(PROMPTS, states.work.root / "data" / "prompts.csv")
-    felt = prompts[prompts["emotion"] != NEUTRAL]
+    felt = prompts.loc[prompts["emotion"] != NEUTRAL]
     found = {name: felt[name].to_numpy(dtype=np.float64) for name in ("valence", "arousal")}
     found |= {name: heard[column].to_numpy(dtype=np.float64) for name, column in FACTORS.items()}
     means = {name: wording_means(values, design) for name, values in found.items()}
@@ -232,11 +232,10 @@ def _logged(rung: Mapping[str, object], steps: pd.DataFrame, params: Params) -> 
     mine = steps[steps["hookpoint"] != ""]
     for hookpoint, rows in mine.groupby("hookpoint", sort=False):
         curves = {
-            f"accuracy {name.replace(',', '')}": part["accuracy"].tolist()
+            f"accuracy {str(name).replace(',', '')}": part["accuracy"].tolist()
             for name, part in rows.groupby("reader", sort=False)
         }
         children.append(Run(f"state/{hookpoint}", curves=curves))
     numbers = {key: float(value) for key, value in rung.items() if isinstance(value, (int, float))}
     sections = {"state": vars(params.state), "reencode": vars(params.reencode), "model": vars(params.model)}
-    assert set(REQUIRED) <= set(steps["reader"])
     return Run("state", sections, numbers, children=children)

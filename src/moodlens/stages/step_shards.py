@@ -7,27 +7,27 @@ import numpy as np
 import pandas as pd
 
 from moodlens.base.errors import ContractError, must
-from moodlens.capture.summary import complete_steps
-from moodlens.contracts.tensors import shard_name
+from moodlens.capture.running import complete_places
+from moodlens.contracts.tensors import shard_name, stored_steps
 from moodlens.stages.sites import place_of
-from moodlens.stages.workspace import REMAKE, Workspace
+from moodlens.stages.workspace import REMAKE, Workspace, need_steps
 from moodlens.store.shards import read_shard, shard_names
 
 
 @dataclass(frozen=True)
 class Clock:
-    """The steps that all clips share."""
+    """The stored steps that all clips share; every `generate.step_stride`-th decoder step is stored."""
 
-    complete: slice  # decoder steps at which every codebook puts out a token
-    n_steps: int  # all decoder steps of a clip
-    rate_hz: float  # steps per second
+    complete: slice  # stored steps at which every codebook puts out a token
+    n_steps: int  # all stored steps of a clip
+    rate_hz: float  # stored steps per second
 
     @property
     def n_complete(self) -> int:
         return self.complete.stop - self.complete.start
 
 
-def clock_of(clips: pd.DataFrame) -> Clock:
+def clock_of(work: Workspace, clips: pd.DataFrame) -> Clock:
     """Return the steps of the clips.
 
     Raises:
@@ -39,8 +39,10 @@ def clock_of(clips: pd.DataFrame) -> Clock:
         rule = "have one number of steps, so that step t is the same moment in all"
         raise ContractError(must("clips", rule, got, next_step=REMAKE))
     n_steps, n_frames = lengths[0]
-    whole = complete_steps(int(n_steps), int(n_steps - n_frames + 1))
-    return Clock(whole, int(n_steps), float(n_frames / clips["duration_s"].mean()))
+    stride = need_steps(work.root)
+    places = complete_places(int(n_steps), int(n_steps - n_frames + 1), stride)
+    rate_hz = float(n_frames / clips["duration_s"].mean())
+    return Clock(places, len(stored_steps(int(n_steps), stride)), rate_hz / stride)
 
 
 def hookpoints(work: Workspace, clips: pd.DataFrame) -> list[str]:

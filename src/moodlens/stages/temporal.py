@@ -54,7 +54,7 @@ def run(params: Params, root: Path) -> None:
     """Write metrics/temporal.json, its curves and an MLflow run."""
     work = open_workspace(root)
     clips = clip_table(work)
-    clock, plan = clock_of(clips), plan_of(work.design, clips, params.temporal)
+    clock, plan = clock_of(work, clips), plan_of(work.design, clips, params.temporal)
     places = windows(clock.n_complete, clock.complete.start, params.temporal.steps_per_window)
     tempo_hz = acoustic_table(work).loc[clips["clip_id"], "tempo_bpm"].to_numpy(dtype=np.float64) / 60
     layers, changes = [], []
@@ -119,6 +119,7 @@ def _layer(
         covariance = moved if covariance is None else covariance + moved
     assert means is not None, "hookpoints come from a shard of these clips"
     assert covariance is not None, "likewise"
+    separated = separation(key, means, plan.table, plan.counts, section.confidence)
     basis = leading_components(covariance, section.n_components).astype(np.float32)
     names = [f"{key}/{name}" for name in SUMMARIES]
     stored = tensors_of(work, clips, "activations", "summary", names)
@@ -141,7 +142,7 @@ def _layer(
     unit_early, unit_late = plan.weights @ early, plan.weights @ late
     layer = tables.Layer(
         key,
-        separation(key, means, plan.table, plan.counts, section.confidence),
+        separated,
         divergence(unit_early, unit_late, plan.labels, plan.counts, section.confidence),
         {name: plan.weights @ values for name, values in readings.items()},
         tempo,

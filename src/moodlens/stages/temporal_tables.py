@@ -215,10 +215,20 @@ def _spectra(found: Found) -> list[pd.DataFrame]:
         shown = np.flatnonzero(frequencies <= SHOWN_HZ)[every - 1 :: every]
         density = spectrum.power[:, shown] / (frequencies[1] - frequencies[0])
         columns = _by_emotion(found.design, density, "")
-        frames.append(pd.DataFrame({**place, "frequency_hz": frequencies[shown], **columns}))
+        held = _held_by_emotion(found.design, np.log(np.maximum(density, np.finfo(float).tiny)))
+        frames.append(pd.DataFrame({**place, "frequency_hz": frequencies[shown], "share": held, **columns}))
     return frames
 
 
 def _by_emotion(design: Design, values: np.ndarray, prefix: str) -> dict[str, np.ndarray]:
     labels = design.unit_labels("wording")
     return {f"{prefix}{name}": values[labels == k].mean(axis=0) for k, name in enumerate(design.emotions)}
+
+
+def _held_by_emotion(design: Design, values: np.ndarray) -> np.ndarray:
+    """Return the share of the variance between units that emotion holds, for each column."""
+    labels = design.unit_labels("wording")
+    moved = values - values.mean(axis=0)
+    means = np.stack([moved[labels == klass].mean(axis=0) for klass in range(design.n_classes)])
+    between, total = np.square(means[labels]).sum(axis=0), np.square(moved).sum(axis=0)
+    return np.divide(between, total, out=np.zeros(values.shape[1]), where=total > 0)

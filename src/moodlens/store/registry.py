@@ -7,7 +7,8 @@ pickle. Loading it needs mlflow, numpy and safetensors, not this package.
 import logging
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,12 +54,13 @@ def register_sae(root: Path, site: str, folder: Path, run: Run, card: str) -> Re
     """
     logged = log_to(root, f"moodlens/sae/{site}", "sae", run)
     client = connect(root)
-    source = _log_model(root, logged["run_id"], folder, run)
     client.log_text(logged["run_id"], card, "model_card.md")
     name = model_name(site)
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name, description=f"Sparse autoencoders of {site}")
-    version = client.create_model_version(name, source, logged["run_id"], description=card)
+    with _tracked(tracking_uri(root)):
+        source = _log_model(logged["run_id"], folder, run)
+        version = client.create_model_version(name, source, logged["run_id"], description=card)
     for key, value in {"site": site, "gate": "not yet judged", **run.tags}.items():
         client.set_model_version_tag(name, version.version, key, value)
     return Registered(logged["experiment"], logged["run_id"], name, str(version.version))
@@ -85,7 +87,22 @@ def champion(client: "MlflowClient", model: str) -> str | None:
     return str(aliases[ALIAS]) if ALIAS in aliases else None
 
 
-def _log_model(root: Path, run_id: str, folder: Path, run: Run) -> str:
+@contextmanager
+def _tracked(uri: str) -> Iterator[None]:
+    """Set MLflow's global URI, which parts of it read whatever client asks, and put it back as it was."""
+    import mlflow
+
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)  # pyright: ignore[reportArgumentType] (None unsets it)
+
+
+def _log_model(run_id: str, folder: Path, run: Run) -> str:
     """Log the pyfunc with signature and input example; return its URI."""
     from importlib.metadata import version
 
@@ -98,24 +115,18 @@ def _log_model(root: Path, run_id: str, folder: Path, run: Run) -> str:
 
     d_in, d_sae = (int(run.metrics[name]) for name in ("d_in", "d_sae"))
     real = np.dtype(np.float32)
+    # the width is left to `ServedSae`: MLflow's own refusal is a page with all the data in it
     signature = ModelSignature(
-        inputs=Schema([TensorSpec(real, (-1, d_in))]), outputs=Schema([TensorSpec(real, (-1, d_sae))])
+        inputs=Schema([TensorSpec(real, (-1, -1))]), outputs=Schema([TensorSpec(real, (-1, d_sae))])
     )
-    before = mlflow.get_tracking_uri()
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
-    mlflow.set_tracking_uri(tracking_uri(root))
-    try:
-        with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
-            warnings.simplefilter("ignore")  # of mlflow about its own type hints and schemas
-            logged = mlflow.pyfunc.log_model(
-                name="sae",
-                python_model=str(served_sae.__file__),
-                artifacts={"sae": str(folder)},
-                signature=signature,
-                input_example=np.zeros((2, d_in), dtype=np.float32),
-                pip_requirements=[f"{name}=={version(name)}" for name in PACKAGES],
-            )
-    finally:
-        mlflow.set_tracking_uri(before)
-    return logged.model_uri
+    with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
+        warnings.simplefilter("ignore")  # of mlflow about its own type hints and schemas
+        logged = mlflow.pyfunc.log_model(
+            name="sae",
+            python_model=str(served_sae.__file__),
+            artifacts={"sae": str(folder)},
+            signature=signature,
+            input_example=np.zeros((2, d_in), dtype=np.float32),
+            pip_requirements=[f"{name}=={version(name)}" for name in PACKAGES],
+        )
+        return logged.model_uri

@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
+from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 from safetensors.numpy import load_file
 
@@ -23,7 +23,9 @@ class ServedSae(PythonModel):
         self.config = json.loads((folder / "cfg.json").read_text(encoding="utf-8"))
         self.weights = load_file(folder / "sae_weights.safetensors")
 
-    def predict(self, context: Any, model_input: np.ndarray, params: Any = None) -> np.ndarray:
+    def predict(  # pyright: ignore[reportIncompatibleMethodOverride] (the base promises None)
+        self, context: Any, model_input: np.ndarray, params: Any = None
+    ) -> np.ndarray:
         """Return the latents, (row, d_sae) float32, of rows (row, d_in)."""
         x = np.asarray(model_input, dtype=np.float32)
         d_in = self.config["d_in"]
@@ -50,4 +52,4 @@ class ServedSae(PythonModel):
         return np.maximum(pre, 0)
 
 
-mlflow.models.set_model(ServedSae())
+set_model(ServedSae())

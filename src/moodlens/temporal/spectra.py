@@ -1,7 +1,7 @@
 """How fast states move: power spectra of their leading components, of their norms, of the token stream."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.signal import welch
 
 from moodlens.base.errors import ContractError, must
@@ -93,7 +93,7 @@ def peaks_hz(
     return frequencies[band][power[:, band].argmax(axis=1)]
 
 
-def token_changes(codes: Float[np.ndarray, "clip codebook frame"]) -> Float[np.ndarray, "clip frame 1"]:
+def token_changes(codes: Int[np.ndarray, "clip codebook frame"]) -> Float[np.ndarray, "clip frame 1"]:
     """Return the share of codebooks whose token differs from the frame before: the token stream's own rhythm.
 
     >>> token_changes(np.array([[[1, 1, 2], [5, 5, 5]]])).ravel().tolist()

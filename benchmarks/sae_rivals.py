@@ -1,0 +1,146 @@
+"""The SAE trainers that `benchmarks.sae` compares, each as one function: take a batch, make one Adam step.
+
+Every library trains its own TopK SAE with its own initialisation, loss and post-processing, at one learning
+rate without warm-up; auxiliary losses stay at the library's default, which none of them reaches in so few
+steps. What is not installed is left out. Ours is `moodlens.sae` as the trainer drives it.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+LEARNING_RATE = 1e-3
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What every SAE is asked to be."""
+
+    d_in: int
+    d_sae: int
+    k: int
+
+
+@dataclass(frozen=True)
+class Rival:
+    """One trainer."""
+
+    step: Callable[[Tensor], None]  # (row, d_in) -> one optimizer step
+    recon: Callable[[Tensor], Tensor]  # (row, d_in) -> (row, d_in)
+
+
+def ours(shape: Shape) -> Rival:
+    """Return moodlens' sparse path."""
+    from moodlens.sae.catalog import config_for, new_sae
+    from moodlens.sae.start import fit_length
+    from moodlens.sae.topk import TopKSae
+
+    sae = new_sae(config_for("topk", {"d_in": shape.d_in, "d_sae": shape.d_sae, "k": shape.k}), seed=0)
+    assert isinstance(sae, TopKSae)
+    optimizer = torch.optim.Adam(sae.parameters(), lr=LEARNING_RATE, fused=True)
+    none = torch.empty(0, dtype=torch.int64)
+    fitted = False
+
+    def step(x: Tensor) -> None:
+        nonlocal fitted
+        if not fitted:  # as the trainer does before the first step
+            fit_length(sae, x)
+            fitted = True
+        losses = sae.losses(x, none, 1.0)
+        optimizer.zero_grad()
+        losses.total.backward()
+        sae.project_gradient()
+        optimizer.step()
+        sae.project()
+
+    return Rival(step, sae)
+
+
+def saelens(shape: Shape) -> Rival:
+    """Return SAELens' TopKTrainingSAE, stepped as its `SAETrainer` does."""
+    from sae_lens import TopKTrainingSAE, TopKTrainingSAEConfig  # pyright: ignore[reportMissingImports]
+    from sae_lens.saes.sae import TrainStepInput  # pyright: ignore[reportMissingImports]
+
+    config = TopKTrainingSAEConfig(d_in=shape.d_in, d_sae=shape.d_sae, k=shape.k, device="cpu")
+    sae = TopKTrainingSAE(config)
+    optimizer = torch.optim.Adam(sae.parameters(), lr=LEARNING_RATE)
+    coefficients = dict.fromkeys(sae.get_coefficients(), 1.0)
+    steps = iter(range(10**9))
+
+    def step(x: Tensor) -> None:
+        given = TrainStepInput(x, coefficients, None, next(steps), False)
+        optimizer.zero_grad()
+        sae.training_forward_pass(given).loss.backward()
+        torch.nn.utils.clip_grad_norm_(sae.parameters(), 1.0)
+        optimizer.step()
+
+    return Rival(step, sae)
+
+
+def dictionary_learning(shape: Shape) -> Rival:
+    """Return dictionary_learning's TopKTrainer; its own `update` is the step."""
+    from dictionary_learning.trainers.top_k import TopKTrainer  # pyright: ignore[reportMissingImports]
+
+    trainer = TopKTrainer(
+        steps=10**6, activation_dim=shape.d_in, dict_size=shape.d_sae, k=shape.k, layer=0, lm_name="",
+        lr=LEARNING_RATE, warmup_steps=1, device="cpu", seed=0,
+    )  # fmt: skip
+    counter = iter(range(10**9))
+    return Rival(lambda x: (trainer.update(next(counter), x), None)[1], trainer.ae)
+
+
+def sparsify(shape: Shape) -> Rival:
+    """Return sparsify's SparseCoder with Adam, stepped as its `Trainer` does with unit decoder rows."""
+    from sparsify import SparseCoder, SparseCoderConfig  # pyright: ignore[reportMissingImports]
+
+    config = SparseCoderConfig(num_latents=shape.d_sae, k=shape.k)
+    sae = SparseCoder(shape.d_in, config, device="cpu")
+    optimizer = torch.optim.Adam(sae.parameters(), lr=LEARNING_RATE)
+
+    def step(x: Tensor) -> None:
+        optimizer.zero_grad()
+        sae(x).fvu.backward()
+        if config.normalize_decoder:
+            sae.remove_gradient_parallel_to_decoder_directions()
+        optimizer.step()
+        if config.normalize_decoder:
+            sae.set_decoder_norm_to_unit_norm()
+
+    return Rival(step, lambda x: sae(x).sae_out)
+
+
+def overcomplete(shape: Shape) -> Rival:
+    """Return Overcomplete's TopKSAE with a mean-squared loss, as its `train_sae` does."""
+    # the package imports image models and their torchvision; its SAEs need neither
+    spec = find_spec("overcomplete")
+    if spec is None:
+        raise ImportError("No module named 'overcomplete'")
+    package = ModuleType("overcomplete")
+    package.__path__ = list(spec.submodule_search_locations or [])
+    sys.modules.setdefault("overcomplete", package)
+    from overcomplete.sae import TopKSAE  # pyright: ignore[reportMissingImports]
+
+    sae = TopKSAE(shape.d_in, shape.d_sae, top_k=shape.k, device="cpu")
+    sae.train()
+    optimizer = torch.optim.Adam(sae.parameters(), lr=LEARNING_RATE)
+
+    def step(x: Tensor) -> None:
+        optimizer.zero_grad()
+        (x - sae(x)[2]).square().mean().backward()
+        optimizer.step()
+
+    return Rival(step, lambda x: sae(x)[2])
+
+
+RIVALS: dict[str, Callable[[Shape], Rival]] = {
+    "moodlens": ours,
+    "SAELens": saelens,
+    "dictionary_learning": dictionary_learning,
+    "sparsify": sparsify,
+    "Overcomplete": overcomplete,
+}

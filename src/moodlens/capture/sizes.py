@@ -1,0 +1,102 @@
+"""How large a MusicGen is, from its configuration alone: parameters of each part, weights of a step."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+POSITIONS = 2048  # rows of the sinusoidal table that every decoder holds
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of one model; `n_` counts, the rest in the unit of the name."""
+
+    n_layers: int
+    d_model: int
+    d_ffn: int
+    n_codebooks: int
+    codebook_size: int
+    n_delays: int
+    d_text: int
+    n_prefix: int  # chroma places of a melody model before its text
+    n_decoder: int  # parameters, with the projections of the conditions
+    n_text: int
+    n_codec: int
+    codec_filters: int
+    sample_rate_hz: int
+    frame_rate_hz: float
+    audio_channels: int
+
+    @property
+    def n_step(self) -> int:
+        """Decoder weights that one row of one step is multiplied with; the text's keys are cached."""
+        d = self.d_model
+        attention = (4 if self.n_prefix else 6) * d * d
+        return self.n_layers * (attention + 2 * d * self.d_ffn) + self.n_codebooks * self.codebook_size * d
+
+
+def sizes_of(config: Mapping[str, Any]) -> Sizes:
+    """Return the sizes of the model of a configuration in transformers form."""
+    decoder, codec, text = config["decoder"], config["audio_encoder"], config["text_encoder"]
+    melody = config.get("model_type") == "musicgen_melody"
+    hop = 1
+    for ratio in codec["upsampling_ratios"]:
+        hop *= ratio
+    return Sizes(
+        n_layers=decoder["num_hidden_layers"],
+        d_model=decoder["hidden_size"],
+        d_ffn=decoder["ffn_dim"],
+        n_codebooks=decoder["num_codebooks"],
+        codebook_size=decoder["vocab_size"],
+        n_delays=decoder["num_codebooks"] // decoder.get("audio_channels", 1),
+        d_text=text["d_model"],
+        n_prefix=config["chroma_length"] if melody else 0,
+        n_decoder=_decoder(decoder, text["d_model"], config["num_chroma"] if melody else 0),
+        n_text=_text(text),
+        n_codec=_codec(codec),
+        codec_filters=codec["num_filters"],
+        sample_rate_hz=codec["sampling_rate"],
+        frame_rate_hz=codec["sampling_rate"] / hop,
+        audio_channels=decoder.get("audio_channels", 1),
+    )
+
+
+def _decoder(config: Mapping[str, Any], d_text: int, n_chroma: int) -> int:
+    d, ffn, k, v = config["hidden_size"], config["ffn_dim"], config["num_codebooks"], config["vocab_size"]
+    attentions = 1 if n_chroma else 2
+    layer = attentions * 4 * d * d + 2 * d * ffn + (attentions + 1) * 2 * d
+    conditions = (d_text + 1) * d if d_text != d else 0
+    conditions += (n_chroma + 1) * d if n_chroma else 0
+    return config["num_hidden_layers"] * layer + k * (v + 1) * d + k * v * d + 2 * d + conditions
+
+
+def _text(config: Mapping[str, Any]) -> int:
+    d, inner = config["d_model"], config["num_heads"] * config["d_kv"]
+    products = 3 if "gated" in config.get("feed_forward_proj", "relu") else 2
+    layer = 4 * d * inner + products * d * config["d_ff"] + 2 * d
+    buckets = config.get("relative_attention_num_buckets", 32) * config["num_heads"]
+    return config["vocab_size"] * d + config["num_layers"] * layer + d + buckets
+
+
+def _codec(config: Mapping[str, Any]) -> int:
+    """Convolutions of SEANet (weight norm adds one gain per channel), the LSTMs, and the codebooks."""
+    filters, hidden = config["num_filters"], config["hidden_size"]
+    channels, kernel = config.get("audio_channels", 1), config.get("kernel_size", 7)
+    inner, last = config.get("residual_kernel_size", 3), config.get("last_kernel_size", 7)
+    widest = filters * 2 ** len(config["upsampling_ratios"])
+    total = _conv(channels, filters, kernel) + _conv(filters, channels, last)
+    total += _conv(widest, hidden, last) + _conv(hidden, widest, kernel)
+    total += 2 * config.get("num_lstm_layers", 2) * (8 * widest * widest + 8 * widest)
+    width = filters
+    for ratio in reversed(config["upsampling_ratios"]):
+        narrow = width // config.get("compress", 2)
+        block = _conv(width, narrow, inner) + _conv(narrow, width, 1)
+        block += _conv(width, width, 1) if config.get("use_conv_shortcut", True) else 0
+        total += 2 * config.get("num_residual_layers", 1) * block
+        total += 2 * (width * 2 * width * 2 * ratio) + 7 * width  # biases, and a gain per channel of axis 0
+        width *= 2
+    return total
+
+
+def _conv(n_in: int, n_out: int, kernel: int) -> int:
+    return n_in * n_out * kernel + 2 * n_out  # weights, bias and gain

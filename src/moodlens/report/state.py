@@ -1,0 +1,202 @@
+"""What the states hold when only the music is fed to them, beside everything that is fed to them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from moodlens.plots.state import Line, reader_lines
+from moodlens.plots.style import draw
+from moodlens.plots.svg import figure_svg
+from moodlens.report.numbers import count, interval, number, p_value, share
+from moodlens.report.records import Cell, Figure, Finding, Grid
+from moodlens.report.site_names import Row
+
+RANDOM = ("random decoder, trained text", "random twin")
+TARGETS = ("valence", "arousal", "tempo", "loudness", "brightness", "mode")
+
+STEPS_CAPTION = (
+    "Each probe reads one step of the clip under null text: nothing but the tokens so far reaches the state. "
+    "Untrained decoders of the same shape get the same tokens. Bands: lowest and highest layer. The dashed "
+    "readers see the tokens themselves; with prompts enough they are as good: a state is made from them."
+)
+CURVE_CAPTION = (
+    "All readers train on the same few prompts and are tested on other wordings; layers are pooled and steps "
+    "averaged, so none is chosen. A state that is read with fewer prompts than its tokens holds emotion in a "
+    "form that the tokens do not have."
+)
+NOTE = (
+    "The layer and step of the accuracy are chosen inside each training fold; baselines are read at the same "
+    "layer and step. Partial R2 is beyond a linear reading of the descriptors."
+)
+
+
+def state_finding(
+    found: Mapping[str, Any], steps: Sequence[Row], curve: Sequence[Row], confidence: float
+) -> Finding:
+    """Return the state's readings: two pictures, the comparisons, what other texts do.
+
+    Args:
+        found: metrics/state.json.
+        steps: metrics/state_steps.csv.
+        curve: metrics/state_curve.csv.
+        confidence: of the intervals.
+    """
+    rung, chance = found["state"], found["chance"]
+    size = f"{count(found['n_prompts'], 'prompt')}, {count(rung['n_units'], 'wording')}"
+    figures = (_by_step(steps, chance, size), _by_shots(curve, chance, size, confidence))
+    return Finding(
+        _summary(rung, chance), figures, (_against(rung, confidence), _targets(rung), _swaps(rung))
+    )
+
+
+def _summary(rung: Mapping[str, Any], chance: float) -> str:
+    random = ", ".join(f"{name} {share(rung['baselines'][name]['accuracy'], 1)}" for name in RANDOM)
+    fed = ", ".join(f"{name} {share(base['accuracy'], 1)}" for name, base in rung["beside"].items())
+    return (
+        f"With the text cut off, one step's state names the emotion of unseen wordings in "
+        f"{share(rung['accuracy'], 1)} {interval(rung['low'], rung['high'], percent=True)} (p = "
+        f"{p_value(rung['p'])}, best of all layers and steps); untrained decoders, same tokens: {random}; "
+        f"readers of the tokens themselves: {fed}; chance {share(chance, 1)}."
+    )
+
+
+def _by_step(rows: Sequence[Row], chance: float, size: str) -> Figure:
+    places = tuple(sorted({float(row["step"]) for row in rows}))
+    lines = []
+    for name in dict.fromkeys(str(row["reader"]) for row in rows):
+        values = [
+            [float(r["accuracy"]) for r in rows if r["reader"] == name and r["step"] == s] for s in places
+        ]
+        layered = len(values[0]) > 1
+        middle = np.array([np.median(found) for found in values])
+        low, high = ([f(found) if layered else np.nan for found in values] for f in (min, max))
+        lines.append(Line(name, _kind(name), middle, np.array(low), np.array(high)))
+    note = f"{size}, folds hold wordings out; closed-form probe; line: median layer, band: all layers"
+    title = "One step at a time, under null text"
+    return _figure(
+        "state-steps", tuple(lines), places, chance, title, note, "decoder step", STEPS_CAPTION, True
+    )
+
+
+def _by_shots(rows: Sequence[Row], chance: float, size: str, confidence: float) -> Figure:
+    single = [row for row in rows if row["reading"] == "single step"]
+    places = tuple(sorted({float(row["n_shots"]) for row in single}))
+    lines = []
+    for name in dict.fromkeys(str(row["reader"]) for row in single):
+        mine = sorted((r for r in single if r["reader"] == name), key=lambda row: row["n_shots"])
+        accuracy = np.array([float(row["accuracy"]) for row in mine])
+        ahead = np.array([float(row["difference"]) for row in mine])
+        # The interval is that of the state's lead; drawn at the reader, it holds the state where undecided.
+        low, high = (np.array([float(row[end]) for row in mine]) for end in ("low", "high"))
+        own = name == "state"
+        ends = (np.full(len(mine), np.nan),) * 2 if own else (accuracy + ahead - high, accuracy + ahead - low)
+        lines.append(Line(name, _kind(name), accuracy, *ends))
+    note = f"{size}; bars: {share(confidence)} interval of the distance to the state, bootstrap over wordings"
+    title = "How few prompts suffice"
+    xlabel = "training prompts per emotion"
+    return _figure("state-curve", tuple(lines), places, chance, title, note, xlabel, CURVE_CAPTION, False)
+
+
+def _kind(name: str) -> str:
+    return "state" if name == "state" else "random" if name in RANDOM else "fed"
+
+
+def _figure(
+    key: str,
+    lines: tuple[Line, ...],
+    places: tuple[float, ...],
+    chance: float,
+    title: str,
+    note: str,
+    xlabel: str,
+    caption: str,
+    banded: bool,
+) -> Figure:
+    figure = draw(
+        lambda ax: reader_lines(
+            lines, places, chance, ax, title=title, note=note, xlabel=xlabel, banded=banded
+        )
+    )
+    said = [f"{line.name} {', '.join(share(float(v)) for v in line.accuracy)}" for line in lines]
+    return Figure(figure_svg(figure, key, f"{title}: {'; '.join(said)}. {note}."), caption)
+
+
+def _against(rung: Mapping[str, Any], confidence: float) -> Grid:
+    rows = []
+    for group, needed in (("baselines", "must be beaten"), ("beside", "beside")):
+        for name, base in rung[group].items():
+            ends = interval(base["low"], base["high"], percent=True)
+            rows.append(_row(name, needed, share(base["accuracy"], 1), share(base["difference"], 1), ends))
+    for prefix, what in (("", "single step"), ("whole_", "whole clip")):
+        lead = f"{prefix}shots_over_"
+        for key in (k for k in rung if k.startswith(lead) and not k.endswith(("_low", "_high"))):
+            name = (
+                f"{key.removeprefix(lead).replace('_', ' ')}, {count(rung[f'{prefix}shots'], 'prompt')} each"
+            )
+            own = rung[f"{prefix}shots_accuracy"]
+            ends = interval(rung[f"{key}_low"], rung[f"{key}_high"], percent=True)
+            rows.append(_row(name, what, share(own - rung[key], 1), share(rung[key], 1), ends))
+    if rung["partial_r2"] is not None:
+        ends = interval(rung["partial_r2_low"], rung["partial_r2_high"])
+        rows.append(
+            _row(
+                f"acoustic descriptors, partial R2 (p = {p_value(rung['partial_r2_p'])})",
+                "whole clip",
+                number(rung["acoustics_r2"], 2),
+                number(rung["partial_r2"], 2),
+                ends,
+            )
+        )
+    caption = f"The state against what it is fed; {share(confidence)} intervals over wordings"
+    return Grid(
+        caption, ("reader", "reading", "its value", "state ahead by", "interval"), tuple(rows), (NOTE,)
+    )
+
+
+def _targets(rung: Mapping[str, Any]) -> Grid:
+    rows = tuple(
+        _row(
+            name,
+            number(rung[f"{name}_r2"], 2),
+            p_value(rung[f"{name}_p"]),
+            number(rung[f"{name}_over_random_low"], 2),
+        )
+        for name in TARGETS
+        if f"{name}_r2" in rung
+    )
+    columns = ("target", "R2", "p, maxT", "lead over untrained decoders, low end")
+    notes = ("Valence and arousal as the prompt intends them; the others as measured in the clip's audio.",)
+    return Grid(
+        "What one step's state tells under null text, layers pooled, unseen wordings", columns, rows, notes
+    )
+
+
+def _swaps(rung: Mapping[str, Any]) -> Grid:
+    rows = (
+        _row("own text", share(rung["swap_own"], 1), "–", "–", "–"),
+        _row("null text", share(rung["swap_null"], 1), "–", "–", "–"),
+        _row(
+            "another emotion's text",
+            share(rung["swap_read_as_music"], 1),
+            share(rung["swap_read_as_text"], 1),
+            share(rung["swap_random_read_as_music"], 1),
+            share(rung["swap_random_read_as_text"], 1),
+        ),
+    )
+    first = f"{share(rung['first_step_own'], 1)} with own text, {share(rung['first_step_null'], 1)} without"
+    columns = (
+        "text beside the tokens",
+        "read as the music",
+        "read as the text",
+        "untrained: as the music",
+        "untrained: as the text",
+    )
+    notes = (f"Probe trained under own text. At the first kept step: {first}.",)
+    return Grid(
+        "What a probe reads when the text is taken away or exchanged, share of clips", columns, rows, notes
+    )
+
+
+def _row(*texts: str) -> tuple[Cell, ...]:
+    return tuple(Cell(text) for text in texts)

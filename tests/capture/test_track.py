@@ -1,0 +1,52 @@
+"""What is kept: every stride-th step wherever chunks end, in the type asked for; summaries see all steps."""
+
+import numpy as np
+import pytest
+
+from moodlens.capture.running import summarise
+from moodlens.capture.track import Track
+from moodlens.contracts.backend import Capture
+from moodlens.contracts.tensors import stored_steps
+
+STATES = np.random.default_rng(0).normal(1, 2, (2, 46, 8)).astype(np.float32)
+
+
+def tracked(capture: Capture, n_chunk: int) -> Track:
+    track = Track(46, capture, 4)
+    for at in range(0, 46, n_chunk):
+        track.add(STATES[:, at : at + n_chunk])
+    return track
+
+
+@pytest.mark.parametrize("n_chunk", [1, 5, 32, 46])
+@pytest.mark.parametrize("stride", [1, 2, 7, 45, 46, 100])
+def test_every_stride_th_step_is_kept(stride: int, n_chunk: int):
+    kept = tracked(Capture(step_stride=stride), n_chunk).kept
+    assert kept is not None
+    assert kept.dtype == np.float32
+    assert np.array_equal(kept, STATES[:, list(stored_steps(46, stride))])
+
+
+def test_half_precision_and_its_overflow():
+    track = Track(46, Capture(dtype="float16", summaries=True, step_stride=5), 4)
+    loud = STATES.copy()
+    loud[0, 10, 3] = 1e6  # a stored step
+    loud[1, 11, 3] = 1e6  # not a stored one
+    track.add(loud)
+    assert track.kept is not None
+    assert track.kept.dtype == np.float16
+    assert track.figures["finite_fraction"].tolist() == [1 - 1 / 80, 1.0]
+    assert track.figures["absmax"].tolist() == [1e6, 1e6]
+
+
+def test_summaries_alone_hold_no_step():
+    track = tracked(Capture(keep_steps=False, summaries=True), 46)
+    assert track.kept is None
+    assert (track.figures["finite_fraction"] == 1).all()
+    for name, whole in summarise(STATES, 4).items():
+        assert np.array_equal(track.summary[name], whole), name
+
+
+def test_a_stride_changes_no_summary():
+    every, third = (tracked(Capture(summaries=True, step_stride=stride), 32).summary for stride in (1, 3))
+    assert all(np.array_equal(every[name], third[name]) for name in every)

@@ -1,0 +1,124 @@
+"""Baseline units, stability, transfer, correlations, moments, evidence: by hand, planted, against others."""
+
+import numpy as np
+import pytest
+from scipy.stats import pearsonr
+from sklearn.decomposition import PCA
+
+from moodlens.latents import baselines
+from moodlens.latents.correlates import Correlations, correlations
+from moodlens.latents.evidence import description, token_shares, word_lift
+from moodlens.latents.moments import smoothed, span, top_moments
+from moodlens.latents.stability import matched_cosines, most_used, random_decoder
+from moodlens.latents.transfer import transfer
+from tests.latents.test_selectivity import crossed
+
+
+def test_readers_put_out_what_they_say():
+    rng = np.random.default_rng(0)
+    rows = (rng.standard_normal((500, 6)) * [5, 3, 2, 1, 0.5, 0.2] + 3).astype(np.float32)
+    units = baselines.dimensions(rows)(rows)
+    assert units.shape == (500, 12)
+    assert (units >= 0).all()
+    np.testing.assert_allclose(units[:, :6] - units[:, 6:], rows - rows.mean(axis=0), atol=1e-5)
+    mine = baselines.components(rows)(rows)
+    theirs = PCA().fit_transform(rows.astype(np.float64))[:, ::-1]
+    np.testing.assert_allclose(np.abs(mine[:, :6] - mine[:, 6:]), np.abs(theirs), atol=1e-3)
+    one_hot = baselines.clusters(rows, 4, seed=0)(rows)
+    assert one_hot.sum(axis=1).tolist() == [1.0] * 500
+
+
+def test_ica_finds_independent_sources_that_pca_mixes():
+    rng = np.random.default_rng(1)
+    sources = rng.laplace(size=(4000, 3))
+    rows = sources @ rng.standard_normal((3, 3))
+    units = baselines.independent_components(rows, 3, seed=0)(rows)
+    signed = units[:, :3] - units[:, 3:]
+    r = np.abs(np.corrcoef(signed.T, sources.T)[:3, 3:])
+    assert r.max(axis=0).min() > 0.98
+
+
+def test_a_shuffled_noisy_decoder_is_matched_and_random_ones_are_not():
+    rng = np.random.default_rng(2)
+    one = random_decoder(40, 32, rng)
+    other = one[rng.permutation(40)] + 0.02 * rng.standard_normal((40, 32))
+    assert matched_cosines(one, 3 * other).min() > 0.95
+    assert (matched_cosines(one, random_decoder(40, 32, rng)) > 0.9).mean() == 0
+    assert (matched_cosines(one, other[:30]) == -1).sum() == 10
+    assert most_used(np.array([0.0, 5.0, 1.0, 3.0]), 3).tolist() == [1, 2, 3]
+    assert most_used(np.array([0.0, 0.0, 2.0]), 3).tolist() == [2]
+
+
+def test_each_latent_has_a_partner_of_its_own():
+    """Two latents near one direction: greedy best cosines would both take it."""
+    one = np.array([[1.0, 0.0], [1.0, 0.1]])
+    other = np.array([[1.0, 0.05], [0.0, 1.0]])
+    found = matched_cosines(one, other)
+    assert sorted(found > 0.9) == [False, True]
+
+
+def test_planted_units_transfer_to_held_out_wordings_and_phrase_units_do_not():
+    design, rng = crossed(8), np.random.default_rng(3)
+    pooled = 0.2 * rng.gamma(1.0, size=(design.n_prompts, 40))
+    held_out = design.wordings % 4 == 0
+    for unit in range(12):
+        pooled[design.labels == unit % 4, unit] += 3
+    for unit in range(12, 24):  # their emotion on the seen wordings alone
+        pooled[(design.labels == unit % 4) & ~held_out, unit] += 3
+    found = transfer(pooled, design, held_out, 0.05, 999, 2, np.random.default_rng(4))
+    assert found.n_wordings == 8
+    assert 24 <= found.n_chosen <= 26
+    assert found.kept == pytest.approx(0.5, abs=0.15)
+    assert found.chance is not None
+    assert found.chance < 0.3
+
+
+def test_transfer_without_enough_prompts_says_nothing():
+    design = crossed(2, per_wording=1)
+    held_out = design.wordings % 2 == 0
+    found = transfer(np.ones((design.n_prompts, 3)), design, held_out, 0.05, 99, 1, np.random.default_rng(0))
+    assert (found.kept, found.chance, found.n_chosen) == (None, None, 0)
+
+
+def test_correlations_are_pearsons_over_wordings_and_a_null_stays_null():
+    rng = np.random.default_rng(5)
+    wordings = np.repeat(np.arange(30), 2)
+    pooled, described = rng.standard_normal((60, 20)), rng.standard_normal((60, 3))
+    pooled[:, 0] = described[:, 1] + 0.1 * rng.standard_normal(60)
+    described[:, 2] = 7.0  # constant: r is 0
+    found = correlations(pooled, described, ("a", "b", "c"), wordings, 4999, np.random.default_rng(6))
+    means = [values.reshape(30, 2, -1).mean(axis=1) for values in (pooled, described)]
+    r, p = pearsonr(means[0][:, 3], means[1][:, 0])
+    assert found.r[3, 0] == pytest.approx(r)
+    assert found.q[0, 1] < 0.05
+    assert (found.r[:, 2] == 0).all()
+    sure = found.q < 0.05
+    sure[0, 1] = False
+    assert not sure.any()
+    alone = correlations(pooled[:, 3:4], described[:, :1], ("a",), wordings, 4999, np.random.default_rng(6))
+    assert alone.q[0, 0] == pytest.approx(p, abs=0.03)
+
+
+def test_a_moment_is_where_the_latent_fires_in_seconds():
+    values = np.zeros(200)
+    values[50:70] = 2.0  # clip 0, steps 53 to 72
+    values[150:160] = 5.0  # clip 1
+    clips, steps = np.repeat([0, 1], 100), np.tile(np.arange(100) + 3, 2)
+    first, second = top_moments(values, clips, steps, 50.0, 5)
+    assert (first.clip, second.clip) == (1, 0)
+    assert second.start_s == pytest.approx(53 / 50, abs=0.1)
+    assert second.end_s == pytest.approx(73 / 50, abs=0.1)
+    assert top_moments(np.zeros(10), np.zeros(10, dtype=int), np.arange(10), 50.0, 3) == []
+    assert span(np.array([1.0])) == (0, 1)
+    assert smoothed(np.array([0.0, 9.0, 0.0])).tolist() == [4.5, 3.0, 4.5]
+
+
+def test_evidence_names_what_it_saw_and_nothing_else():
+    assert token_shares(np.array([1.0, 3.0, 0.0]), ["▁a", "▁sad", "▁flute"]) == [("sad", 0.75), ("a", 0.25)]
+    assert token_shares(np.zeros(2), ["▁a", "▁b"]) == []
+    bags = [frozenset({"rain", "in"}), frozenset({"rain", "in"}), frozenset({"sun", "in"})]
+    assert word_lift(np.array([2.0, 2.0, 0.0]), bags) == [("rain", 1.5)]
+    assert word_lift(np.zeros(3), bags) == []
+    found = Correlations(("tempo_bpm", "mode"), np.array([[0.9, -0.8]]), np.array([[0.01, 0.2]]))
+    said = description("happy", "sunny 50 %", found, 0, 0.05)
+    assert said == "happy; sunny 50 %; tempo_bpm r +0.90"

@@ -1,0 +1,51 @@
+"""The diverse prompts: how many, all distinct, emotion only where it should be, adverbs that scale it."""
+
+from collections import Counter
+
+import pytest
+
+from moodlens.base.axes import EMOTIONS
+from moodlens.base.errors import UsageError
+from moodlens.prompts.diverse import N_NEUTRAL, SYNONYMS, diverse_prompts
+from moodlens.prompts.lexicon import AFFECT, MOODS, PACES, SCENES, TOUCHES
+
+FOUR = ("happy", "sad", "calm", "energetic")
+
+
+def test_four_emotions_give_between_400_and_500_distinct_prompts():
+    prompts = diverse_prompts(FOUR, seed=0)
+    assert 400 <= len(prompts) <= 500
+    assert len({prompt.text for prompt in prompts}) == len(prompts)
+    assert len(set(Counter(prompt.emotion for prompt in prompts if prompt.emotion).values())) == 1
+    assert sum(prompt.emotion is None for prompt in prompts) == N_NEUTRAL
+    assert prompts == diverse_prompts(FOUR, seed=0)
+    assert prompts != diverse_prompts(FOUR, seed=1)
+
+
+def test_no_wording_stands_for_two_emotions_and_scenes_name_none():
+    owners: dict[str, set[str | None]] = {}
+    moods = {word for words in (*MOODS.values(), *SYNONYMS.values()) for word in words}
+    for prompt in diverse_prompts(EMOTIONS, seed=3):
+        owners.setdefault(prompt.wording, set()).add(prompt.emotion)
+        if prompt.family in ("scenes", "neutral"):
+            assert moods.isdisjoint(prompt.text.replace(",", "").split())
+    assert all(len(found) == 1 for found in owners.values())
+    terms = {word for words in (*PACES.values(), *TOUCHES.values()) for word in words}
+    assert terms.isdisjoint(word for words in SYNONYMS.values() for word in words)
+    assert all(len(SCENES[emotion]) == 8 for emotion in EMOTIONS)
+
+
+def test_an_adverb_stands_before_the_word_and_scales_the_affect():
+    found = [prompt for prompt in diverse_prompts(FOUR, seed=0) if prompt.family == "intensity"]
+    assert Counter(prompt.adverb for prompt in found) == {"slightly": 64, "very": 64}
+    for prompt in found:
+        assert f"{prompt.adverb} {prompt.wording}" in prompt.text
+        valence, arousal = AFFECT[str(prompt.emotion)]
+        scale = {"slightly": 0.5, "very": 1.5}[prompt.adverb]
+        assert prompt.valence == pytest.approx(max(-1, min(1, scale * valence)))
+        assert prompt.arousal == pytest.approx(max(-1, min(1, scale * arousal)))
+
+
+def test_without_an_emotion_there_is_nothing_to_write():
+    with pytest.raises(UsageError, match="emotions must be at least one"):
+        diverse_prompts((), seed=0)

@@ -1,0 +1,81 @@
+"""The chapter on the state: its figures and tables say what the metrics say."""
+
+from moodlens.report.state import RANDOM, state_finding
+
+
+def base(accuracy: float, difference: float) -> dict[str, float]:
+    return {"accuracy": accuracy, "difference": difference, "low": difference - 0.1, "high": difference + 0.1}
+
+
+RUNG = {
+    "accuracy": 0.828, "low": 0.734, "high": 0.92, "p": 0.0005, "n_units": 36,
+    "baselines": {RANDOM[0]: base(0.469, 0.359), RANDOM[1]: base(0.594, 0.234)},
+    "beside": {"token history": base(0.922, -0.094)},
+    "shots": 1, "shots_accuracy": 0.6,
+    "shots_over_token_history": 0.05,
+    "shots_over_token_history_low": -0.02, "shots_over_token_history_high": 0.12,
+    "whole_shots": 1, "whole_shots_accuracy": 0.65,
+    "whole_shots_over_tokens": 0.08,
+    "whole_shots_over_tokens_low": 0.03, "whole_shots_over_tokens_high": 0.13,
+    "partial_r2": 0.07, "partial_r2_low": -0.3, "partial_r2_high": 0.35, "partial_r2_p": 0.3,
+    "acoustics_r2": 0.94,
+    "arousal_r2": 0.91, "arousal_p": 0.0005, "arousal_over_random_low": 0.56,
+    "swap_own": 0.945, "swap_null": 0.938, "swap_read_as_music": 0.922, "swap_read_as_text": 0.023,
+    "swap_random_read_as_music": 0.0, "swap_random_read_as_text": 1.0,
+    "first_step_own": 0.906, "first_step_null": 0.9,
+}  # fmt: skip
+FOUND = {"state": RUNG, "chance": 0.25, "n_prompts": 64}
+STEPS = [
+    {"reader": reader, "hookpoint": f"residual.{layer}", "step": step, "accuracy": value + 0.02 * layer}
+    for reader, value in (("state", 0.8), (RANDOM[0], 0.4))
+    for step in (3, 199)
+    for layer in (0, 1)
+] + [{"reader": "token history", "hookpoint": "", "step": step, "accuracy": 0.95} for step in (3, 199)]
+CURVE = [
+    {"reading": "single step", "reader": reader, "n_shots": n, "accuracy": value, "difference": 0.6 - value}
+    | {"low": 0.5 - value if n == 1 else float("nan"), "high": 0.7 - value if n == 1 else float("nan")}
+    for reader, value in (("state", 0.6), (RANDOM[1], 0.3), ("token history", 0.55))
+    for n in (1, 8)
+]
+
+
+def test_the_chapter_says_what_was_measured():
+    finding = state_finding(FOUND, STEPS, CURVE, 0.95)
+    for said in ("82.8", "46.9", "59.4", "token history 92.2", "chance 25.0"):
+        assert said in finding.summary, said
+    cells = {row[0].text: [cell.text for cell in row[1:]] for grid in finding.grids for row in grid.rows}
+    assert cells["random twin"][0] == "must be beaten"
+    assert cells["token history"][0] == "beside"
+    assert cells["token history, 1 prompt each"][1].startswith("55.0")
+    assert cells["tokens, 1 prompt each"][2].startswith("8.0")
+    assert cells["arousal"] == ["0.91", "0.0005", "0.56"]
+    assert cells["another emotion's text"][1].startswith("2.3")
+    assert any(name.startswith("acoustic descriptors, partial R2") for name in cells)
+
+
+def test_a_design_too_small_for_the_partial_r2_has_no_row_for_it():
+    bare = {**RUNG, "partial_r2": None}
+    finding = state_finding({**FOUND, "state": bare}, STEPS, CURVE, 0.95)
+    assert not any("partial" in row[0].text for row in finding.grids[0].rows)
+
+
+def test_both_figures_tell_their_values_in_words():
+    steps, curve = state_finding(FOUND, STEPS, CURVE, 0.95).figures
+    assert steps.svg.startswith("<svg")
+    assert "state 81" in steps.svg  # the median layer
+    assert "token history 95" in steps.svg
+    assert "36 wordings" in curve.svg
+    assert "interval of the distance to the state" in curve.svg
+
+
+def test_the_interval_of_a_lead_is_drawn_about_the_reader_that_trails(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        "moodlens.report.state.reader_lines", lambda lines, *args, **kwargs: drawn.append(lines)
+    )
+    state_finding(FOUND, STEPS, CURVE, 0.95)
+    (lines,) = (found for found in drawn if len(found) == 3 and found[1].name == RANDOM[1])
+    trailing = lines[1]
+    # Lead .3, interval .2 .. .4: the reader at .3 would meet the state's .6 only outside .2 .. .4.
+    assert abs(trailing.low[0] - 0.2) < 1e-9
+    assert abs(trailing.high[0] - 0.4) < 1e-9

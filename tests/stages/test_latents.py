@@ -1,0 +1,162 @@
+"""The stage on the tiny model: tables, metrics, the gate of the champion, the report, a closed gate."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from moodlens.backends import catalog
+from moodlens.contracts.backend import Capture
+from moodlens.contracts.params import Params
+from moodlens.contracts.tables import LATENTS
+from moodlens.report.latents import latents_finding
+from moodlens.sae.metrics import quality
+from moodlens.stages import latents, sae
+from moodlens.stages.latent_rows import error_reader, latents_reader, null_blocks, pooled_by_text
+from moodlens.stages.sae_rows import Block, open_rows
+from moodlens.stages.workspace import open_workspace
+from moodlens.store.registry import Registered
+from moodlens.store.sae_files import load_sae
+from moodlens.store.shards import read_shard
+from moodlens.store.tables import read_table
+from moodlens.store.tracking import Run, write_beside
+from tests.stages.datasets import make_workspace
+from tests.stages.test_sae import open_gate, small
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params, list, list[Run]]:
+    root = tmp_path_factory.mktemp("latents")
+    params = small(make_workspace(root, n_per_emotion=6))
+    params = replace(
+        params,
+        probe=replace(params.probe, n_folds=3),
+        latents=replace(params.latents, n_permutations=199, splice_clips=2, n_shown=8, fdr=0.5),
+    )
+    open_gate(root)
+    judged, logged = [], []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sae, "register_sae", lambda root, site, *_: Registered("e", "r", f"m-{site}", "3"))
+        patch.setattr(latents, "judge", lambda *given: judged.append(given[1:]))
+
+        def keep(root: Path, stage: str, run: Run) -> None:
+            logged.append(run)
+            write_beside(root, stage, {"run_id": "x"})
+
+        patch.setattr(latents, "log_runs", keep)
+        sae.run(params, root)
+        latents.run(params, root)
+        files = ("metrics/latents.json", "metrics/latents_counts.csv", "metrics/latents_top.csv")
+        first = [(root / name).read_bytes() for name in (*files, "data/latents.parquet")]
+        latents.run(params, root)
+        assert first == [(root / name).read_bytes() for name in (*files, "data/latents.parquet")]
+    return root, params, judged, logged
+
+
+def test_metrics_and_tables_say_the_same(found: tuple[Path, Params, list, list[Run]]):
+    root, params, judged, logged = found
+    metrics = json.loads((root / "metrics" / "latents.json").read_text())
+    table = read_table(LATENTS, root / "data" / "latents.parquet")
+    counts = pd.read_csv(root / "metrics" / "latents_counts.csv")
+    assert set(metrics["sites"]) == {"text", "residual.1"}
+    for site, figures in metrics["sites"].items():
+        mine = table[table["site"] == site]
+        selective = (mine["q"] < params.latents.fdr) & (mine["ratio"] > 2)
+        assert figures["n_selective"] == selective.sum()
+        assert figures["n_over_2"] == (mine["ratio"] > 2).sum()
+        row = counts[(counts["site"] == site) & (counts["reading"] == "sae")].iloc[0]
+        assert row["n_selective"] == figures["n_selective"]
+        assert {"accuracy_states", "accuracy_reconstruction", "stable_70", "held_out_kept"} <= figures.keys()
+    layer = metrics["sites"]["residual.1"]
+    assert {"null_survive", "null_twin_selective", "loss_recovered"} <= layer.keys()
+    assert layer["null_survive"] <= layer["n_selective"]
+    assert "null_survive" not in metrics["sites"]["text"]
+    assert table.loc[table["site"] == "text", "null_q"].isna().all()
+    readings = set(counts.loc[counts["site"] == "text", "reading"])
+    asked = {"pca", "ica", "kmeans", "dimensions", "untrained_sae", "twin_sae", "shuffled_labels", "words"}
+    assert asked <= readings
+    assert [entry[:2] for entry in judged[:2]] == [("m-residual.1", "3"), ("m-text", "3")]
+    assert [run.name for run in logged] == ["latents", "latents"]
+
+
+def test_the_chapter_is_made_of_what_was_written(found: tuple[Path, Params, list, list[Run]]):
+    root, params, *_ = found
+    metrics = json.loads((root / "metrics" / "latents.json").read_text())
+    rows = [
+        pd.read_csv(root / "metrics" / f"latents_{name}.csv").to_dict("records") for name in ("counts", "top")
+    ]
+    finding = latents_finding(metrics, *rows, params.latents.fdr)  # pyright: ignore[reportArgumentType]
+    assert finding is not None
+    assert "with shuffled labels" in finding.summary
+    assert "under null text" in finding.summary
+    n = sum(bool([row for row in rows[1] if row["site"] == site]) for site in metrics["sites"])
+    assert len(finding.figures) == len(finding.grids) == 2 + n
+    assert len({figure.svg for figure in finding.figures}) == len(finding.figures)
+
+
+def test_pooling_in_chunks_equals_the_mean_and_errors_make_the_fvu(
+    found: tuple[Path, Params, list, list[Run]], monkeypatch: pytest.MonkeyPatch
+):
+    root, *_ = found
+    rows = open_rows(open_workspace(root), "residual.1")
+    model = load_sae(root / "models" / "sae" / "residual.1" / "seed-0")
+    values = np.concatenate([block.values for block in rows.blocks()]).astype(np.float32)
+    owner = np.concatenate([block.texts for block in rows.blocks()])
+    mean = values.mean(axis=0)
+    readers = {"plain": lambda x: x, "sae": latents_reader(model), "error": error_reader(model, mean)}
+    monkeypatch.setattr("moodlens.stages.latent_rows.CHUNK_ROWS", 7)
+    pooled = pooled_by_text(rows.blocks(), readers, len(rows.texts))
+    for text in range(len(rows.texts)):
+        np.testing.assert_allclose(pooled["plain"][text], values[owner == text].mean(axis=0), atol=1e-4)
+    import torch
+
+    error, distance = pooled["error"].mean(axis=0)
+    assert error / distance == pytest.approx(quality(model, [torch.from_numpy(values)]).fvu, rel=1e-3)
+
+
+def test_null_text_states_come_from_the_tokens_alone(found: tuple[Path, Params, list, list[Run]]):
+    """The same tokens under another text give the same null states; own text gives others."""
+    root, params, *_ = found
+    work = open_workspace(root)
+    rows = open_rows(work, "residual.1")
+    backend = catalog.load(params.model, root)
+    null = next(iter(null_blocks(work, rows, backend)))
+    renamed = replace(rows, texts=rows.texts.assign(text="another text"))
+    again = next(iter(null_blocks(work, renamed, backend)))
+    np.testing.assert_array_equal(null.values, again.values)
+    own: Block = next(iter(rows.blocks()))
+    assert np.array_equal(null.places, own.places)
+    codes = read_shard(root / "data" / "codes" / "shard-0000.safetensors")["codes"]
+    texts = ["sad flute piece"] * len(codes)
+    states = backend.teacher_force(codes, texts, Capture(("residual",), (1,), "both")).values
+    assert rows.clips is not None
+    order = rows.clips.loc[rows.clips["shard"] == 0, "row"].to_numpy()
+    under_text, without = (
+        states[f"residual.1/{half}"][order][:, 3:-3].reshape(-1, 32) for half in ("cond", "uncond")
+    )
+    np.testing.assert_allclose(null.values, without, atol=1e-5)
+    assert not np.allclose(null.values, under_text, atol=1e-5)
+
+
+def test_a_version_passes_only_with_all_three(found: tuple[Path, Params, list, list[Run]]):
+    section = replace(found[1].latents, champion_fvu=0.3, champion_selective=10, champion_stability=0.1)
+    good = {"n_selective": 10, "stable_70": 0.2, "stable_70_random": 0.05}
+    assert latents.passes(0.3, good, section)
+    assert not latents.passes(0.31, good, section)
+    assert not latents.passes(0.3, good | {"n_selective": 9}, section)
+    assert not latents.passes(0.3, good | {"stable_70_random": 0.15}, section)
+
+
+def test_without_an_sae_the_files_are_there_and_empty(
+    tmp_path: Path, found: tuple[Path, Params, list, list[Run]]
+):
+    open_gate(tmp_path, passed=False)
+    sae.run(found[1], tmp_path)
+    latents.run(found[1], tmp_path)
+    assert json.loads((tmp_path / "metrics" / "latents.json").read_text()) == {"sites": {}, "trained": False}
+    assert len(read_table(LATENTS, tmp_path / "data" / "latents.parquet")) == 0
+    assert pd.read_csv(tmp_path / "metrics" / "latents_counts.csv").empty
+    assert latents_finding({"sites": {}}, [], [], 0.05) is None

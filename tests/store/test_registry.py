@@ -1,0 +1,102 @@
+"""Registered SAEs: the served arithmetic, a fresh process, a wrong width, the alias and its gate."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from moodlens.sae.catalog import ARCHITECTURES
+from moodlens.store.registry import ALIAS, champion, judge, model_name, register_sae
+from moodlens.store.sae_files import save_sae
+from moodlens.store.served_sae import ServedSae
+from moodlens.store.tracking import Run, connect
+from tests.sae.planted import random_rows, random_sae
+
+LOAD = """
+import json, sys
+import mlflow, numpy as np
+mlflow.set_tracking_uri(sys.argv[1])
+model = mlflow.pyfunc.load_model(sys.argv[2])
+x = np.load(sys.argv[3])
+np.save(sys.argv[4], model.predict(x))
+try:
+    model.predict(x[:, :4])
+except Exception as error:
+    print(str(error).splitlines()[0])
+print("moodlens" in sys.modules)
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path
+
+
+def served(folder: Path) -> ServedSae:
+    model = ServedSae()
+    model.load_context(SimpleNamespace(artifacts={"sae": str(folder)}))
+    return model
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_what_is_served_is_what_was_trained(architecture: str, tmp_path: Path):
+    sae, x = random_sae(architecture), random_rows()
+    save_sae(tmp_path / "sae", sae)
+    found = served(tmp_path / "sae").predict(None, x.numpy())
+    with torch.inference_mode():
+        np.testing.assert_allclose(found, sae.encode(x).numpy(), atol=1e-5)
+
+
+def test_a_wrong_width_is_one_clear_line(tmp_path: Path):
+    save_sae(tmp_path / "sae", random_sae("topk"))
+    with pytest.raises(
+        ValueError, match=r"activations must have shape \(row, 6\); got \(2, 5\)\. Use the SAE"
+    ):
+        served(tmp_path / "sae").predict(None, np.zeros((2, 5), dtype=np.float32))
+
+
+def test_a_registered_sae_is_judged_and_loads_in_a_fresh_process(root: Path):
+    sae, x = random_sae("topk"), random_rows()
+    save_sae(root / "sae", sae)
+    run = Run("sae/text", {"sae": {"k": 4}}, {"d_in": 6, "d_sae": 20, "fvu": 0.1}, {"val_fvu": [0.5, 0.1]})
+    entry = register_sae(root, "text", root / "sae", run, "# A card")
+    client = connect(root)
+    assert (entry.model, entry.version, entry.experiment) == (model_name("text"), "1", "moodlens/sae/text")
+    version = client.get_model_version(entry.model, "1")
+    assert version.description == "# A card"
+    assert version.tags["gate"] == "not yet judged"
+    assert champion(client, entry.model) is None
+    assert [m.value for m in client.get_metric_history(entry.run_id, "val_fvu")] == [0.5, 0.1]
+
+    assert not judge(root, entry.model, "1", False, {"fvu": 0.1})
+    assert champion(client, entry.model) is None
+    assert judge(root, entry.model, "1", True, {"fvu": 0.1})
+    assert champion(client, entry.model) == "1"
+    assert client.get_model_version(entry.model, "1").tags["gate"] == "passed"
+    second = register_sae(root, "text", root / "sae", run, "# Another card")
+    assert second.version == "2"
+    assert not judge(root, entry.model, "2", False, {"fvu": 0.9})
+    assert champion(client, entry.model) == "1", "a version that failed leaves the champion"
+
+    np.save(root / "x.npy", x.numpy())
+    uri, out = f"models:/{entry.model}@{ALIAS}", root / "out.npy"
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"MLFLOW_DISABLE_TELEMETRY": "true"}
+    argv = [sys.executable, "-c", LOAD, f"sqlite:///{root}/mlflow.db", uri, str(root / "x.npy"), str(out)]
+    done = subprocess.run(argv, cwd=root, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    with torch.inference_mode():
+        np.testing.assert_allclose(np.load(out), sae.encode(x).numpy(), atol=1e-5)
+    said, imported = done.stdout.strip().splitlines()[-2:]
+    assert said.startswith("activations must have shape (row, 6); got (50, 4).")
+    assert imported == "False"
+    stored = [path for path in (root / "mlartifacts").rglob("*") if path.is_file()]
+    assert not [path.name for path in stored if path.suffix in (".pkl", ".pt", ".bin", ".pickle")]
+    config = next(path for path in stored if path.name == "cfg.json")
+    assert json.loads(config.read_text())["architecture"] == "topk"
