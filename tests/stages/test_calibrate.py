@@ -1,0 +1,132 @@
+"""The calibration's pipeline: its file, its parameters, its stages on a few datasets, its page."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from moodlens.base.errors import ContractError, UsageError
+from moodlens.contracts.calibration import CalibrationParams, parse_calibration
+from moodlens.report.calibration import calibration_finding
+from moodlens.stages.calibrate import __main__ as entry
+from moodlens.stages.calibrate import power, rates, summary, twins, verdicts
+from moodlens.stages.calibrate.deps import calibration_deps
+
+ROOT = Path(__file__).parents[2]
+HOME = ROOT / "calibration"
+STAGES = yaml.safe_load((HOME / "dvc.yaml").read_text())["stages"]
+
+
+def shipped() -> CalibrationParams:
+    return parse_calibration(yaml.safe_load((HOME / "params.yaml").read_text()))
+
+
+def toy() -> CalibrationParams:
+    full = shipped()
+    return replace(
+        full,
+        rates=replace(full.rates, designs=((16, 2),), icc=(0.3,), n_sims=20),
+        power=replace(
+            full.power, shares=(0.1,), n_per_emotion=(4, 8), planted_n=8, none_n=4, n_layers=3, n_sims=20
+        ),
+        verdicts=replace(full.verdicts, seeds=(0,)),
+        compute=replace(full.compute, workers=1),
+    )
+
+
+def decided(naive: str, **verdict_of: str) -> dict:
+    found: dict = {rung: {"verdict": said, "accuracy": 0.5, "p": 0.2} for rung, said in verdict_of.items()}
+    found["naive"] = {"says": naive, "p_t": 0.01, "p_probe": 0.02, "accuracy": 0.6}
+    return {**found, "headline": "..."}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_code_deps_are_the_import_closure(stage: str):
+    written = [dep for dep in STAGES[stage]["deps"] if dep.startswith("../src/")]
+    assert written == calibration_deps(stage, ROOT), "run `make deps`"
+
+
+def test_from_simulation_to_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    home, params = tmp_path / "calibration", toy()
+    home.mkdir()
+    (tmp_path / "metrics").mkdir()
+    said = {
+        "organism": decided("encoded in the layers", words="strong", text_code="strong", music="weak"),
+        "organism-shuffled": decided("encoded in the layers", words="strong", text_code="weak", music="weak"),
+        "organism-random": decided("not encoded", words="strong", text_code="none", music="undecided"),
+    }
+    monkeypatch.setattr(verdicts, "verdict_on_twin", lambda _root, _home, model, _seed: said[model])
+    for stage in (rates, power, verdicts, summary):
+        stage.run(params, home)
+    found = json.loads((tmp_path / "metrics" / "calibration.json").read_text())
+    right = {model: counts["right"] for model, counts in found["verdicts"].items()}
+    assert right == {"organism": 1, "organism-shuffled": 0, "organism-random": 1}
+    assert found["verdicts"]["organism"]["n_untested_rungs"] == 1
+    assert found["verdicts"]["organism-shuffled"]["naive_says_encoded"] == 1
+    assert found["type1"]["n_sims"] == 20
+    assert set(found["planted"]) >= {"found_in_its_layer_by_wording", "none_said_wrongly_by_prompt"}
+    tables = [pd.read_csv(home / f"{name}.csv").to_dict("records") for name in ("rates", "power", "verdicts")]
+    finding = calibration_finding(found, *tables)
+    assert len(finding.figures) == 3
+    cells = [[cell.text for cell in row] for row in finding.grids[0].rows]
+    assert cells[1][0] == "organism-shuffled, seed 0"
+    assert cells[1][3] == "weak (truth: no)"
+    assert finding.grids[0].rows[1][3].mark == "void"
+
+
+def test_a_verdict_needs_the_stages_that_decide_stands_on():
+    needed = twins.needed_stages(ROOT)
+    assert needed[0] == "prompts"
+    assert needed[-1] == "decide"
+    assert {"generate", "check", "signal", "probe"} < set(needed)
+    assert "report" not in needed
+
+
+def test_a_finished_verdict_is_used_again_until_something_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    ran: list[str] = []
+
+    def fake(name: str, _root: Path, work: Path, _home: Path) -> None:
+        ran.append(name)
+        (work / "metrics").mkdir(exist_ok=True)
+        for file in ("decide", "naive"):
+            (work / "metrics" / f"{file}.json").write_text('{"says": "x"}')
+
+    monkeypatch.setattr(twins, "_run", fake)
+    one = twins.verdict_on_twin(ROOT, tmp_path, "organism", 3)
+    again = twins.verdict_on_twin(ROOT, tmp_path, "organism", 3)
+    assert one == again
+    assert ran == [*twins.needed_stages(ROOT), "naive"]
+    params = yaml.safe_load((tmp_path / "work" / "organism-3" / "params.yaml").read_text())
+    assert (params["model"]["id"], params["generate"]["seed"]) == ("organism", 3)
+    monkeypatch.setattr(twins, "fingerprint", lambda *_: "other code")
+    twins.verdict_on_twin(ROOT, tmp_path, "organism", 3)
+    assert len(ran) == 2 * (len(twins.needed_stages(ROOT)) + 1)
+
+
+def test_a_stage_that_fails_on_a_twin_says_which_and_why(tmp_path: Path):
+    with pytest.raises(ContractError, match=r"stage nonsense must finish on the twin; got .*nonsense"):
+        twins._run("nonsense", ROOT, tmp_path, tmp_path)
+
+
+def test_wrong_use_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert entry.main(["rate"]) == 2
+    assert "Did you mean 'rates'?" in capsys.readouterr().err
+    assert entry.main(["rates"]) == 2
+    assert "the working folder must be calibration/" in capsys.readouterr().err
+
+
+def test_unknown_keys_and_impossible_designs_are_refused(tmp_path: Path):
+    raw = yaml.safe_load((HOME / "params.yaml").read_text())
+    raw["rates"]["n_sim"] = raw["rates"].pop("n_sims")
+    with pytest.raises(UsageError, match="n_sims"):
+        parse_calibration(raw)
+    params = toy()
+    small = replace(params, rates=replace(params.rates, designs=((8, 2),)))
+    with pytest.raises(UsageError, match=r"rates.designs must be \[prompts, clips of each\]"):
+        rates.run(small, tmp_path)
