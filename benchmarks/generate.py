@@ -131,6 +131,7 @@ def main(model_id: str = "organism") -> None:
     torch.set_num_threads(1)
     model = Model(model_id, "", "float32", "cpu")
     backend = catalog.load(model, REPOSITORY)
+    assert isinstance(backend, MusicgenBackend)
     costs: dict[str, list[Cost]] = {}
     with TemporaryDirectory(prefix="moodlens-generate-") as folder, torch.inference_mode():
         runs = ways(backend, Path(folder))

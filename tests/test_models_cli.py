@@ -126,3 +126,35 @@ def test_stereo_is_whole_and_served(workspace: Path, tiny_t5: Path, capsys: pyte
     assert "musicgen, 2 channel(s)" in made
     assert "8 codebooks" in made
     assert "pipeline  yes" in made
+
+
+def test_download_says_the_licence_and_where_it_lies(
+    workspace: Path,
+    converted_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    asked = []
+
+    def hub(repo: str, local_files_only: bool = False, **wanted: object) -> str:
+        asked.append((repo, wanted["revision"], local_files_only))
+        if local_files_only:
+            raise LocalEntryNotFoundError("not cached")
+        return str(converted_folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", hub)
+    text = said(capsys, "download", "facebook/musicgen-small", "--revision", "abc")
+    assert asked == [("facebook/musicgen-small", "abc", True), ("facebook/musicgen-small", "abc", False)]
+    for part in (
+        "weights under CC-BY-NC 4.0",
+        str(converted_folder),
+        verify_checkpoint(converted_folder).sha256,
+    ):
+        assert part in text
+
+
+def test_download_refused(workspace: Path, capsys: pytest.CaptureFixture[str]):
+    assert "Did you mean 'facebook/musicgen-medium'?" in refused(capsys, "download", "musicgen-medium")
+    line = refused(capsys, "download", "facebook/musicgen-small")
+    assert "must be cached or downloadable" in line
+    assert "copy a downloaded folder" in line

@@ -1,6 +1,7 @@
 """`moodlens models`: which models there are and where, audiocraft folders converted, folders verified.
 
 moodlens models list                     id, size, licence, where it lies; with --checksum the SHA-256
+moodlens models download MODEL           a published model into the hub's cache; its licence is said first
 moodlens models convert SOURCE TARGET    a folder in audiocraft layout -> transformers layout, safetensors
 moodlens models verify MODEL             an id or a folder: layout, configuration, whole files, SHA-256
 """
@@ -14,7 +15,7 @@ from typing import Any
 from moodlens.backends import catalog, hub
 from moodlens.backends.checkpoint import AUDIOCRAFT_FILES, Checkpoint, verify_checkpoint
 from moodlens.backends.converted import cache_folder, is_audiocraft
-from moodlens.base.errors import MoodLensError
+from moodlens.base.errors import MoodLensError, UsageError, must, nearest
 from moodlens.contracts.params import Model
 
 PUBLISHED_LICENCE = "CC-BY-NC 4.0"
@@ -26,13 +27,16 @@ NOT_CACHED = "not cached"
 
 
 def add_commands(subparsers: Any) -> None:
-    """Add `models` with its three commands; `run` of this module carries them out."""
-    models = subparsers.add_parser("models", help="list, convert and verify models")
+    """Add `models` with its four commands; `run` of this module carries them out."""
+    models = subparsers.add_parser("models", help="list, download, convert and verify models")
     commands = models.add_subparsers(dest="models_command", required=True)
     listing = commands.add_parser("list", help="id, size, licence, where it lies")
     listing.add_argument(
         "--checksum", action="store_true", help="SHA-256 of each model that is here (reads all of it)"
     )
+    downloading = commands.add_parser("download", help="a published model into the hub's cache")
+    downloading.add_argument("model", help="a hub id from `moodlens models list`")
+    downloading.add_argument("--revision", default="", help="branch, tag or commit; default: the hub's own")
     converting = commands.add_parser("convert", help="audiocraft layout -> transformers layout (safetensors)")
     converting.add_argument("source", type=Path, help="folder with " + " and ".join(AUDIOCRAFT_FILES))
     converting.add_argument("target", type=Path, help="folder to make")
@@ -55,6 +59,8 @@ def run(chosen: argparse.Namespace, root: Path) -> str:
 
         target = convert(chosen.source, chosen.target, chosen.text_encoder)
         return "converted\n" + _described(verify_checkpoint(target))
+    if chosen.models_command == "download":
+        return downloaded(chosen.model, chosen.revision)
     if chosen.models_command == "verify":
         return verified(chosen.model, chosen.revision, root)
     return listed(root, chosen.checksum)
@@ -87,6 +93,22 @@ def listed(root: Path, checksum: bool = False) -> str:
         for row in rows
     ]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def downloaded(model_id: str, revision: str) -> str:
+    """Fetch a published model, whole, and return where it lies, its licence and its checksum.
+
+    Raises:
+        UsageError: the id is not published, or the hub cannot be reached.
+        ContractError: what arrived is damaged.
+    """
+    if model_id not in catalog.HUB:
+        advice = nearest(model_id, list(catalog.HUB))
+        raise UsageError(must("the model", "be a published id", model_id, next_step=advice))
+    print(f"{model_id}: {_parameters(model_id)} parameters, weights under {PUBLISHED_LICENCE}", flush=True)
+    instead = "copy a downloaded folder here and name it in model.id"
+    folder = hub.snapshot(model_id, revision, thing=model_id, instead=instead)
+    return f"revision  {folder.name}\nlicence   {PUBLISHED_LICENCE}\n" + _described(verify_checkpoint(folder))
 
 
 def verified(model_id: str, revision: str, root: Path) -> str:

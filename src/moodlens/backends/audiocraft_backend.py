@@ -225,9 +225,9 @@ class AudiocraftBackend:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(key)
             language = builders.get_lm_model(self._lm.cfg)
-            text = language.condition_provider.conditioners["description"]
-            fresh = T5EncoderModel(text.t5.config).eval().to(self._device)
-        text.__dict__["t5"] = self._text.t5 if keep_text else fresh
+            text: Any = language.condition_provider.conditioners["description"]
+            fresh: Any = T5EncoderModel(text.t5.config)
+        text.__dict__["t5"] = self._text.t5 if keep_text else fresh.eval().to(self._device)
         # without a cfg the codec is taken as it is: in stereo it is wrapped already
         codec, longest = self._model.compression_model, self._model.max_duration
         twin = type(self._model)(self._model.name, codec, language, longest)

@@ -71,7 +71,8 @@ class MelodyDecoder(Decoder):
         """Return the normed output of the last layer; the first call holds the prefix too."""
         body = self.lm.model.decoder
         past = cache.get_seq_length() if cache is not None else 0
-        hidden = sum(body.embed_tokens[k](columns[:, k]) for k in range(self.n_codebooks))
+        embedded = [body.embed_tokens[k](columns[:, k]) for k in range(self.n_codebooks)]
+        hidden = torch.stack(embedded).sum(dim=0)
         if past == 0:
             hidden = torch.cat([text.hidden, hidden], dim=1)
         hidden = self.embedding(hidden + body.embed_positions(hidden, past).to(hidden.dtype))

@@ -136,7 +136,8 @@ def embed_cost(sizes: Sizes, load: Load) -> Cost:
         "untrained twin": word * n_model,
         "embeddings": 2 * load.n_prompts * per_prompt,
     }
-    seconds = 4.0 + load.n_prompts * 2 * 2 * sizes.n_text * TEXT_PLACES / 2 / 5e10
+    seconds = LOADING_S + LOADING_S_PER_PARAMETER * (sizes.n_decoder + sizes.n_text)
+    seconds += load.n_prompts * 2 * 2 * sizes.n_text * TEXT_PLACES / 2 / 5e10
     return Cost("embed", memory, {"embeddings": load.n_prompts * per_prompt}, seconds)
 
 
