@@ -14,6 +14,7 @@ from moodlens.plots.acoustics import SPREAD, descriptor_by_emotion, spread
 from moodlens.plots.layers import Sweep, layer_sweep, spaced
 from moodlens.plots.metrics import MetricMap, metric_map
 from moodlens.plots.probes import Curve, probe_sweep
+from moodlens.plots.readings import Line, direction_matrix, layer_lines
 from moodlens.plots.style import EMOTION_COLOURS, PALETTE, SIGNAL, colour_of, draw
 from moodlens.plots.svg import figure_svg
 
@@ -94,6 +95,24 @@ def test_the_metric_map_colours_what_is_certain_by_its_score():
     assert [round(patch.get_alpha(), 3) for patch in faces] == [1.0, 0.575, 1.0]
     assert {"0.50", "0.25", "1.00", "0.00", "n = 8"} <= texts(ax)
     assert [label.get_text() for label in ax.get_yticklabels()] == ["CKA", "PERMDISP"]
+
+
+def test_layer_lines_draw_values_intervals_and_the_null():
+    value = np.array([0.1, 0.4])
+    known = Line("beyond text", value, value - 0.1, value + 0.2, SIGNAL)
+    bare = Line("valence", value / 2, np.full(2, np.nan), np.full(2, np.nan), SIGNAL, dashed=True)
+    ax = draw(lambda ax: layer_lines((known, bare), ["0", "3"], ax, title="", note="n = 8")).axes[0]
+    assert {"beyond text", "valence", "nothing", "n = 8"} <= texts(ax)
+    ends = [s[:, 1] for c in ax.collections if hasattr(c, "get_segments") for s in c.get_segments()]
+    assert np.allclose(ends, [[0.0, 0.3], [0.3, 0.6]])
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "3"]
+
+
+def test_direction_matrix_is_as_strong_as_its_cosines():
+    cosines = np.array([[0.9, -0.2], [-0.2, 0.5]])
+    ax = draw(lambda ax: direction_matrix(cosines, ["0", "1"], ax, title="", note="halves")).axes[0]
+    assert [patch.get_alpha() for patch in ax.patches] == [0.9, 0.0, 0.0, 0.5]
+    assert {"0.90", "-0.20", "0.50", "halves"} <= texts(ax)
 
 
 def test_descriptor_points_are_prompts_and_the_bar_their_mean():

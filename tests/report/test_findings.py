@@ -23,6 +23,18 @@ def row(
     found |= dict.fromkeys(
         ("accuracy_by_prompt", "low_by_prompt", "high_by_prompt", "p_maxt_by_prompt", "selectivity"), 0.5
     )
+    found |= dict.fromkeys(
+        (
+            "r2_valence",
+            "p_valence",
+            "r2_arousal",
+            "p_arousal",
+            "by_template",
+            "control_selectivity",
+            "mdl_bits",
+        ),
+        0.25,
+    )
     return {
         "family": family,
         "site": site,
@@ -99,7 +111,34 @@ def test_probes_stand_beside_baselines_that_see_no_layer():
     assert ">text encoder<" in residual
     assert ">chance<" in residual
     assert "untrained twin 10\u202f%, 11\u202f%" in residual
-    assert len(found.grids[0].rows) == len(ROWS)
+    assert [len(grid.rows) for grid in found.grids] == [len(ROWS), len(ROWS)]
+
+
+def test_gains_and_directions_are_drawn_and_a_gain_above_zero_is_marked():
+    gains = {"partial_r2_text": 0.3, "partial_r2_text_low": 0.1, "partial_r2_text_high": 0.4}
+    rows = [{**r, **gains} if r["family"] == "layers" and r["site"] == "residual" else r for r in ROWS]
+    angles = [
+        {
+            "model": "model",
+            "site": "residual",
+            "half": "cond",
+            "layer_a": a,
+            "layer_b": b,
+            "direction_a": "valence",
+            "direction_b": "valence",
+            "cosine_split": 0.2 + 0.3 * (a == b),
+        }
+        for a, b in ((0, 0), (0, 1), (1, 1))
+    ]
+    found = probes_finding(PROBE, rows, 8, 0.95, angles)
+    readings, directions = found.figures[-3].svg, found.figures[-1].svg
+    assert "valence: 0.25, 0.25; valence, untrained: 0.25, 0.25" in readings
+    assert "beyond text: 0.30, 0.30" in readings
+    assert "beyond text" not in found.figures[-2].svg  # mlp: not measured
+    assert "valence, first to last layer 0.20" in directions
+    cells = {row[0].text: row for row in found.grids[1].rows}
+    assert (cells["residual 0 (cond)"][8].text, cells["residual 0 (cond)"][8].mark) == ("0.300", "strong")
+    assert cells["words"][8].text == "–"
 
 
 def metric_row(family: str, metric: str, layer: float = NAN, **changes: object) -> dict[str, object]:

@@ -59,6 +59,43 @@ def test_each_model_gets_the_verdict_that_is_true_of_it(tmp_path, logged, kind, 
     assert (curves[curves["family"] == "twin_layers"]["model"] == "twin").all()
     assert [run.name for run in logged] == ["signal", "probe"]
     assert {child.name for child in logged[1].children} >= {"probe/layers", "probe/music", "probe/words"}
+    of_layers = next(child for child in logged[1].children if child.name == "probe/layers")
+    assert [run.name for run in of_layers.children] == [f"residual.{layer}/cond" for layer in range(3)]
+    check_metrics(pd.read_csv(tmp_path / "metrics/signal_metrics.csv"), kind)
+    check_readings(tmp_path, kind)
+
+
+def check_metrics(table: pd.DataFrame, kind: str) -> None:
+    """Every metric at every site; random tensors hold nothing; the model's layers hold what was planted."""
+    assert table.groupby(["family", "site", "layer", "model"], dropna=False).size().unique().tolist() == [12]
+    assert (table.loc[table["model"] == "random", "p_maxt"] > 0.05).all()
+    assert table.loc[table["family"] == "words", "unit"].unique().tolist() == ["prompt"]
+    layers = table[(table["family"] == "layers") & (table["metric"] == "cosine_centred")]
+    assert (layers["p_maxt"] < 0.05).all() == (kind != "random")
+    assert (layers["within"] < layers["ceiling"]).all()
+    pairwise = table["metric"].isin(["cosine_raw", "cosine_centred", "euclidean"])
+    assert table.loc[~pairwise, "within"].isna().all()
+    assert table["naive_p_descriptive"].notna().sum() == 2 * len(table) / 12
+
+
+def check_readings(root: Path, kind: str) -> None:
+    """Scales are read where they were planted; the words are learnt by heart; twins agree with nothing."""
+    probed, rows = read_metrics(root / "metrics/probe.json"), pd.read_csv(root / "metrics/probe_layers.csv")
+    assert (probed["text_code"]["p_valence"] < 0.05) == (kind != "random")
+    assert (probed["music"]["p_arousal"] < 0.05) == (kind == "organism")
+    assert probed["words"]["control_selectivity"] < 0.2
+    layers = rows[rows["family"] == "layers"]
+    # The planted layers are linear in the text code and the music: beyond the text there is only music.
+    gains = layers[["partial_r2_text_low", "partial_r2_text_high"]]
+    assert gains.notna().to_numpy().all()
+    if kind == "shuffled":
+        assert (layers["partial_r2_text_low"] <= 0).all()
+        assert (layers["partial_r2_acoustics_low"] > 0).all()
+    assert layers["twin_accuracy"].notna().all()
+    angles = pd.read_csv(root / "metrics/probe_directions.csv")
+    same = angles[(angles["layer_a"] == angles["layer_b"]) & (angles["direction_a"] == angles["direction_b"])]
+    assert same["cosine"].round(5).eq(1).all()
+    assert set(angles["model"]) == {"model", "twin"}
 
 
 def test_the_same_inputs_give_the_same_bytes(tmp_path):
@@ -137,6 +174,14 @@ def test_a_probe_without_its_baselines_is_refused(tmp_path, sites_read, rule):
     plant(tmp_path, "random", params)
     with pytest.raises(UsageError, match=rule):
         probe.run(replace(params, probe=replace(params.probe, sites=sites_read)), tmp_path)
+
+
+def test_a_cca_rank_that_the_design_cannot_carry_is_refused(tmp_path):
+    params = planted_params()
+    plant(tmp_path, "random", params)
+    wide = replace(params, signal=replace(params.signal, sites=("bow", "text"), cca_rank=30))
+    with pytest.raises(ContractError, match=r"signal\.cca_rank must be at most a third of the 64 units"):
+        signal.run(wide, tmp_path)
 
 
 def test_a_shard_that_lost_clips_is_named(tmp_path):

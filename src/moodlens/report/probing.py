@@ -9,6 +9,7 @@ from moodlens.plots.probes import Curve, probe_sweep
 from moodlens.plots.style import draw
 from moodlens.plots.svg import figure_svg
 from moodlens.report.numbers import count, interval, number, p_value, share
+from moodlens.report.probe_readings import direction_figures, reading_figures, reading_grid
 from moodlens.report.records import Cell, Figure, Finding, Grid
 from moodlens.report.site_names import Row, figure_id, hookpoint_name, layer_groups, long_name, twin_value
 
@@ -32,7 +33,13 @@ COLUMNS = (
 )
 
 
-def probes_finding(probe: Mapping[str, Any], rows: Sequence[Row], n_folds: int, confidence: float) -> Finding:
+def probes_finding(
+    probe: Mapping[str, Any],
+    rows: Sequence[Row],
+    n_folds: int,
+    confidence: float,
+    directions: Sequence[Row] = (),
+) -> Finding:
     """Return the probes beside their baselines.
 
     Args:
@@ -40,10 +47,11 @@ def probes_finding(probe: Mapping[str, Any], rows: Sequence[Row], n_folds: int, 
         rows: metrics/probe_layers.csv.
         n_folds: folds of the cross-validation.
         confidence: of the intervals.
+        directions: metrics/probe_directions.csv.
     """
     size = count(probe["n_prompts"], "prompt")
     note = (
-        f"{size}, {n_folds} folds; bars: {share(confidence)} bootstrap over prompts or wordings; "
+        f"{size}, {n_folds} folds; bars: {share(confidence)} Korn-Graubard over prompts or wordings; "
         "dashed: probes that see no layer, wording held out"
     )
     figures = tuple(
@@ -51,7 +59,9 @@ def probes_finding(probe: Mapping[str, Any], rows: Sequence[Row], n_folds: int, 
     )
     caption = f"Balanced accuracy of a logistic probe, {size}, chance {share(probe['chance'], 1)}"
     grid = Grid(caption, COLUMNS, tuple(_cells(row) for row in rows), (NOTE,))
-    return Finding(_summary(probe), figures, (grid,))
+    resampled = f"{size}; bars: {share(confidence)} bootstrap over wordings"
+    figures += reading_figures(rows, resampled) + direction_figures(directions)
+    return Finding(_summary(probe), figures, (grid, reading_grid(rows, size)))
 
 
 def _summary(probe: Mapping[str, Any]) -> str:

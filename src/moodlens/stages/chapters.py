@@ -86,7 +86,8 @@ def _probes(root: Path, params: Params) -> Finding | None:
     probe, rows = stored_metrics(root, "probe"), stored_rows(root, "probe_layers")
     if probe is None or rows is None:
         return None
-    return probes_finding(probe, rows, params.probe.n_folds, params.probe.confidence)
+    directions = stored_rows(root, "probe_directions") or ()
+    return probes_finding(probe, rows, params.probe.n_folds, params.probe.confidence, directions)
 
 
 def _sound(root: Path, _params: Params) -> Finding | None:
