@@ -176,6 +176,14 @@ def test_a_probe_without_its_baselines_is_refused(tmp_path, sites_read, rule):
         probe.run(replace(params, probe=replace(params.probe, sites=sites_read)), tmp_path)
 
 
+def test_a_cca_rank_that_the_design_cannot_carry_is_refused(tmp_path):
+    params = planted_params()
+    plant(tmp_path, "random", params)
+    wide = replace(params, signal=replace(params.signal, sites=("bow", "text"), cca_rank=30))
+    with pytest.raises(ContractError, match=r"signal\.cca_rank must be at most a third of the 64 units"):
+        signal.run(wide, tmp_path)
+
+
 def test_a_shard_that_lost_clips_is_named(tmp_path):
     params = planted_params()
     plant(tmp_path, "random", params)

@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import binom
 
 from moodlens.base.errors import ContractError
+from moodlens.contracts.params import METRICS as NAMED
 from moodlens.stats.gram import SiteGram
 from moodlens.stats.metric_sweep import metric_sweep
 from moodlens.stats.metrics import METRICS, MetricSettings, vectors_of
@@ -129,6 +130,10 @@ def test_the_sweep_over_families_finds_the_planted_cell_and_reports_its_controls
     )
     assert alone["layers"].cells[1].estimate == cells["residual.1", "permanova"].estimate
     assert alone["layers"].cells[1].p == cells["residual.1", "permanova"].p
+
+
+def test_the_parameters_know_every_metric():
+    assert tuple(METRICS) == NAMED
 
 
 def test_a_site_without_vectors_is_named():

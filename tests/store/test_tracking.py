@@ -53,7 +53,7 @@ def test_two_processes_share_one_fresh_database_and_runs_carry_lineage(workspace
         worker.join()
     assert [worker.exitcode for worker in workers] == [0, 0]
 
-    child = Run("layer 0", metrics={"accuracy": 0.9})
+    child = Run("layers", metrics={"accuracy": 0.9}, children=[Run("layer 0", metrics={"accuracy": 0.7})])
     run = Run(
         "text",
         params={"probe": {"ridge": 1.0}},
@@ -64,7 +64,7 @@ def test_two_processes_share_one_fresh_database_and_runs_carry_lineage(workspace
     run_id = log_runs(workspace, "probe", run)
     client = connect(workspace)
     experiment = client.get_experiment_by_name("moodlens/probe")
-    assert len(client.search_runs([experiment.experiment_id])) == 4
+    assert len(client.search_runs([experiment.experiment_id])) == 5
     stored = client.get_run(run_id)
     assert stored.data.params == {"probe.ridge": "1.0"}
     assert stored.data.metrics == {"accuracy": 0.8, "loss": 2.0}
@@ -76,4 +76,7 @@ def test_two_processes_share_one_fresh_database_and_runs_carry_lineage(workspace
     ]
     children = client.search_runs([experiment.experiment_id], f"tags.mlflow.parentRunId = '{run_id}'")
     assert [c.data.metrics["accuracy"] for c in children] == [0.9]
+    nested = f"tags.mlflow.parentRunId = '{children[0].info.run_id}'"
+    (layer,) = client.search_runs([experiment.experiment_id], nested)
+    assert layer.data.metrics["accuracy"] == 0.7
     assert json.loads((workspace / "metrics" / "probe.mlflow.json").read_text())["run_id"] == run_id

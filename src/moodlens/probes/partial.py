@@ -62,6 +62,6 @@ def partial_r2(
         draws = 1 - (counts @ together) / (counts @ alone)
         low, high = interval(draws, confidence)
         gain = 1 - together.sum() / alone.sum()
-        exact = (round(float(value), ROUNDING) + 0.0 for value in (gain, low, high))
-        found.append(Partial(*exact, float(1 - alone.sum() / guess)))
+        gain, low, high = (round(float(value), ROUNDING) + 0.0 for value in (gain, low, high))
+        found.append(Partial(gain, low, high, float(1 - alone.sum() / guess)))
     return found

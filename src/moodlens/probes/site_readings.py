@@ -83,7 +83,8 @@ def read_sites(
         found.append(
             Reading(
                 site.site,
-                *(None if (scale := scales[name]) is None else scale[i] for name in ("valence", "arousal")),
+                None if (valence := scales["valence"]) is None else valence[i],
+                None if (arousal := scales["arousal"]) is None else arousal[i],
                 by_template,
                 float(control[i]),
                 float(emotion[i] - control[i]),

@@ -5,6 +5,7 @@ controls: the same prompt twice, another prompt of the emotion, shuffled labels,
 """
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -43,7 +44,7 @@ def run(params: Params, root: Path) -> None:
     families = load_families(work, section.sites)
     found = {name: sweep(name, grams, work.design, settings) for name, grams in families.items()}
     table = metric_table(work, families, section)
-    metrics: dict[str, object] = {
+    metrics: dict[str, Any] = {
         name: family_metrics(name, family, settings) | {"p_any": table[name].p_any}
         for name, family in found.items()
         if name in RUNG_UNIT

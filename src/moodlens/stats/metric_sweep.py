@@ -25,6 +25,9 @@ NULL_HIGH = 0.95
 """Quantile of the shuffled labels that the tables show."""
 
 
+Levels = tuple[float | None, float | None, float | None, float | None]
+
+
 @dataclass(frozen=True)
 class Cell:
     """One metric at one site; None where it is not defined."""
@@ -101,6 +104,7 @@ def metric_sweep(
         for i, (place, name) in enumerate((place, name) for place in range(len(members)) for name in names):
             at = start + place
             low, high = (None, None) if (b := bounds[name]) is None else (float(b[0][at]), float(b[1][at]))
+            within, between, ceiling, fraction = _levels(units, METRICS[name].pairs, at, labels)
             cells.append(
                 Cell(
                     sites[at].site,
@@ -109,7 +113,10 @@ def metric_sweep(
                     float(stack[i, 0]),
                     low,
                     high,
-                    *_levels(units, METRICS[name].pairs, at, labels),
+                    within,
+                    between,
+                    ceiling,
+                    fraction,
                     float(stack[i, 1:].mean()),
                     float(np.quantile(stack[i, 1:], NULL_HIGH)),
                     float(scores[i]),
@@ -124,7 +131,7 @@ def metric_sweep(
     return found
 
 
-def _levels(units: Units, pairs: str, at: int, labels: np.ndarray) -> tuple[float | None, ...]:
+def _levels(units: Units, pairs: str, at: int, labels: np.ndarray) -> Levels:
     """Return within, between, ceiling and the fraction of the ceiling of a pairwise metric."""
     if not pairs:
         return None, None, None, None

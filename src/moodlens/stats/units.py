@@ -57,7 +57,9 @@ def units_of(sites: Sequence[SiteGram], design: Design, unit: Unit) -> Units:
     weights = mean_weights(members)
     return Units(
         tuple(site.site for site in sites),
-        *(np.nan_to_num(np.stack(pairs[name])) for name in ("raw", "centred", "nearness")),
+        np.nan_to_num(np.stack(pairs["raw"])),
+        np.nan_to_num(np.stack(pairs["centred"])),
+        np.nan_to_num(np.stack(pairs["nearness"])),
         np.stack(grams),
         tuple(None if site.means is None else weights @ site.means for site in sites),
         {name: np.array(values) for name, values in ceilings.items()},

@@ -1,0 +1,183 @@
+"""The probes' other readings: scales, gains, directions, as pictures, and the table behind them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from moodlens.plots.readings import Line, direction_matrix, layer_lines
+from moodlens.plots.style import INK, SIGNAL, TWIN, draw
+from moodlens.plots.svg import figure_svg
+from moodlens.report.numbers import interval, number, p_value, share
+from moodlens.report.records import Cell, Figure, Grid
+from moodlens.report.site_names import Row, figure_id, layer_groups, long_name, twin_value
+
+SCALES = ("valence", "arousal")
+BASES = {"text": "beyond text", "acoustics": "beyond acoustics"}
+COLOURS = (SIGNAL, INK)
+
+CAPTION = (
+    "Left: share of the variance of valence and arousal that a ridge regression reads out of fold, below 0 "
+    "where it does worse than guessing; dashed: the untrained twin. Right: what a layer adds to a regression "
+    "of the emotions that already has the text encoder, or the acoustic descriptors; intervals are of each "
+    "layer alone."
+)
+DIRECTIONS = (
+    "Cosine of a direction between layers, each taken from one half of the wordings and the other from the "
+    "other half, so that noise the layers share cannot agree. The diagonal is how reliable a layer’s "
+    "direction is: no cell of its row or column can be expected above it. Vectors centred, not whitened."
+)
+NOTE = (
+    "R²: out of fold, wordings held out, penalty chosen inside; p exchanges wordings, against the best site "
+    "of each relabelling. Template: accuracy on templates never seen (wordings may be known). Control task: "
+    "accuracy minus that on random labels of wordings, prompts held out: near 0, the probe could as well "
+    "have learnt the wordings by heart. Code: bits per prompt to send the emotions to someone who holds the "
+    "site; a guess costs log2 of the number of emotions."
+)
+COLUMNS = (
+    "site",
+    "R², valence",
+    "p, maxT",
+    "R², arousal",
+    "p, maxT",
+    "template held out",
+    "control selectivity",
+    "code, bits",
+    "partial R² beyond text",
+    "interval",
+    "partial R² beyond acoustics",
+    "interval",
+)
+
+
+def reading_figures(rows: Sequence[Row], note: str) -> tuple[Figure, ...]:
+    """Return scales and gains by layer, for each kind of layer.
+
+    Args:
+        rows: metrics/probe_layers.csv.
+        note: n and the kind of interval.
+    """
+    figures = []
+    for name, group in layer_groups(rows).items():
+        scales = tuple(line for scale in SCALES for line in _scale_lines(scale, group, rows))
+        gains = tuple(line for base in BASES for line in _gain_lines(base, group))
+        panels = [
+            (lines, title, said)
+            for lines, title, said in (
+                (scales, "R², wording held out", "out of fold, penalty chosen inside"),
+                (gains, "Partial R² of the emotions", note),
+            )
+            if lines
+        ]
+        if not panels:
+            continue
+        labels = [f"{row['layer']:.0f}" for row in group]
+
+        def fill(*axes, panels=panels, labels=labels):
+            for ax, (lines, title, beneath) in zip(axes, panels, strict=True):
+                layer_lines(lines, labels, ax, title=title, note=beneath)
+
+        said = [
+            f"{line.name}: {', '.join(number(float(value), 2) for value in line.value)}"
+            for lines, _, _ in panels
+            for line in lines
+        ]
+        alt = f"Readings by layer, {name}. {'; '.join(said)}. {note}."
+        figure = draw(fill, n_axes=len(panels))
+        figures.append(Figure(figure_svg(figure, figure_id("readings", name), alt), CAPTION))
+    return tuple(figures)
+
+
+def _column(rows: Sequence[Row], key: str) -> np.ndarray:
+    return np.array([row.get(key, np.nan) for row in rows], dtype=np.float64)
+
+
+def _scale_lines(scale: str, group: Sequence[Row], rows: Sequence[Row]) -> list[Line]:
+    key, unknown = f"r2_{scale}", np.full(len(group), np.nan)
+    values = _column(group, key)
+    if not np.isfinite(values).any():
+        return []
+    colour = COLOURS[SCALES.index(scale)]
+    lines = [Line(scale, values, unknown, unknown, colour)]
+    twin = np.array([twin_value(row, rows, key) for row in group])
+    if np.isfinite(twin).any():
+        lines.append(Line(f"{scale}, untrained", twin, unknown, unknown, TWIN, dashed=True))
+    return lines
+
+
+def _gain_lines(base: str, group: Sequence[Row]) -> list[Line]:
+    key = f"partial_r2_{base}"
+    values = _column(group, key)
+    if not np.isfinite(values).any():
+        return []
+    colour = COLOURS[list(BASES).index(base)]
+    return [Line(BASES[base], values, _column(group, f"{key}_low"), _column(group, f"{key}_high"), colour)]
+
+
+def direction_figures(rows: Sequence[Row]) -> tuple[Figure, ...]:
+    """Return the matrices of valence and arousal between the model's layers, for each kind of layer.
+
+    Args:
+        rows: metrics/probe_directions.csv.
+    """
+    kinds = dict.fromkeys((row["site"], row["half"]) for row in rows if row["model"] == "model")
+    figures = []
+    for site, half in kinds:
+        own = [row for row in rows if (row["model"], row["site"], row["half"]) == ("model", site, half)]
+        matrices = {name: _matrix(own, name) for name in SCALES}
+        shown = {name: found for name, found in matrices.items() if found is not None}
+        if not shown:
+            continue
+
+        def fill(*axes, shown=shown):
+            for ax, (name, (labels, cosines)) in zip(axes, shown.items(), strict=True):
+                note = "cosine, disjoint halves of the wordings"
+                direction_matrix(cosines, labels, ax, title=f"Direction of {name}", note=note)
+
+        said = "; ".join(
+            f"{name}, first to last layer {number(float(cosines[0, -1]), 2)}"
+            for name, (_, cosines) in shown.items()
+        )
+        alt = f"Directions between layers, {site} · {half}: {said}."
+        figure = draw(fill, n_axes=len(shown), height_in=4.3)
+        figures.append(
+            Figure(figure_svg(figure, figure_id("directions", f"{site} · {half}"), alt), DIRECTIONS)
+        )
+    return tuple(figures)
+
+
+def _matrix(rows: Sequence[Row], name: str) -> tuple[list[str], np.ndarray] | None:
+    own = [row for row in rows if row["direction_a"] == row["direction_b"] == name]
+    if not own:
+        return None
+    layers = sorted({int(row["layer_a"]) for row in own})
+    cosines = np.full((len(layers), len(layers)), np.nan)
+    for row in own:
+        a, b = layers.index(int(row["layer_a"])), layers.index(int(row["layer_b"]))
+        cosines[a, b] = cosines[b, a] = row["cosine_split"]
+    return [str(layer) for layer in layers], cosines
+
+
+def reading_grid(rows: Sequence[Row], size: str) -> Grid:
+    """Return the table of every site's other readings."""
+    return Grid(f"Other readings by site, {size}", COLUMNS, tuple(_cells(row) for row in rows), (NOTE,))
+
+
+def _cells(row: Row) -> tuple[Cell, ...]:
+    def gain(base: str) -> tuple[Cell, Cell]:
+        key = f"partial_r2_{base}"
+        low, high = row.get(f"{key}_low"), row.get(f"{key}_high")
+        mark = "strong" if low is not None and low > 0 else ""
+        return Cell(number(row.get(key)), mark), Cell(interval(low, high))
+
+    return (
+        Cell(long_name(row)),
+        Cell(number(row["r2_valence"])),
+        Cell(p_value(row["p_valence"])),
+        Cell(number(row["r2_arousal"])),
+        Cell(p_value(row["p_arousal"])),
+        Cell(share(row["by_template"], 1)),
+        Cell(number(row["control_selectivity"], 2)),
+        Cell(number(row["mdl_bits"], 2)),
+        *gain("text"),
+        *gain("acoustics"),
+    )
