@@ -14,8 +14,8 @@ from transformers import (
     T5Config,
 )
 
-from moodlens.backends.musicgen import default_dtype
 from moodlens.backends.published import published_config
+from moodlens.backends.untrained import default_dtype
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

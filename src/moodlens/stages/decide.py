@@ -34,7 +34,8 @@ def run(params: Params, root: Path) -> None:
         ContractError: a metric that a rung needs is absent; a threshold lies below the smallest p.
     """
     folder = root / "metrics"
-    signal, probe = read_metrics(folder / "signal.json"), read_metrics(folder / "probe.json")
+    signal: dict[str, Any] = read_metrics(folder / "signal.json")
+    probe = read_metrics(folder / "probe.json")
     state, relate, geometry = (_optional(folder / f"{name}.json") for name in ("state", "relate", "geometry"))
     look = look_of(params.prompts.n_per_emotion, params.decide)
     thresholds = at_look(params.decide, look)

@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 
 from moodlens.backends import catalog
-from moodlens.base.errors import ContractError, must
+from moodlens.backends.musicgen import MusicgenBackend
+from moodlens.base.errors import ContractError, UsageError, must
 from moodlens.contracts.params import Latents, Params
 from moodlens.contracts.tables import LATENTS
 from moodlens.stages.latent_site import SiteFindings, examine
@@ -33,6 +34,10 @@ def run(params: Params, root: Path) -> None:
     torch.set_num_threads(params.compute.threads)
     work = open_workspace(root)
     backend = catalog.load(params.model, root)
+    if not isinstance(backend, MusicgenBackend):
+        rule = "be weights in transformers form, into which an SAE can be spliced"
+        advice = "Convert the folder with `moodlens models convert`"
+        raise UsageError(must("model.id", rule, params.model.id, where="params.yaml", next_step=advice))
     twin = backend.random_twin(params.embed.twin_seed)
     sites: dict[str, dict[str, Any]] = {}
     tables, counts, tops = [], [], []

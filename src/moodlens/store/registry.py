@@ -119,14 +119,18 @@ def _log_model(run_id: str, folder: Path, run: Run) -> str:
     signature = ModelSignature(
         inputs=Schema([TensorSpec(real, (-1, -1))]), outputs=Schema([TensorSpec(real, (-1, d_sae))])
     )
-    with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of mlflow about its own type hints and schemas
-        logged = mlflow.pyfunc.log_model(
-            name="sae",
-            python_model=str(served_sae.__file__),
-            artifacts={"sae": str(folder)},
-            signature=signature,
-            input_example=np.zeros((2, d_in), dtype=np.float32),
-            pip_requirements=[f"{name}=={version(name)}" for name in PACKAGES],
-        )
-        return logged.model_uri
+        mlflow.start_run(run_id=run_id)
+        try:
+            logged = mlflow.pyfunc.log_model(
+                name="sae",
+                python_model=str(served_sae.__file__),
+                artifacts={"sae": str(folder)},
+                signature=signature,
+                input_example=np.zeros((2, d_in), dtype=np.float32),
+                pip_requirements=[f"{name}=={version(name)}" for name in PACKAGES],
+            )
+        finally:
+            mlflow.end_run()
+    return logged.model_uri
