@@ -13,6 +13,7 @@ from moodlens.contracts.tables import PROMPTS
 from moodlens.stages import geometry
 from moodlens.stages.chapters import CHAPTERS
 from moodlens.stages.shell import load_params
+from moodlens.store.shards import read_shard, write_shard
 from moodlens.store.tables import read_metrics, read_table, write_table
 from moodlens.store.tracking import Run
 from tests.stages.planted import ROOT, plant, planted_params
@@ -35,13 +36,24 @@ def rows_of(root: Path) -> pd.DataFrame:
     return pd.read_csv(root / "metrics" / "geometry_layers.csv").set_index("family")
 
 
+def _noisy(values: np.ndarray) -> np.ndarray:
+    rng = np.random.default_rng(int(abs(values[0, 0]) * 1e6))
+    return (values + rng.normal(size=values.shape)).astype(np.float32)
+
+
 def test_the_organism_has_a_map_and_its_twin_has_none(tmp_path: Path, logged: list[Run]):
     plant(tmp_path, "organism", small_params())
+    for path in (tmp_path / "data" / "activations").glob("summary-*.safetensors"):
+        tensors = read_shard(path)
+        for layer in (0, 2):  # layer 1 is left the clearest
+            tensors[f"residual.{layer}/cond/mean"] = _noisy(tensors[f"residual.{layer}/cond/mean"])
+        write_shard(path, tensors)
     geometry.run(small_params(), tmp_path)
     metrics, rows = read_metrics(tmp_path / "metrics" / "geometry.json"), rows_of(tmp_path)
     assert metrics["silhouette_p"] == metrics["rsa_p"] == metrics["smallest_p"] == 0.005
     assert metrics["silhouette"] > metrics["silhouette_null_best"]
     assert metrics["silhouette"] > metrics["silhouette_clips"]
+    assert metrics["silhouette_site"] == "residual.1/cond"
     assert metrics["smallest_p_emotions"] == pytest.approx(1 / 24, abs=1e-6)
     assert metrics["near_happy_energetic_low"] > 0
     assert rows.loc["music"].set_index("site").loc["acoustics", "p_rsa_maxt"] < 0.05

@@ -46,6 +46,24 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
     return runs
 
 
+def _mean_norm(root: Path, emotion: str) -> float:
+    """Return the mean norm at layer 1: of clips over steps, prompts over clips, wordings over prompts."""
+    clips, prompts = (
+        read_table(CLIPS, root / "data/clips.parquet"),
+        read_table(PROMPTS, root / "data/prompts.csv"),
+    )
+    norms = [
+        read_shard(root / f"data/activations/summary-{row.shard:04d}.safetensors")["residual.1/cond/norm"][
+            row.row
+        ]
+        for row in clips.itertuples()
+    ]
+    of_clip = clips.assign(norm=[norm[3:-3].mean() for norm in norms])
+    of_prompt = prompts.assign(norm=prompts["prompt_id"].map(of_clip.groupby("prompt_id")["norm"].mean()))
+    own = of_prompt[of_prompt["emotion"] == emotion]
+    return float(own.groupby("wording")["norm"].mean().mean())
+
+
 def test_it_finds_where_emotion_is_and_which_layer_keeps_the_beat(workspace: Path, logged: list[Run]):
     temporal.run(small_params(), workspace)
     metrics = read_metrics(workspace / "metrics" / "temporal.json")
@@ -63,6 +81,8 @@ def test_it_finds_where_emotion_is_and_which_layer_keeps_the_beat(workspace: Pat
     assert layers.loc[1, "tempo_p_components"] < 0.05 < layers.loc[0, "tempo_p_components"]
     assert layers.loc[0, "tempo_hits_components"] < 0.3
     assert (layers["p_maxt"] > 0.05).all()  # the planted stretch lies in neither tenth
+    readings = pd.read_csv(workspace / "metrics" / "temporal_readings.csv").set_index(["layer", "reading"])
+    assert readings.loc[(1, "magnitude"), "sad"] == pytest.approx(_mean_norm(workspace, "sad"), rel=1e-4)
     assert logged[0].name == "temporal"
     assert [child.name for child in logged[0].children] == [
         "temporal/residual.0/cond",
