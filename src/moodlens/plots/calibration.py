@@ -57,7 +57,7 @@ def error_rates(rows: Sequence[RateRow], ax: Axes, *, valid: bool, title: str, n
             ax.scatter(
                 row.rate[chosen],
                 y[chosen],
-                s=20,
+                s=26,
                 c=colour,
                 marker=marker,
                 edgecolors=PAPER,
