@@ -166,7 +166,7 @@ CLAIMS = (
         level=0.025,
         why_conservative=CAUTIOUS,
     ),
-    # What the ladder asks of a baseline until it asks `stats.paired.better_p`; then these two move to `NAIVE`.
+    # What the ladder asks of a baseline, until it asks `stats.paired.better_p`: then these go to `NAIVE`.
     Instrument("interval of one probe's gain above 0", EQUALS, interval_above_0("wording", 1), level=0.025),
     Instrument(
         "interval of the best of 6 probes' gain above 0",
