@@ -58,4 +58,4 @@ def plain_accuracy_of(
     folds = StratifiedKFold(5, shuffle=True, random_state=int(rng.integers(2**31)))
     scaled = rows / rows.std(dtype=np.float64)
     predicted = cross_val_predict(LogisticRegression(max_iter=1000), scaled, labels, cv=folds)
-    return float((predicted == labels).mean())
+    return float(np.mean(predicted == labels))

@@ -8,8 +8,8 @@ Sources: Armitage, McPherson and Rowe 1969 (the recursion); O'Brien and Fleming 
 Lan and DeMets 1983 (spending alpha by a function of t, for looks that were not planned).
 """
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from scipy.optimize import brentq
@@ -47,7 +47,7 @@ def spent(alpha: float, fractions: Sequence[float], plan: Plan = "o'brien-flemin
         def excess(c: float) -> float:
             return crossing(c / np.sqrt(times / times[-1]), times) - alpha
 
-        bounds = float(brentq(excess, 0.5, FAR, xtol=1e-10)) / np.sqrt(times / times[-1])
+        bounds = _root(excess, 0.5) / np.sqrt(times / times[-1])
     else:
         bounds = _spending_bounds(alpha, times)
     return tuple(float(2 * norm.sf(bound)) for bound in bounds)
@@ -101,10 +101,16 @@ def _spending_bounds(alpha: float, times: np.ndarray) -> np.ndarray:
         here = total - before
         bound = FAR
         if paths.crossed(FAR, time) < here:
-            bound = float(brentq(lambda z, t=time, a=here: paths.crossed(z, t) - a, 0.0, FAR, xtol=1e-10))
+            bound = _root(lambda z, t=float(time), a=float(here): paths.crossed(z, t) - a, 0.0)
         before += paths.look(bound, float(time))
         bounds.append(bound)
     return np.array(bounds)
+
+
+def _root(excess: Callable[[float], float], low: float) -> float:
+    """Return where `excess` is 0 between `low` and `FAR`."""
+    found: Any = brentq(excess, low, FAR, xtol=1e-10)
+    return float(found)
 
 
 def _simpson(at: np.ndarray) -> np.ndarray:
