@@ -65,3 +65,16 @@ def test_permuting_clips_instead_of_prompts_cries_wolf():
         valid.append(p_values(pseudo_f(prompt_grams([site]), prompts))[0] <= 0.05)
     assert np.mean(naive) > 0.6
     assert np.mean(valid) < 0.2
+
+
+@pytest.mark.parametrize("equal", [True, False])
+def test_pair_sums_over_several_blocks_of_pairs_and_relabellings(equal):
+    """110 prompts make 5,995 pairs, 300 relabellings: more than one block of each."""
+    rng = np.random.default_rng(4)
+    values = rng.normal(size=(2, 110, 110))
+    values += values.transpose(0, 2, 1)
+    table = relabellings(np.repeat([0, 1], [55, 55] if equal else [40, 70]), 299, rng)
+    weights = np.tile([0.5, 0.5] if equal else [0.5, 2.0], (300, 1))
+    same = (table[:, :, None] == table[:, None, :]) * weights[0][table][:, :, None]
+    expected = np.einsum("pij,lij->lp", np.triu(same, 1), values)
+    np.testing.assert_allclose(same_label_sums(values, table, weights), expected, atol=2e-3)

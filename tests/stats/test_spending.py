@@ -34,7 +34,7 @@ def test_all_looks_together_err_at_alpha(plan):
 
 
 def test_peeking_by_simulation():
-    """Twice at .05: .083 when the second look doubles the data (Armitage 1969), .0975 if unrelated."""
+    """Twice at .05: .083 when the second look doubles the data; .0975 only if looks were unrelated."""
     assert overall([0.05, 0.05], [0.5, 1]) == pytest.approx(0.083, abs=5e-4)
     assert overall([0.05] * 5, [0.2, 0.4, 0.6, 0.8, 1]) == pytest.approx(0.142, abs=5e-4)
     assert overall([0.05, 0.05], [1e-4, 1]) == pytest.approx(1 - 0.95**2, abs=1e-3)

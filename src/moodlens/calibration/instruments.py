@@ -65,8 +65,8 @@ class Instrument:
 
 UNIQUE, SHARED = Setting(False, 48), Setting(True, 48)
 UNIQUE_APART, SHARED_APART = Setting(False, 48, 0.0), Setting(True, 48, 0.0)
-EQUALS = Setting(True, N_PROBED + 1, 0.0, everywhere=0.15)
-"""Probes that all read emotion equally well, near .9: none is better than the baseline among them."""
+EQUALS = Setting(True, N_PROBED + 1, 0.0, everywhere=0.05)
+"""Probes that all read emotion equally well, without ceiling: none is better than the baseline among them."""
 
 
 def f_table(data: Sample, unit: Unit, n_layers: int, rng: np.random.Generator) -> np.ndarray:
@@ -113,7 +113,9 @@ def beats_baseline(unit: Unit, n_layers: int) -> Callable[[Sample, np.random.Gen
 
     def p(data: Sample, rng: np.random.Generator) -> float:
         correct = _correct(data, unit, rng)
-        return float(better_p(correct[:n_layers], correct[-1], data.design, unit, N_FLIPS, rng).min())
+        return float(
+            better_p(correct[:n_layers], correct[-1], data.design, unit, N_FOLDS, N_FLIPS, rng).min()
+        )
 
     return p
 
@@ -137,7 +139,7 @@ def _predicted(
     return ridge.predictions(ridge.hats_of(data.grams[:n_layers], folds, RIDGE), table)
 
 
-FEW = "equally good probes differ in few wordings: sums of few signs reach few values of p"
+CAUTIOUS = "the correction for training data that folds share is cautious"
 
 CLAIMS = (
     Instrument("PERMANOVA by prompt", UNIQUE, permanova("prompt")),
@@ -151,14 +153,26 @@ CLAIMS = (
     Instrument("probe, best of 6 layers, by prompt", UNIQUE, probe("prompt", N_PROBED)),
     Instrument("probe, best of 6 layers, by wording", SHARED, probe("wording", N_PROBED)),
     Instrument(
-        "probe above baseline", EQUALS, beats_baseline("wording", 1), level=0.025, why_conservative=FEW
+        "probe above baseline",
+        EQUALS,
+        beats_baseline("wording", 1),
+        level=0.025,
+        why_conservative=CAUTIOUS,
     ),
     Instrument(
         "best of 6 probes above baseline",
         EQUALS,
         beats_baseline("wording", N_PROBED),
         level=0.025,
-        why_conservative=FEW,
+        why_conservative=CAUTIOUS,
+    ),
+    # What the ladder asks of a baseline, until it asks `stats.paired.better_p`: then these go to `NAIVE`.
+    Instrument("interval of one probe's gain above 0", EQUALS, interval_above_0("wording", 1), level=0.025),
+    Instrument(
+        "interval of the best of 6 probes' gain above 0",
+        EQUALS,
+        interval_above_0("wording", N_PROBED),
+        level=0.025,
     ),
 )
 """Tests that carry a claim."""
@@ -168,16 +182,6 @@ NAIVE = (
     Instrument("t-test, same-prompt pairs dropped", UNIQUE, naive.t_test_across, carries_claim=False),
     Instrument("PERMANOVA by clip", UNIQUE, naive.permanova_by_clip, carries_claim=False),
     Instrument("PERMANOVA by prompt, wordings shared", SHARED, permanova("prompt"), carries_claim=False),
-    Instrument(
-        "interval of one probe's gain above 0", EQUALS, interval_above_0("wording", 1), False, level=0.025
-    ),
-    Instrument(
-        "interval of the best of 6 probes' gain above 0",
-        EQUALS,
-        interval_above_0("wording", N_PROBED),
-        False,
-        level=0.025,
-    ),
 )
 """Common tests that are wrong here, for comparison."""
 

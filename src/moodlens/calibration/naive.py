@@ -1,6 +1,5 @@
 """The tests that papers use and that are wrong here: they take clips, or pairs of clips, for replicates."""
 
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -59,5 +58,5 @@ def plain_accuracy_of(
     """Return the accuracy of scikit-learn's logistic regression, five plain folds over clips."""
     folds = StratifiedKFold(5, shuffle=True, random_state=int(rng.integers(2**31)))
     scaled = rows / rows.std(dtype=np.float64)
-    predicted: Any = cross_val_predict(LogisticRegression(max_iter=1000), scaled, labels, cv=folds)
-    return float((predicted == labels).mean())
+    predicted = cross_val_predict(LogisticRegression(max_iter=1000), scaled, labels, cv=folds)
+    return float(np.mean(predicted == labels))

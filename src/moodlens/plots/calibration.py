@@ -57,7 +57,7 @@ def error_rates(rows: Sequence[RateRow], ax: Axes, *, valid: bool, title: str, n
             ax.scatter(
                 row.rate[chosen],
                 y[chosen],
-                s=20,
+                s=26,
                 c=colour,
                 marker=marker,
                 edgecolors=PAPER,
@@ -71,7 +71,7 @@ def error_rates(rows: Sequence[RateRow], ax: Axes, *, valid: bool, title: str, n
     ax.set_xlim(0, max(0.11, 1.04 * max(float(row.high.max()) for row in rows)))
     ax.grid(axis="y", visible=False)
     ax.set_xlabel("share of datasets without effect that are called an effect")
-    ax.legend(loc="lower right", frameon=False, fontsize=8.5)
+    ax.legend(loc="upper center", frameon=False, fontsize=8.5)
     headline(ax, title, note)
     return ax
 

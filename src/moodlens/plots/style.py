@@ -101,7 +101,18 @@ def in_order(emotions: list[str]) -> list[str]:
 def headline(ax: Axes, title: str, note: str) -> None:
     """Write the title and, smaller beneath it, the note that says n and the interval's kind."""
     ax.set_title(title)
-    ax.text(0, 1.03, note, transform=ax.transAxes, fontsize=8.5, color=MUTED, va="bottom")
+    # In points, not in shares of the axes: in a tall figure the note would run into the title.
+    ax.annotate(
+        note,
+        (0, 1),
+        xycoords="axes fraction",
+        xytext=(0, 6.5),
+        textcoords="offset points",
+        fontsize=8.5,
+        color=MUTED,
+        va="bottom",
+        annotation_clip=False,
+    )
 
 
 def null_line(ax: Axes, value: float) -> None:

@@ -70,7 +70,7 @@ def _rates_figure(rows: Sequence[Row], valid: bool, note: str) -> Figure:
         level = float(own[0]["level"])
         drawn.append(RateRow(name, level, *(_column(own, key) for key in ("rate", "low", "high", "icc"))))
     title = "Error rates of the tests that carry claims" if valid else "Error rates of common tests"
-    height = 1.6 + 0.42 * len(names)
+    height = 1.6 + 0.5 * len(names)
     figure = draw(lambda ax: error_rates(drawn, ax, valid=valid, title=title, note=note), height_in=height)
     said = ", ".join(f"{row.name} {number(float(row.rate.max()), 2)}" for row in drawn)
     alt = f"{title}, the largest of each: {said}. {note}."

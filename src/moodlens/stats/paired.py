@@ -2,12 +2,13 @@
 
 Where probe and baseline are equally good, the difference of a unit is as likely to be d as -d. So the signs
 of whole units are flipped at random, the same for all probes, and the best mean difference is compared with
-the best one of every flip: the choice of the best probe is part of the null. A bootstrap interval of the
-chosen probe's difference is no such test: it leaves the choice out, and out-of-fold predictions of few units
-resample too narrowly (docs/calibration.md).
+the best one of every flip: the choice of the best probe is part of the null. The folds' probes share most of
+their training data, which flips do not see: the observed gain is divided by sqrt(1 + J / (J - 1)), the
+correction for J folds. A bootstrap interval of the chosen probe's difference is no such test: it leaves out
+the choice and the shared training data (docs/calibration.md).
 
-Source: Nichols and Holmes 2002, Nonparametric permutation tests for functional neuroimaging (sign flips with
-the maximum statistic).
+Sources: Nichols and Holmes 2002, Nonparametric permutation tests for functional neuroimaging (sign flips,
+maximum statistic); Nadeau and Bengio 2003, Inference for the generalization error (shared training data).
 """
 
 import numpy as np
@@ -22,6 +23,7 @@ def better_p(
     baseline_correct: Float[np.ndarray, " prompt"],
     design: Design,
     unit: Unit,
+    n_folds: int,
     n_flips: int,
     rng: np.random.Generator,
 ) -> Float[np.ndarray, " site"]:
@@ -31,6 +33,7 @@ def better_p(
         correct: 1 where the out-of-fold prediction of a site's probe is right; same folds throughout.
         baseline_correct: likewise of the baseline.
         design, unit: what shares a sign; emotions weigh equally, as in balanced accuracy.
+        n_folds: of the cross-validation; 1 where the answers need no correction.
         n_flips, rng: of the null; the smallest p is 1 / (n_flips + 1).
     """
     members = design.members(unit)
@@ -41,4 +44,6 @@ def better_p(
     signs = rng.choice(np.array([-1.0, 1.0]), size=(n_units, n_flips))
     best = (gains @ signs).max(axis=0)
     observed = gains.sum(axis=1, keepdims=True)
+    if n_folds > 1:
+        observed = observed / np.sqrt(1 + n_folds / (n_folds - 1))
     return p_values(np.concatenate([observed, np.broadcast_to(best, (len(gains), n_flips))], axis=1))

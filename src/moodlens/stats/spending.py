@@ -101,14 +101,14 @@ def _spending_bounds(alpha: float, times: np.ndarray) -> np.ndarray:
         here = total - before
         bound = FAR
         if paths.crossed(FAR, time) < here:
-            bound = _root(lambda z, t=time, a=here: paths.crossed(z, t) - a, 0.0)
+            bound = _root(lambda z, t=float(time), a=float(here): paths.crossed(z, t) - a, 0.0)
         before += paths.look(bound, float(time))
         bounds.append(bound)
     return np.array(bounds)
 
 
 def _root(excess: Callable[[float], float], low: float) -> float:
-    """Return where a falling function of the bound passes zero."""
+    """Return where `excess` is 0 between `low` and `FAR`."""
     found: Any = brentq(excess, low, FAR, xtol=1e-10)
     return float(found)
 

@@ -1,18 +1,23 @@
 """Stage `summary`: the few numbers of the calibration that a reader of `dvc metrics diff` needs."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from moodlens.contracts.calibration import CalibrationParams
 from moodlens.store.tables import write_metrics
 
+Rows = Sequence[dict[str, Any]]
+
 
 def run(_params: CalibrationParams, home: Path) -> None:
     """Write metrics/calibration.json of the main workspace."""
-    rates, power = pd.read_csv(home / "rates.csv"), pd.read_csv(home / "power.csv")
-    plain, verdicts = pd.read_csv(home / "plain_probe.csv"), pd.read_csv(home / "verdicts.csv")
+    rates, plain, power, verdicts = (
+        _rows(home / f"{name}.csv") for name in ("rates", "plain_probe", "power", "verdicts")
+    )
     write_metrics(
         {
             "verdicts": verdict_counts(verdicts),
@@ -24,28 +29,34 @@ def run(_params: CalibrationParams, home: Path) -> None:
     )
 
 
-def type1(rates: pd.DataFrame) -> dict[str, object]:
+def _rows(path: Path) -> Rows:
+    rows: Any = pd.read_csv(path).to_dict("records")
+    return rows
+
+
+def type1(rates: Rows) -> dict[str, object]:
     """Return how far the tests that carry a claim keep their level, over all tests, designs and ICCs."""
-    claims = rates[rates["carries_claim"]]
-    counted = claims["verdict"].value_counts()
+    claims = [row for row in rates if row["carries_claim"]]
+    by_level = {level: [row["rate"] for row in claims if row["level"] == level] for level in (0.05, 0.025)}
+    verdicts = [row["verdict"] for row in claims]
     return {
         "n_cells": len(claims),
-        "n_sims": int(claims["n_sims"].min()),
-        "n_too_liberal": int(counted.get("too liberal", 0)),
-        "n_conservative": int(counted.get("conservative", 0)),
-        "largest_at_05": claims.loc[claims["level"] == 0.05, "rate"].max(),
-        "mean_at_05": claims.loc[claims["level"] == 0.05, "rate"].mean(),
-        "largest_at_025": claims.loc[claims["level"] == 0.025, "rate"].max(),
+        "n_sims": min(row["n_sims"] for row in claims),
+        "n_too_liberal": verdicts.count("too liberal"),
+        "n_conservative": verdicts.count("conservative"),
+        "largest_at_05": max(by_level[0.05]),
+        "mean_at_05": sum(by_level[0.05]) / len(by_level[0.05]),
+        "largest_at_025": max(by_level[0.025]),
     }
 
 
-def naive(rates: pd.DataFrame, plain: pd.DataFrame) -> dict[str, object]:
+def naive(rates: Rows, plain: Rows) -> dict[str, object]:
     """Return the error rates of the common, wrong tests at the largest ICC, worst design."""
-    wrong = rates[~rates["carries_claim"] & (rates["icc"] == rates["icc"].max())]
-    found: dict[str, object] = {
-        key_of(str(name)): part["rate"].max() for name, part in wrong.groupby("test", sort=False)
-    }
-    found["plain_probe_accuracy"] = plain["accuracy"].max()
+    icc = max(row["icc"] for row in rates)
+    found: dict[str, object] = {"plain_probe_accuracy": max(row["accuracy"] for row in plain)}
+    wrong = [row for row in rates if not row["carries_claim"] and row["icc"] == icc]
+    for name in {row["test"] for row in wrong}:
+        found[key_of(name)] = max(row["rate"] for row in wrong if row["test"] == name)
     return found
 
 
@@ -58,25 +69,25 @@ def key_of(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
-def planted(power: pd.DataFrame) -> dict[str, object]:
+def planted(power: Rows) -> dict[str, object]:
     """Return how often the planted layer was found and "none" was said wrongly."""
-    found: dict[str, object] = {}
-    for row in power[power["what"] != "found"].to_dict("records"):
-        found[key_of(f"{row['what']} by {row['unit']}")] = row["rate"]
-    return found
+    return {key_of(f"{row['what']} by {row['unit']}"): row["rate"] for row in power if row["what"] != "found"}
 
 
-def verdict_counts(verdicts: pd.DataFrame) -> dict[str, object]:
+def verdict_counts(verdicts: Rows) -> dict[str, object]:
     """Return, per twin, on how many seeds every tested rung was right, and what the naive pipeline said."""
     counts: dict[str, object] = {}
-    for model, part in verdicts.groupby("model", sort=False):
-        rungs = part[part["rung"] != "naive"]
-        right = (rungs["mark"] != "wrong").groupby(rungs["seed"]).all()
-        says = part.loc[part["rung"] == "naive", "verdict"] == "encoded in the layers"
-        counts[str(model)] = {
-            "n_seeds": len(right),
-            "right": int(right.sum()),
-            "n_untested_rungs": int((rungs["mark"] == "untested").groupby(rungs["seed"]).sum().max()),
-            "naive_says_encoded": int(says.sum()),
+    for model in {row["model"] for row in verdicts}:
+        own = [row for row in verdicts if row["model"] == model]
+        marks = [
+            [row["mark"] for row in own if row["seed"] == seed and row["rung"] != "naive"]
+            for seed in {row["seed"] for row in own}
+        ]
+        says = [row["verdict"] for row in own if row["rung"] == "naive"]
+        counts[model] = {
+            "n_seeds": len(marks),
+            "right": sum("wrong" not in found for found in marks),
+            "n_untested_rungs": max(found.count("untested") for found in marks),
+            "naive_says_encoded": says.count("encoded in the layers"),
         }
     return counts
