@@ -36,12 +36,16 @@ def test_every_test_of_the_list_keeps_its_level_and_the_naive_ones_do_not():
     }
     assert len(found) == len(CLAIMS)
     for name, alarms in found.items():
-        assert (alarms.verdict == "too liberal") <= name.startswith("interval of"), name
+        assert alarms.verdict != "too liberal", name
         assert alarms.rate.n == N_SIMS
-    assert found["interval of the best of 6 probes' gain above 0"].verdict == "too liberal"
-    naive = named("t-test on pairs of clips", "PERMANOVA by clip", "t-test, same-prompt pairs dropped")
+    naive = named(
+        "t-test on pairs of clips",
+        "PERMANOVA by clip",
+        "t-test, same-prompt pairs dropped",
+        "interval of the best of 6 probes' gain above 0",
+    )
     wrong = alarm_rates(naive, BASE, N_SIMS, generators(N_SIMS))
-    assert [alarms.verdict for alarms in wrong] == ["not valid"] * 3
+    assert [alarms.verdict for alarms in wrong] == ["not valid"] * 4
     rates = {alarms.instrument.name: alarms.rate for alarms in wrong}
     assert rates["t-test on pairs of clips"].value > 0.85
     assert rates["PERMANOVA by clip"].value > 0.8

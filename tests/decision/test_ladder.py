@@ -7,8 +7,8 @@ from moodlens.decision.evidence import Baseline, Evidence, Gain
 from moodlens.decision.ladder import decide, judge
 from tests.decision.thresholds import THRESHOLDS
 
-BEATEN = Baseline("bag of words", 0.2, 0.7, 0.6, 0.8)
-TIED = Baseline("bag of words", 0.2, 0.05, -0.1, 0.2)
+BEATEN = Baseline("bag of words", 0.2, 0.7, 0.6, 0.8, 0.0005)
+TIED = Baseline("bag of words", 0.2, 0.05, -0.1, 0.2, 0.3)
 FOUND = Evidence(
     site="tokens",
     unit="wording",

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from moodlens.base.errors import ContractError
-from moodlens.probes.controls import difference
+from moodlens.probes.controls import Comparison, difference
 from moodlens.probes.family import ProbeSettings, probe_family
 from moodlens.probes.readings import token_histograms
 from tests.stats.synthetic import design, sites
@@ -28,15 +28,14 @@ def test_the_planted_layer_is_the_best_and_beats_its_controls(planted, unit):
     assert found.p == found.best.p_max == pytest.approx(1 / 200)
     assert found.best.selectivity == pytest.approx(found.best.ridge_accuracy - 1 / 3, abs=0.08)
     quiet = found.sites[0]
-    gain = difference(
-        "layer 0", found.best.correct, quiet.correct, made, unit, 200, 0.95, np.random.default_rng(1)
-    )
+    correct = np.stack([site.correct for site in found.sites])
+    how = Comparison(SETTINGS.n_folds, 200, 999, 0.95)
+    gain = difference("layer 0", correct, 1, quiet.correct, made, unit, how, np.random.default_rng(1))
     assert gain.low > 0
+    assert gain.p < 0.025
     assert gain.difference == pytest.approx(found.best.accuracy - quiet.accuracy)
-    nothing = difference(
-        "itself", quiet.correct, quiet.correct, made, unit, 50, 0.95, np.random.default_rng(1)
-    )
-    assert (nothing.low, nothing.high) == (0, 0)
+    by_site = difference("itself", correct, 1, correct, made, unit, how, np.random.default_rng(1))
+    assert (by_site.difference, by_site.low, by_site.high, by_site.p) == (0, 0, 0, 1)
 
 
 def test_a_site_that_carries_the_wording_only_is_read_by_prompt_and_not_by_wording():

@@ -1,6 +1,5 @@
 """The tests that papers use and that are wrong here: they take clips, or pairs of clips, for replicates."""
 
-
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats as scipy_stats

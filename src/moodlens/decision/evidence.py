@@ -7,13 +7,14 @@ from moodlens.stats.design import Unit
 
 @dataclass(frozen=True)
 class Baseline:
-    """Accuracy of a probe minus that of a baseline on the same folds, with its paired interval."""
+    """Accuracy of a probe minus that of a baseline on the same folds; p decides, the interval describes."""
 
     name: str
     accuracy: float
     difference: float
     low: float
     high: float
+    p: float  # one-sided, over the best of the family's probes
 
 
 @dataclass(frozen=True)

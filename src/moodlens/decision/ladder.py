@@ -176,6 +176,7 @@ def conditions(found: Evidence, thresholds: Decide, strong: bool) -> tuple[Condi
         else (thresholds.alpha_weak, thresholds.accuracy_weak, thresholds.effect_weak)
     )
     n = found.n_per_emotion
+    one_sided = thresholds.alpha_weak / 2
     parts = [
         Condition(found.p < alpha, f"p = {found.p:.2g} (asked: < {alpha:g})", found.n_needed),
         Condition(
@@ -196,11 +197,11 @@ def conditions(found: Evidence, thresholds: Decide, strong: bool) -> tuple[Condi
         parts.append(Condition(found.ridge_accuracy > found.permuted_extreme, clause, found.n_needed))
     for base in found.baselines:
         clause = (
-            f"{base.difference:+.3f} [{base.low:+.3f}, {base.high:+.3f}] against the {base.name} "
-            "(asked: interval > 0)"
+            f"{base.difference:+.3f} [{base.low:+.3f}, {base.high:+.3f}] against the {base.name}, "
+            f"p = {base.p:.2g} (asked: < {one_sided:g})"
         )
         settled = _settled(n, base.difference, base.high - base.low) if base.difference > 0 else None
-        parts.append(Condition(base.low > 0, clause, settled))
+        parts.append(Condition(base.p < one_sided, clause, settled))
     for gain in found.gains:
         clause = (
             f"partial R2 {gain.partial_r2:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] beyond {gain.name} "

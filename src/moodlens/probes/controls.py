@@ -7,20 +7,32 @@ from jaxtyping import Float
 
 from moodlens.stats.bootstrap import balanced_accuracy, class_means, interval, resamples
 from moodlens.stats.design import Design, Unit
+from moodlens.stats.paired import better_p
 
 EXTREME = 0.999
 """Quantile of the permuted accuracies that a strong claim must exceed."""
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """How a probe is compared with a baseline."""
+
+    n_folds: int  # of the cross-validation that both went through
+    n_bootstrap: int
+    n_flips: int
+    confidence: float
+
+
+@dataclass(frozen=True)
 class Difference:
-    """Accuracy of a probe minus that of a baseline on the same folds, resampled together."""
+    """Accuracy of a probe minus that of a baseline on the same folds."""
 
     baseline: str
     accuracy: float  # of the baseline
     difference: float
-    low: float
+    low: float  # the interval describes: it leaves out the choice of the probe and shared training data
     high: float
+    p: float  # decides: one-sided, sign flips of whole units, the best of all probes compared (stats.paired)
 
 
 def selectivity(accuracies: Float[np.ndarray, "layer perm"]) -> Float[np.ndarray, " layer"]:
@@ -41,25 +53,43 @@ def best_extreme(accuracies: Float[np.ndarray, "layer perm"]) -> float:
 
 def difference(
     baseline: str,
+    correct: Float[np.ndarray, "site prompt"],
+    chosen: int,
+    baseline_correct: Float[np.ndarray, "*each prompt"],
+    design: Design,
+    unit: Unit,
+    settings: Comparison,
+    rng: np.random.Generator,
+) -> Difference:
+    """Return by how much the chosen probe of a family beats a baseline, in pairs of the same prompts.
+
+    Args:
+        baseline: its name.
+        correct: 1 where the out-of-fold prediction of each probe of the family is right.
+        chosen: the probe that is reported.
+        baseline_correct: likewise of the baseline, one for all probes or (site, prompt); same folds.
+        design, unit: what is resampled, and what shares a sign.
+        settings: how.
+        rng: of resamples and signs.
+    """
+    own = baseline_correct if baseline_correct.ndim == 1 else baseline_correct[chosen]
+    low, high = gain_interval(correct[chosen], own, design, unit, settings, rng)
+    p = better_p(correct, baseline_correct, design, unit, settings.n_folds, settings.n_flips, rng)[chosen]
+    floor = float(balanced_accuracy(own, design.labels))
+    gain = float(balanced_accuracy(correct[chosen], design.labels)) - floor
+    return Difference(baseline, floor, gain, low, high, float(p))
+
+
+def gain_interval(
     correct: Float[np.ndarray, " prompt"],
     baseline_correct: Float[np.ndarray, " prompt"],
     design: Design,
     unit: Unit,
-    n_bootstrap: int,
-    confidence: float,
+    settings: Comparison,
     rng: np.random.Generator,
-) -> Difference:
-    """Return by how much a probe beats a baseline: paired, by resampling whole units.
-
-    Args:
-        baseline: its name.
-        correct, baseline_correct: 1 where the out-of-fold prediction is right; same folds.
-        design, unit: what is resampled.
-        n_bootstrap, confidence, rng: of the interval.
-    """
-    counts = resamples(design, unit, n_bootstrap, rng)
+) -> tuple[float, float]:
+    """Return the bootstrap interval of one probe's gain, whole units resampled. It is no test."""
+    counts = resamples(design, unit, settings.n_bootstrap, rng)
     draws = class_means(correct - baseline_correct, design.labels, counts)
-    low, high = interval(draws, confidence)
-    floor = float(balanced_accuracy(baseline_correct, design.labels))
-    gain = float(balanced_accuracy(correct, design.labels)) - floor
-    return Difference(baseline, floor, gain, float(low), float(high))
+    low, high = interval(draws, settings.confidence)
+    return float(low), float(high)

@@ -79,7 +79,7 @@ def _step(found: Mapping[str, Any]) -> str:
 
 def _baseline(name: str, base: Mapping[str, float]) -> Bar:
     gap, low, high = (f"{100 * base[key]:+.0f}".replace("-", MINUS) for key in ("difference", "low", "high"))
-    note = f"rung − this: {gap} [{low}, {high}] points"
+    note = f"rung − this: {gap} [{low}, {high}] points, p {_equals(base['p'])}"
     return Bar(name, base["accuracy"], share(base["accuracy"], 1), note)
 
 

@@ -1,15 +1,17 @@
 """Stage `probe`: can a linear probe read emotion at each site from prompts, and wordings, it never saw?"""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from moodlens.base.errors import UsageError, must
 from moodlens.base.seeding import rng_for
 from moodlens.contracts.params import Params, Probe
-from moodlens.probes.controls import Difference, difference
-from moodlens.probes.family import FamilyProbe, ProbeSettings, SiteProbe, probe_family
+from moodlens.probes.controls import Comparison, Difference, difference
+from moodlens.probes.family import FamilyProbe, ProbeSettings, probe_family
 from moodlens.probes.readings import range_of_medians
 from moodlens.probes.site_readings import Reading, read_sites
 from moodlens.stages import probe_layers, sites
@@ -137,34 +139,32 @@ def rung_metrics(name: str, found: Found, design: Design, section: Probe) -> dic
     }
     for group, names in (("baselines", REQUIRED), ("beside", BESIDE)):
         metrics[group] = {
-            SAID[other]: _said(_against(other, best, found, design, unit, section))
+            SAID[other]: _said(_against(other, family, found, design, unit, section))
             for other in names.get(name, ())
         }
     return metrics
 
 
 def _against(
-    other: str, best: SiteProbe, found: Found, design: Design, unit: Unit, section: Probe
+    other: str, family: FamilyProbe, found: Found, design: Design, unit: Unit, section: Probe
 ) -> Difference:
     """Return the paired difference to a baseline; the random twin of a layer is the same layer."""
-    family = found[other][unit]
-    same = [site for site in family.sites if site.site == best.site]
-    baseline = same[0] if same else family.best
+    best = family.best
+    baseline = found[other][unit]
+    names = [site.site for site in family.sites]
+    by_site = {site.site: site.correct for site in baseline.sites}
+    same = set(names) <= set(by_site)
+    floor = np.stack([by_site[name] for name in names]) if same else baseline.best.correct
+    correct = np.stack([site.correct for site in family.sites])
     rng = rng_for("difference", best.site, other, unit, section.seed)
-    return difference(
-        SAID[other],
-        best.correct,
-        baseline.correct,
-        design,
-        unit,
-        section.n_bootstrap,
-        section.confidence,
-        rng,
-    )
+    how = Comparison(section.n_folds, section.n_bootstrap, section.n_permutations, section.confidence)
+    return difference(SAID[other], correct, names.index(best.site), floor, design, unit, how, rng)
 
 
 def _said(found: Difference) -> dict[str, float]:
-    return {"accuracy": found.accuracy, "difference": found.difference, "low": found.low, "high": found.high}
+    said = asdict(found)
+    del said["baseline"]
+    return said
 
 
 def plot_rows(found: Found, readings: Readings, gains: Gains) -> pd.DataFrame:

@@ -50,6 +50,7 @@ def rung_metrics(
             "difference": difference.difference,
             "low": difference.low,
             "high": difference.high,
+            "p": difference.p,
         }
         for difference in probe.differences
     }

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 
 from moodlens.base.seeding import rng_for
 from moodlens.probes import logistic, ridge
-from moodlens.probes.controls import Difference, best_extreme, difference, selectivity
+from moodlens.probes.controls import Comparison, Difference, best_extreme, difference, selectivity
 from moodlens.probes.family import ProbeSettings
 from moodlens.probes.folds import design_folds, group_folds
 from moodlens.state.readers import Reader
@@ -68,13 +68,12 @@ def step_probe(
     best = int(measured[:, 0].argmax())
     of_best = measured.max(axis=0)
     against = (of_best[1:, None] >= measured[:, 0] - 1e-9).sum(axis=0)
+    how = Comparison(settings.n_folds, settings.n_bootstrap, settings.n_permutations, settings.confidence)
     differences = []
     for other in baselines:
         right = read_at(other, chosen, n_layers, design, folds, settings.ridge)
         rng = rng_for("difference", other.name, unit, settings.seed)
-        found = difference(
-            other.name, correct, right, design, unit, settings.n_bootstrap, settings.confidence, rng
-        )
+        found = difference(other.name, correct[None], 0, right, design, unit, how, rng)
         differences.append(found)
     return StepProbe(
         unit,

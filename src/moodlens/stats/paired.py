@@ -20,7 +20,7 @@ from moodlens.stats.permutation import p_values
 
 def better_p(
     correct: Float[np.ndarray, "site prompt"],
-    baseline_correct: Float[np.ndarray, " prompt"],
+    baseline_correct: Float[np.ndarray, "*each prompt"],
     design: Design,
     unit: Unit,
     n_folds: int,
@@ -31,7 +31,7 @@ def better_p(
 
     Args:
         correct: 1 where the out-of-fold prediction of a site's probe is right; same folds throughout.
-        baseline_correct: likewise of the baseline.
+        baseline_correct: likewise of the baseline, one for all sites or (site, prompt).
         design, unit: what shares a sign; emotions weigh equally, as in balanced accuracy.
         n_folds: of the cross-validation; 1 where the answers need no correction.
         n_flips, rng: of the null; the smallest p is 1 / (n_flips + 1).
