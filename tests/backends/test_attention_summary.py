@@ -97,7 +97,9 @@ def test_watching_changes_no_token_and_no_state(sharp: MusicgenBackend):
         for key, states in plain.states.values.items():
             assert np.array_equal(states, seen.states.values[key]), key
         assert plain.states.attention == {}
-        forced, looked = (sharp.teacher_force(plain.codes, TEXTS, c, WORDINGS) for c in (capture, watched))
+        forced, looked = (
+            sharp.teacher_force(plain.codes, TEXTS, c, wordings=WORDINGS) for c in (capture, watched)
+        )
         for key, states in forced.values.items():
             assert np.array_equal(states, looked.values[key]), key
 
@@ -107,7 +109,7 @@ def test_a_teacher_forced_pass_gives_the_summaries_of_generation(
 ):
     monkeypatch.setattr(attention, "CHUNK", 4)  # several chunks, the last one shorter
     made = sharp.generate(requests(), Sampling(N_FRAMES), Capture(attention=BOTH))
-    forced = sharp.teacher_force(made.codes, TEXTS, Capture(attention=BOTH), WORDINGS)
+    forced = sharp.teacher_force(made.codes, TEXTS, Capture(attention=BOTH), wordings=WORDINGS)
     assert set(made.states.attention) == set(forced.attention)
     for name, values in made.states.attention.items():
         assert values.shape[0] == len(TEXTS)

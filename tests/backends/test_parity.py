@@ -32,6 +32,7 @@ from moodlens.backends.stand_ins import import_audiocraft
 from moodlens.base.errors import UsageError
 from moodlens.contracts.backend import Capture, ClipRequest, Sampling
 from moodlens.contracts.params import Model
+from moodlens.contracts.tensors import WHOLE_SITES
 from tests.tiny_audiocraft import N_LAYERS, load_audiocraft, save_tiny_audiocraft
 
 ATOL = 1e-4
@@ -305,6 +306,8 @@ def test_melody_prepends_chroma_and_text_and_has_no_cross_attention(
     with pytest.raises(UsageError, match=message):
         captured_modules(layers, Capture(("cross_attention",)))
     backend = catalog.load(Model(str(tmp_path / "converted"), "", "float32", "cpu"), tmp_path)
-    assert {point.split(".")[0] for point in backend.hookpoints()} == {"residual", "self_attention", "mlp"}
+    assert {point.split(".")[0] for point in backend.hookpoints()} == {
+        "residual", "self_attention", "mlp", *WHOLE_SITES
+    }  # fmt: skip
     with pytest.raises(UsageError, match=message):
         backend.generate(requests(EQUAL), Sampling(4), Capture(("cross_attention",)))

@@ -1,5 +1,6 @@
 """States step by step for a planted workspace: emotion in one layer and one stretch of time, and a beat."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,9 @@ def plant_steps(root: Path, params: Params) -> None:
     beat = np.sin(2 * np.pi * tempo_hz[:, None] * times_s + rng.uniform(0, 6, (len(clips), 1)))
     inside = ((times_s >= PLANTED_S[0]) & (times_s < PLANTED_S[1]))[:, None]
     moods = rng.normal(size=(len(names), WIDTH))[of_clip]
+    manifest = {"capture": {"pooled_only": False, "step_stride": 1}}
+    (data / "activations").mkdir(exist_ok=True)
+    (data / "activations" / "manifest.json").write_text(json.dumps(manifest))
     for shard, group in clips.groupby("shard"):
         rows = group.index.to_numpy()
         states, summary = {}, {}

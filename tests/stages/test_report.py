@@ -40,7 +40,7 @@ def test_every_section_is_filled_from_what_the_stages_wrote(workspace: tuple[Pat
     assert found["layers"].rule
     assert [row[0].text for row in found["layers"].grids[0].rows].count("residual 0 (cond)") == 1
     assert "t-test p: descriptive, not valid" in found["layers"].grids[0].columns
-    assert len(found["layers"].figures) == len(found["probes"].figures) == 1
+    assert (len(found["layers"].figures), len(found["probes"].figures)) == (2, 3)
     assert page.listening is not None
     assert {len(group.players) for group in page.listening.groups} == {params.report.clips_per_emotion}
     assert page.checks is not None

@@ -80,7 +80,16 @@ class AudiocraftBackend:
     def hookpoints(self) -> list[str]:
         """Return every hookpoint of this model, site by site."""
         sites = present_sites(self._layers[0], SITES)
-        return [hookpoint(site, layer) for site in sites for layer in range(len(self._layers))]
+        layered = [hookpoint(site, layer) for site in sites for layer in range(len(self._layers))]
+        return [*layered, *(hookpoint(site, 0) for site in self._whole_sites)]
+
+    @property
+    def _whole_sites(self) -> dict[str, nn.Module]:
+        """The final norm; the sum of embeddings and the joint logits are no modules here."""
+        return {"final_norm": self._lm.out_norm}
+
+    def _modules(self, capture: Capture) -> dict[str, nn.Module]:
+        return captured_modules(self._layers, capture, self._whole_sites, SITES)
 
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> list[TextEncoding]:
@@ -155,7 +164,7 @@ class AudiocraftBackend:
                 "Convert the checkpoint, or set it",
             )
             raise UsageError(must("generate.attention", rule, True, next_step=advice))
-        modules = captured_modules(self._layers, capture, sites=SITES)
+        modules = self._modules(capture)
         rows = {
             half: slice(rows_of.index(half), rows_of.index(half) + 1) for half in captured_halves(capture)
         }
@@ -172,7 +181,7 @@ class AudiocraftBackend:
     ) -> States:
         """Return the states of a full pass over given tokens; arguments as in `MusicgenBackend`."""
         states = []
-        edited = captured_modules(self._layers, Capture(sites_of(patches)), sites=SITES)
+        edited = self._modules(Capture(sites_of(patches)))
         for i, (clip, text) in enumerate(zip(codes, texts, strict=True)):
             tokens = torch.from_numpy(clip[None].astype(np.int64)).to(self._device)
             columns = apply_delay(tokens, self._lm.special_token_id, self._n_channels)[:, :, :-1]
