@@ -74,10 +74,11 @@ def verdict_on_twin(root: Path, home: Path, model: str, seed: int) -> dict[str, 
 
 
 def twin_params(root: Path, model: str, seed: int) -> str:
-    """Return the main params.yaml with `model.id` and `generate.seed` changed; tasks in one process each."""
+    """Return the main params.yaml with `model.id` and `generate.seed` changed, and no UMAP pictures drawn."""
     params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
     params["model"]["id"] = model
     params["generate"]["seed"] = seed
+    params["geometry"]["umap"] = False  # a picture that no verdict reads; compiling it takes longer than a stage
     return yaml.safe_dump(params, sort_keys=False)
 
 
