@@ -18,7 +18,9 @@ def rung(verdict: str = "strong", accuracy: float | None = 0.9, **changes: objec
         "high": accuracy + 0.05 if known else None,
         "p": 0.0005 if known else None,
         "effect": 0.123 if known else None,
-        "baselines": {"bag of words": {"accuracy": 0.4, "difference": 0.5, "low": 0.3, "high": 0.6}}
+        "baselines": {
+            "bag of words": {"accuracy": 0.4, "difference": 0.5, "low": 0.3, "high": 0.6, "p": 0.001}
+        }
         if known
         else {},
         "rule": f"{verdict}, because",

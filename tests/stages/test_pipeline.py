@@ -81,8 +81,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_rung_has_a_verdict_and_every_dataset_passed(clone: Path):
     decision = json.loads((clone / "metrics" / "decide.json").read_text())
     verdicts = {rung: decision[rung]["verdict"] for rung in RUNGS}
-    assert verdicts["state"] == verdicts["use"] == "untested"
-    assert "untested" not in (verdicts["words"], verdicts["text_code"], verdicts["music"])
+    assert [name for name, verdict in verdicts.items() if verdict == "untested"] == ["use"]
     assert json.loads((clone / "metrics" / "check.json").read_text())["success"] is True
     assert len((clone / "reports" / "index.html").read_bytes()) > 50_000
 
