@@ -8,6 +8,9 @@ from moodlens.decision.ladder import RUNGS
 from moodlens.report.ladder import QUESTIONS, SHOWN, TITLES, verdict_of, verdict_text
 
 
+BASELINE = {"accuracy": 0.4, "difference": 0.5, "low": 0.3, "high": 0.6, "p": 0.001}
+
+
 def rung(verdict: str = "strong", accuracy: float | None = 0.9, **changes: object) -> dict[str, object]:
     known = accuracy is not None
     return {
@@ -18,11 +21,7 @@ def rung(verdict: str = "strong", accuracy: float | None = 0.9, **changes: objec
         "high": accuracy + 0.05 if known else None,
         "p": 0.0005 if known else None,
         "effect": 0.123 if known else None,
-        "baselines": {
-            "bag of words": {"accuracy": 0.4, "difference": 0.5, "low": 0.3, "high": 0.6, "p": 0.001}
-        }
-        if known
-        else {},
+        "baselines": {"bag of words": BASELINE} if known else {},
         "rule": f"{verdict}, because",
         "next_step": f"not tested yet: after {verdict}" if verdict == "untested" else f"after {verdict}",
         "more_prompts": None,
@@ -58,7 +57,7 @@ def test_bars_hold_reading_baseline_and_chance():
     bars = verdict_of(decided(), n_emotions=4, n_prompts=64).rungs[0].bars
     assert [(bar.kind, bar.value) for bar in bars] == [("reading", 0.9), ("baseline", 0.4), ("chance", 0.25)]
     assert bars[0].note == "[85, 95]\u202f%, 64 prompts"
-    assert bars[1].note == "rung − this: +50 [+30, +60] points"
+    assert bars[1].note == "rung − this: +50 [+30, +60] points, p = 0.0010"
 
 
 @pytest.mark.parametrize(

@@ -78,9 +78,7 @@ def twin_params(root: Path, model: str, seed: int) -> str:
     params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
     params["model"]["id"] = model
     params["generate"]["seed"] = seed
-    params["geometry"]["umap"] = (
-        False  # a picture that no verdict reads; compiling it takes longer than a stage
-    )
+    params["geometry"]["umap"] = False  # a picture that no verdict reads; compiling takes 12 s
     return yaml.safe_dump(params, sort_keys=False)
 
 
