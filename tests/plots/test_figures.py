@@ -2,10 +2,12 @@
 
 import re
 import xml.etree.ElementTree as ElementTree
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
@@ -15,7 +17,7 @@ from moodlens.plots.layers import Sweep, layer_sweep, spaced
 from moodlens.plots.metrics import MetricMap, metric_map
 from moodlens.plots.probes import Curve, probe_sweep
 from moodlens.plots.readings import Line, direction_matrix, layer_lines
-from moodlens.plots.style import EMOTION_COLOURS, PALETTE, SIGNAL, colour_of, draw
+from moodlens.plots.style import EMOTION_COLOURS, PALETTE, SIGNAL, colour_of, draw, sites_axis
 from moodlens.plots.svg import figure_svg
 
 NAN = np.full(3, np.nan)
@@ -55,6 +57,14 @@ def test_sweep_draws_effect_interval_and_certainty():
         "similarity",
         "from the words over the decoder’s layers to the music",
     )
+
+
+def test_names_of_neighbouring_sites_do_not_touch():
+    names = ["text encoder", "projection", *"012345", "acoustics", "audio tokens", "codec latents"]
+    figure = draw(lambda ax: sites_axis(ax, names))
+    canvas = FigureCanvasAgg(figure)
+    boxes = [label.get_window_extent(canvas.get_renderer()) for label in figure.axes[0].get_xticklabels()]
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
 
 
 def test_sweep_without_a_twin_names_none():

@@ -136,6 +136,6 @@ def label_right(ax: Axes, value: float, label: str, colour: str) -> None:
 
 
 def sites_axis(ax: Axes, labels: list[str]) -> None:
-    """Put one place per site on the x axis, in the order given."""
-    ax.set_xticks(range(len(labels)), labels)
+    """Put one place per site on the x axis, in the order given, each name a word per line."""
+    ax.set_xticks(range(len(labels)), [label.replace(" ", "\n") for label in labels])
     ax.set_xlim(-0.5, len(labels) - 0.5)
