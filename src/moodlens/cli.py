@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from moodlens import models_cli, plan_cli
+from moodlens.base.command import exit_status
 from moodlens.base.errors import MoodLensError, UsageError, must
 from moodlens.report.ladder import verdict_text
 from moodlens.stages.shell import load_params, project_root
@@ -101,23 +102,22 @@ def main(argv: list[str] | None = None) -> int:
     models_cli.add_commands(commands)
     plan_cli.add_command(commands)
     chosen = parser.parse_args(argv)
-    try:
-        root = project_root()
-        if chosen.command == "verdict":
-            print(verdict(root))
-            return 0
-        if chosen.command == "models":
-            print(models_cli.run(chosen, root))
-            return 0
-        if chosen.command == "plan":
-            print(plan_cli.run(chosen, root, load_params(root)))
-            return 0
+    return exit_status(lambda: _answer(chosen), kept="finished downloads are kept")
+
+
+def _answer(chosen: argparse.Namespace) -> int:
+    root = project_root()
+    well = True
+    if chosen.command == "verdict":
+        text = verdict(root)
+    elif chosen.command == "models":
+        text = models_cli.run(chosen, root)
+    elif chosen.command == "plan":
+        text = plan_cli.run(chosen, root, load_params(root))
+    else:
         text, well = doctor(root)
-        print(text)
-        return 0 if well else 1
-    except MoodLensError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    print(text)
+    return 0 if well else 1
 
 
 if __name__ == "__main__":

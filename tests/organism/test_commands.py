@@ -124,7 +124,7 @@ def test_an_unknown_command_is_one_line_and_status_2(capsys: pytest.CaptureFixtu
     assert entry.main(["codek"]) == 2
     assert (
         capsys.readouterr().err.strip()
-        == "error: the command must be one; got 'codek'. Did you mean 'codec'?"
+        == "error: the command must be one name; got 'codek'. Did you mean 'codec'?"
     )
 
 

@@ -88,7 +88,7 @@ def test_outside_the_project_is_one_line_and_exit_2(tmp_path: Path):
 def test_an_unknown_stage_names_the_nearest(tmp_path: Path):
     done = run_cli("generat", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr == "error: the stage must be one stage name; got 'generat'. Did you mean 'generate'?\n"
+    assert done.stderr == "error: the stage must be one name; got 'generat'. Did you mean 'generate'?\n"
 
 
 def test_broken_yaml_is_one_line(workspace: Path):

@@ -5,7 +5,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from moodlens.base.errors import MoodLensError, UsageError, must, nearest
+from moodlens.base.command import exit_status, one_name
 
 COMMANDS = ("codec", "tokens", "text", "music", "organism", "shuffled", "evaluate", "card")
 THREADS = 1
@@ -16,18 +16,7 @@ def main(argv: list[str]) -> int:
     """Run one command and return its exit status: 0 done, 1 a contract failed, 2 wrong use."""
     os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    try:
-        if len(argv) != 1 or argv[0] not in COMMANDS:
-            got = " ".join(argv) or "nothing"
-            raise UsageError(must("the command", "be one", got, next_step=nearest(got, list(COMMANDS))))
-        _run(argv[0])
-    except MoodLensError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted: the last state is kept; run again to resume", file=sys.stderr)
-        return 130
-    return 0
+    return exit_status(lambda: _run(one_name(argv, COMMANDS, "the command")), kept="the last state is kept")
 
 
 def _run(name: str) -> None:

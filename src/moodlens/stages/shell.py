@@ -4,13 +4,13 @@ Exit status: 0 done, 1 a contract failed, 2 wrong use. A user's mistake prints o
 """
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import yaml
 
-from moodlens.base.errors import MoodLensError, UsageError, must, nearest
+from moodlens.base.command import exit_status, one_name
+from moodlens.base.errors import UsageError, must
 from moodlens.contracts.params import Params, parse_params
 
 QUIET = {
@@ -67,18 +67,20 @@ def load_params(root: Path) -> Params:
     Raises:
         UsageError: the file is not YAML, or it breaks the schema of `contracts.params`.
     """
+    return parse_params(read_yaml(root / "params.yaml", "params.yaml"))
+
+
+def read_yaml(path: Path, name: str) -> object:
+    """Return what a YAML file holds; `name` is what messages call it.
+
+    Raises:
+        UsageError: it is not YAML.
+    """
     try:
-        raw = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise UsageError(
-            must(
-                "params.yaml",
-                "be valid YAML",
-                str(error).replace("\n", " "),
-                next_step="Correct the line named",
-            )
-        ) from None
-    return parse_params(raw)
+        reason = str(error).replace("\n", " ")
+        raise UsageError(must(name, "be valid YAML", reason, next_step="Correct the line named")) from None
 
 
 def run_stage(load: Callable[[], Stage]) -> int:
@@ -86,18 +88,14 @@ def run_stage(load: Callable[[], Stage]) -> int:
 
     `load` imports the stage, after the thread count is set: a BLAS reads it once, when it is imported.
     """
-    try:
+
+    def work() -> None:
         root = project_root()
         params = load_params(root)
         limit_threads(params.compute.threads)
         load()(params, root)
-    except MoodLensError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted: finished shards are kept; run again to resume", file=sys.stderr)
-        return 130
-    return 0
+
+    return exit_status(work, kept="finished shards are kept")
 
 
 def limit_threads(threads: int) -> None:
@@ -111,9 +109,8 @@ def main(argv: list[str]) -> int:
     os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
     from moodlens.stages import STAGES, load_stage
 
-    if len(argv) != 1 or argv[0] not in STAGES:
-        got = " ".join(argv) or "nothing"
-        hint = nearest(got, list(STAGES))
-        print("error: " + must("the stage", "be one stage name", got, next_step=hint), file=sys.stderr)
-        return 2
-    return run_stage(lambda: load_stage(argv[0]))
+    def work() -> int:
+        name = one_name(argv, STAGES, "the stage")
+        return run_stage(lambda: load_stage(name))
+
+    return exit_status(work, kept="nothing was begun")
