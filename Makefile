@@ -22,7 +22,7 @@ help: ## show the targets
 
 repro: $(STAMP) ## run the pipeline on the embedded organism, print the verdict and where the report is
 	@test -e .git || { echo "error: DVC versions data with git and this folder is no git clone. Clone the repository, or run: git init && git add -A && git commit -m import"; exit 2; }
-	@echo "== dvc repro: prompts -> generate -> embed -> acoustics -> check -> signal -> probe -> decide -> report"
+	@echo "== dvc repro: $$(grep -cE '^  [a-z]+:$$' dvc.yaml) stages, from prompts to report (minutes the first time)"
 	@$(BIN)/dvc repro
 	@$(BIN)/python -m moodlens.cli verdict
 
@@ -72,7 +72,8 @@ audiocraft: $(STAMP) ## install the reference implementation (extra)
 	@$(BIN)/pip install -q -c constraints.txt --no-deps audiocraft==1.3.0
 
 clean: ## remove data, metrics' run ids, reports and the MLflow database of this workspace; keeps .venv
-	rm -rf data/audio data/codes data/activations data/embeddings data/*.csv data/*.parquet reports/* mlruns
+	find data -mindepth 1 ! -name README.md -delete
+	rm -rf reports/* models/sae mlruns .cache
 	rm -rf metrics/*.mlflow.json mlflow.db mlflow.db.lock mlartifacts .coverage .coverage.* htmlcov
 
 preflight:
