@@ -25,6 +25,11 @@ POWER_CAPTION = (
 CONSERVATIVE = "Conservative tests lose power, not truth; the reason stands beside each."
 NO_CLAIM = "“No” is right whether the verdict is none or undecided: neither claims the rung."
 
+FACTOR_NOTE = (
+    "A factor counts where null-text states tell it of the music and what is read out follows the prompt. "
+    "The shuffled twin's states tell the tempo of their own music, which is not the prompt's."
+)
+
 
 def calibration_finding(
     found: Mapping[str, Any], rates: Sequence[Row], power: Sequence[Row], verdicts: Sequence[Row]
@@ -42,7 +47,14 @@ def calibration_finding(
         _rates_figure([row for row in rates if not row["carries_claim"]], False, note),
         _power_figure([row for row in power if row["what"] == "found"]),
     ]
-    grids = (_verdict_grid(verdicts), _planted_grid(power), _rates_grid(rates))
+    factors = [row for row in verdicts if _is_factor(row)]
+    rungs = [row for row in verdicts if not _is_factor(row)]
+    grids = (
+        _verdict_grid(rungs, "Verdicts on models whose truth is known", NO_CLAIM),
+        *([_verdict_grid(factors, "Factors of the music in the state", FACTOR_NOTE)] if factors else []),
+        _planted_grid(power),
+        _rates_grid(rates),
+    )
     return Finding(_summary(found), tuple(figures), grids)
 
 
@@ -99,20 +111,26 @@ def _column(rows: Sequence[Row], key: str) -> np.ndarray:
     return np.array([row[key] for row in rows], dtype=np.float64)
 
 
-def _verdict_grid(rows: Sequence[Row]) -> Grid:
+def _is_factor(row: Row) -> bool:
+    return str(row["rung"]).startswith("state: ")
+
+
+def _verdict_grid(rows: Sequence[Row], title: str, note: str) -> Grid:
     rungs = [rung for rung in dict.fromkeys(row["rung"] for row in rows) if rung != "naive"]
     table: dict[tuple[str, int], dict[str, Row]] = {}
     for row in rows:
         table.setdefault((row["model"], row["seed"]), {})[row["rung"]] = row
-    cells = []
+    cells, naive = [], any(row["rung"] == "naive" for row in rows)
     for (model, seed), found in table.items():
         said = [
             Cell(f"{found[rung]['verdict']} (truth: {_truth(found[rung])})", MARKS[found[rung]["mark"]])
             for rung in rungs
         ]
-        cells.append((Cell(f"{model}, seed {seed}"), *said, Cell(found["naive"]["verdict"])))
-    columns = ("model", *(rung.replace("_", " ") for rung in rungs), "naive pipeline")
-    return Grid("Verdicts on models whose truth is known", columns, tuple(cells), (NO_CLAIM,))
+        beside = [Cell(found["naive"]["verdict"])] if naive else []
+        cells.append((Cell(f"{model}, seed {seed}"), *said, *beside))
+    names = (rung.removeprefix("state: ").replace("_", " ") for rung in rungs)
+    columns = ("model", *names, *(["naive pipeline"] if naive else []))
+    return Grid(title, columns, tuple(cells), (note,))
 
 
 def _truth(row: Row) -> str:
