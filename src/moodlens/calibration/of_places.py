@@ -90,7 +90,9 @@ def change(data: Sample, rng: np.random.Generator) -> float:
     labels = data.design.unit_labels("wording")
     signs = random_signs(len(labels), N_PERMUTATIONS, rng)
     pairs = data.unit_rows[: 2 * N_PLACES].reshape(N_PLACES, 2, *data.unit_rows.shape[1:])
-    return float(max_t(np.stack([flipped_changes(*pair, labels, signs) for pair in pairs])).min())
+    return float(
+        max_t(np.stack([flipped_changes(early, late, labels, signs) for early, late in pairs])).min()
+    )
 
 
 def one_number(data: Sample, rng: np.random.Generator) -> float:
