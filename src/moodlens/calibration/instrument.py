@@ -6,6 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from moodlens.calibration.simulate import Sample, World
+from moodlens.stats.design import Unit
+from moodlens.stats.gram import centred, group_means
+from moodlens.stats.permanova import pseudo_f
+from moodlens.stats.permutation import relabellings
 
 N_PERMUTATIONS = 199
 """Relabellings per test. p is exact at .05 for any number n with (n + 1) / 20 whole; more relabellings change
@@ -58,3 +62,9 @@ PLACES = Setting(True, N_LAYERS)
 """Layers that resemble each other and hold no emotion."""
 PLACES_APART = Setting(True, N_LAYERS, 0.0)
 """Layers that have nothing in common: states beside a sound, or a target, that they do not tell."""
+
+
+def f_table(data: Sample, unit: Unit, n_layers: int, rng: np.random.Generator) -> np.ndarray:
+    """Return pseudo-F of the first layers, (layer, perm), whole units relabelled as `stats.sweep` does."""
+    units = centred(group_means(data.grams[:n_layers], data.design.members(unit)))
+    return pseudo_f(units, relabellings(data.design.unit_labels(unit), N_PERMUTATIONS, rng))

@@ -16,16 +16,15 @@ from moodlens.calibration.instrument import (
     Instrument,
     Setting,
     Test,
+    f_table,
 )
 from moodlens.calibration.simulate import Sample
 from moodlens.probes import ridge
 from moodlens.probes.controls import Comparison, gain_interval
 from moodlens.probes.folds import design_folds
 from moodlens.stats.design import Unit
-from moodlens.stats.gram import centred, group_means
 from moodlens.stats.multiplicity import max_p, max_t
 from moodlens.stats.paired import better_p
-from moodlens.stats.permanova import pseudo_f
 from moodlens.stats.permutation import p_values, relabellings
 
 N_BOOTSTRAP, N_FLIPS = 1000, 999
@@ -35,12 +34,6 @@ N_PROBED = 6
 
 EQUALS = Setting(True, N_PROBED + 1, 0.0, everywhere=0.05)
 """Probes that all read emotion equally well, without ceiling: none is better than the baseline among them."""
-
-
-def f_table(data: Sample, unit: Unit, n_layers: int, rng: np.random.Generator) -> np.ndarray:
-    """Return pseudo-F of the first layers, (layer, perm), whole units relabelled as `stats.sweep` does."""
-    units = centred(group_means(data.grams[:n_layers], data.design.members(unit)))
-    return pseudo_f(units, relabellings(data.design.unit_labels(unit), N_PERMUTATIONS, rng))
 
 
 def permanova(unit: Unit) -> Test:
