@@ -71,7 +71,9 @@ def test_from_simulation_to_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert set(found["planted"]) >= {"found_in_its_layer_by_wording", "none_said_wrongly_by_prompt"}
     tables = [pd.read_csv(home / f"{name}.csv").to_dict("records") for name in ("rates", "power", "verdicts")]
     finding = calibration_finding(found, *tables)
-    assert len(finding.figures) == 3
+    assert len(finding.figures) == 6  # ladder, state, metrics, chapters; common tests; power
+    shown = finding.grids[-1].rows
+    assert len({row[0].text for row in shown}) == len(shown) == len({row["test"] for row in tables[0]})
     cells = [[cell.text for cell in row] for row in finding.grids[0].rows]
     assert cells[1][0] == "organism-shuffled, seed 0"
     assert cells[1][3] == "weak (truth: no)"

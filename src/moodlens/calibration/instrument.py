@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -18,6 +19,9 @@ N_LAYERS = 12
 """Layers of the data that tests of single places read, or steps x layers, or windows x layers."""
 
 CAUTIOUS = "the correction for training data that folds share is cautious"
+
+Group = Literal["ladder", "state", "metrics", "chapters"]
+"""Part of the page whose p it is; each has a figure of its own."""
 
 Test = Callable[[Sample, np.random.Generator], float]
 
@@ -53,6 +57,7 @@ class Instrument:
     carries_claim: bool = True
     level: float = 0.05
     why_conservative: str = ""
+    group: Group = "ladder"
     slow: bool = False  # asked in one design only, so that all tests together stay a matter of minutes
 
 

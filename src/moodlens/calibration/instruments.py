@@ -3,6 +3,8 @@
 To add a test: write `(sample, rng) -> p` and give it a row of `TESTS` in the module of its kind.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from moodlens.calibration import naive, of_metrics, of_places, of_states
@@ -126,9 +128,9 @@ CLAIMS = (
         level=0.025,
         why_conservative=CAUTIOUS,
     ),
-    *of_states.TESTS,
-    *of_metrics.TESTS,
-    *of_places.TESTS,
+    *(replace(test, group="state") for test in of_states.TESTS),
+    *(replace(test, group="metrics") for test in of_metrics.TESTS),
+    *(replace(test, group="chapters") for test in of_places.TESTS),
 )
 """Tests that carry a claim, or whose p stands on the page."""
 

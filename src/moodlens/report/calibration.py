@@ -13,6 +13,14 @@ from moodlens.report.records import Cell, Figure, Finding, Grid
 
 Row = Mapping[str, Any]
 
+TITLES = {
+    "ladder": "Error rates of the tests that carry the ladder",
+    "state": "Error rates of the tests of the state and its factors",
+    "metrics": "Error rates of the metrics beside PERMANOVA",
+    "chapters": "Error rates of the tests in other chapters",
+    "naive": "Error rates of common tests",
+}
+"""Group of tests -> the title of its figure."""
 MARKS = {"right": "strong", "wrong": "void", "untested": ""}
 WANTED = 0.8
 RATES_CAPTION = (
@@ -42,9 +50,13 @@ def calibration_finding(
     """
     n_sims = int(max(row["n_sims"] for row in rates))
     note = f"{count(n_sims, 'dataset')} per point (plain probe: fewer); bars: exact 99 % binomial bounds"
+    claims = [row for row in rates if row["carries_claim"]]
     figures = [
-        _rates_figure([row for row in rates if row["carries_claim"]], True, note),
-        _rates_figure([row for row in rates if not row["carries_claim"]], False, note),
+        *(
+            _rates_figure([row for row in claims if row["group"] == group], True, note, group)
+            for group in dict.fromkeys(row["group"] for row in claims)
+        ),
+        _rates_figure([row for row in rates if not row["carries_claim"]], False, note, "naive"),
         _power_figure([row for row in power if row["what"] == "found"]),
     ]
     factors = [row for row in verdicts if _is_factor(row)]
@@ -74,19 +86,19 @@ def _summary(found: Mapping[str, Any]) -> str:
     return " ".join(parts)
 
 
-def _rates_figure(rows: Sequence[Row], valid: bool, note: str) -> Figure:
+def _rates_figure(rows: Sequence[Row], valid: bool, note: str, group: str) -> Figure:
     names = list(dict.fromkeys(row["test"] for row in rows))
     drawn = []
     for name in names:
         own = [row for row in rows if row["test"] == name]
         level = float(own[0]["level"])
         drawn.append(RateRow(name, level, *(_column(own, key) for key in ("rate", "low", "high", "icc"))))
-    title = "Error rates of the tests that carry claims" if valid else "Error rates of common tests"
+    title = TITLES[group]
     height = 1.6 + 0.5 * len(names)
     figure = draw(lambda ax: error_rates(drawn, ax, valid=valid, title=title, note=note), height_in=height)
     said = ", ".join(f"{row.name} {number(float(row.rate.max()), 2)}" for row in drawn)
     alt = f"{title}, the largest of each: {said}. {note}."
-    return Figure(figure_svg(figure, f"calibration-{'claims' if valid else 'naive'}", alt), RATES_CAPTION)
+    return Figure(figure_svg(figure, f"calibration-{group}", alt), RATES_CAPTION)
 
 
 def _power_figure(rows: Sequence[Row]) -> Figure:
@@ -154,20 +166,26 @@ def _planted_grid(rows: Sequence[Row]) -> Grid:
 
 
 def _rates_grid(rows: Sequence[Row]) -> Grid:
-    cells = tuple(
-        (
-            Cell(row["test"]),
-            Cell(str(int(row["n_clips"]))),
-            Cell(number(row["icc"], 2)),
-            Cell(number(row["level"], 2)),
-            Cell(share(row["rate"], 1), "void" if row["verdict"] == "too liberal" else ""),
-            Cell(interval(row["low"], row["high"], percent=True)),
-            Cell(row["verdict"] if not _reason(row) else f"{row['verdict']}: {_reason(row)}"),
+    """Return one row per test: its rates over all designs; calibration/rates.csv has each."""
+    cells = []
+    for name in dict.fromkeys(row["test"] for row in rows):
+        own = [row for row in rows if row["test"] == name]
+        ends = share(min(row["rate"] for row in own), 1), share(max(row["rate"] for row in own), 1)
+        found = dict.fromkeys(row["verdict"] for row in own)
+        reasons = list(dict.fromkeys(filter(None, (_reason(row) for row in own))))
+        said = ", ".join(f"{verdict} in {sum(row['verdict'] == verdict for row in own)}" for verdict in found)
+        cells.append(
+            (
+                Cell(name),
+                Cell(number(own[0]["level"], 2)),
+                Cell(str(len(own))),
+                Cell(" to ".join(ends), "void" if "too liberal" in found else ""),
+                Cell(share(max(row["low"] for row in own), 1)),
+                Cell(f"{said}: {reasons[0]}" if reasons else said),
+            )
         )
-        for row in rows
-    )
-    columns = ("test", "clips", "ICC", "level", "error rate", "99 % bounds", "verdict")
-    return Grid("Error rates without any effect", columns, cells, (CONSERVATIVE,))
+    columns = ("test", "level", "designs", "error rate", "highest low end of the 99 % bounds", "verdict")
+    return Grid("Error rates without any effect", columns, tuple(cells), (CONSERVATIVE,))
 
 
 def _reason(row: Row) -> str:

@@ -80,6 +80,7 @@ def row_of(alarms: Alarms) -> dict[str, object]:
     world, rate = alarms.world, alarms.rate
     return {
         "test": alarms.instrument.name,
+        "group": alarms.instrument.group,
         "carries_claim": alarms.instrument.carries_claim,
         "icc": world.icc,
         "n_prompts": world.n_prompts,
