@@ -7,7 +7,7 @@ import numpy as np
 
 from moodlens.attention.contrast import emotion_test, paired_test
 from moodlens.base.axes import EMOTIONS
-from moodlens.calibration.instrument import N_PERMUTATIONS, PLACES, PLACES_APART, Instrument, Setting
+from moodlens.calibration.instrument import N_PERMUTATIONS, PLACES, PLACES_APART, Instrument, Setting, Test
 from moodlens.calibration.simulate import Sample
 from moodlens.geometry.circumplex import affect_distances, emotion_map, rank_correlations
 from moodlens.geometry.silhouette import silhouettes, squared_distances
@@ -131,30 +131,21 @@ def attention_by_emotion(data: Sample, rng: np.random.Generator) -> float:
     return float(emotion_test(_heads(data), design.wordings, labels, N_PERMUTATIONS, rng).p_max.min())
 
 
-def _mantel(data: Sample, rng: np.random.Generator, which: str) -> float:
-    design = data.design
-    grams = data.unit_grams
-    labels, sizes = design.unit_labels("wording"), np.bincount(design.wordings)
-    found = distance_tests(
-        grams[:N_PLACES], grams[N_PLACES], grams[N_PLACES + 1], labels, sizes, N_PERMUTATIONS, rng
-    )
-    tested: Tested | None = getattr(found, which)
-    return 1.0 if tested is None else float(tested.p_max.min())
+def mantel(which: str) -> Test:
+    """Return the smallest maxT p of distances in the states with distances in the sound.
 
+    `which`: simple, within_emotion (pairs of one emotion) or partial (the text's distances held constant).
+    """
 
-def mantel(data: Sample, rng: np.random.Generator) -> float:
-    """Return the smallest maxT p of distances in the states with distances in the sound."""
-    return _mantel(data, rng, "simple")
+    def p(data: Sample, rng: np.random.Generator) -> float:
+        design, grams = data.design, data.unit_grams
+        labels, sizes = design.unit_labels("wording"), np.bincount(design.wordings)
+        places, sound, text = grams[:N_PLACES], grams[N_PLACES], grams[N_PLACES + 1]
+        found = distance_tests(places, sound, text, labels, sizes, N_PERMUTATIONS, rng)
+        tested: Tested | None = getattr(found, which)
+        return 1.0 if tested is None else float(tested.p_max.min())
 
-
-def mantel_within(data: Sample, rng: np.random.Generator) -> float:
-    """Return the same for pairs of one emotion."""
-    return _mantel(data, rng, "within_emotion")
-
-
-def mantel_partial(data: Sample, rng: np.random.Generator) -> float:
-    """Return the same, the text's distances held constant."""
-    return _mantel(data, rng, "partial")
+    return p
 
 
 def _matching(data: Sample, rng: np.random.Generator, n: int = N_PERMUTATIONS) -> tuple[Matches, np.ndarray]:
@@ -226,9 +217,9 @@ TESTS = (
     Instrument("beat in the states", PLACES_APART, beat),
     Instrument("attention to emotion words, best of 6 heads", PLACES, attention_contrast),
     Instrument("attention by emotion, best of 6 heads", PLACES, attention_by_emotion),
-    Instrument("Mantel, best of 3 places", PLACES_APART, mantel),
-    Instrument("Mantel inside emotions, best of 3 places", FELT, mantel_within),
-    Instrument("Mantel given the text, best of 3 places", PLACES_APART, mantel_partial),
+    Instrument("Mantel, best of 3 places", PLACES_APART, mantel("simple")),
+    Instrument("Mantel inside emotions, best of 3 places", FELT, mantel("within_emotion")),
+    Instrument("Mantel given the text, best of 3 places", PLACES_APART, mantel("partial")),
     Instrument("clips that sound as intended", PLACES, acoustic_match),
     Instrument("effect on clips that match, best of 2 places", PLACES, matched_signal, slow=True),
     Instrument("descriptor between wordings, best of 2 x 4", PLACES_APART, descriptor_between, slow=True),
