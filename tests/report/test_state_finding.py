@@ -40,7 +40,7 @@ CURVE = [
 
 
 def test_the_chapter_says_what_was_measured():
-    finding = state_finding(FOUND, STEPS, CURVE, 0.95)
+    finding = state_finding(FOUND, STEPS, CURVE, 0.95, {})
     for said in ("82.8", "46.9", "59.4", "token history 92.2", "chance 25.0"):
         assert said in finding.summary, said
     cells = {row[0].text: [cell.text for cell in row[1:]] for grid in finding.grids for row in grid.rows}
@@ -53,14 +53,35 @@ def test_the_chapter_says_what_was_measured():
     assert any(name.startswith("acoustic descriptors, partial R2") for name in cells)
 
 
+def lead(difference: float, p: float) -> dict[str, float]:
+    return {"value": 0.5, "difference": difference, "low": difference - 0.1, "high": difference + 0.1, "p": p}
+
+
+def test_every_factor_has_its_verdict_and_its_lead_over_every_reader():
+    told = {
+        "r2": 0.7, "low": 0.6, "high": 0.8, "p": 0.0005, "asked_by": "valence",
+        "prompted_r": 0.87, "prompted_p": 0.0015,
+        "leads": {RANDOM[1]: lead(0.6, 0.003), "token history": lead(0.005, 0.47)},
+    }  # fmt: skip
+    found, judged = {**FOUND, "factors": {"mode": told}}, {"mode": {"verdict": "weak"}}
+    grid = state_finding(found, STEPS, CURVE, 0.95, judged).grids[1]
+    (row,) = grid.rows
+    assert [cell.text for cell in row[:2]] == ["mode", "weak"]
+    assert row[1].mark == "weak"
+    assert grid.columns[-2:] == ("of random twin", "of the tokens so far")
+    assert "0.87" in row[4].text
+    assert "0.0015" in row[4].text
+    assert "0.47" in row[-1].text
+
+
 def test_a_design_too_small_for_the_partial_r2_has_no_row_for_it():
     bare = {**RUNG, "partial_r2": None}
-    finding = state_finding({**FOUND, "state": bare}, STEPS, CURVE, 0.95)
+    finding = state_finding({**FOUND, "state": bare}, STEPS, CURVE, 0.95, {})
     assert not any("partial" in row[0].text for row in finding.grids[0].rows)
 
 
 def test_both_figures_tell_their_values_in_words():
-    steps, curve = state_finding(FOUND, STEPS, CURVE, 0.95).figures
+    steps, curve = state_finding(FOUND, STEPS, CURVE, 0.95, {}).figures
     assert steps.svg.startswith("<svg")
     assert "state 81" in steps.svg  # the median layer
     assert "token history 95" in steps.svg
@@ -73,7 +94,7 @@ def test_the_interval_of_a_lead_is_drawn_about_the_reader_that_trails(monkeypatc
     monkeypatch.setattr(
         "moodlens.report.state.reader_lines", lambda lines, *args, **kwargs: drawn.append(lines)
     )
-    state_finding(FOUND, STEPS, CURVE, 0.95)
+    state_finding(FOUND, STEPS, CURVE, 0.95, {})
     (lines,) = (found for found in drawn if len(found) == 3 and found[1].name == RANDOM[1])
     trailing = lines[1]
     # Lead .3, interval .2 .. .4: the reader at .3 would meet the state's .6 only outside .2 .. .4.

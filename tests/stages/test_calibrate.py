@@ -64,13 +64,16 @@ def test_from_simulation_to_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
     found = json.loads((tmp_path / "metrics" / "calibration.json").read_text())
     right = {model: counts["right"] for model, counts in found["verdicts"].items()}
     assert right == {"organism": 1, "organism-shuffled": 0, "organism-random": 1}
-    assert found["verdicts"]["organism"]["n_untested_rungs"] == 1
+    assert found["verdicts"]["organism"]["n_untested_rungs"] == 5  # the state and its four factors
+    assert found["verdicts"]["organism-shuffled"]["n_wrong_verdicts"] == 1
     assert found["verdicts"]["organism-shuffled"]["naive_says_encoded"] == 1
     assert found["type1"]["n_sims"] == 20
     assert set(found["planted"]) >= {"found_in_its_layer_by_wording", "none_said_wrongly_by_prompt"}
     tables = [pd.read_csv(home / f"{name}.csv").to_dict("records") for name in ("rates", "power", "verdicts")]
     finding = calibration_finding(found, *tables)
-    assert len(finding.figures) == 3
+    assert len(finding.figures) == 6  # ladder, state, metrics, chapters; common tests; power
+    shown = finding.grids[-1].rows
+    assert len({row[0].text for row in shown}) == len(shown) == len({row["test"] for row in tables[0]})
     cells = [[cell.text for cell in row] for row in finding.grids[0].rows]
     assert cells[1][0] == "organism-shuffled, seed 0"
     assert cells[1][3] == "weak (truth: no)"
@@ -81,7 +84,8 @@ def test_a_verdict_needs_the_stages_that_decide_stands_on():
     needed = twins.needed_stages(ROOT)
     assert needed[0] == "prompts"
     assert needed[-1] == "decide"
-    assert {"generate", "check", "signal", "probe"} < set(needed)
+    assert {"generate", "reencode", "check", "signal", "probe", "state"} < set(needed)
+    assert not {"temporal", "attention", "geometry", "relate", "sae"} & set(needed)
     assert "report" not in needed
 
 
@@ -90,8 +94,8 @@ def test_a_finished_verdict_is_used_again_until_something_changes(
 ):
     ran: list[str] = []
 
-    def fake(name: str, _root: Path, work: Path, _home: Path) -> None:
-        ran.append(name)
+    def fake(names: list[str], _root: Path, work: Path, _home: Path) -> None:
+        ran.extend(names)
         (work / "metrics").mkdir(exist_ok=True)
         for file in ("decide", "naive"):
             (work / "metrics" / f"{file}.json").write_text('{"says": "x"}')
@@ -103,14 +107,19 @@ def test_a_finished_verdict_is_used_again_until_something_changes(
     assert ran == [*twins.needed_stages(ROOT), "naive"]
     params = yaml.safe_load((tmp_path / "work" / "organism-3" / "params.yaml").read_text())
     assert (params["model"]["id"], params["generate"]["seed"]) == ("organism", 3)
+    assert params["compute"]["workers"] == 1  # twins run side by side
     monkeypatch.setattr(twins, "fingerprint", lambda *_: "other code")
     twins.verdict_on_twin(ROOT, tmp_path, "organism", 3)
     assert len(ran) == 2 * (len(twins.needed_stages(ROOT)) + 1)
 
 
 def test_a_stage_that_fails_on_a_twin_says_which_and_why(tmp_path: Path):
-    with pytest.raises(ContractError, match=r"stage nonsense must finish on the twin; got .*nonsense"):
-        twins._run("nonsense", ROOT, tmp_path, tmp_path)
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (tmp_path / ".git").mkdir()
+    with pytest.raises(
+        ContractError, match=r"must finish on the twin; got .*prompts\.csv.* stage check stopped"
+    ):
+        twins._run(["check", "signal"], ROOT, tmp_path, tmp_path)
 
 
 def test_wrong_use_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):

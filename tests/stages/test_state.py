@@ -54,6 +54,10 @@ def test_a_planted_state_is_found_above_every_control(planted: Path, params: Par
     assert set(rung["baselines"]) == set(REQUIRED)
     assert all(base["low"] > 0 for base in rung["baselines"].values())
     assert set(rung["beside"]) == {"token history", "codec history"}
+    assert all(base["p"] < 0.025 for base in rung["baselines"].values())
+    assert set(rung["everywhere"]) == {*REQUIRED, "token history", "codec history"}
+    assert set(found["factors"]) == {"tempo", "loudness", "brightness", "mode"}
+    assert set(found["factors"]["tempo"]["leads"]) == {*rung["everywhere"], "other descriptors"}
     assert rung["swap_read_as_music"] > 0.8 > 0.2 > rung["swap_read_as_text"]
     assert rung["swap_random_read_as_text"] > 0.8
     assert rung["arousal_r2"] > 0.7
@@ -75,7 +79,9 @@ def test_an_echo_does_not_pass_as_a_state(tmp_path: Path, params: Params):
     assert rung["p"] > 0.01
     assert rung["p_signal"] > 0.01
     assert rung["accuracy"] < 0.45
-    assert any(base["low"] <= 0 for base in rung["baselines"].values())
+    assert any(base["p"] > 0.025 for base in rung["baselines"].values())
+    factors = read_metrics(tmp_path / "metrics" / "state.json")["factors"]
+    assert all(max(factor["p"], factor["prompted_p"]) > 0.01 for factor in factors.values())
     assert rung["valence_p"] > 0.01
 
 

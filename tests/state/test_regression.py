@@ -37,11 +37,13 @@ def test_a_planted_target_is_read_and_noise_is_not():
     targets = {"planted": x[:, 0] + 0.1 * rng.normal(size=N), "noise": rng.normal(size=N)}
     orders = np.stack([np.arange(N), *(rng.permutation(N) for _ in range(199))])
     counts = rng.multinomial(N, np.full(N, 1 / N), 200)
-    planted, noise = read_targets(hats, targets, counts, orders, 0.95)
+    planted, noise = read_targets(hats, targets, counts, orders, 0.95, 6)
     assert planted.value == pytest.approx(float(r2(hats["state"][0], targets["planted"][:, None])))
     assert planted.value > 0.8
     assert planted.p == 0.005
     assert planted.leads["random"].low > 0.5
+    assert planted.leads["random"].p < 0.025
+    assert noise.leads["random"].p > 0.025
     assert planted.low < planted.value < planted.high
     assert noise.p > 0.05
 

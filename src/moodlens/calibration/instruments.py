@@ -1,91 +1,54 @@
 """The tests under calibration, as a list: what each is asked about, and its p on one dataset.
 
-To add a test: write `(sample, rng) -> p` and give it a row of `CLAIMS`. p must be at most `level` exactly
-when the pipeline would say "found".
+To add a test: write `(sample, rng) -> p` and give it a row of `TESTS` in the module of its kind.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from moodlens.calibration import naive
-from moodlens.calibration.simulate import Sample, World
+from moodlens.calibration import naive, of_metrics, of_places, of_states
+from moodlens.calibration.instrument import (
+    CAUTIOUS,
+    N_PERMUTATIONS,
+    SHARED,
+    SHARED_APART,
+    UNIQUE,
+    UNIQUE_APART,
+    Instrument,
+    Setting,
+    Test,
+    f_table,
+)
+from moodlens.calibration.simulate import Sample
 from moodlens.probes import ridge
 from moodlens.probes.controls import Comparison, gain_interval
 from moodlens.probes.folds import design_folds
 from moodlens.stats.design import Unit
-from moodlens.stats.gram import centred, group_means
 from moodlens.stats.multiplicity import max_p, max_t
 from moodlens.stats.paired import better_p
-from moodlens.stats.permanova import pseudo_f
 from moodlens.stats.permutation import p_values, relabellings
 
-N_PERMUTATIONS = 199
-"""Relabellings per test. p is exact at .05 for any number n with (n + 1) / 20 whole; more relabellings change
-the power by under 2 points, and no error rate."""
 N_BOOTSTRAP, N_FLIPS = 1000, 999
 N_FOLDS, RIDGE = 8, 0.1
 N_PROBED = 6
 """Layers that the probes' maximum runs over, as many as the organism has."""
 
-
-@dataclass(frozen=True)
-class Setting:
-    """The kind of data a test is asked about."""
-
-    shared: bool  # prompts share wordings
-    n_layers: int
-    layer_share: float = 0.5  # what layers have in common
-    everywhere: float = 0.0  # share of variance that emotion holds in every layer: all probes equally good
-
-    def of(self, base: World) -> World:
-        """Return `base` with these wordings and layers."""
-        return replace(
-            base,
-            shared=self.shared,
-            n_layers=self.n_layers,
-            layer_share=self.layer_share if self.n_layers > 1 else 0.0,
-            planted=self.everywhere,
-            planted_layer=None,
-        )
-
-
-@dataclass(frozen=True)
-class Instrument:
-    """One test."""
-
-    name: str
-    setting: Setting
-    p: Callable[[Sample, np.random.Generator], float]
-    carries_claim: bool = True
-    level: float = 0.05
-    why_conservative: str = ""
-
-
-UNIQUE, SHARED = Setting(False, 48), Setting(True, 48)
-UNIQUE_APART, SHARED_APART = Setting(False, 48, 0.0), Setting(True, 48, 0.0)
 EQUALS = Setting(True, N_PROBED + 1, 0.0, everywhere=0.05)
 """Probes that all read emotion equally well, without ceiling: none is better than the baseline among them."""
 
 
-def f_table(data: Sample, unit: Unit, n_layers: int, rng: np.random.Generator) -> np.ndarray:
-    """Return pseudo-F of the first layers, (layer, perm), whole units relabelled as `stats.sweep` does."""
-    units = centred(group_means(data.grams[:n_layers], data.design.members(unit)))
-    return pseudo_f(units, relabellings(data.design.unit_labels(unit), N_PERMUTATIONS, rng))
-
-
-def permanova(unit: Unit) -> Callable[[Sample, np.random.Generator], float]:
+def permanova(unit: Unit) -> Test:
     """Return PERMANOVA of one layer."""
     return lambda data, rng: float(p_values(f_table(data, unit, 1, rng))[0])
 
 
-def best_layer(unit: Unit) -> Callable[[Sample, np.random.Generator], float]:
+def best_layer(unit: Unit) -> Test:
     """Return the smallest maxT-adjusted p over all layers."""
     return lambda data, rng: float(max_t(f_table(data, unit, len(data.grams), rng)).min())
 
 
-def probe(unit: Unit, n_layers: int) -> Callable[[Sample, np.random.Generator], float]:
+def probe(unit: Unit, n_layers: int) -> Test:
     """Return the p of the best layer's grouped ridge probe, as `probes.family` does."""
 
     def p(data: Sample, rng: np.random.Generator) -> float:
@@ -96,7 +59,7 @@ def probe(unit: Unit, n_layers: int) -> Callable[[Sample, np.random.Generator], 
     return p
 
 
-def interval_above_0(unit: Unit, n_layers: int) -> Callable[[Sample, np.random.Generator], float]:
+def interval_above_0(unit: Unit, n_layers: int) -> Test:
     """Return 0 where the bootstrap interval of the best probe's gain over a baseline excludes 0, else 1."""
 
     def p(data: Sample, rng: np.random.Generator) -> float:
@@ -109,7 +72,7 @@ def interval_above_0(unit: Unit, n_layers: int) -> Callable[[Sample, np.random.G
     return p
 
 
-def beats_baseline(unit: Unit, n_layers: int) -> Callable[[Sample, np.random.Generator], float]:
+def beats_baseline(unit: Unit, n_layers: int) -> Test:
     """Return the p of the best of `n_layers` probes against a baseline, by sign flips."""
 
     def p(data: Sample, rng: np.random.Generator) -> float:
@@ -126,11 +89,11 @@ def _correct(data: Sample, unit: Unit, rng: np.random.Generator) -> np.ndarray:
 
     The four tests of a gain ask for it of one dataset: it is read once, on the folds of the first.
     """
-    if unit not in data.correct:
+    if f"correct by {unit}" not in data.read:
         labels = data.design.labels
         predicted = _predicted(data, unit, len(data.rows), labels[None], rng)[:, 0]
-        data.correct[unit] = (predicted == labels).astype(np.float64)
-    return data.correct[unit]
+        data.read[f"correct by {unit}"] = (predicted == labels).astype(np.float64)
+    return data.read[f"correct by {unit}"]
 
 
 def _predicted(
@@ -139,8 +102,6 @@ def _predicted(
     folds = design_folds(data.design, unit, min(N_FOLDS, len(data.design.unit_labels(unit))), rng)
     return ridge.predictions(ridge.hats_of(data.grams[:n_layers], folds, RIDGE), table)
 
-
-CAUTIOUS = "the correction for training data that folds share is cautious"
 
 CLAIMS = (
     Instrument("PERMANOVA by prompt", UNIQUE, permanova("prompt")),
@@ -167,8 +128,11 @@ CLAIMS = (
         level=0.025,
         why_conservative=CAUTIOUS,
     ),
+    *(replace(test, group="state") for test in of_states.TESTS),
+    *(replace(test, group="metrics") for test in of_metrics.TESTS),
+    *(replace(test, group="chapters") for test in of_places.TESTS),
 )
-"""Tests that carry a claim."""
+"""Tests that carry a claim, or whose p stands on the page."""
 
 NAIVE = (
     Instrument("t-test on pairs of clips", UNIQUE, naive.t_test, carries_claim=False),

@@ -40,10 +40,13 @@ def permanova_by_clip(data: Sample, rng: np.random.Generator) -> float:
 
 
 def plain_probe(data: Sample, rng: np.random.Generator) -> float:
-    """Return the binomial p of `plain_accuracy`, clips taken for independent."""
-    n = len(data.prompts)
-    correct = round(plain_accuracy(data, rng) * n)
-    return float(scipy_stats.binom.sf(correct - 1, n, 1 / data.design.n_classes))
+    """Return the binomial p of `plain_accuracy`."""
+    return plain_p(plain_accuracy(data, rng), len(data.prompts), 1 / data.design.n_classes)
+
+
+def plain_p(accuracy: float, n_clips: int, chance: float) -> float:
+    """Return the binomial p of an accuracy, clips taken for independent."""
+    return float(scipy_stats.binom.sf(round(accuracy * n_clips) - 1, n_clips, chance))
 
 
 def plain_accuracy(data: Sample, rng: np.random.Generator) -> float:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from moodlens.calibration.instruments import f_table
+from moodlens.calibration.instrument import f_table
 from moodlens.calibration.rates import Rate, rate_of
 from moodlens.calibration.simulate import World, design_for, sample
 from moodlens.stats.design import Unit

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats as scipy_stats
 
 from moodlens.base.errors import ContractError, must
-from moodlens.calibration.instruments import Instrument
+from moodlens.calibration.instrument import Instrument
 from moodlens.calibration.simulate import Sample, World, design_for, sample
 
 CONFIDENCE = 0.99

@@ -7,13 +7,14 @@ by all layers. Emotion holds the planted share of the variance between clips, in
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from moodlens.base.axes import EMOTIONS
 from moodlens.stats.design import Design, design_of
-from moodlens.stats.gram import SiteGram, site_gram
+from moodlens.stats.gram import SiteGram, centred, group_means, mean_weights, site_gram
 
 SINGLE = 2
 """Wordings per emotion that one prompt has to itself where others are shared, as in the default prompts."""
@@ -43,16 +44,39 @@ class Sample:
     design: Design
     rows: Float[np.ndarray, "layer clip dim"]
     prompts: Int[np.ndarray, " clip"]  # index of each clip's prompt
-    correct: dict[str, np.ndarray] = field(default_factory=dict)  # probes' answers by unit, once read
+    read: dict[str, Any] = field(
+        default_factory=dict
+    )  # what several tests ask of this dataset, once computed
 
     @cached_property
     def grams(self) -> Float[np.ndarray, "layer prompt prompt"]:
         """Centred Gram matrices of prompt means at mean diagonal 1, as `stats.gram.prompt_grams`."""
         n = self.design.n_prompts
-        means = self.rows.reshape(len(self.rows), n, -1, self.rows.shape[2]).mean(axis=2, dtype=np.float64)
-        means -= means.mean(axis=1, keepdims=True)
+        means = self.prompt_rows - self.prompt_rows.mean(axis=1, keepdims=True)
         grams = means @ means.transpose(0, 2, 1)
         return grams / np.trace(grams, axis1=1, axis2=2)[:, None, None] * n
+
+    @property
+    def of_clip(self) -> Int[np.ndarray, " clip"]:
+        """Return the wording of each clip."""
+        return self.design.wordings[self.prompts]
+
+    @cached_property
+    def prompt_rows(self) -> Float[np.ndarray, "layer prompt dim"]:
+        """Return the prompts' means."""
+        n = self.design.n_prompts
+        return self.rows.reshape(len(self.rows), n, -1, self.rows.shape[2]).mean(axis=2, dtype=np.float64)
+
+    @cached_property
+    def unit_rows(self) -> Float[np.ndarray, "layer wording dim"]:
+        """Return the wordings' means."""
+        return mean_weights(self.design.wordings) @ self.prompt_rows
+
+    @cached_property
+    def unit_grams(self) -> Float[np.ndarray, "layer wording wording"]:
+        """Return the centred Gram matrices of the wordings' means, mean diagonal 1."""
+        grams = centred(group_means(self.grams, self.design.wordings))
+        return grams / np.trace(grams, axis1=1, axis2=2)[:, None, None] * grams.shape[1]
 
     def site(self, layer: int) -> SiteGram:
         """Return one layer as the pipeline reads it."""

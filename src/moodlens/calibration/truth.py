@@ -11,6 +11,15 @@ TRUTH: Mapping[str, Mapping[str, bool]] = {
 }
 """Model -> rung -> whether it holds, by how the model was made (its model card)."""
 
+FACTORS: Mapping[str, tuple[str, ...]] = {
+    "organism": ("tempo", "loudness", "brightness", "mode"),
+    "organism-shuffled": (),
+    "organism-random": (),
+}
+"""Model -> factors that its card shows it learnt to make as the prompt asks. The shuffled twin's states hold
+the tempo of its own music, which is not the prompt's: that must not be found."""
+ALL_FACTORS = FACTORS["organism"]
+
 REACHED = ("strong", "weak")
 
 Mark = Literal["right", "wrong", "untested"]
@@ -26,17 +35,27 @@ class Judged:
     mark: Mark
 
 
-def judged(model: str, verdicts: Mapping[str, str]) -> tuple[Judged, ...]:
-    """Return every rung of the truth table with its verdict; a rung without verdict is untested.
+def judged(
+    model: str, verdicts: Mapping[str, str], factors: Mapping[str, str] | None = None
+) -> tuple[Judged, ...]:
+    """Return every rung of the truth table, then every factor of the state, with its verdict.
 
-    `none` and `undecided` are both right where the truth is no: neither claims the rung.
+    `none` and `undecided` are both right where the truth is no: neither claims the rung. A rung without a
+    verdict is untested.
 
-    >>> [row.mark for row in judged("organism-random", {"words": "strong", "text_code": "weak"})]
+    Args:
+        model: embedded name.
+        verdicts: of the rungs.
+        factors: of the factors of the music in the state.
+
+    >>> [row.mark for row in judged("organism-random", {"words": "strong", "text_code": "weak"})][:4]
     ['right', 'wrong', 'untested', 'untested']
     """
+    known = FACTORS[model]
+    asked = [(rung, truth, verdicts.get(rung)) for rung, truth in TRUTH[model].items()]
+    asked += [(f"state: {name}", name in known, (factors or {}).get(name)) for name in ALL_FACTORS]
     rows = []
-    for rung, truth in TRUTH[model].items():
-        verdict = verdicts.get(rung, "untested")
+    for name, truth, verdict in asked:
         mark: Mark = "right" if (verdict in REACHED) == truth else "wrong"
-        rows.append(Judged(rung, verdict, truth, "untested" if verdict == "untested" else mark))
+        rows.append(Judged(name, verdict or "untested", truth, mark if verdict else "untested"))
     return tuple(rows)

@@ -13,6 +13,14 @@ from moodlens.report.records import Cell, Figure, Finding, Grid
 
 Row = Mapping[str, Any]
 
+TITLES = {
+    "ladder": "Error rates of the tests that carry the ladder",
+    "state": "Error rates of the tests of the state and its factors",
+    "metrics": "Error rates of the metrics beside PERMANOVA",
+    "chapters": "Error rates of the tests in other chapters",
+    "naive": "Error rates of common tests",
+}
+"""Group of tests -> the title of its figure."""
 MARKS = {"right": "strong", "wrong": "void", "untested": ""}
 WANTED = 0.8
 RATES_CAPTION = (
@@ -24,6 +32,11 @@ POWER_CAPTION = (
 )
 CONSERVATIVE = "Conservative tests lose power, not truth; the reason stands beside each."
 NO_CLAIM = "“No” is right whether the verdict is none or undecided: neither claims the rung."
+
+FACTOR_NOTE = (
+    "A factor counts where null-text states tell it of the music and what is read out follows the prompt. "
+    "The shuffled twin's states tell the tempo of their own music, which is not the prompt's."
+)
 
 
 def calibration_finding(
@@ -37,12 +50,23 @@ def calibration_finding(
     """
     n_sims = int(max(row["n_sims"] for row in rates))
     note = f"{count(n_sims, 'dataset')} per point (plain probe: fewer); bars: exact 99 % binomial bounds"
+    claims = [row for row in rates if row["carries_claim"]]
     figures = [
-        _rates_figure([row for row in rates if row["carries_claim"]], True, note),
-        _rates_figure([row for row in rates if not row["carries_claim"]], False, note),
+        *(
+            _rates_figure([row for row in claims if row["group"] == group], True, note, group)
+            for group in dict.fromkeys(row["group"] for row in claims)
+        ),
+        _rates_figure([row for row in rates if not row["carries_claim"]], False, note, "naive"),
         _power_figure([row for row in power if row["what"] == "found"]),
     ]
-    grids = (_verdict_grid(verdicts), _planted_grid(power), _rates_grid(rates))
+    factors = [row for row in verdicts if _is_factor(row)]
+    rungs = [row for row in verdicts if not _is_factor(row)]
+    grids = (
+        _verdict_grid(rungs, "Verdicts on models whose truth is known", NO_CLAIM),
+        *([_verdict_grid(factors, "Factors of the music in the state", FACTOR_NOTE)] if factors else []),
+        _planted_grid(power),
+        _rates_grid(rates),
+    )
     return Finding(_summary(found), tuple(figures), grids)
 
 
@@ -62,19 +86,19 @@ def _summary(found: Mapping[str, Any]) -> str:
     return " ".join(parts)
 
 
-def _rates_figure(rows: Sequence[Row], valid: bool, note: str) -> Figure:
+def _rates_figure(rows: Sequence[Row], valid: bool, note: str, group: str) -> Figure:
     names = list(dict.fromkeys(row["test"] for row in rows))
     drawn = []
     for name in names:
         own = [row for row in rows if row["test"] == name]
         level = float(own[0]["level"])
         drawn.append(RateRow(name, level, *(_column(own, key) for key in ("rate", "low", "high", "icc"))))
-    title = "Error rates of the tests that carry claims" if valid else "Error rates of common tests"
+    title = TITLES[group]
     height = 1.6 + 0.5 * len(names)
     figure = draw(lambda ax: error_rates(drawn, ax, valid=valid, title=title, note=note), height_in=height)
     said = ", ".join(f"{row.name} {number(float(row.rate.max()), 2)}" for row in drawn)
     alt = f"{title}, the largest of each: {said}. {note}."
-    return Figure(figure_svg(figure, f"calibration-{'claims' if valid else 'naive'}", alt), RATES_CAPTION)
+    return Figure(figure_svg(figure, f"calibration-{group}", alt), RATES_CAPTION)
 
 
 def _power_figure(rows: Sequence[Row]) -> Figure:
@@ -99,20 +123,26 @@ def _column(rows: Sequence[Row], key: str) -> np.ndarray:
     return np.array([row[key] for row in rows], dtype=np.float64)
 
 
-def _verdict_grid(rows: Sequence[Row]) -> Grid:
+def _is_factor(row: Row) -> bool:
+    return str(row["rung"]).startswith("state: ")
+
+
+def _verdict_grid(rows: Sequence[Row], title: str, note: str) -> Grid:
     rungs = [rung for rung in dict.fromkeys(row["rung"] for row in rows) if rung != "naive"]
     table: dict[tuple[str, int], dict[str, Row]] = {}
     for row in rows:
         table.setdefault((row["model"], row["seed"]), {})[row["rung"]] = row
-    cells = []
+    cells, naive = [], any(row["rung"] == "naive" for row in rows)
     for (model, seed), found in table.items():
         said = [
             Cell(f"{found[rung]['verdict']} (truth: {_truth(found[rung])})", MARKS[found[rung]["mark"]])
             for rung in rungs
         ]
-        cells.append((Cell(f"{model}, seed {seed}"), *said, Cell(found["naive"]["verdict"])))
-    columns = ("model", *(rung.replace("_", " ") for rung in rungs), "naive pipeline")
-    return Grid("Verdicts on models whose truth is known", columns, tuple(cells), (NO_CLAIM,))
+        beside = [Cell(found["naive"]["verdict"])] if naive else []
+        cells.append((Cell(f"{model}, seed {seed}"), *said, *beside))
+    names = (rung.removeprefix("state: ").replace("_", " ") for rung in rungs)
+    columns = ("model", *names, *(["naive pipeline"] if naive else []))
+    return Grid(title, columns, tuple(cells), (note,))
 
 
 def _truth(row: Row) -> str:
@@ -136,20 +166,26 @@ def _planted_grid(rows: Sequence[Row]) -> Grid:
 
 
 def _rates_grid(rows: Sequence[Row]) -> Grid:
-    cells = tuple(
-        (
-            Cell(row["test"]),
-            Cell(str(int(row["n_clips"]))),
-            Cell(number(row["icc"], 2)),
-            Cell(number(row["level"], 2)),
-            Cell(share(row["rate"], 1), "void" if row["verdict"] == "too liberal" else ""),
-            Cell(interval(row["low"], row["high"], percent=True)),
-            Cell(row["verdict"] if not _reason(row) else f"{row['verdict']}: {_reason(row)}"),
+    """Return one row per test: its rates over all designs; calibration/rates.csv has each."""
+    cells = []
+    for name in dict.fromkeys(row["test"] for row in rows):
+        own = [row for row in rows if row["test"] == name]
+        ends = share(min(row["rate"] for row in own), 1), share(max(row["rate"] for row in own), 1)
+        found = dict.fromkeys(row["verdict"] for row in own)
+        reasons = list(dict.fromkeys(filter(None, (_reason(row) for row in own))))
+        said = ", ".join(f"{verdict} in {sum(row['verdict'] == verdict for row in own)}" for verdict in found)
+        cells.append(
+            (
+                Cell(name),
+                Cell(number(own[0]["level"], 2)),
+                Cell(str(len(own))),
+                Cell(" to ".join(ends), "void" if "too liberal" in found else ""),
+                Cell(share(max(row["low"] for row in own), 1)),
+                Cell(f"{said}: {reasons[0]}" if reasons else said),
+            )
         )
-        for row in rows
-    )
-    columns = ("test", "clips", "ICC", "level", "error rate", "99 % bounds", "verdict")
-    return Grid("Error rates without any effect", columns, cells, (CONSERVATIVE,))
+    columns = ("test", "level", "designs", "error rate", "highest low end of the 99 % bounds", "verdict")
+    return Grid("Error rates without any effect", columns, tuple(cells), (CONSERVATIVE,))
 
 
 def _reason(row: Row) -> str:

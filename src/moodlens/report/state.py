@@ -25,14 +25,34 @@ CURVE_CAPTION = (
     "averaged, so none is chosen. A state that is read with fewer prompts than its tokens holds emotion in a "
     "form that the tokens do not have."
 )
+MARKS = {"strong": "strong", "weak": "weak", "undecided": ""}
+LEADS = {
+    "random decoder, trained text": "ahead of random decoder",
+    "random twin": "of random twin",
+    "token history": "of the tokens so far",
+    "codec history": "of codec vectors so far",
+    "other descriptors": "of all other descriptors",
+}
+"""Reader of a factor -> its column."""
+FACTOR_NOTE = (
+    "Target: the factor as measured in the clip's own audio, by wording, layers pooled, steps averaged. What "
+    "is read out must also follow the prompt (arousal; valence for mode). Strong asks for a lead over every "
+    "reader, weak for one over the untrained decoders. "
+    "The factor's own descriptor is no baseline: it is what is measured."
+)
 NOTE = (
     "The layer and step of the accuracy are chosen inside each training fold; baselines are read at the same "
-    "layer and step. Partial R2 is beyond a linear reading of the descriptors."
+    "layer and step. A baseline's p is that of two readings, this one and the mean over all steps and layers"
+    ", the smaller counted twice. Partial R2 is beyond a linear reading of the descriptors."
 )
 
 
 def state_finding(
-    found: Mapping[str, Any], steps: Sequence[Row], curve: Sequence[Row], confidence: float
+    found: Mapping[str, Any],
+    steps: Sequence[Row],
+    curve: Sequence[Row],
+    confidence: float,
+    factors: Mapping[str, Any],
 ) -> Finding:
     """Return the state's readings: two pictures, the comparisons, what other texts do.
 
@@ -41,13 +61,14 @@ def state_finding(
         steps: metrics/state_steps.csv.
         curve: metrics/state_curve.csv.
         confidence: of the intervals.
+        factors: verdicts on the factors of the music, metrics/decide.json `factors`.
     """
     rung, chance = found["state"], found["chance"]
     size = f"{count(found['n_prompts'], 'prompt')}, {count(rung['n_units'], 'wording')}"
     figures = (_by_step(steps, chance, size), _by_shots(curve, chance, size, confidence))
-    return Finding(
-        _summary(rung, chance), figures, (_against(rung, confidence), _targets(rung), _swaps(rung))
-    )
+    judged = (_factors(found["factors"], factors, confidence),) if factors else ()
+    grids = (_against(rung, confidence), *judged, _targets(rung), _swaps(rung))
+    return Finding(_summary(rung, chance), figures, grids)
 
 
 def _summary(rung: Mapping[str, Any], chance: float) -> str:
@@ -152,6 +173,31 @@ def _against(rung: Mapping[str, Any], confidence: float) -> Grid:
     return Grid(
         caption, ("reader", "reading", "its value", "state ahead by", "interval"), tuple(rows), (NOTE,)
     )
+
+
+def _factors(told: Mapping[str, Any], judged: Mapping[str, Any], confidence: float) -> Grid:
+    """Return the verdict on every factor with its lead over every other reader."""
+    readers = [name for name in LEADS if all(name in found["leads"] for found in told.values())]
+    rows = tuple(
+        (
+            Cell(name),
+            Cell(judged[name]["verdict"], MARKS[judged[name]["verdict"]]),
+            Cell(f"{number(found['r2'], 2)} {interval(found['low'], found['high'])}"),
+            Cell(p_value(found["p"])),
+            Cell(f"{number(found['prompted_r'], 2)} (p {p_value(found['prompted_p'])})"),
+            *(_lead(found["leads"][reader]) for reader in readers),
+        )
+        for name, found in told.items()
+    )
+    columns = ("factor", "verdict", "R2", "p, maxT", "follows the prompt", *(LEADS[name] for name in readers))
+    return Grid(
+        f"Factors of the music in the states, {share(confidence)} intervals over wordings", columns, rows,
+        (FACTOR_NOTE,),
+    )  # fmt: skip
+
+
+def _lead(lead: Mapping[str, float]) -> Cell:
+    return Cell(f"{number(lead['difference'], 2)} (p {p_value(lead['p'])})")
 
 
 def _targets(rung: Mapping[str, Any]) -> Grid:

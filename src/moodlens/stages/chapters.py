@@ -106,7 +106,8 @@ def _state(root: Path, params: Params) -> Finding | None:
     steps, curve = stored_rows(root, "state_steps"), stored_rows(root, "state_curve")
     if found is None or steps is None or curve is None:
         return None
-    return state_finding(found, steps, curve, params.state.confidence)
+    decided = stored_metrics(root, "decide") or {}
+    return state_finding(found, steps, curve, params.state.confidence, decided.get("factors", {}))
 
 
 def _attention(root: Path, params: Params) -> Finding | None:

@@ -8,9 +8,11 @@ from typing import Any
 from moodlens.base.errors import ContractError, must
 from moodlens.contracts.params import Params
 from moodlens.decision.evidence import Baseline, Evidence, Gain
+from moodlens.decision.factors import judge_factor
 from moodlens.decision.gates import Gate, Measured, closed, gates_of
 from moodlens.decision.ladder import Rung, decide
 from moodlens.decision.looks import at_look, look_of
+from moodlens.decision.summary import summary_of
 from moodlens.stages.pilot import power_rows
 from moodlens.stages.workspace import open_workspace
 from moodlens.store.tables import read_metrics, write_metrics, write_plot
@@ -27,7 +29,7 @@ FROM_SIGNAL = ("effect", "effect_low", "effect_high", "delta", "power", "n_neede
 
 
 def run(params: Params, root: Path) -> None:
-    """Write metrics/decide.json and metrics/decide_power.csv.
+    """Write metrics/decide.json, metrics/summary.json and metrics/decide_power.csv.
 
     Raises:
         UsageError: the number of prompts is none of the planned looks.
@@ -54,11 +56,16 @@ def run(params: Params, root: Path) -> None:
                 "failed": list(closed(gates)),
                 **{gate.name: _gate(gate) for gate in gates},
             },
+            "factors": {
+                name: asdict(judge_factor(name, found, thresholds))
+                for name, found in state.get("factors", {}).items()
+            },
             "layers": _said(decision.layers),
             **{rung.name: _said(rung) for rung in decision.rungs},
         },
         folder / "decide.json",
     )
+    write_metrics(summary_of(decision, signal, relate), folder / "summary.json")
     if "layers" in signal:
         work = open_workspace(root)
         table = power_rows(work, params, thresholds, signal["layers"]["best"])

@@ -19,24 +19,19 @@ from moodlens.stages import sites
 from moodlens.stages.reencoded import Reencoded, open_reencoded
 from moodlens.stages.workspace import Workspace, acoustic_table, open_workspace
 from moodlens.state.curve import Point, learning_curve
-from moodlens.state.evidence import DECODERS, SAID, StateEvidence, rung_metrics
+from moodlens.state.evidence import DECODERS, SAID, StateEvidence, factor_metrics, rung_metrics
+from moodlens.state.factors import FACTORS, OTHERS, follow_prompts
 from moodlens.state.nested import closed_form, step_probe
 from moodlens.state.partial import partial_r2
 from moodlens.state.readers import Reader, by_wording, wording_counts, wording_means
-from moodlens.state.regression import Reading, out_of_fold_hat, read_targets
+from moodlens.state.regression import out_of_fold_hat, read_targets
 from moodlens.state.swap import SwapShares, swap_shares
-from moodlens.stats.gram import prompt_grams, standardised
+from moodlens.stats.design import Design
+from moodlens.stats.gram import centred, prompt_grams, standardised
 from moodlens.stats.sweep import SweepSettings, sweep
 from moodlens.store.tables import read_table, write_metrics, write_plot
 from moodlens.store.tracking import Run, log_runs
 
-FACTORS = {
-    "tempo": "onset_rate_hz",
-    "loudness": "loudness_db",
-    "brightness": "centroid_hz",
-    "mode": "mode_margin",
-}
-"""Factor of the organism's model card -> the descriptor that shows it, as in `organism.evaluate`."""
 N_TURNS = 999
 """Rotations of the partial R2: each refits the ridge in every fold."""
 
@@ -71,6 +66,7 @@ def run(params: Params, root: Path) -> None:
     design = work.design
     metrics = {
         "state": rung,
+        "factors": factor_metrics(found.factors),
         "n_prompts": design.n_prompts,
         "n_emotions": design.n_classes,
         "n_clips": len(states.clips),
@@ -152,10 +148,32 @@ def _over_wordings(states: Reencoded, readers: list[Reader], section: State) -> 
         )
         for reader in readers
     }
-    readings: list[Reading] = read_targets(
-        hats, targets(states, heard), counts, permutations, section.confidence
+    asked = asked_of(states)
+    told = targets(design, asked, heard)
+    readings = read_targets(
+        hats,
+        told,
+        counts,
+        permutations,
+        section.confidence,
+        section.n_folds,
+        {
+            name: {OTHERS: _without_kin(name, heard, design, folds, section)}
+            for name in FACTORS
+            if name in told
+        },
     )
-    return {"partial": partial, "readings": tuple(readings)}
+    factors = follow_prompts(readings, asked, permutations)
+    return {"partial": partial, "readings": tuple(readings), "factors": factors}
+
+
+def _without_kin(
+    factor: str, heard: pd.DataFrame, design: Design, folds: np.ndarray, section: State
+) -> np.ndarray:
+    """Return the hats of the descriptors that do not measure the factor itself."""
+    others = heard.drop(columns=list(FACTORS[factor].kin)).to_numpy(dtype=np.float64)
+    means = wording_means(standardised(others), design)
+    return out_of_fold_hat(centred(means @ means.T), folds, section.ridge)[None]
 
 
 def _descriptors(states: Reencoded) -> pd.DataFrame:
@@ -164,14 +182,23 @@ def _descriptors(states: Reencoded) -> pd.DataFrame:
     return table.groupby(states.prompts).mean()
 
 
-def targets(states: Reencoded, heard: pd.DataFrame) -> Mapping[str, np.ndarray]:
-    """Return what is read per wording: intended valence and arousal, measured factors of the music."""
-    design = states.work.design
+def asked_of(states: Reencoded) -> dict[str, np.ndarray]:
+    """Return the valence and arousal that the prompts of each wording intend."""
     prompts = read_table(PROMPTS, states.work.root / "data" / "prompts.csv")
     felt = prompts.loc[prompts["emotion"] != NEUTRAL]
-    found = {name: felt[name].to_numpy(dtype=np.float64) for name in ("valence", "arousal")}
-    found |= {name: heard[column].to_numpy(dtype=np.float64) for name, column in FACTORS.items()}
-    means = {name: wording_means(values, design) for name, values in found.items()}
+    return {
+        name: wording_means(felt[name].to_numpy(dtype=np.float64), states.work.design)
+        for name in ("valence", "arousal")
+    }
+
+
+def targets(design: Design, asked: Mapping[str, np.ndarray], heard: pd.DataFrame) -> Mapping[str, np.ndarray]:
+    """Return what is read per wording: intended valence and arousal, factors as measured in the music."""
+    factors = {
+        name: wording_means(heard[factor.descriptor].to_numpy(dtype=np.float64), design)
+        for name, factor in FACTORS.items()
+    }
+    means = {**asked, **factors}
     return {name: y for name, y in means.items() if np.isfinite(y).all() and y.std() > 0}
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from moodlens.state.curve import Point
+from moodlens.state.factors import Told
 from moodlens.state.nested import StepProbe
 from moodlens.state.partial import Partial
 from moodlens.state.regression import Reading
@@ -28,6 +29,7 @@ class StateEvidence:
     whole_curve: tuple[Point, ...]  # means over the clip
     partial: Partial | None
     readings: tuple[Reading, ...]
+    factors: tuple[Told, ...]
     swaps: dict[str, SwapShares]  # reader -> shares, states averaged over the clip
     early_swap: SwapShares  # the model at the first kept step
 
@@ -69,6 +71,10 @@ def rung_metrics(
         "unit": probe.unit,
         "n_units": n_units,
         "baselines": {name: compared[name] for name in REQUIRED},
+        "everywhere": {
+            lead.baseline: {"accuracy": lead.accuracy, "difference": lead.difference, "p": lead.p}
+            for lead in probe.leads
+        },
         "beside": {name: numbers for name, numbers in compared.items() if name not in REQUIRED},
         "effect": signal.best.effect.effect,
         "effect_low": signal.best.effect.low,
@@ -93,6 +99,23 @@ def rung_metrics(
         "swap_random_read_as_text": random.swapped_text,
         "first_step_own": found.early_swap.own,
         "first_step_null": found.early_swap.null,
+    }
+
+
+def factor_metrics(found: Sequence[Told]) -> dict[str, object]:
+    """Return what is known of each factor: its reading, what it follows, its lead over every other reader."""
+    return {
+        told.reading.target: {
+            "r2": told.reading.value,
+            "low": told.reading.low,
+            "high": told.reading.high,
+            "p": told.reading.p,
+            "asked_by": told.asked_by,
+            "prompted_r": told.prompted_r,
+            "prompted_p": told.prompted_p,
+            "leads": {name: vars(lead) for name, lead in told.reading.leads.items()},
+        }
+        for told in found
     }
 
 

@@ -7,7 +7,7 @@ choice. The permutation p is that of the best site of the grid against the best 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -17,6 +17,7 @@ from moodlens.probes import logistic, ridge
 from moodlens.probes.controls import Comparison, Difference, best_extreme, difference, selectivity
 from moodlens.probes.family import ProbeSettings
 from moodlens.probes.folds import design_folds, group_folds
+from moodlens.state.lead import Lead, leads_everywhere, of_both
 from moodlens.state.readers import Reader
 from moodlens.stats.bootstrap import balanced_accuracy, class_means, interval, resamples
 from moodlens.stats.design import Design, Unit
@@ -43,7 +44,10 @@ class StepProbe:
     by_site: Float[np.ndarray, "step layer"]  # closed-form accuracies
     p_by_site: Float[np.ndarray, "step layer"]  # against the best site of each relabelling
     accuracy_by_prompt: float  # as `accuracy`, folds by prompt
-    differences: tuple[Difference, ...]  # to each baseline, at the same sites
+    differences: tuple[
+        Difference, ...
+    ]  # to each baseline, at the same sites; p of both readings of `state.lead`
+    leads: tuple[Lead, ...]  # over each baseline, mean over all sites
 
 
 def step_probe(
@@ -70,11 +74,15 @@ def step_probe(
     against = (of_best[1:, None] >= measured[:, 0] - 1e-9).sum(axis=0)
     how = Comparison(settings.n_folds, settings.n_bootstrap, settings.n_permutations, settings.confidence)
     differences = []
-    for other in baselines:
+    rng = rng_for("everywhere", unit, settings.seed)
+    leads = leads_everywhere(
+        model, baselines, design, unit, folds, settings.ridge, settings.n_permutations, rng
+    )
+    for other, lead in zip(baselines, leads, strict=True):
         right = read_at(other, chosen, n_layers, design, folds, settings.ridge)
         rng = rng_for("difference", other.name, unit, settings.seed)
         found = difference(other.name, correct[None], 0, right, design, unit, how, rng)
-        differences.append(found)
+        differences.append(replace(found, p=of_both(found.p, lead.p)))
     return StepProbe(
         unit,
         float(balanced_accuracy(correct, design.labels)),
@@ -92,6 +100,7 @@ def step_probe(
         ((against + 1) / measured.shape[1]).reshape(n_steps, n_layers),
         _accuracy(model, design, "prompt", settings),
         tuple(differences),
+        leads,
     )
 
 

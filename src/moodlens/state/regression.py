@@ -10,8 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from moodlens.base.seeding import rng_for
 from moodlens.stats.bootstrap import interval
 from moodlens.stats.multiplicity import max_t
+from moodlens.stats.paired import gain_p
 
 
 def out_of_fold_hat(
@@ -54,6 +56,7 @@ class Lead:
     difference: float
     low: float
     high: float
+    p: float  # one-sided: signs of whole wordings flipped, folds that share training data corrected for
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class Reading:
     high: float
     p: float  # maxT over the targets
     leads: dict[str, Lead]
+    predicted: Float[np.ndarray, " unit"]  # by the first reader, out of fold, mean over views
 
 
 def read_targets(
@@ -74,6 +78,8 @@ def read_targets(
     counts: Int[np.ndarray, "boot unit"],
     permutations: Int[np.ndarray, "perm unit"],
     confidence: float,
+    n_folds: int,
+    beside: Mapping[str, Mapping[str, Float[np.ndarray, "view unit unit"]]] | None = None,
 ) -> list[Reading]:
     """Return how well the first reader tells each target, beside the other readers.
 
@@ -83,23 +89,30 @@ def read_targets(
         counts: how often each wording occurs in each resample.
         permutations: orders of the wordings, the identity first.
         confidence: of the intervals.
+        n_folds: of the hats; the p of a lead allows for the training data that folds share.
+        beside: target -> further readers of that target alone.
     """
-    first, *others = readers
+    first, *_ = readers
     adjusted = max_t(np.stack([_null(readers[first], y, permutations) for y in targets.values()]))
     found = []
     for (name, y), p in zip(targets.items(), adjusted, strict=True):
-        errors = {reader: np.square(y - hats @ y).mean(axis=0) for reader, hats in readers.items()}
+        all_readers = {**readers, **(beside or {}).get(name, {})}
+        errors = {reader: np.square(y - hats @ y).mean(axis=0) for reader, hats in all_readers.items()}
         total = np.square(y - y.mean())
         scale = counts @ total
         low, high = interval(1 - counts @ errors[first] / scale, confidence)
         leads = {}
-        for other in others:
+        for other in (reader for reader in errors if reader != first):
             gain = errors[other] - errors[first]
             bounds = interval(counts @ gain / scale, confidence)
             value, lead = float(1 - errors[other].sum() / total.sum()), float(gain.sum() / total.sum())
-            leads[other] = Lead(value, lead, float(bounds[0]), float(bounds[1]))
+            p_lead = float(
+                gain_p(gain[None], n_folds, len(permutations) - 1, rng_for("lead", name, other))[0]
+            )
+            leads[other] = Lead(value, lead, float(bounds[0]), float(bounds[1]), p_lead)
         value = float(1 - errors[first].sum() / total.sum())
-        found.append(Reading(name, value, float(low), float(high), float(p), leads))
+        predicted = (readers[first] @ y).mean(axis=0)
+        found.append(Reading(name, value, float(low), float(high), float(p), leads, predicted))
     return found
 
 

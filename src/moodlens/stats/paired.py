@@ -37,11 +37,21 @@ def better_p(
         n_flips, rng: of the null; the smallest p is 1 / (n_flips + 1).
     """
     members = design.members(unit)
-    n_units = int(members.max()) + 1
     weight = 1 / np.bincount(design.labels)[design.labels] / design.n_classes
-    whole = members[:, None] == np.arange(n_units)
-    gains = ((correct - baseline_correct) * weight) @ whole
-    signs = rng.choice(np.array([-1.0, 1.0]), size=(n_units, n_flips))
+    whole = members[:, None] == np.arange(int(members.max()) + 1)
+    return gain_p(((correct - baseline_correct) * weight) @ whole, n_folds, n_flips, rng)
+
+
+def gain_p(
+    gains: Float[np.ndarray, "site unit"], n_folds: int, n_flips: int, rng: np.random.Generator
+) -> Float[np.ndarray, " site"]:
+    """Return the one-sided p of summed gains, whole units' signs flipped, adjusted for the best of all sites.
+
+    Args:
+        gains: by how much each unit is read better than by the baseline; the unit's weight is in it.
+        n_folds, n_flips, rng: as in `better_p`.
+    """
+    signs = rng.choice(np.array([-1.0, 1.0]), size=(gains.shape[1], n_flips))
     best = (gains @ signs).max(axis=0)
     observed = gains.sum(axis=1, keepdims=True)
     if n_folds > 1:

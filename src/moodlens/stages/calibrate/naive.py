@@ -1,10 +1,9 @@
-"""What a naive pipeline says of the same clips: `python -m moodlens.stages.calibrate.naive` in a workspace.
+"""What a naive pipeline says of the same clips, in a finished workspace.
 
 It takes one decoder layer as captured during generation, a t-test over all pairs of clips on raw cosine, and
 a plain five-fold probe over clips; both at p < .05 and it says "encoded in the layers".
 """
 
-import sys
 from pathlib import Path
 
 from scipy import stats as scipy_stats
@@ -13,7 +12,6 @@ from moodlens.base.seeding import rng_for
 from moodlens.calibration.naive import plain_accuracy_of
 from moodlens.contracts.params import Params
 from moodlens.stages import sites
-from moodlens.stages.shell import run_stage
 from moodlens.stages.workspace import clip_table, open_workspace, tensors_of
 from moodlens.stats.gram import cosines, site_gram
 from moodlens.stats.similarity import naive_t
@@ -47,7 +45,3 @@ def run(params: Params, root: Path) -> None:
         },
         root / "metrics" / "naive.json",
     )
-
-
-if __name__ == "__main__":
-    sys.exit(run_stage(lambda: run))

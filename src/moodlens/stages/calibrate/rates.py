@@ -8,8 +8,8 @@ import pandas as pd
 from moodlens.base.errors import UsageError, must
 from moodlens.base.seeding import rng_for
 from moodlens.calibration.instruments import CLAIMS, NAIVE, PLAIN
-from moodlens.calibration.naive import plain_accuracy
-from moodlens.calibration.rates import Alarms, alarm_rates
+from moodlens.calibration.naive import plain_accuracy, plain_p
+from moodlens.calibration.rates import Alarms, alarm_rates, rate_of, verdict_on
 from moodlens.calibration.simulate import World, design_for, sample
 from moodlens.compute.pool import run_tasks
 from moodlens.contracts.calibration import CalibrationParams
@@ -28,6 +28,7 @@ class Cell:
     icc: float
     n_sims: int
     seed: int
+    slow_too: bool  # the last design is asked about every test
 
 
 def run(params: CalibrationParams, home: Path) -> None:
@@ -46,8 +47,8 @@ def run(params: CalibrationParams, home: Path) -> None:
                 )
             )
     cells = [
-        Cell(prompts, clips, icc, section.n_sims, section.seed)
-        for prompts, clips in section.designs
+        Cell(prompts, clips, icc, section.n_sims, section.seed, place == len(section.designs))
+        for place, (prompts, clips) in enumerate(section.designs, start=1)
         for icc in section.icc
     ]
     workers = params.compute.workers
@@ -61,16 +62,17 @@ def measure(cell: Cell) -> tuple[list[dict[str, object]], dict[str, object]]:
     place = (cell.n_prompts, cell.n_clips, round(1000 * cell.icc), cell.seed)
     rngs = [rng_for("calibration", "rates", *place, sim) for sim in range(cell.n_sims)]
     base = World(cell.n_prompts, cell.n_clips, cell.icc)
-    rows = [row_of(alarms) for alarms in alarm_rates((*CLAIMS, *NAIVE), base, cell.n_sims, rngs)]
+    tests = [test for test in (*CLAIMS, *NAIVE) if cell.slow_too or not test.slow]
+    rows = [row_of(alarms) for alarms in alarm_rates(tests, base, cell.n_sims, rngs)]
     n_plain = min(N_PLAIN, cell.n_sims)
+    design, n_clips = design_for(base), cell.n_prompts * cell.n_clips
     rngs = [rng_for("calibration", "plain", *place, sim) for sim in range(n_plain)]
-    rows += [row_of(alarms) for alarms in alarm_rates((PLAIN,), base, n_plain, rngs)]
-    design = design_for(base)
-    rngs = [rng_for("calibration", "accuracy", *place, sim) for sim in range(n_plain)]
     read = [plain_accuracy(sample(base, design, rng), rng) for rng in rngs]
-    n_clips = cell.n_prompts * cell.n_clips
+    chance = 1 / base.n_classes
+    rate = rate_of([plain_p(accuracy, n_clips, chance) <= PLAIN.level for accuracy in read])
+    rows.append(row_of(Alarms(PLAIN, base, rate, *verdict_on(rate, PLAIN))))
     plain = {"icc": cell.icc, "n_clips": n_clips, "n_prompts": cell.n_prompts, "n_sims": len(read)}
-    return rows, {**plain, "accuracy": sum(read) / len(read), "chance": 1 / base.n_classes}
+    return rows, {**plain, "accuracy": sum(read) / len(read), "chance": chance}
 
 
 def row_of(alarms: Alarms) -> dict[str, object]:
@@ -78,6 +80,7 @@ def row_of(alarms: Alarms) -> dict[str, object]:
     world, rate = alarms.world, alarms.rate
     return {
         "test": alarms.instrument.name,
+        "group": alarms.instrument.group,
         "carries_claim": alarms.instrument.carries_claim,
         "icc": world.icc,
         "n_prompts": world.n_prompts,

@@ -75,7 +75,7 @@ def planted(power: Rows) -> dict[str, object]:
 
 
 def verdict_counts(verdicts: Rows) -> dict[str, object]:
-    """Return, per twin, on how many seeds every tested rung was right, and what the naive pipeline said."""
+    """Return, per twin, on how many seeds all that was tested was right, and what the naive pipeline said."""
     counts: dict[str, object] = {}
     for model in {row["model"] for row in verdicts}:
         own = [row for row in verdicts if row["model"] == model]
@@ -87,6 +87,7 @@ def verdict_counts(verdicts: Rows) -> dict[str, object]:
         counts[model] = {
             "n_seeds": len(marks),
             "right": sum("wrong" not in found for found in marks),
+            "n_wrong_verdicts": sum(found.count("wrong") for found in marks),
             "n_untested_rungs": max(found.count("untested") for found in marks),
             "naive_says_encoded": says.count("encoded in the layers"),
         }

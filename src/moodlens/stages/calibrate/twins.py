@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,15 @@ from moodlens.stages.closure import code_deps
 from moodlens.store.atomic import replacing
 
 VERDICT = "verdict.json"
+BESIDE = ("relate", "geometry")
 LAST_LINES = 5
 
 
 def needed_stages(root: Path, target: str = "decide") -> list[str]:
-    """Return the stages of root/dvc.yaml that `target` stands on, itself last, in pipeline order."""
+    """Return the stages of root/dvc.yaml that `target` needs for its verdicts, itself last, in their order.
+
+    `BESIDE` is left out: `decide` reads it for the gates before SAE training, which no rung looks at.
+    """
     stages = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     makes = {out: name for name, stage in stages.items() for out in _outs(stage)}
     needed, waiting = set(), [target]
@@ -28,7 +32,8 @@ def needed_stages(root: Path, target: str = "decide") -> list[str]:
         name = waiting.pop()
         if name not in needed:
             needed.add(name)
-            waiting.extend(makes[dep] for dep in stages[name]["deps"] if dep in makes)
+            makers = {makes[dep] for dep in stages[name]["deps"] if dep in makes}
+            waiting.extend(makers - set(BESIDE))
     return [name for name in stages if name in needed]
 
 
@@ -64,8 +69,7 @@ def verdict_on_twin(root: Path, home: Path, model: str, seed: int) -> dict[str, 
     (work / "params.yaml").write_text(text, encoding="utf-8")
     if not (work / "models").exists():
         (work / "models").symlink_to(root / "models")
-    for name in (*stages, "naive"):
-        _run(name, root, work, home)
+    _run([*stages, "naive"], root, work, home)
     decide = json.loads((work / "metrics" / "decide.json").read_text(encoding="utf-8"))
     decide["naive"] = json.loads((work / "metrics" / "naive.json").read_text(encoding="utf-8"))
     with replacing(kept) as temporary:
@@ -74,18 +78,24 @@ def verdict_on_twin(root: Path, home: Path, model: str, seed: int) -> dict[str, 
 
 
 def twin_params(root: Path, model: str, seed: int) -> str:
-    """Return the main params.yaml with `model.id` and `generate.seed` changed, and no UMAP pictures drawn."""
+    """Return the main params.yaml for a model and a `generate.seed`, without what no verdict reads.
+
+    That is: attention maps of generation, the metrics beside PERMANOVA. One process per run, since several
+    twins run side by side.
+    """
     params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
     params["model"]["id"] = model
     params["generate"]["seed"] = seed
-    params["geometry"]["umap"] = False  # a picture that no verdict reads; compiling takes 12 s
+    params["generate"]["attention"] = False
+    params["signal"]["metrics"] = ["permanova"]
+    params["compute"]["workers"] = 1
     return yaml.safe_dump(params, sort_keys=False)
 
 
 def fingerprint(root: Path, stages: list[str], params: str) -> str:
     """Return what a verdict depends on: parameters, code of its stages, weights."""
     files = {root / dep for name in stages for dep in code_deps(name, root)}
-    files |= {root / dep for dep in code_deps("calibrate.naive", root)}
+    files |= {root / dep for name in ("naive", "chain") for dep in code_deps(f"calibrate.{name}", root)}
     files |= set((root / "models" / "organism").rglob("*.safetensors"))
     digest = sha256(params.encode())
     for path in sorted(files):
@@ -94,23 +104,24 @@ def fingerprint(root: Path, stages: list[str], params: str) -> str:
     return digest.hexdigest()
 
 
-def _run(name: str, root: Path, work: Path, home: Path) -> None:
-    """Run a stage of the twin's workspace; all twins share one MLflow database, apart from the main one."""
-    module = ["moodlens.stages.calibrate.naive"] if name == "naive" else ["moodlens.stages", name]
+def _run(stages: Sequence[str], root: Path, work: Path, home: Path) -> None:
+    """Run stages in the twin's workspace, in one process: its imports take as long as most stages.
+
+    All twins share one MLflow database, apart from the main one.
+    """
     env = {
         **os.environ,
         "DVC_ROOT": str(work),
         "PYTHONPATH": os.pathsep.join([str(root / "src"), os.environ.get("PYTHONPATH", "")]),
         "MLFLOW_TRACKING_URI": f"sqlite:///{home / 'work' / 'mlflow.db'}",
     }
-    done = subprocess.run(
-        [sys.executable, "-m", *module], cwd=work, env=env, text=True, capture_output=True, check=False
-    )
+    env.pop("DVC_STAGE", None)  # of the calibration's own pipeline
+    command = [sys.executable, "-m", "moodlens.stages.calibrate.chain", *stages]
+    done = subprocess.run(command, cwd=work, env=env, text=True, capture_output=True, check=False)
     if done.returncode != 0:
         said = " / ".join((done.stderr or done.stdout).strip().splitlines()[-LAST_LINES:])
         where = f"{work.name}, exit {done.returncode}"
+        advice = "Repair it and run again"
         raise ContractError(
-            must(
-                f"stage {name}", "finish on the twin", said, where=where, next_step="Repair it and run again"
-            )
+            must("the stages of a verdict", "finish on the twin", said, where=where, next_step=advice)
         )
