@@ -17,6 +17,7 @@ from moodlens.probes.family import ProbeSettings
 from moodlens.probes.folds import design_folds
 from moodlens.probes.regression import nested_predictions, r_squared, shuffled_targets
 from moodlens.prompts.lexicon import AFFECT
+from moodlens.relate.mantel import orders
 from moodlens.state.factors import FACTORS, follow_prompts
 from moodlens.state.lead import leads_everywhere, of_both
 from moodlens.state.nested import choose, closed_form
@@ -57,13 +58,13 @@ def _readings(data: Sample, rng: np.random.Generator) -> tuple[list[Reading], np
         labels = data.design.unit_labels("wording")
         n = len(labels)
         folds = rng.permutation(n) % N_FOLDS
-        orders = np.stack([np.arange(n), *(rng.permutation(n) for _ in range(N_PERMUTATIONS))])
+        order = orders(n, N_PERMUTATIONS, rng, np.bincount(data.design.wordings))
         grams = data.unit_grams[: 2 * N_VIEWS]
         hats = np.stack([out_of_fold_hat(gram, folds, RIDGE) for gram in grams])
         readers = {"state": hats[:N_VIEWS], "other": hats[N_VIEWS:]}
         asked = {name: data.unit_rows[2 * N_VIEWS, :, i] for i, name in enumerate(FACTORS)}
         counts = unit_resamples(labels, 2, rng)
-        data.read["readings"] = read_targets(readers, asked, counts, orders, 0.95, N_FOLDS), orders
+        data.read["readings"] = read_targets(readers, asked, counts, order, 0.95, N_FOLDS), order
     return data.read["readings"]
 
 
@@ -79,10 +80,10 @@ def target_above(data: Sample, rng: np.random.Generator) -> float:
 
 def target_prompted(data: Sample, rng: np.random.Generator) -> float:
     """Return the smallest maxT p that factors read out of states follow prompts that the music ignored."""
-    readings, orders = _readings(data, rng)
+    readings, order = _readings(data, rng)
     affect = np.array([AFFECT[emotion] for emotion in EMOTIONS[: data.design.n_classes]])
     felt = affect[data.design.unit_labels("wording")]
-    told = follow_prompts(readings, {"valence": felt[:, 0], "arousal": felt[:, 1]}, orders)
+    told = follow_prompts(readings, {"valence": felt[:, 0], "arousal": felt[:, 1]}, order)
     return min(factor.prompted_p for factor in told)
 
 

@@ -15,6 +15,7 @@ from moodlens.contracts.tables import NEUTRAL, PROMPTS
 from moodlens.contracts.tensors import CONDITIONS
 from moodlens.probes.family import ProbeSettings
 from moodlens.probes.folds import design_folds
+from moodlens.relate.mantel import orders
 from moodlens.stages import sites
 from moodlens.stages.reencoded import Reencoded, open_reencoded
 from moodlens.stages.workspace import Workspace, acoustic_table, open_workspace
@@ -127,7 +128,8 @@ def _over_wordings(states: Reencoded, readers: list[Reader], section: State) -> 
     labels = design.unit_labels("wording")
     n, rng = len(labels), rng_for("state", "wordings", section.seed)
     folds = rng.permutation(n) % min(section.n_folds, n)
-    permutations = np.stack([np.arange(n), *(rng.permutation(n) for _ in range(section.n_permutations))])
+    # Means of few prompts scatter more, in state and sound alike: only wordings of one size change places.
+    permutations = orders(n, section.n_permutations, rng, np.bincount(design.wordings))
     counts = wording_counts(design, section.n_bootstrap, rng)
     onehot = (labels[:, None] == np.arange(design.n_classes)).astype(np.float64)
     heard = _descriptors(states)
