@@ -52,7 +52,7 @@ def umap_graph(distances: np.ndarray, n_neighbors: int) -> np.ndarray:
         warnings.simplefilter("ignore")
         from umap.umap_ import fuzzy_simplicial_set
 
-        random = np.random.RandomState(0)  # noqa: NPY002 (its argument; nothing is drawn)
+        random = np.random.RandomState(0)
         return fuzzy_simplicial_set(distances, n_neighbors, random, "precomputed")[0].toarray()
 
 

@@ -77,7 +77,7 @@ def umap_points(
             negative_sample_rate=5,
             n_epochs=None,
             init="pca" if points.shape[1] > 1 else "random",
-            random_state=np.random.RandomState(seed),  # noqa: NPY002 (umap draws from its methods)
+            random_state=np.random.RandomState(seed),
             metric="euclidean",
             metric_kwds={},
             densmap=False,
