@@ -1,4 +1,4 @@
-"""The larger workspace of the analysis benchmark: new clips of the same prompts, and what its verdict says."""
+"""The larger workspace of the analysis benchmark: new clips of the same prompts; its verdict."""
 
 import pandas as pd
 import pytest
