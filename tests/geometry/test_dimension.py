@@ -1,10 +1,13 @@
 """Components and dimension: against scikit-learn, for spectra of known dimension, and the UMAP picture."""
 
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
 from moodlens.geometry.dimension import components, umap_points
+from moodlens.geometry.fuzzy import fuzzy_graph
 
 
 def test_components_equal_scikit_learns():
@@ -42,3 +45,23 @@ def test_umap_keeps_planted_groups_together_and_is_the_same_twice():
     distances = np.sqrt(np.square(first[:, None] - first[None]).sum(axis=2))
     np.fill_diagonal(distances, np.inf)
     assert (labels[distances.argmin(axis=1)] == labels).all()
+
+
+def umap_graph(distances: np.ndarray, n_neighbors: int) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from umap.umap_ import fuzzy_simplicial_set
+
+        random = np.random.RandomState(0)
+        return fuzzy_simplicial_set(distances, n_neighbors, random, "precomputed")[0].toarray()
+
+
+def test_the_graph_is_umap_learns():
+    """Clusters of unequal spread; one point three times, so that a nearest neighbour lies at distance 0."""
+    rng = np.random.default_rng(4)
+    rows = rng.normal(size=(40, 6)) * np.repeat([0.1, 1, 5, 20], 10)[:, None]
+    rows[1:3] = rows[0]
+    distances = np.sqrt(np.square(rows[:, None] - rows[None]).sum(axis=2))
+    for n_neighbors in (2, 3, 15):
+        theirs = umap_graph(distances, n_neighbors)
+        np.testing.assert_allclose(fuzzy_graph(distances, n_neighbors).toarray(), theirs, atol=2e-5)

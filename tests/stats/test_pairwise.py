@@ -1,9 +1,11 @@
-"""Sums over pairs against explicit loops, scikit-learn, dcor and hand-worked values."""
+"""Sums over pairs against explicit loops, scikit-learn, dcor, hyppo and hand-worked values."""
 
 from itertools import combinations
 
+import dcor
 import numpy as np
 import pytest
+from hyppo.ksample import MMD
 from sklearn.metrics.pairwise import rbf_kernel
 
 from moodlens.stats.bootstrap import unit_resamples
@@ -52,11 +54,24 @@ def test_the_rbf_kernel_is_scikit_learns_at_the_median_bandwidth():
 
 
 def test_the_energy_distance_is_dcors():
-    dcor = pytest.importorskip("dcor", reason="dcor is no part of the pinned set")
     rows, labels = example((8, 11))
     x, y = rows[labels == 0], rows[labels == 1]
     expected = dcor.energy_distance(x, y, estimation_stat="u_statistic")
     assert discrepancy(near((rows @ rows.T)[None]), labels[None]).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_mmd_is_hyppos_up_to_scale_and_shift():
+    """hyppo's is the unbiased kernel correlation with the labels: linear in MMD^2 over relabellings."""
+    rows, labels = example((9, 9))
+    gamma = 0.1
+    table = relabellings(labels, 12, np.random.default_rng(3))
+    found = discrepancy(rbf_kernel(rows, gamma=gamma)[None], table)[0]
+    test = MMD(compute_kernel="rbf", bias=False, gamma=gamma)
+    theirs = np.array([test.statistic(rows[row == 0], rows[row == 1]) for row in table])
+    slope, shift = np.polyfit(found, theirs, 1)
+    assert slope > 0
+    np.testing.assert_allclose(slope * found + shift, theirs, atol=1e-6)
+    assert np.array_equal(found.argsort(), theirs.argsort())
 
 
 @pytest.mark.parametrize("sizes", SIZES)

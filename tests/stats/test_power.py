@@ -7,7 +7,15 @@ from moodlens.base.errors import ContractError
 from moodlens.base.seeding import rng_for
 from moodlens.calibration.planted import clip_share, power
 from moodlens.calibration.simulate import World
-from moodlens.stats.power import Pilot, Threshold, pilot_of, power_table, simulated_power, unit_share
+from moodlens.stats.power import (
+    Pilot,
+    Threshold,
+    draws_of,
+    pilot_of,
+    power_table,
+    simulated_power,
+    unit_share,
+)
 
 SPECTRUM = 1 / np.arange(1, 65)
 PILOT = Pilot(SPECTRUM / SPECTRUM.sum(), 4, 0.3, 2)
@@ -22,10 +30,27 @@ def test_the_formula_and_the_simulation_of_f_agree():
 
 def test_simulated_power_is_the_power_of_the_test_on_simulated_clips():
     delta, n = 0.04, 16
-    drawn = simulated_power(PILOT, n, delta, 0.05, 4000, rng_for("drawn"))
+    rng = rng_for("drawn")
+    drawn = simulated_power(PILOT, n, delta, 0.05, draws_of(PILOT, 4000, rng), rng)
     world = World(4 * n, 2, 0.3, planted=clip_share(delta, 0.3, 2))
     tested = power(world, 0.05, [rng_for("tested", sim) for sim in range(200)])
     assert tested.low - 0.05 < drawn < tested.high + 0.05
+
+
+def test_simulated_power_is_that_of_noncentral_chi_squares():
+    """F drawn anew for this n and effect, axis by axis."""
+    k, n, delta, size = PILOT.n_classes, 16, 0.03, (20_000, len(SPECTRUM))
+    rng = rng_for("noncentral")
+    null = (rng.chisquare(k - 1, size) @ PILOT.spectrum) / (rng.chisquare(k * (n - 1), size) @ PILOT.spectrum)
+    means = rng.standard_normal((size[0], k, size[1])) * np.sqrt(PILOT.spectrum)
+    moved = np.square(means - means.mean(axis=1, keepdims=True)).sum(axis=1)
+    moved *= delta / (1 - delta) * (k * n - 1) / moved.sum(axis=1, keepdims=True)
+    between = rng.noncentral_chisquare(k - 1, moved / PILOT.spectrum) @ PILOT.spectrum
+    found = between / (rng.chisquare(k * (n - 1), size) @ PILOT.spectrum)
+    expected = (found > np.quantile(null, 0.95)).mean()
+    assert 0.2 < expected < 0.95
+    drawn = simulated_power(PILOT, n, delta, 0.05, draws_of(PILOT, 20_000, rng), rng)
+    assert drawn == pytest.approx(expected, abs=0.02)
 
 
 def test_more_is_needed_for_less_effect_stricter_levels_and_more_power():

@@ -3,6 +3,7 @@
 from itertools import combinations
 
 import numpy as np
+import ot
 import pytest
 from scipy.stats import wasserstein_distance
 
@@ -27,7 +28,6 @@ def test_along_one_line_it_is_scipys_mean_over_pairs_of_emotions(sizes):
 
 
 def test_many_lines_come_near_pot():
-    ot = pytest.importorskip("ot", reason="POT is no part of the pinned set")
     rng = np.random.default_rng(1)
     labels = np.repeat([0, 1], 20)
     rows = rng.normal(size=(40, 5)) + labels[:, None]

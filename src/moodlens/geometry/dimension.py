@@ -5,7 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from moodlens.geometry.fuzzy import fuzzy_graph
+from moodlens.geometry.silhouette import squared_distances
 from moodlens.stats.gram import centred
+
+SPREAD, LEAST_GAP = 1.0, 0.1
+"""umap-learn's default scale of the picture and least distance of points in it."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,8 @@ def umap_points(
     """Return a UMAP picture of the points: a picture, which licenses no claim.
 
     Distances, sizes and gaps between groups in it mean nothing (McInnes, Healy and Melville 2018, section 6;
-    Chari and Pachter 2023). One thread and a fixed seed make it the same every time on one machine.
+    Chari and Pachter 2023). One thread and a fixed seed make it the same every time on one machine. The graph
+    is `fuzzy_graph`'s, the layout umap-learn's, with the defaults of `umap.UMAP`.
 
     Args:
         coordinates: isometric to the site, e.g. all of `components(...)`'s.
@@ -52,14 +58,30 @@ def umap_points(
     """
     import warnings
 
+    points = np.asarray(coordinates, dtype=np.float32)
+    distances = np.sqrt(squared_distances(coordinates @ coordinates.T))
+    graph = fuzzy_graph(distances, min(n_neighbors, len(points) - 1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import umap  # 15 s: it compiles
+        from umap.umap_ import find_ab_params, simplicial_set_embedding  # seconds: it compiles
 
-        layout = umap.UMAP(
-            n_neighbors=min(n_neighbors, len(coordinates) - 1),
-            random_state=seed,
-            n_jobs=1,
-            init="pca" if coordinates.shape[1] > 1 else "random",
+        a, b = find_ab_params(SPREAD, LEAST_GAP)
+        layout, _ = simplicial_set_embedding(
+            points,
+            graph,
+            n_components=2,
+            initial_alpha=1.0,
+            a=a,
+            b=b,
+            gamma=1.0,
+            negative_sample_rate=5,
+            n_epochs=None,
+            init="pca" if points.shape[1] > 1 else "random",
+            random_state=np.random.RandomState(seed),
+            metric="euclidean",
+            metric_kwds={},
+            densmap=False,
+            densmap_kwds={},
+            output_dens=False,
         )
-        return np.asarray(layout.fit_transform(coordinates), dtype=np.float64)
+    return np.asarray(layout, dtype=np.float64)

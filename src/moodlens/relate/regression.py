@@ -18,8 +18,8 @@ from scipy.stats import norm, rankdata
 from moodlens.probes.ridge import FoldHat, hats_of
 from moodlens.relate.mantel import orders
 
-CHUNK = 500
-"""Relabellings predicted at once."""
+CHUNK, NUMBERS = 500, 2**20
+"""Relabellings predicted at once, fewer where their targets are more numbers than this: memory stays flat."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,9 @@ def out_of_fold_r2(
     """
     n_places, n_descriptors = hats[0].score.shape[0], targets.shape[1]
     out = np.empty((n_places, n_descriptors, len(order)))
-    for start in range(0, len(order), CHUNK):
-        part = targets[order[start : start + CHUNK]]
+    chunk = max(1, min(CHUNK, NUMBERS // targets.size))
+    for start in range(0, len(order), chunk):
+        part = targets[order[start : start + chunk]]
         n_perm = len(part)
         error = np.zeros((n_places, n_perm, n_descriptors))
         total = np.zeros((n_perm, n_descriptors))

@@ -12,7 +12,7 @@ scikit-bio `skbio.stats.distance.permanova`.
 import numpy as np
 from jaxtyping import Float, Int
 
-PERMS_AT_ONCE, PAIRS_AT_ONCE = 256, 4096
+PERMS_AT_ONCE, PAIRS_AT_ONCE = 512, 2048
 """Block of indicators that is formed and multiplied at once: 4 MB in float32, so that it stays in cache."""
 
 

@@ -102,8 +102,38 @@ def unit_share(effect: float, pilot: Pilot) -> float:
     return share / (share + rest)
 
 
+@dataclass(frozen=True)
+class Draws:
+    """The part of simulated between sums of squares that does not depend on the number of units.
+
+    An effect of squared length w moves `plain` to plain + 2 sqrt(w) along + w.
+    """
+
+    null: Float[np.ndarray, " sim"]  # without an effect
+    plain: Float[np.ndarray, " sim"]  # the noise of the simulations with an effect
+    along: Float[np.ndarray, " sim"]  # that noise along the effect's direction
+
+
+def draws_of(pilot: Pilot, n_sims: int, rng: np.random.Generator) -> Draws:
+    """Return noise and effect directions of the class means; every n and effect is judged on the same ones.
+
+    Args:
+        pilot: from `pilot_of`.
+        n_sims: at least 10 / alpha of them resolve a level.
+        rng: source of randomness.
+    """
+    k, spectrum = pilot.n_classes, pilot.spectrum
+    null = rng.chisquare(k - 1, (n_sims, len(spectrum))) @ spectrum
+    noise, effect = (rng.standard_normal((n_sims, k, len(spectrum))) * np.sqrt(spectrum) for _ in range(2))
+    for moves in (noise, effect):
+        moves -= moves.mean(axis=1, keepdims=True)
+    length = np.sqrt(np.square(effect).sum(axis=(1, 2)))
+    along = np.einsum("skd,skd->s", noise, effect) / length
+    return Draws(null, np.square(noise).sum(axis=(1, 2)), along)
+
+
 def simulated_power(
-    pilot: Pilot, n: int, delta: float, alpha: float, n_sims: int, rng: np.random.Generator
+    pilot: Pilot, n: int, delta: float, alpha: float, draws: Draws, rng: np.random.Generator
 ) -> float:
     """Return how often pseudo-F sees an effect of `delta` with n units per emotion.
 
@@ -112,22 +142,15 @@ def simulated_power(
         n: units per emotion, at least 2.
         delta: share of the variance between unit means.
         alpha: level of the test of this layer.
-        n_sims: draws of F with and without the effect; at least 10 / alpha of them resolve the level.
-        rng: source of randomness.
+        draws: from `draws_of`.
+        rng: source of the variance within emotions.
     """
     k, spectrum = pilot.n_classes, pilot.spectrum
-    between, within = k - 1, k * (n - 1)
-    size = (n_sims, len(spectrum))
-    null = (rng.chisquare(between, size) @ spectrum) / (rng.chisquare(within, size) @ spectrum)
-    means = rng.standard_normal((n_sims, k, len(spectrum))) * np.sqrt(spectrum)
-    means -= means.mean(axis=1, keepdims=True)
+    within = rng.chisquare(k * (n - 1), (len(draws.null), len(spectrum))) @ spectrum
     # sum over classes and axes of n mean^2 = delta / (1 - delta) of the total sum of squares of k n units.
     wanted = delta / (1 - delta) * (k * n - 1)
-    moved = n * (means**2).sum(axis=1)
-    moved *= wanted / moved.sum(axis=1, keepdims=True)
-    shifted = rng.noncentral_chisquare(between, moved / spectrum) @ spectrum
-    found = shifted / (rng.chisquare(within, size) @ spectrum)
-    return float((found > np.quantile(null, 1 - alpha)).mean())
+    found = (draws.plain + 2 * sqrt(wanted) * draws.along + wanted) / within
+    return float((found > np.quantile(draws.null / within, 1 - alpha)).mean())
 
 
 def power_table(
@@ -135,7 +158,7 @@ def power_table(
     thresholds: Mapping[str, Threshold],
     powers: tuple[float, ...],
     rng: np.random.Generator,
-    n_sims: int = 4_000,
+    n_sims: int = 20_000,
 ) -> tuple[Need, ...]:
     """Return the prompts per emotion that each threshold needs, for each asked power.
 
@@ -150,9 +173,10 @@ def power_table(
     """
     rows = []
     for name, asked in thresholds.items():
+        draws = draws_of(pilot, max(n_sims, ceil(10 / asked.alpha)), rng) if asked.kind == "effect" else None
         for power in powers:
-            if asked.kind == "effect":
-                exact, rough = _for_effect(pilot, asked, power, rng, n_sims)
+            if draws is not None:
+                exact, rough = _for_effect(pilot, asked, power, draws, rng)
             else:
                 exact, rough = _for_accuracy(pilot, asked, power)
             rows.append(Need(name, asked.kind, asked.value, asked.alpha, power, exact, rough))
@@ -160,11 +184,10 @@ def power_table(
 
 
 def _for_effect(
-    pilot: Pilot, asked: Threshold, power: float, rng: np.random.Generator, n_sims: int
+    pilot: Pilot, asked: Threshold, power: float, draws: Draws, rng: np.random.Generator
 ) -> tuple[int | None, int | None]:
     delta = unit_share(asked.value, pilot)
     rough = units_needed(np.diag(pilot.spectrum), pilot.n_classes, delta, asked.alpha, power)
-    draws = max(n_sims, ceil(10 / asked.alpha))
 
     def enough(n: int) -> bool:
         return simulated_power(pilot, n, delta, asked.alpha, draws, rng) >= power

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import yaml
 
+SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's, ten times as fast as the pure one: dvc.lock lists thousands of lines."""
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -24,7 +27,7 @@ def datasets(root: Path, prefixes: tuple[str, ...] = ("data/",)) -> list[Dataset
     lock = root / "dvc.lock"
     if not lock.is_file():
         return []
-    stages = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {})
+    stages = (yaml.load(lock.read_text(encoding="utf-8"), Loader=SAFE_LOADER) or {}).get("stages", {})
     outs = (out for stage in stages.values() for out in stage.get("outs", []))
     found = {out["path"]: out["md5"] for out in outs if "md5" in out and out["path"].startswith(prefixes)}
     return [Dataset(path, md5) for path, md5 in sorted(found.items())]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from moodlens.store.lineage import datasets, home_of, version_tags
+from moodlens.store.lineage import Dataset, datasets, home_of, version_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -62,8 +62,9 @@ def log_to(root: Path, experiment: str, stage: str, run: Run) -> dict[str, str]:
     client = connect(root)
     experiment_id = _experiment(client, root, experiment)
     shared = {**version_tags(root), "moodlens.stage": stage}
-    run_id = _log(client, root, experiment_id, run, shared)
-    _log_children(client, root, experiment_id, run, run_id, shared)
+    inputs = datasets(root)
+    run_id = _log(client, inputs, experiment_id, run, shared)
+    _log_children(client, inputs, experiment_id, run, run_id, shared)
     return {"experiment": experiment, "experiment_id": experiment_id, "run_id": run_id}
 
 
@@ -75,12 +76,17 @@ def write_beside(root: Path, stage: str, beside: Mapping[str, object]) -> None:
 
 
 def _log_children(
-    client: "MlflowClient", root: Path, experiment_id: str, run: Run, run_id: str, shared: Mapping[str, str]
+    client: "MlflowClient",
+    inputs: Sequence[Dataset],
+    experiment_id: str,
+    run: Run,
+    run_id: str,
+    shared: Mapping[str, str],
 ) -> None:
     """Log the runs nested in `run`, and theirs."""
     for child in run.children:
-        child_id = _log(client, root, experiment_id, child, {**shared, "mlflow.parentRunId": run_id})
-        _log_children(client, root, experiment_id, child, child_id, shared)
+        child_id = _log(client, inputs, experiment_id, child, {**shared, "mlflow.parentRunId": run_id})
+        _log_children(client, inputs, experiment_id, child, child_id, shared)
 
 
 def connect(root: Path) -> "MlflowClient":
@@ -115,7 +121,9 @@ def _experiment(client: "MlflowClient", root: Path, name: str) -> str:
         return str(client.create_experiment(name, artifact_location=location))
 
 
-def _log(client: "MlflowClient", root: Path, experiment_id: str, run: Run, tags: Mapping[str, str]) -> str:
+def _log(
+    client: "MlflowClient", inputs: Sequence[Dataset], experiment_id: str, run: Run, tags: Mapping[str, str]
+) -> str:
     from mlflow.entities import Dataset as Input
     from mlflow.entities import DatasetInput, Metric, Param
 
@@ -133,12 +141,9 @@ def _log(client: "MlflowClient", root: Path, experiment_id: str, run: Run, tags:
         client.log_batch(run_id, params=part)
     for part in batches(metrics, MAX_METRICS):
         client.log_batch(run_id, metrics=part)
-    inputs = [
-        DatasetInput(Input(entry.path, entry.md5, "dvc", json.dumps({"path": entry.path})))
-        for entry in datasets(root)
-    ]
     if inputs:
-        client.log_inputs(run_id, inputs)
+        entries = [Input(found.path, found.md5, "dvc", json.dumps({"path": found.path})) for found in inputs]
+        client.log_inputs(run_id, [DatasetInput(entry) for entry in entries])
     client.set_terminated(run_id, "FINISHED")
     return run_id
 
