@@ -5,6 +5,7 @@ rate without warm-up; auxiliary losses stay at the library's default, which none
 steps. What is not installed is left out. Ours is `moodlens.sae` as the trainer drives it.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -96,6 +97,8 @@ def dictionary_learning(shape: Shape) -> Rival:
 
 def sparsify(shape: Shape) -> Rival:
     """Return sparsify's SparseCoder with Adam, stepped as its `Trainer` does with unit decoder rows."""
+    if not torch.cuda.is_available():  # its Triton decoder needs a GPU and is taken wherever Triton is installed
+        os.environ["SPARSIFY_DISABLE_TRITON"] = "1"
     from sparsify import SparseCoder, SparseCoderConfig  # pyright: ignore[reportMissingImports]
 
     config = SparseCoderConfig(num_latents=shape.d_sae, k=shape.k)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from moodlens.sae.kernel import firing_of, sparse_decode, sparse_encode
+from moodlens.sae.kernel import explained_error, firing_of, sparse_decode, sparse_encode
 from moodlens.sae.model import Losses, Sae, SaeConfig, need, squared_error
 from moodlens.sae.selection import Chosen, Encoder, top_k
 
@@ -52,10 +52,9 @@ class TopKSae(Sae):
     def losses(self, x: Float[Tensor, "row d_in"], dead: Int[Tensor, " latent"], warm: float) -> Losses:
         chosen = self.choose(x)
         firing = firing_of(chosen.latents, chosen.rows, len(x), self.config.d_sae)
-        values = sparse_encode(x, self.W_enc, self.b_enc, self.b_dec, chosen.values, firing)
-        recon = sparse_decode(values, self.W_dec, firing) + self.b_dec
-        error = squared_error(x, recon)
-        total = error + self.aux_share * self.aux_error((x - recon).detach(), x, dead)
+        tensors = (self.W_enc, self.b_enc, self.b_dec, self.W_dec)
+        error, residual = explained_error(x, *tensors, chosen.values, firing)
+        total = error + self.aux_share * self.aux_error(residual, x, dead)
         return Losses(total, error.detach(), fired_of(chosen, self.config.d_sae))
 
     def choose(self, x: Float[Tensor, "row d_in"]) -> Chosen:
