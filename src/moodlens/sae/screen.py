@@ -38,7 +38,8 @@ LEVELS = 127
 UNIT = 2.0**-24
 """Unit roundoff of float32."""
 BLOCK = 64
-N_BISECTIONS = 14
+COARSE, FINE = 10, 16
+"""Halvings of a range in search of its k-th largest: for a bound, for the choice."""
 
 _FAST = {"cache": True, "nogil": True, "fastmath": {"reassoc", "contract", "nsz", "nnan"}}
 
@@ -78,7 +79,7 @@ def screened_top_k(
     rows, (d_sae, d_in) = x.numpy(), weights.shape
     side, top = _Quantized(rows), _Quantized(weights)
     slack = 8 * UNIT * np.abs(biases)
-    edges = np.stack([biases - slack, biases + slack]).astype(np.float32)
+    under, over = (biases - slack).astype(np.float32), (biases + slack).astype(np.float32)
     doubt = np.float32((d_in + 4) * UNIT)
     doubts = side.norms * (doubt * top.norms.max()) + np.float32(4 * UNIT * np.abs(biases).max())
     errors = side.errors + 8 * UNIT * side.norms
@@ -97,8 +98,8 @@ def screened_top_k(
         def settle(start: int, stop: int, first: int = first, part: Tensor = part) -> None:
             here = slice(first + start, first + stop)
             _settle(
-                part[start:stop].numpy(), rows[here], weights, biases, edges, side.steps[here], errors[here],
-                lengths[here], doubts[here], top.steps, top.norms, top.errors, n_groups,
+                part[start:stop].numpy(), rows[here], weights, biases, under, over, side.steps[here],
+                errors[here], lengths[here], doubts[here], top.steps, top.norms, top.errors, n_groups,
                 values[here].numpy(), latents[here].numpy(), n_exact[here].numpy(),
             )  # fmt: skip
 
@@ -180,12 +181,12 @@ def _products(row, table, biases, picks, first, last, out):  # pragma: no cover 
 
 
 @njit(**_FAST)
-def _around_kth(values, n, k):  # pragma: no cover - compiled
+def _around_kth(values, n, k, n_halvings):  # pragma: no cover - compiled
     """Two numbers with the k-th largest between them: at least k are above or at the first."""
     low, high = values[0], values[0]
     for j in range(n):
         low, high = min(low, values[j]), max(high, values[j])
-    for _ in range(N_BISECTIONS):
+    for _ in range(n_halvings):
         middle = float32(0.5) * (low + high)
         above = 0
         for j in range(n):
@@ -195,6 +196,16 @@ def _around_kth(values, n, k):  # pragma: no cover - compiled
         else:
             high = middle
     return low, high
+
+
+@njit(**_FAST)
+def _at_least(values, bound, found):  # pragma: no cover - compiled
+    """Write where values reach a bound, ascending, and return how many; without a branch to guess wrong."""
+    n_found = 0
+    for j in range(values.size):
+        found[n_found] = j
+        n_found += values[j] >= bound
+    return n_found
 
 
 @njit(cache=True, nogil=True)
@@ -219,18 +230,20 @@ def _by_float64(row, table, biases, picks, open_to, n_open, wanted, chosen, n_ch
 
 
 @njit(**_FAST)
-def _ends(products, step, error, length, edges, steps_l, norms_l, errors_l, upper, groups):
+def _ends(
+    products, step, error, length, under, over, steps_l, norms_l, errors_l, upper, groups
+):  # pragma: no cover - compiled
     """Upper ends of consecutive latents, and what their lower ends make of the group maxima."""
     for j in range(products.size):  # views of equal length: no index arithmetic that would stop vectors
         middle = float32(products[j]) * (step * steps_l[j])
         width = error * norms_l[j] + length * errors_l[j]
-        upper[j] = middle + edges[1, j] + width
-        groups[j] = max(groups[j], middle + edges[0, j] - width)
+        upper[j] = middle + over[j] + width
+        groups[j] = max(groups[j], middle + under[j] - width)
 
 
 @njit(**_FAST)
 def _settle(
-    products, rows, table, biases, edges, steps, errors, lengths, doubts,
+    products, rows, table, biases, under, over, steps, errors, lengths, doubts,
     steps_l, norms_l, errors_l, n_groups, values, latents, n_exact,
 ):  # fmt: skip  # pragma: no cover - compiled
     """The three passes over every row; names as in `screened_top_k`, `_l` of a latent."""
@@ -246,14 +259,11 @@ def _settle(
         for start in range(0, d_sae, n_groups):
             stop = min(start + n_groups, d_sae)
             _ends(
-                products[r, start:stop], step, error, length, edges[:, start:stop], steps_l[start:stop],
-                norms_l[start:stop], errors_l[start:stop], upper[start:stop], groups,
+                products[r, start:stop], step, error, length, under[start:stop], over[start:stop],
+                steps_l[start:stop], norms_l[start:stop], errors_l[start:stop], upper[start:stop], groups,
             )  # fmt: skip
-        bound, _ = _around_kth(groups, n_groups, k)
-        n_found = 0
-        for j in range(d_sae):  # without a branch
-            found[n_found] = j
-            n_found += upper[j] >= bound
+        bound, _ = _around_kth(groups, n_groups, k, COARSE)
+        n_found = _at_least(upper, bound, found)
         n_sure, n_maybe = 0, 0
         for j in range(n_found):
             pick = found[j]
@@ -267,12 +277,12 @@ def _settle(
         n_first = n_sure if n_sure >= k else 0
         if n_first:
             _products(row, table, biases, picks, 0, n_first, exact)
-            bound = max(bound, _around_kth(exact, n_first, k)[0] - doubt)
+            bound = max(bound, _around_kth(exact, n_first, k, COARSE)[0] - doubt)
         for j in range(n_maybe):
             picks[n_sure] = found[j]
             n_sure += upper[found[j]] >= bound
         _products(row, table, biases, picks, n_first, n_sure, exact)
-        low, high = _around_kth(exact, n_sure, k)
+        low, high = _around_kth(exact, n_sure, k, FINE)
         n_chosen, n_open = 0, 0
         for j in range(n_sure):
             if exact[j] > high + 2 * doubt:
