@@ -41,7 +41,11 @@ def explain(
 
     The last is 0 where the value is 0.
     """
-    residual, squares, along = torch.empty_like(centred), centred.new_empty(len(centred)), torch.empty_like(values)
+    residual, squares, along = (
+        torch.empty_like(centred),
+        centred.new_empty(len(centred)),
+        torch.empty_like(values),
+    )
     arrays = [t.numpy() for t in (centred, W_dec, values, latents, _closed(row_starts, len(values)))]
     out = [t.numpy() for t in (residual, squares, along)]
     in_shares(len(centred), lambda start, stop: _explain(start, stop, *arrays, *out))

@@ -181,7 +181,14 @@ class _ExplainedError(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, W_enc: Tensor, b_enc: Tensor, b_dec: Tensor, W_dec: Tensor, values: Tensor, firing: Firing
+        ctx: Any,
+        x: Tensor,
+        W_enc: Tensor,
+        b_enc: Tensor,
+        b_dec: Tensor,
+        W_dec: Tensor,
+        values: Tensor,
+        firing: Firing,
     ) -> tuple[Tensor, Tensor]:
         centred = x - b_dec
         residual, squares, along = compiled.explain(centred, W_dec, values, firing.latents, firing.row_starts)
