@@ -1,9 +1,9 @@
 """SAE training beside SAELens, dictionary_learning, sparsify and Overcomplete: same rows, steps and threads.
 
 `make interop` makes the environment that has them; this benchmark moves there by itself when it exists.
-Trainers take turns step by step, so that what else the machine does hits all of them; CPU time counts, on a GPU
-wall time. Peak memory is of a process of its own per trainer. The default is the reference size; where there is a
-GPU, its reference size comes first.
+Trainers take turns step by step, so that what else the machine does hits all of them; CPU time counts, on a
+GPU wall time. Peak memory is of a process of its own per trainer. The default is the reference size; where
+there is a GPU, its reference size comes first.
 """
 
 import argparse
@@ -93,7 +93,7 @@ def floors_s(rows: Tensor, shape: Shape) -> dict[str, float]:
     products = {"float32": lambda: rows @ weights}
     if shape.device == "cpu":
         x, w = (torch.ones(t.shape, dtype=torch.int8) for t in (rows, weights.t()))
-        products["int8"] = lambda: torch._int_mm(x, w.t())
+        products["int8"] = lambda: torch.ops.aten._int_mm(x, w.t())
     found = {}
     for name, product in products.items():
         took = []
@@ -125,7 +125,10 @@ def screening(rival: Rival, rows: Tensor, shape: Shape) -> str:
 
 
 def high_water_mb() -> float:
-    """Return the peak memory of this process, on the GPU if it uses one; `ru_maxrss` would count the parent before exec."""
+    """Return the peak memory of this process, on the GPU if it uses one.
+
+    `ru_maxrss` would count the parent before exec.
+    """
     if torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated() / 2**20
     found = re.search(r"^VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
@@ -147,7 +150,8 @@ def environment() -> str:
     here = Path(sys.prefix).name
     why = "the trainers pull transformer-lens, wandb and nnsight, which the project's pins exclude"
     versions = ", ".join(f"{name} {number}" for name, number in found.items() if number)
-    return f"environment {here}" + (f" ({why})" if here == INTEROP.parents[1].name else "") + f": {versions}"
+    reason = f" ({why})" if here == INTEROP.parents[1].name else ""
+    return f"environment {here}{reason}: {versions}"
 
 
 def _version(package: str) -> str:

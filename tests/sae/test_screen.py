@@ -1,4 +1,4 @@
-"""Screening in eight bits finds what float64 finds, whatever the rows; compiled gradients equal dense ones."""
+"""Screening in eight bits finds what float64 finds, whatever the rows; compiled sums are the plain ones."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ NONE = torch.empty(0, dtype=torch.int64)
 
 
 def exact_top_k(x: Tensor, W_enc: Tensor, b_enc: Tensor, k: int) -> Tensor:
-    """Latents of the k largest pre-activations by a dense float64 product, the lower latent on a tie; sorted."""
+    """Latents of the k largest by a dense product in float64, the lower latent on a tie; ascending."""
     pre = x.double() @ W_enc.double() + b_enc.double()
     return pre.sort(dim=1, descending=True, stable=True).indices[:, :k].sort(dim=1).values
 
@@ -44,8 +44,12 @@ def random_encoder(d_in: int, d_sae: int, seed: int = 0) -> tuple[Tensor, Tensor
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.integers(1, 40), st.integers(screen.MIN_WIDTH, 70), st.integers(1, 300), st.data(), st.integers(0, 2**20),
-)  # fmt: skip
+    st.integers(1, 40),
+    st.integers(screen.MIN_WIDTH, 70),
+    st.integers(1, 300),
+    st.data(),
+    st.integers(0, 2**20),
+)
 def test_the_latents_are_those_of_float64(n_rows: int, d_in: int, d_sae: int, data: st.DataObject, seed: int):
     k = data.draw(st.integers(1, d_sae))
     W_enc, b_enc = random_encoder(d_in, d_sae, seed)
@@ -54,7 +58,7 @@ def test_the_latents_are_those_of_float64(n_rows: int, d_in: int, d_sae: int, da
 
 def test_few_latents_are_computed_and_more_rows_than_a_chunk():
     W_enc, b_enc = random_encoder(128, 4096)
-    n_exact = assert_exact(random_rows(screen.CHUNK_ROWS + 37, 128), W_enc, b_enc, 16)
+    n_exact = assert_exact(random_rows(screen.CHUNK_PRODUCTS // 4096 + 37, 128), W_enc, b_enc, 16)
     assert float(n_exact.double().mean()) < 4096 / 16
 
 

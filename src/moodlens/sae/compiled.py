@@ -1,7 +1,7 @@
-"""The sums of the sparse path as compiled loops: each row of a weight is read once for all that is asked of it.
+"""The sums of the sparse path as compiled loops: a row of a weight is read once for all that is asked of it.
 
-`kernel.py` says what is computed; this is how on a CPU in float32. Compilation takes seconds once and is cached on
-disk, so small batches stay with torch.
+`kernel.py` says what is computed; this is how on a CPU in float32. Compilation takes seconds once and is
+cached on disk, so small batches stay with torch.
 """
 
 import numpy as np
@@ -20,13 +20,13 @@ _FAST = {"cache": True, "nogil": True, "fastmath": {"reassoc", "contract", "nsz"
 
 
 def pays(x: Float[Tensor, "row d_in"], d_sae: int) -> bool:
-    """Return whether this batch is one for compiled loops: float32 on a CPU, large, no gradient for `x`."""
+    """Return whether to take compiled loops for a batch: float32 on a CPU, large, no gradient for `x`."""
     plain = x.device.type == "cpu" and x.dtype == torch.float32 and not x.requires_grad
     return plain and x.numel() * d_sae >= MIN_WORK
 
 
 def suits(weight: Tensor) -> bool:
-    """Return whether a weight is one for compiled loops: float32 on a CPU, a quarter of a million or more."""
+    """Return whether to take compiled loops for a weight: float32 on a CPU, MIN_WEIGHTS numbers or more."""
     return weight.device.type == "cpu" and weight.dtype == torch.float32 and weight.numel() >= MIN_WEIGHTS
 
 
@@ -37,7 +37,7 @@ def explain(
     latents: Int[Tensor, " entry"],
     row_starts: Int[Tensor, " row"],
 ) -> tuple[Float[Tensor, "row d_in"], Float[Tensor, " row"], Float[Tensor, " entry"]]:
-    """Return what the entries leave of every row, its squared length, and <residual, W_dec[latent]> per entry.
+    """Return what is left of each row, its squared length, <residual, W_dec[latent]> per entry.
 
     The last is 0 where the value is 0.
     """

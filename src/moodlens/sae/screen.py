@@ -1,7 +1,7 @@
 """The k largest pre-activations of every row, found in eight bits and settled exactly.
 
-A product of 8-bit integers is several times faster than one of 32-bit floats on processors with VNNI, and wrong
-by an amount that is known. With x = s q + e (q whole numbers up to 127) and likewise w = s' q' + e',
+A product of 8-bit integers is several times faster than one of 32-bit floats on processors with VNNI, and
+wrong by an amount that is known. With x = s q + e (q whole numbers up to 127) and likewise w = s' q' + e',
 
     |<x, w> - s s' <q, q'>|  <=  |e| |w| + |s q| |e'|          (Cauchy and Schwarz)
 
@@ -9,11 +9,11 @@ so every pre-activation lies in an interval. Three passes over a row:
 
 1. the k-th largest lower end (of group maxima: a bound below it) sorts out whoever's upper end is lower;
 2. those whose whole interval is above are computed in float32, and their k-th largest sorts out more;
-3. the rest are computed in float32. Where the k-th and the next are nearer than float32 can tell apart, float64
-   decides, and on a tie the lower latent.
+3. the rest are computed in float32. Where the k-th and the next are nearer than float32 can tell apart,
+   float64 decides, and on a tie the lower latent.
 
-Nothing is left to luck: a row with wide intervals has more candidates, never a wrong answer. The latents are the k
-largest of the pre-activations of these weights and rows in exact arithmetic (to float64).
+Nothing is left to luck: a row with wide intervals has more candidates, never a wrong answer. The latents are
+the k largest of the pre-activations of these weights and rows in exact arithmetic (to float64).
 """
 
 from functools import cache
@@ -26,8 +26,8 @@ from torch import Tensor
 
 from moodlens.sae.shares import in_shares
 
-CHUNK_ROWS = 256
-"""Rows whose 8-bit products exist at one time: 6.3 MB at d_sae = 6144."""
+CHUNK_PRODUCTS = 256 * 6144
+"""8-bit products that exist at one time, 6.3 MB."""
 MIN_WORK = 1 << 28
 """Multiplications of a batch from which screening pays for its compilation (a few seconds, then cached)."""
 MIN_SPREAD = 16
@@ -51,7 +51,7 @@ def has_vnni() -> bool:
 
 
 def pays(x: Float[Tensor, "row d_in"], d_sae: int, k: int) -> bool:
-    """Return whether this batch is one to screen: float32 on a processor with VNNI, large and sparse enough."""
+    """Return whether to screen a batch: float32 on a processor with VNNI, large and sparse enough."""
     plain = x.device.type == "cpu" and x.dtype == torch.float32
     plain = plain and x.shape[1] >= MIN_WIDTH
     large = x.numel() * d_sae >= MIN_WORK and d_sae >= MIN_SPREAD * k
@@ -88,12 +88,13 @@ def screened_top_k(
     values = torch.empty(len(x), k)
     latents = torch.empty(len(x), k, dtype=torch.int64)
     n_exact = torch.empty(len(x), dtype=torch.int64)
-    products = torch.empty(min(CHUNK_ROWS, len(x)), d_sae, dtype=torch.int32)
+    n_chunk = min(len(x), max(1, CHUNK_PRODUCTS // d_sae))
+    products = torch.empty(n_chunk, d_sae, dtype=torch.int32)
     table = torch.from_numpy(top.whole).t()
-    for first in range(0, len(x), CHUNK_ROWS):
-        last = min(first + CHUNK_ROWS, len(x))
+    for first in range(0, len(x), n_chunk):
+        last = min(first + n_chunk, len(x))
         part = products[: last - first]
-        torch._int_mm(torch.from_numpy(side.whole[first:last]), table, out=part)
+        torch.ops.aten._int_mm.out(torch.from_numpy(side.whole[first:last]), table, out=part)
 
         def settle(start: int, stop: int, first: int = first, part: Tensor = part) -> None:
             here = slice(first + start, first + stop)
