@@ -60,7 +60,7 @@ def weight_gradients(
     rows: Int[Tensor, " entry"],
     latent_starts: Int[Tensor, " d_sae"],
 ) -> tuple[Float[Tensor, "d_sae d_in"], Float[Tensor, "d_sae d_in"]]:
-    """Return per latent sum(values residual[row]) and sum(slopes centred[row]); entries in order of latent."""
+    """Return sum(values residual[row]) and sum(slopes centred[row]) per latent; entries in its order."""
     shape = (len(latent_starts), centred.shape[1])
     d_dec, d_enc = centred.new_empty(shape), centred.new_empty(shape)
     starts = _closed(latent_starts, len(values))
