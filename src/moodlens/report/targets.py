@@ -55,8 +55,8 @@ def _mse(fit: Mapping[str, Any], report: Report) -> _Line:
     why = (
         f"The site's variance is {number(variance)} per dimension, so the target leaves "
         f"{share(report.target_mse / variance, 1)} of it unexplained; {share(fit['fvu_train'], 1)} are "
-        f"left of {count(int(fit['n_rows']), 'training token')}, {share(fit['fvu'], 1)} of held-out wordings: "
-        f"with {number(per_latent, 2)} firings per latent it learns its texts better than the site."
+        f"left of {count(int(fit['n_rows']), 'training token')}, {share(fit['fvu'], 1)} of held-out "
+        f"wordings: with {number(per_latent, 2)} firings per latent it learns its texts better than the site."
     )
     worth = f"The site's variance is {number(variance)} per dimension."
     return _Line(
