@@ -35,7 +35,7 @@ def test_what_is_missed_says_why_in_figures():
     assert "variance is 0.800 per dimension" in mse[3]
     assert "2.5\u202f% of it" in mse[3]
     assert "100 firings per latent" in mse[3]
-    assert l0[1:3] == ["16", "yes"], "the chosen k is reached"
+    assert l0[1:3] == ["16.0", "yes"], "the chosen k is reached"
     assert "the range is not met" in l0[3]
     assert selective[1:3] == ["234 of 512", "yes"]
     assert "391 pass" in selective[3]
