@@ -61,6 +61,7 @@ interop: ## our SAEs in the real SAELens and its SAEs here, in an environment of
 bench-sae: interop ## SAE training beside SAELens, dictionary_learning, sparsify, Overcomplete
 	@.venv-interop/bin/pip install -q -r benchmarks/sae_requirements.txt
 	@.venv-interop/bin/pip install -q --no-deps Overcomplete==0.3.0
+	@.venv-interop/bin/pip uninstall -q -y torchvision
 	PYTHONPATH=src:. .venv-interop/bin/python -m benchmarks.sae
 
 organism: $(STAMP) ## train the embedded model and its shuffled twin from nothing (hours)

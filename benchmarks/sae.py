@@ -1,8 +1,9 @@
 """SAE training beside SAELens, dictionary_learning, sparsify and Overcomplete: same rows, steps and threads.
 
 `make interop` makes the environment that has them; this benchmark moves there by itself when it exists.
-Trainers take turns step by step, so that what else the machine does hits all of them; CPU time counts. Peak
-memory is of a process of its own per trainer. The default is the reference size.
+Trainers take turns step by step, so that what else the machine does hits all of them; CPU time counts, on a
+GPU wall time. Peak memory is of a process of its own per trainer. The default is the reference size; where
+there is a GPU, its reference size comes first.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import re
 import subprocess
 import sys
 import time
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -25,19 +27,26 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 INTEROP = REPOSITORY / ".venv-interop" / "bin" / "python"
 BAR = 3.0
 N_HELD_OUT = 4096
+SIZES = {
+    "cpu": {"rows": 200_000, "d_in": 768, "expansion": 8, "k": 32, "batch": 4096},
+    "cuda": {"rows": 2_000_000, "d_in": 1024, "expansion": 32, "k": 64, "batch": 4096},
+}
+"""Reference sizes."""
+PACKAGES = ("torch", "numba", "sae-lens", "dictionary-learning", "eai-sparsify", "overcomplete")
 
 
-def planted_rows(n: int, d_in: int, seed: int = 0) -> Tensor:
+def planted_rows(n: int, d_in: int, seed: int = 0, device: str = "cpu") -> Tensor:
     """Return rows of 32 atoms out of 4 d_in, weights exponential, and a little noise; float32."""
-    generator = torch.Generator().manual_seed(seed)
-    atoms = torch.nn.functional.normalize(torch.randn(4 * d_in, d_in, generator=generator), dim=1)
-    out = torch.empty(n, d_in)
+    generator = torch.Generator(device).manual_seed(seed)
+    made = {"generator": generator, "device": device}
+    atoms = torch.nn.functional.normalize(torch.randn(4 * d_in, d_in, **made), dim=1)
+    out = torch.empty(n, d_in, device=device)
     for start in range(0, n, 8192):
         part = out[start : start + 8192]
-        picks = torch.randint(len(atoms), (len(part), 32), generator=generator)
-        weights = torch.empty(len(part), 32).exponential_(generator=generator)
+        picks = torch.randint(len(atoms), (len(part), 32), **made)
+        weights = torch.empty(len(part), 32, device=device).exponential_(generator=generator)
         part.copy_(torch.nn.functional.embedding_bag(picks, atoms, per_sample_weights=weights, mode="sum"))
-        part.add_(0.05 * torch.randn(part.shape, generator=generator))
+        part.add_(0.05 * torch.randn(part.shape, **made))
     return out - out.mean(0)
 
 
@@ -70,19 +79,58 @@ def installed(shape: Shape) -> dict[str, Rival]:
     return found
 
 
-def floor_s(rows: Tensor, shape: Shape) -> float:
-    """Return the CPU time of one encoder product of a batch."""
-    weights = torch.randn(shape.d_in, shape.d_sae)
-    took = []
-    for _ in range(5):
-        began = time.process_time()
-        _product = rows @ weights
-        took.append(time.process_time() - began)
-    return min(took)
+def clock(device: str) -> float:
+    """Return the CPU time of this process, or wall time once the GPU has nothing left to do; seconds."""
+    if device == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def floors_s(rows: Tensor, shape: Shape) -> dict[str, float]:
+    """Return the least time of one encoder product of a batch, by the numbers that it is made in."""
+    weights = torch.randn(shape.d_in, shape.d_sae, device=rows.device)
+    products = {"float32": lambda: rows @ weights}
+    if shape.device == "cpu":
+        x, w = (torch.ones(t.shape, dtype=torch.int8) for t in (rows, weights.t()))
+        products["int8"] = lambda: torch.ops.aten._int_mm(x, w.t())
+    found = {}
+    for name, product in products.items():
+        took = []
+        for _ in range(5):
+            began = clock(shape.device)
+            product()
+            took.append(clock(shape.device) - began)
+        found[name] = min(took)
+    return found
+
+
+def screening(rival: Rival, rows: Tensor, shape: Shape) -> str:
+    """Return how many latents of a row our trainer computes exactly, and of how many rows all of them."""
+    from moodlens.sae.screen import pays, screened_top_k
+    from moodlens.sae.topk import TopKSae
+
+    sae = rival.recon
+    assert isinstance(sae, TopKSae)
+    if not pays(rows, shape.d_sae, shape.k):
+        return "screening in 8 bits: not used (no AVX-512 VNNI, another device, or too small)"
+    found = screened_top_k((rows - sae.b_dec.detach()), sae.W_enc.detach(), sae.b_enc.detach(), shape.k)
+    if found is None:
+        return "screening in 8 bits: left to float32 (not finite)"
+    n_exact = found[2]
+    mean, most = float(n_exact.double().mean()), int(n_exact.max())
+    n_whole = int((n_exact == shape.d_sae).sum())
+    said = f"screening in 8 bits, last batch: {mean:.0f} of {shape.d_sae} latents of a row settled in float32"
+    return f"{said}, at most {most}; all of them in {n_whole} of {len(rows)} rows"
 
 
 def high_water_mb() -> float:
-    """Return the peak resident memory of this process; `ru_maxrss` would count the parent before exec."""
+    """Return the peak memory of this process, on the GPU if it uses one.
+
+    `ru_maxrss` would count the parent before exec.
+    """
+    if torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 2**20
     found = re.search(r"^VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
     return int(found[1]) / 1024 if found else float("nan")
 
@@ -96,12 +144,33 @@ def peak_mb(name: str, args: argparse.Namespace) -> float:
     return float(done.stdout.strip().splitlines()[-1])
 
 
+def environment() -> str:
+    """Return which versions met, and why not in the project's own environment."""
+    found = {name: _version(name) for name in PACKAGES}
+    here = Path(sys.prefix).name
+    why = "the trainers pull transformer-lens, wandb and nnsight, which the project's pins exclude"
+    versions = ", ".join(f"{name} {number}" for name, number in found.items() if number)
+    reason = f" ({why})" if here == INTEROP.parents[1].name else ""
+    return f"environment {here}{reason}: {versions}"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
 def measure(args: argparse.Namespace) -> None:
     """Print the table and the JSON line."""
     torch.set_num_threads(args.threads)
-    rows = organism_rows() if args.tensor == "organism" else planted_rows(args.rows + N_HELD_OUT, args.d_in)
+    device = args.device
+    if args.tensor == "organism":
+        rows = organism_rows().to(device)
+    else:
+        rows = planted_rows(args.rows + N_HELD_OUT, args.d_in, device=device)
     held_out, rows = rows[:N_HELD_OUT], rows[N_HELD_OUT:]
-    shape = Shape(rows.shape[1], args.expansion * rows.shape[1], args.k)
+    shape = Shape(rows.shape[1], args.expansion * rows.shape[1], args.k, device)
     if args.only:
         rival = RIVALS[args.only](shape)
         for step in range(3):
@@ -114,12 +183,19 @@ def measure(args: argparse.Namespace) -> None:
     for step in range(args.steps):
         batch = rows[(step % n_batches) * args.batch :][: args.batch]
         for name, rival in rivals.items():
-            began = time.process_time()
+            began = clock(device)
             rival.step(batch.clone())
-            took[name].append(time.process_time() - began)
-    floor = floor_s(rows[: args.batch], shape)
+            took[name].append(clock(device) - began)
+    floors = floors_s(rows[: args.batch], shape)
+    floor = floors["float32"]
     print(f"{args.tensor}, {len(rows)} x {shape.d_in} -> {shape.d_sae}, k = {args.k}, batch {args.batch},")
-    print(f"{args.steps} steps, {args.threads} thread(s), CPU time, median over steps after the first two")
+    timed = f"{args.threads} thread(s), CPU time" if device == "cpu" else torch.cuda.get_device_name()
+    print(f"{args.steps} steps, {timed}, median over steps after the first two")
+    print(environment())
+    for name, seconds in floors.items():
+        print(f"floor: one encoder product in {name}: {1e3 * seconds:.1f} ms")
+    if device == "cpu":
+        print(screening(rivals["moodlens"], rows[: args.batch], shape))
     print(f"{'':<22}{'samples/s':>10}{'ours x':>8}{'of GEMM':>9}{'FVU':>9}{'peak MB':>9}")
     speed, quality, memory = {}, {}, {}
     for name, rival in rivals.items():
@@ -135,7 +211,7 @@ def measure(args: argparse.Namespace) -> None:
     holds = holds and quality["moodlens"] <= min(quality[name] for name in others)
     holds = holds and memory["moodlens"] <= min(memory[name] for name in others)
     verdict = {
-        "name": "sae",
+        "name": "sae" if device == "cpu" else "sae on a GPU",
         "value": round(fastest, 2) if others else "no rival installed (make interop)",
         "unit": "x the samples/s of the fastest of " + ", ".join(others),
         "bar": f">= {BAR:g}, FVU at most the best of them, peak memory at most the leanest",
@@ -148,11 +224,17 @@ def main() -> None:
     """Measure here, or in the environment of `make interop` where the rivals are."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sae", description=__doc__)
     parser.add_argument("--tensor", choices=("planted", "organism"), default="planted")
-    parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--d-in", type=int, default=768, help="width of the planted rows")
-    parser.add_argument("--expansion", type=int, default=8)
-    parser.add_argument("--k", type=int, default=32)
-    parser.add_argument("--batch", type=int, default=4096)
+    parser.add_argument(
+        "--device", choices=tuple(SIZES), help="without it: the CPU, after a GPU if there is one"
+    )
+    for name, about in (
+        ("rows", "of the planted tensor"),
+        ("d-in", "width of the planted rows"),
+        ("expansion", "latents per unit of width"),
+        ("k", "latents per row"),
+        ("batch", "rows per step"),
+    ):
+        parser.add_argument(f"--{name}", type=int, help=f"{about}; the device's reference size without it")
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", choices=tuple(RIVALS), help="peak memory of one trainer alone")
@@ -162,7 +244,12 @@ def main() -> None:
         env = os.environ | {"PYTHONPATH": f"{REPOSITORY / 'src'}{os.pathsep}{REPOSITORY}"}
         command = [str(INTEROP), "-m", "benchmarks.sae", *sys.argv[1:]]
         sys.exit(subprocess.run(command, cwd=REPOSITORY, env=env, check=False).returncode)
-    measure(args)
+    if args.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda needs a GPU that torch sees; leave it out for the CPU")
+    devices = [args.device] if args.device else (["cuda"] if torch.cuda.is_available() else []) + ["cpu"]
+    for device in devices:
+        given = {name: value for name, value in vars(args).items() if value is not None}
+        measure(argparse.Namespace(**({"only": None} | SIZES[device] | given | {"device": device})))
 
 
 if __name__ == "__main__":

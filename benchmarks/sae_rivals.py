@@ -5,6 +5,7 @@ rate without warm-up; auxiliary losses stay at the library's default, which none
 steps. What is not installed is left out. Ours is `moodlens.sae` as the trainer drives it.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ class Shape:
     d_in: int
     d_sae: int
     k: int
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,10 @@ def ours(shape: Shape) -> Rival:
     from moodlens.sae.topk import TopKSae
 
     sae = new_sae(config_for("topk", {"d_in": shape.d_in, "d_sae": shape.d_sae, "k": shape.k}), seed=0)
+    sae.to(shape.device)
     assert isinstance(sae, TopKSae)
     optimizer = torch.optim.Adam(sae.parameters(), lr=LEARNING_RATE, fused=True)
-    none = torch.empty(0, dtype=torch.int64)
+    none = torch.empty(0, dtype=torch.int64, device=shape.device)
     fitted = False
 
     def step(x: Tensor) -> None:
@@ -66,7 +69,7 @@ def saelens(shape: Shape) -> Rival:
     from sae_lens import TopKTrainingSAE, TopKTrainingSAEConfig  # pyright: ignore[reportMissingImports]
     from sae_lens.saes.sae import TrainStepInput  # pyright: ignore[reportMissingImports]
 
-    config = TopKTrainingSAEConfig(d_in=shape.d_in, d_sae=shape.d_sae, k=shape.k, device="cpu")
+    config = TopKTrainingSAEConfig(d_in=shape.d_in, d_sae=shape.d_sae, k=shape.k, device=shape.device)
     sae = TopKTrainingSAE(config)
     optimizer = torch.optim.Adam(sae.parameters(), lr=LEARNING_RATE)
     coefficients = dict.fromkeys(sae.get_coefficients(), 1.0)
@@ -88,7 +91,7 @@ def dictionary_learning(shape: Shape) -> Rival:
 
     trainer = TopKTrainer(
         steps=10**6, activation_dim=shape.d_in, dict_size=shape.d_sae, k=shape.k, layer=0, lm_name="",
-        lr=LEARNING_RATE, warmup_steps=1, device="cpu", seed=0,
+        lr=LEARNING_RATE, warmup_steps=1, device=shape.device, seed=0,
     )  # fmt: skip
     counter = iter(range(10**9))
     return Rival(lambda x: (trainer.update(next(counter), x), None)[1], trainer.ae)
@@ -96,10 +99,14 @@ def dictionary_learning(shape: Shape) -> Rival:
 
 def sparsify(shape: Shape) -> Rival:
     """Return sparsify's SparseCoder with Adam, stepped as its `Trainer` does with unit decoder rows."""
+    if (
+        not torch.cuda.is_available()
+    ):  # its Triton decoder needs a GPU and is taken wherever Triton is installed
+        os.environ["SPARSIFY_DISABLE_TRITON"] = "1"
     from sparsify import SparseCoder, SparseCoderConfig  # pyright: ignore[reportMissingImports]
 
     config = SparseCoderConfig(num_latents=shape.d_sae, k=shape.k)
-    sae = SparseCoder(shape.d_in, config, device="cpu")
+    sae = SparseCoder(shape.d_in, config, device=shape.device)
     optimizer = torch.optim.Adam(sae.parameters(), lr=LEARNING_RATE)
 
     def step(x: Tensor) -> None:
@@ -125,7 +132,7 @@ def overcomplete(shape: Shape) -> Rival:
     sys.modules.setdefault("overcomplete", package)
     from overcomplete.sae import TopKSAE  # pyright: ignore[reportMissingImports]
 
-    sae = TopKSAE(shape.d_in, shape.d_sae, top_k=shape.k, device="cpu")
+    sae = TopKSAE(shape.d_in, shape.d_sae, top_k=shape.k, device=shape.device)
     sae.train()
     optimizer = torch.optim.Adam(sae.parameters(), lr=LEARNING_RATE)
 

@@ -1,4 +1,4 @@
-"""Changing what a module puts out: a hook that writes given values over its output, counted like a recording.
+"""Changing what a module puts out: by a function, or by given values that are counted like a recording.
 
 Hooks run in the order they were attached, so a recorder that is attached after a patch sees the patched
 output, as the next module does.
@@ -18,6 +18,23 @@ from moodlens.contracts.backend import Patch
 def sites_of(patches: Sequence[Patch]) -> tuple[str, ...]:
     """Return the sites that patches touch, each once."""
     return tuple(dict.fromkeys(patch.hookpoint.split(".")[0] for patch in patches))
+
+
+@contextmanager
+def replaced(module: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Put `change` of the module's states (row, step, width) in their place for the length of the block."""
+
+    def replace(_module: nn.Module, _args: object, output: object) -> object:
+        states = output[0] if isinstance(output, tuple) else output
+        assert isinstance(states, Tensor)
+        changed = change(states)
+        return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+    handle = module.register_forward_hook(replace)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 @contextmanager
@@ -44,8 +61,7 @@ def patched(
     writers = [_Writer(patch, modules, rows, n_steps, n_prefix) for patch in patches]
     with ExitStack() as stack:
         for writer in writers:
-            handle = writer.module.register_forward_hook(writer.hook())
-            stack.callback(handle.remove)
+            stack.enter_context(replaced(writer.module, writer.apply))
         yield
     for writer in writers:
         writer.finish()
@@ -83,15 +99,6 @@ class _Writer:
         self.values = torch.from_numpy(np.ascontiguousarray(patch.values, dtype=np.float32))
         self.n_seen = -n_prefix
         self.n_written = 0
-
-    def hook(self) -> Callable[[nn.Module, object, object], object]:
-        def replace(_module: nn.Module, _args: object, output: object) -> object:
-            states = output[0] if isinstance(output, tuple) else output
-            assert isinstance(states, Tensor)
-            changed = self.apply(states)
-            return (changed, *output[1:]) if isinstance(output, tuple) else changed
-
-        return replace
 
     def apply(self, states: Tensor) -> Tensor:
         """Return `states` (row, new steps, width) with the steps that are the patch's own replaced."""

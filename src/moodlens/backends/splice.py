@@ -4,14 +4,14 @@ Teacher forcing of given tokens under their own text. An edit is a function of t
 the mean over real tokens (no pads of the delay pattern) of -log p, in nats.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from moodlens.backends.conditioning import encode_text
+from moodlens.backends.edits import replaced
 from moodlens.backends.hooks import SITES
 from moodlens.backends.musicgen import MusicgenBackend
 from moodlens.base.errors import UsageError, must
@@ -21,21 +21,9 @@ Edit = Callable[[Tensor], Tensor]
 """(row, d_model) -> (row, d_model)."""
 
 
-@contextmanager
-def edited(module: nn.Module, edit: Edit) -> Iterator[None]:
-    """Replace the module's output by `edit` of it for the length of the block."""
-
-    def replace(_module: nn.Module, _args: object, output: object) -> object:
-        states = output[0] if isinstance(output, tuple) else output
-        assert isinstance(states, Tensor)
-        changed = edit(states.reshape(-1, states.shape[-1]).float()).to(states.dtype).reshape(states.shape)
-        return (changed, *output[1:]) if isinstance(output, tuple) else changed
-
-    handle = module.register_forward_hook(replace)
-    try:
-        yield
-    finally:
-        handle.remove()
+def of_rows(edit: Edit) -> Callable[[Tensor], Tensor]:
+    """Return the edit as a change of states (row, step, width) of any dtype."""
+    return lambda states: edit(states.flatten(0, -2).float()).to(states.dtype).reshape(states.shape)
 
 
 @torch.inference_mode()
@@ -78,7 +66,7 @@ def cross_entropies(
             if edit is None:
                 states = decoder.states(inputs, block, None)
             else:
-                with edited(module, edit):
+                with replaced(module, of_rows(edit)):
                     states = decoder.states(inputs, block, None)
             steps = decoder.heads(states[:, decoder.n_prefix(width) :])[0]
             logits = steps.unflatten(-1, (decoder.n_codebooks, -1)).float()

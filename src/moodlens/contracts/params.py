@@ -236,6 +236,10 @@ class Latents:
 class Report:
     clips_per_emotion: int = field(metadata={"low": 1})
     title: str
+    target_mse: float = field(metadata={"low": 0})
+    target_l0: float = field(metadata={"low": 1})
+    target_selective: int = field(metadata={"low": 0})
+    target_per_emotion: int = field(metadata={"low": 0})
 
 
 @dataclass(frozen=True)

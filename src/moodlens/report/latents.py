@@ -59,8 +59,8 @@ def latents_finding(
 def _said(site: str, found: Mapping[str, Any]) -> str:
     n, least = int(found["n_selective"]), int(found["n_selective_least"])
     said = [
-        f"{site}: {n} of {int(found['n_latents'])} latents are selective, at least {least} for each emotion "
-        f"(asked for: 50 and 10); {number(found['shuffled_selective'], 2)} with shuffled labels, "
+        f"{site}: {n} of {int(found['n_latents'])} latents are selective, at least {least} for each emotion; "
+        f"{number(found['shuffled_selective'], 2)} with shuffled labels, "
         f"{int(found['untrained_sae_selective'])} of as many random directions"
     ]
     if "twin_sae_selective" in found:

@@ -22,6 +22,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn.functional import embedding_bag
 
+from moodlens.sae import compiled
+
 SUM = 0
 """embedding_bag's number for mode="sum"."""
 
@@ -101,6 +103,27 @@ def sparse_decode(
     return _Decode.apply(values, W_dec, firing)
 
 
+def explained_error(
+    x: Float[Tensor, "row d_in"],
+    W_enc: Float[Tensor, "d_in d_sae"],
+    b_enc: Float[Tensor, " d_sae"],
+    b_dec: Float[Tensor, " d_in"],
+    W_dec: Float[Tensor, "d_sae d_in"],
+    values: Float[Tensor, " entry"],
+    firing: Firing,
+) -> tuple[Tensor, Float[Tensor, "row d_in"]]:
+    """Return the squared error (sum over d_in, mean over rows) of one code, and x - x_hat without gradient.
+
+    Args:
+        values: as in `sparse_encode`; bags are rows.
+    """
+    if compiled.pays(x, W_dec.shape[0]):
+        return _ExplainedError.apply(x, W_enc, b_enc, b_dec, W_dec, values, firing)
+    encoded = sparse_encode(x, W_enc, b_enc, b_dec, values, firing)
+    residual = x - (sparse_decode(encoded, W_dec, firing) + b_dec)
+    return residual.pow(2).sum(1).mean(), residual.detach()
+
+
 def _bag_sums(table: Tensor, picks: Tensor, starts: Tensor, weights: Tensor) -> Tensor:
     """Per bag, the weighted sum of the picked rows of a table."""
     return embedding_bag(picks, table.contiguous(), starts, mode="sum", per_sample_weights=weights)
@@ -151,3 +174,38 @@ class _Decode(Function):
         if ctx.needs_input_grad[1]:
             d_W_dec = _bag_sums(upstream, firing.bags[order], firing.latent_starts, values[order])
         return d_values, d_W_dec, None
+
+
+class _ExplainedError(Function):
+    """Both functions above and the squared error at once, in compiled loops."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        W_enc: Tensor,
+        b_enc: Tensor,
+        b_dec: Tensor,
+        W_dec: Tensor,
+        values: Tensor,
+        firing: Firing,
+    ) -> tuple[Tensor, Tensor]:
+        centred = x - b_dec
+        residual, squares, along = compiled.explain(centred, W_dec, values, firing.latents, firing.row_starts)
+        ctx.save_for_backward(centred, residual, W_enc, values, along)
+        ctx.firing = firing
+        ctx.mark_non_differentiable(residual)
+        return squares.mean(), residual
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        centred, residual, W_enc, values, along = ctx.saved_tensors
+        firing: Firing = ctx.firing
+        scale = grads[0] * (-2 / len(centred))  # of d error / d x_hat before the residual
+        order, slopes = firing.by_latent, along * scale
+        d_W_dec, d_W_enc = compiled.weight_gradients(
+            centred, residual, values[order] * scale, slopes[order], firing.rows[order], firing.latent_starts
+        )
+        d_b_enc = slopes.new_zeros(W_enc.shape[1]).index_add_(0, firing.latents, slopes)
+        d_b_dec = residual.sum(0) * scale - W_enc @ d_b_enc
+        return None, d_W_enc.t(), d_b_enc, d_b_dec, d_W_dec, None, None

@@ -62,4 +62,4 @@ class MatryoshkaSae(BatchTopKSae):
         recons = [part + self.b_dec for part in parts.cumsum(1).unbind(1)]
         errors = torch.stack([squared_error(x, recon) for recon in recons])
         total = errors.mean() + self.aux_share * self.aux_error((x - recons[-1]).detach(), x, dead)
-        return Losses(total, errors[-1].detach(), fired_of(chosen, d_sae))
+        return Losses(total, errors[-1].detach(), fired_of(chosen, firing))

@@ -18,6 +18,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from moodlens.base.errors import ContractError, UsageError, must
+from moodlens.sae import compiled
+
+SHORTEST = 1e-12
+"""Length below which a decoder row counts as this long."""
 
 
 @dataclass(frozen=True)
@@ -108,14 +112,19 @@ class Sae(nn.Module, ABC):
         dictionary_learning.
         """
         gradient = self.W_dec.grad
-        if gradient is not None:
+        if gradient is not None and compiled.suits(self.W_dec):
+            compiled.project_gradient(gradient, self.W_dec.detach())
+        elif gradient is not None:
             along = (gradient * self.W_dec).sum(1, keepdim=True)
             gradient.addcmul_(self.W_dec, along, value=-1)
 
     @torch.no_grad()
     def project(self) -> None:
         """Put the parameters back where they belong after a step: unit rows of W_dec."""
-        self.W_dec.div_(torch.linalg.vector_norm(self.W_dec, dim=1, keepdim=True).clamp_min(1e-12))
+        if compiled.suits(self.W_dec):
+            compiled.unit_rows(self.W_dec.detach(), SHORTEST)
+        else:
+            self.W_dec.div_(torch.linalg.vector_norm(self.W_dec, dim=1, keepdim=True).clamp_min(SHORTEST))
 
 
 def squared_error(x: Float[Tensor, "row d_in"], recon: Float[Tensor, "row d_in"]) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from moodlens.sae.kernel import firing_of, sparse_decode, sparse_encode
+from moodlens.sae.kernel import Firing, explained_error, firing_of, sparse_decode, sparse_encode
 from moodlens.sae.model import Losses, Sae, SaeConfig, need, squared_error
 from moodlens.sae.selection import Chosen, Encoder, top_k
 
@@ -52,11 +52,10 @@ class TopKSae(Sae):
     def losses(self, x: Float[Tensor, "row d_in"], dead: Int[Tensor, " latent"], warm: float) -> Losses:
         chosen = self.choose(x)
         firing = firing_of(chosen.latents, chosen.rows, len(x), self.config.d_sae)
-        values = sparse_encode(x, self.W_enc, self.b_enc, self.b_dec, chosen.values, firing)
-        recon = sparse_decode(values, self.W_dec, firing) + self.b_dec
-        error = squared_error(x, recon)
-        total = error + self.aux_share * self.aux_error((x - recon).detach(), x, dead)
-        return Losses(total, error.detach(), fired_of(chosen, self.config.d_sae))
+        tensors = (self.W_enc, self.b_enc, self.b_dec, self.W_dec)
+        error, residual = explained_error(x, *tensors, chosen.values, firing)
+        total = error + self.aux_share * self.aux_error(residual, x, dead)
+        return Losses(total, error.detach(), fired_of(chosen, firing))
 
     def choose(self, x: Float[Tensor, "row d_in"]) -> Chosen:
         """Return what fires in a batch."""
@@ -79,6 +78,9 @@ class TopKSae(Sae):
         return squared_error(residual, sparse_decode(values, W_dec, firing))
 
 
-def fired_of(chosen: Chosen, d_sae: int) -> Int[Tensor, " d_sae"]:
+def fired_of(chosen: Chosen, firing: Firing) -> Int[Tensor, " d_sae"]:
     """Return on how many rows each latent is above zero; a chosen latent at zero has not fired."""
+    if bool((chosen.values > 0).all()):
+        return firing.n_fired
+    d_sae = len(firing.n_fired)
     return torch.bincount(chosen.latents[chosen.values > 0], minlength=d_sae)

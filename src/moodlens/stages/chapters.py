@@ -5,7 +5,7 @@ not run follow from there.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from moodlens.report.sae import sae_finding
 from moodlens.report.sound import acoustics_finding
 from moodlens.report.state import state_finding
 from moodlens.report.sweep import layers_finding
+from moodlens.report.targets import targets_grid
 from moodlens.report.timing import timing_finding
 from moodlens.store.tables import read_metrics, read_table
 
@@ -147,7 +148,12 @@ def _latents(root: Path, params: Params) -> Finding | None:
     counts, top = stored_rows(root, "latents_counts"), stored_rows(root, "latents_top")
     if found is None or counts is None or top is None:
         return None
-    return latents_finding(found, counts, top, params.latents.fdr)
+    finding = latents_finding(found, counts, top, params.latents.fdr)
+    trained = stored_metrics(root, "sae")
+    if finding is None or trained is None:
+        return finding
+    asked = targets_grid(trained, found, params.sae, params.latents, params.report)
+    return finding if asked is None else replace(finding, grids=(asked, *finding.grids))
 
 
 def _time(root: Path, params: Params) -> Finding | None:
