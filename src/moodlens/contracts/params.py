@@ -69,6 +69,7 @@ class Generate:
     layers: Literal["all"] | tuple[int, ...]
     half: Literal["cond", "uncond", "both"]
     step_stride: int = field(metadata={"low": 1})
+    windows: tuple[tuple[float, float], ...]
     store_dtype: Literal["float16", "float32"]
     pooled_only: bool
     attention: bool
@@ -277,6 +278,10 @@ def parse_params(raw: object) -> Params:
     hints = typing.get_type_hints(Params)
     parts = {name: section_of(hints[name], sections[name], name) for name in hints}
     params = Params(**parts)
+    for window in params.generate.windows:
+        if len(window) != 2 or not 0 <= window[0] < window[1]:
+            rule, advice = "hold pairs [start, end] in seconds, 0 <= start < end", "Write for example [[0, 0.5]]"
+            raise UsageError(must("generate.windows", rule, list(window), where=FILE, next_step=advice))
     if "table" in params.prompts.sets and not params.prompts.table_path:
         raise UsageError(
             must(

@@ -75,7 +75,10 @@ def plan(
     capture = Capture(section.sites, layers, "both")
     steps = kept_steps(int(manifest["n_steps"]), info.n_delays, section.n_steps)
     recorded = manifest["capture"]
-    step_stride = None if recorded["pooled_only"] else int(recorded["step_stride"])
+    generated = Capture(
+        keep_steps=not recorded["pooled_only"], step_stride=recorded["step_stride"],
+        windows=tuple((first, stop) for first, stop in recorded["windows"]),
+    )  # fmt: skip
     text_of = dict(zip(*_columns(root), strict=True))
     shared = {
         "model": asdict(replace(info, model_id="", revision="")),
@@ -102,7 +105,7 @@ def plan(
             ReencodeTask(
                 shard=number, clips=part, n_frames=int(group["n_frames"].iloc[0]), root=root,
                 model=params.model, weights_sha256=info.weights_sha256, capture=capture, steps=steps,
-                step_stride=step_stride, twin_seed=section.twin_seed, tolerance=section.tolerance,
+                generated=generated, twin_seed=section.twin_seed, tolerance=section.tolerance,
                 threads=params.compute.threads,
                 fingerprint=fingerprint({**shared, **made_from}),
             )
