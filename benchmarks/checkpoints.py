@@ -25,7 +25,7 @@ from torch import Tensor
 
 from benchmarks.generate import SAMPLING, TEXTS, Cost, machine_rates, measured
 from benchmarks.process_tree import measure
-from benchmarks.true_sizes import audiocraft_language, save_published
+from benchmarks.true_sizes import audiocraft_language, published_sizes, save_sized
 from moodlens.backends import attention, catalog
 from moodlens.backends.musicgen import MusicgenBackend
 from moodlens.base.seeding import seed_for
@@ -219,7 +219,7 @@ def main() -> int:
     torch.set_num_threads(1)
     with TemporaryDirectory(prefix="moodlens-small-") as folder:
         given = os.environ.get("MOODLENS_SMALL", "")
-        small = Path(given) if given else save_published("facebook/musicgen-small", Path(folder))
+        small = Path(given) if given else save_sized(published_sizes("facebook/musicgen-small"), Path(folder))
         sizes = (
             Size("organism", REPOSITORY / "models" / "organism", 16, 100, 5),
             Size("small (24 x 1024)", small, 4, 50, 3),

@@ -13,6 +13,7 @@ from moodlens.contracts.params import Params
 from moodlens.contracts.tables import CLIPS, PROMPTS, TEXTS
 from moodlens.contracts.tensors import shard_name
 from moodlens.stages import generate, prompts, reencode, reencode_shard, sae_rows
+from moodlens.stages.sae_texts import text_table
 from moodlens.stages.step_shards import clock_of, states_by_shard
 from moodlens.stages.workspace import clip_table, need_steps, open_workspace
 from moodlens.store.shards import read_shard, write_shard
@@ -78,11 +79,11 @@ def test_reencode_compares_the_steps_that_are_there(cut, monkeypatch: pytest.Mon
 
 
 def test_an_sae_reads_the_complete_steps_of_the_windows_of_model_and_twin(cut):
-    root, _ = cut
+    root, params = cut
     work = open_workspace(root)
     (root / "data" / "sae").mkdir(exist_ok=True)
-    texts = read_table(PROMPTS, root / "data" / "prompts.csv").rename(columns={"prompt_id": "text_id"})
-    write_table(texts.assign(source="design"), TEXTS, root / "data" / "sae" / "texts.csv")
+    texts = text_table(read_table(PROMPTS, root / "data" / "prompts.csv"), params)
+    write_table(texts, TEXTS, root / "data" / "sae" / "texts.csv")
     clips = clip_table(work).reset_index(drop=True)
     for number, group in clips.groupby("shard"):
         steps = np.broadcast_to(np.arange(33.0)[:, None], (len(group), 33, 4)).astype(np.float16)

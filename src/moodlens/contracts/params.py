@@ -280,7 +280,10 @@ def parse_params(raw: object) -> Params:
     params = Params(**parts)
     for window in params.generate.windows:
         if len(window) != 2 or not 0 <= window[0] < window[1]:
-            rule, advice = "hold pairs [start, end] in seconds, 0 <= start < end", "Write for example [[0, 0.5]]"
+            rule, advice = (
+                "hold pairs [start, end] in seconds, 0 <= start < end",
+                "Write for example [[0, 0.5]]",
+            )
             raise UsageError(must("generate.windows", rule, list(window), where=FILE, next_step=advice))
     if "table" in params.prompts.sets and not params.prompts.table_path:
         raise UsageError(

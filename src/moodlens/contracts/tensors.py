@@ -64,9 +64,7 @@ WINDOW = 0.10
 """Share of the steps in the early and the late window (the user's first 10 % / last 10 %)."""
 
 
-def stored_steps(
-    n_steps: int, step_stride: int, windows: Sequence[tuple[int, int]] = ()
-) -> tuple[int, ...]:
+def stored_steps(n_steps: int, step_stride: int, windows: Sequence[tuple[int, int]] = ()) -> tuple[int, ...]:
     """Return the decoder steps whose states are stored, ascending.
 
     Args:
