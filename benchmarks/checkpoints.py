@@ -33,7 +33,7 @@ from moodlens.capture.cost import Rates, generate_cost, step_seconds
 from moodlens.capture.sizes import sizes_of
 from moodlens.contracts.backend import Capture, ClipRequest, Sampling
 from moodlens.contracts.params import Model, parse_params
-from moodlens.stages.forecast import load_of
+from moodlens.stages.planning import load_of
 from moodlens.store.shards import write_shard
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -22,7 +22,7 @@ from benchmarks.process_tree import Measured, measure
 from benchmarks.true_sizes import published_sizes, save_sized
 from moodlens.capture.cost import Cost
 from moodlens.contracts.params import Params, parse_params
-from moodlens.stages import forecast
+from moodlens.stages import planning
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 STAGES = (
@@ -152,7 +152,7 @@ def disk_bytes(root: Path) -> int:
 def compared(configuration: Configuration, root: Path) -> dict[str, float]:
     """Run one configuration, print it beside the plan, and return measured / planned of the largest errors."""
     params = workspace(configuration, root)
-    planned = {cost.stage: cost for cost in forecast.costs_of(params, root)}
+    planned = {cost.stage: cost for cost in planning.costs_of(params, root)}
     fit = " (fitted on this one)" if configuration.fitted else ""
     print(f"\n{configuration.name}{fit}")
     head = f"{'stage':<11}{'peak GB':>9}{'plan':>7}{'ratio':>7}{'disk MB':>10}{'plan':>9}{'ratio':>7}"

@@ -22,7 +22,7 @@ from moodlens.contracts.backend import Capture, ClipRequest, ModelInfo, Sampling
 from moodlens.contracts.params import Params
 from moodlens.contracts.tables import ACTIVATIONS, CLIPS, PROMPTS
 from moodlens.contracts.tensors import stored_steps
-from moodlens.stages import forecast
+from moodlens.stages import forecast, planning
 from moodlens.stages.deciding import made_by
 from moodlens.stages.generate_shard import Clip, ShardTask, make_shard
 from moodlens.store.receipts import fingerprint, finished, remove_strangers
@@ -50,7 +50,7 @@ def _forecast(waiting: list[ShardTask], config: Mapping[str, object], params: Pa
     clips = [clip for task in waiting for clip in task.clips]
     sizes = sizes_of(config)
     n_prompts = len({clip.request.prompt_id for clip in clips})
-    load = forecast.load_of(params, sizes, len(clips), n_prompts)
+    load = planning.load_of(params, sizes, len(clips), n_prompts)
     workers = min(params.compute.workers, len(waiting))
     cost = generate_cost(sizes, replace(load, workers=workers), forecast.measured_rates())
     print(forecast.line_of(cost, len(clips), workers), flush=True)

@@ -1,6 +1,6 @@
 """What analysis stages read: the emotional prompts of a workspace, its clips, and tensors row by clip."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ def need_steps(root: Path) -> tuple[int, ...]:
     Raises:
         UsageError: the clips were generated with generate.pooled_only, which stores no steps.
     """
-    manifest: Mapping[str, Any] = read_metrics(root / "data" / "activations" / "manifest.json")
+    manifest: dict[str, Any] = read_metrics(root / "data" / "activations" / "manifest.json")
     capture = manifest["capture"]
     if capture["pooled_only"]:
         advice = "Set it in params.yaml and run `dvc repro generate`, or leave out the stages that read steps"
