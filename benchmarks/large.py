@@ -1,8 +1,8 @@
-"""MusicGen-large at its true size in bfloat16: a few captured steps, peak memory beside what `plan` says of it.
+"""MusicGen-large at its true size in bfloat16: a few captured steps, peak memory beside what `plan` says.
 
-48 layers x 2048 with random weights, made in bfloat16 from nothing (never in float32), in a process of its own:
-one clip under guidance, every layer captured and written. No untrained twin is held and no audio is decoded;
-the plan's terms for those are taken off. Where plan says that it does not fit, nothing is started.
+48 layers x 2048 with random weights, made in bfloat16 from nothing (never in float32), in a process of its
+own: one clip under guidance, every layer captured and written. No untrained twin is held and no audio is
+decoded; the plan's terms for those are taken off. Where plan says that it does not fit, nothing is started.
 """
 
 import json
@@ -89,8 +89,10 @@ def main() -> int:
     ratio, cpu_s = ran.peak_gb * 1e9 / cost.memory_bytes, float(ran.output.strip().splitlines()[-1])
     stored = cost.disk["states"] + cost.disk["summaries"] * 4 // 5  # without the twin's means
     print(f"large, 48 x 2048, bfloat16, {N_CLIPS} clip, guidance 3, {n_steps} steps, every layer captured")
-    print(f"peak {ran.peak_gb:.2f} GB, plan {cost.memory_bytes / 1e9:.2f} GB; states and summaries "
-          f"{disk / 1e6:.2f} MB, plan {stored / 1e6:.2f} MB; {n_steps / cpu_s:.2f} steps per CPU s")  # fmt: skip
+    print(
+        f"peak {ran.peak_gb:.2f} GB, plan {cost.memory_bytes / 1e9:.2f} GB; states and summaries "
+        f"{disk / 1e6:.2f} MB, plan {stored / 1e6:.2f} MB; {n_steps / cpu_s:.2f} steps per CPU s"
+    )
     holds = abs(ratio - 1) <= WITHIN
     print(json.dumps({**verdict, "value": round(ratio, 3), "holds": holds, "peak_gb": round(ran.peak_gb, 2)}))
     return 0 if holds else 1

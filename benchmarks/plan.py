@@ -1,9 +1,9 @@
 """`moodlens plan` beside what every stage then took, on configurations that its formulas were not fitted on.
 
-Each configuration is a model with random weights (or the organism) and changed parameters in a workspace of its
-own; every stage of the pipeline runs there as DVC would run it, one worker, one thread. Peak memory is that of
-the process tree, disk what the stage added below data/, models/sae and reports/. Time is CPU time: an estimate
-within a factor of two is asked of it and no bar is set.
+Each configuration is a model with random weights (or the organism) and changed parameters in a workspace of
+its own; every stage of the pipeline runs there as DVC would run it, one worker, one thread. Peak memory is
+that of the process tree, disk what the stage added below data/, models/sae and reports/. Time is CPU time: an
+estimate within a factor of two is asked of it and no bar is set.
 """
 
 import json
@@ -150,7 +150,7 @@ def disk_bytes(root: Path) -> int:
 
 
 def compared(configuration: Configuration, root: Path) -> dict[str, float]:
-    """Run one configuration, print it beside the plan, and return measured / planned of the largest errors."""
+    """Run one configuration, print it beside the plan, and return measured / planned of every figure."""
     params = workspace(configuration, root)
     planned = {cost.stage: cost for cost in planning.costs_of(params, root)}
     fit = " (fitted on this one)" if configuration.fitted else ""

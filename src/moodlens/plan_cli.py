@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from moodlens.base.errors import UsageError, must, nearest
 from moodlens.capture.cost import Cost
 from moodlens.contracts.params import Params
 
@@ -41,9 +42,14 @@ def run(chosen: argparse.Namespace, root: Path, params: Params) -> str:
         model = replace(model, dtype=chosen.dtype)
     params = replace(params, model=model)
     costs = planning.costs_of(params, root)
+    known = [*(cost.stage for cost in costs), "all"]
+    for stage in chosen.stage:
+        if stage not in known:
+            raise UsageError(must("--stage", "name a stage", stage, next_step=nearest(stage, known)))
     free = (forecast.free_memory_bytes(), shutil.disk_usage(root).free)
+    size = f"{params.compute.workers} worker(s), {params.generate.duration_s:g} s per clip"
     lines = [
-        f"{model.id}, {model.dtype}, {params.compute.workers} worker(s), {params.generate.duration_s:g} s per clip",
+        f"{model.id}, {model.dtype}, {size}",
         "",
         f"{'stage':<12}{'time':>9}{'memory each':>13}{'processes':>11}{'disk':>10}",
     ]
@@ -53,7 +59,7 @@ def run(chosen: argparse.Namespace, root: Path, params: Params) -> str:
                  f"{forecast.in_bytes(n_bytes):>10}")  # fmt: skip
     lines.append(f"free: {forecast.in_bytes(free[0])} memory, {forecast.in_bytes(free[1])} disk")
     for cost in costs:
-        if cost.stage in chosen.stage or chosen.stage == ["all"]:
+        if {cost.stage, "all"} & set(chosen.stage):
             lines += [
                 "",
                 cost.stage,
@@ -62,10 +68,9 @@ def run(chosen: argparse.Namespace, root: Path, params: Params) -> str:
             ]
     faults = [fault for cost in costs if (fault := forecast.fault_of(cost, root, model.device))]
     if not faults and n_bytes > free[1]:
-        faults = [
-            f"all stages together write {forecast.in_bytes(n_bytes)}, {forecast.in_bytes(free[1])} are free"
-        ]
-    lines += ["", *(f"does not fit: {fault}" for fault in faults or [])] if faults else ["", "fits"]
+        got = f"{forecast.in_bytes(free[1])} free, {forecast.in_bytes(n_bytes)} needed"
+        faults = [must("the disk", "hold what all stages write", got, next_step=forecast.LESS)]
+    lines += ["", *(f"does not fit: {fault}" for fault in faults)] if faults else ["", "fits"]
     return "\n".join(lines)
 
 

@@ -1,8 +1,8 @@
 """What the stages after `generate` take: the same kind of formulas as `capture.cost`, stage by stage.
 
-A stage of one process holds what it has imported, what it reads, and copies while it works; each formula names
-the arrays of the stage's own code. What does not grow with the model (tables, tests over prompts) is in the
-imported set, measured on the organism's default run. docs/plan.md has them written out and checked.
+A stage of one process holds what it has imported, what it reads, and copies while it works; each formula
+names the arrays of the stage's own code. What does not grow with the model (tables, tests over prompts) is in
+the imported set, measured on the organism's default run. docs/plan.md has them written out and checked.
 """
 
 from collections.abc import Mapping
@@ -28,29 +28,25 @@ from moodlens.capture.cost import (
 from moodlens.capture.sizes import Sizes
 
 IMPORTED = {
-    "acoustics": 325_000_000, "check": 300_000_000, "signal": 275_000_000, "probe": 275_000_000,
-    "state": 285_000_000, "temporal": 255_000_000, "attention": 240_000_000, "geometry": 270_000_000,
-    "relate": 265_000_000, "report": 320_000_000,
+    "acoustics": 335_000_000, "check": 300_000_000, "signal": 280_000_000, "probe": 325_000_000,
+    "state": 300_000_000, "temporal": 300_000_000, "attention": 235_000_000, "geometry": 270_000_000,
+    "relate": 310_000_000, "report": 190_000_000,
 }  # fmt: skip
 """Resident bytes of a stage that has imported what it needs and read the tables of a small design."""
-UMAP_BYTES = 250_000_000  # umap-learn and numba, compiled
+UMAP_BYTES = 290_000_000  # umap-learn and numba, while they compile
 DESCRIBED_BYTES = 80  # per sample of the clip that is measured: spectra of all descriptors
 CHECKED_BYTES = 3_500  # per row of a checked table: frame, conditions and their results
-REENCODED_PARTS, READERS, PASSES = (
-    10,
-    3,
-    9,
-)  # bytes per value of mean, early, late (2) and var (4); 3 x 3 texts
+REENCODED_PARTS = 10  # bytes per value: mean, early, late in float16, var in float32
+PASSES = 9  # three models, three texts
 REENCODED_ROW_BYTES = 375  # of index and receipts, per clip, pass and hookpoint
 STATE_READERS = 5
 METRIC_COPIES = 3  # statistics of a family, adjusted and standardised
 TOKENS_PER_TEXT = 10
 SAE_STATES = 6  # weights, gradient, two moments, the best epoch's copy, the checkpoint being written
 SAE_ROWS_AT_ONCE, FIT_ROWS = 4096, 8192
+SAE_STEP_S = 8e-3  # of a step's calls, whatever its width
 RELABELLED_VALUES = 5 * 256 + 4 * 50  # per relabelling: a block of latents, and the wordings of each emotion
-READINGS_OF_LATENTS = (
-    4  # readers whose units are as many as latents: the SAE, the untrained one, k-means, sums
-)
+READINGS_OF_LATENTS = 4  # as wide as the latents: the SAE, the untrained one, k-means, and their sums
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,7 @@ class Analysis:
 
 
 def reencode_cost(sizes: Sizes, load: Load, asked: Analysis, rates: Rates) -> Cost:
-    """Return the cost of stage `reencode`: three models, a clip at a time, after the self-tests of a shard."""
+    """Return the cost of stage `reencode`: three models, clip by clip, after the self-tests of a shard."""
     word, width, n_steps = DTYPE_BYTES[load.dtype], asked.reencoded_width, n_steps_of(sizes, load)
     clips = min(load.clips_per_shard, load.n_clips)
     one_pass = 2 * 4 * width * (n_steps + CHUNK_STEPS)  # float32, both halves
@@ -149,11 +145,7 @@ def signal_cost(load: Load, asked: Analysis) -> Cost:
         **_families(load),
         "relabelled statistics": statistics * (families + METRIC_COPIES * load.hookpoints),
     }
-    seconds = (
-        6.0
-        + 3e-8 * families * asked.permutations["signal"] * load.n_prompts
-        + 2e-9 * load.width * load.n_clips
-    )
+    seconds = 6.0 + 0.15 * families
     return Cost("signal", memory, {}, seconds)
 
 
@@ -161,7 +153,7 @@ def probe_cost(load: Load, asked: Analysis) -> Cost:
     """Return the cost of stage `probe`: the same Gram matrices, ridge predictions of every relabelling."""
     predictions = 8 * load.hookpoints * asked.permutations["probe"] * load.n_prompts
     memory = {"libraries": IMPORTED["probe"], **_families(load), "predictions": predictions}
-    seconds = 8.0 + 4e-8 * (2 * load.hookpoints + 8) * asked.permutations["probe"] * load.n_prompts
+    seconds = 4.0 + 0.57 * (2 * load.hookpoints + 8)
     return Cost("probe", memory, {}, seconds)
 
 
@@ -171,15 +163,16 @@ def state_cost(load: Load, asked: Analysis) -> Cost:
     grams = 8 * STATE_READERS * asked.reencoded_hookpoints * steps * load.n_prompts**2
     memory = {
         "libraries": IMPORTED["state"],
-        "single steps": 2 * 2 * load.n_clips * steps * width,
-        "Gram matrices": 2 * grams,
+        # float64: two conditions, the third's layers and the same side by side; float16 as read
+        "single steps of three conditions": (4 * 8 + 2) * load.n_clips * steps * width,
+        "Gram matrices": grams,
     }
-    seconds = 5.0 + 2e-8 * asked.reencoded_hookpoints * steps * asked.permutations["state"] * load.n_prompts
+    seconds = 7.0 + 0.07 * asked.reencoded_hookpoints * steps
     return Cost("state", memory, {}, seconds)
 
 
 def temporal_cost(sizes: Sizes, load: Load, asked: Analysis) -> Cost:
-    """Return the cost of stage `temporal`: one layer of one shard at a time; relabelled curves of all layers."""
+    """Return the cost of stage `temporal`: a layer of a shard at a time; relabelled curves of all layers."""
     clips = min(load.clips_per_shard, load.n_clips)
     states = clips * n_steps_of(sizes, load) * sizes.d_model if load.keep_steps else 0
     curves = 8 * asked.permutations["temporal"] * asked.n_windows * load.hookpoints
@@ -187,9 +180,9 @@ def temporal_cost(sizes: Sizes, load: Load, asked: Analysis) -> Cost:
         "libraries": IMPORTED["temporal"],
         "states of a layer": states * (DTYPE_BYTES[load.store_dtype] + 2 * 4),
         "covariance": 3 * 8 * sizes.d_model**2,
-        "relabelled curves": 3 * curves,
+        "relabelled curves": 2 * curves,
     }
-    seconds = 4.0 + 2e-8 * load.n_clips * n_steps_of(sizes, load) * load.width
+    seconds = 4.0 + 3.3e-8 * load.n_clips * n_steps_of(sizes, load) * load.width
     return Cost("temporal", memory, {}, seconds)
 
 
@@ -203,9 +196,10 @@ def attention_cost(sizes: Sizes, load: Load, asked: Analysis) -> Cost:
 
 def geometry_cost(load: Load, asked: Analysis) -> Cost:
     """Return the cost of stage `geometry`: families as in `signal`, and UMAP's compiler."""
+    families = sum(_families(load).values())
     memory = {
-        "libraries": IMPORTED["geometry"] + (UMAP_BYTES if asked.umap else 0),
-        **_families(load),
+        "libraries": IMPORTED["geometry"],
+        "families, or UMAP's compiler": max(families, UMAP_BYTES if asked.umap else 0),
     }
     seconds = (
         4.0
@@ -244,11 +238,8 @@ def sae_cost(sizes: Sizes, load: Load, asked: Analysis, rates: Rates) -> Cost:
         + 3 * 4 * tokens
         + asked.layer_sites * clips * layer * (2 * 4 + 2)
     )
-    training = max(
-        (_training(d_in, rows, asked) for d_in, rows, n_sites in _sites(sizes, load, asked) if n_sites),
-        default=0,
-    )
-    memory = {"libraries": LIBRARIES_BYTES, "writing rows, or training": max(writing, training)}
+    training = [_training(d_in, rows, asked) for d_in, rows, n in _sites(sizes, load, asked) if n]
+    memory = {"libraries": LIBRARIES_BYTES, "writing rows": writing, "training": max(training, default=0)}
     weights = [4 * n_sites * 2 * asked.expansion * d_in**2 for d_in, _, n_sites in _sites(sizes, load, asked)]
     disk = {
         "texts": 2 * 4 * tokens if asked.text_sites else 0,
@@ -260,7 +251,9 @@ def sae_cost(sizes: Sizes, load: Load, asked: Analysis, rates: Rates) -> Cost:
         n_sites * asked.n_saes * asked.sae_steps * asked.batch_rows * per_row * 2 * asked.expansion * d_in**2
         for d_in, _, n_sites in _sites(sizes, load, asked)
     )
-    seconds = loading_seconds(sizes) + 1.5 * flop / rates.flop_s / EFFICIENCY / load.workers
+    n_steps_in_all = (asked.text_sites + asked.layer_sites) * asked.n_saes * asked.sae_steps
+    training_s = SAE_STEP_S * n_steps_in_all + flop / rates.flop_s / EFFICIENCY
+    seconds = loading_seconds(sizes) + training_s / load.workers
     return Cost("sae", memory, disk, seconds, workers=load.workers)
 
 
@@ -305,7 +298,7 @@ def _reading(d_in: int, rows: int, asked: Analysis) -> int:
     relabelled = 8 * asked.permutations["latents"] * RELABELLED_VALUES
     matched = 3 * 8 * min(d_sae, 4096) * d_sae
     weights = 4 * 2 * 4 * d_sae * d_in
-    return weights + max(sampled, chunk + pooled, relabelled + pooled, matched + pooled)
+    return weights + sampled + chunk + pooled + max(relabelled, matched)
 
 
 def report_cost(sizes: Sizes, load: Load, asked: Analysis) -> Cost:
