@@ -72,7 +72,8 @@ audiocraft: $(STAMP) ## install the reference implementation (extra)
 	@$(BIN)/pip install -q -c constraints.txt --no-deps audiocraft==1.3.0
 
 clean: ## remove data, metrics' run ids, reports and the MLflow database of this workspace; keeps .venv
-	rm -rf data/audio data/codes data/activations data/embeddings data/*.csv data/*.parquet reports/* mlruns
+	rm -rf data/audio data/codes data/activations data/embeddings data/reencoded data/sae data/prompts.csv
+	rm -rf data/*.parquet reports/* mlruns
 	rm -rf metrics/*.mlflow.json mlflow.db mlflow.db.lock mlartifacts .coverage .coverage.* htmlcov
 
 preflight:

@@ -54,6 +54,7 @@ def test_every_value_has_a_comment_that_says_what_it_does(raw: dict):
         (("prompts", "emotions"), [], "at least one name"),
         (("prompts", "emotions"), ["sad", "sad"], "each once"),
         (("prompts", "sets"), ["table"], "prompts.table_path must name a CSV"),
+        (("prompts", "table_path"), "", "prompts.table_path must name a file; got ''"),
         (("prompts", "mood_words"), {"happy": "glad"}, "prompts.mood_words.happy must be of type"),
         (("prompts", "seed"), None, "got 'null'"),
         (("generate",), [1], "generate must be a mapping"),

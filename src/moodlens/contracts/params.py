@@ -31,6 +31,8 @@ METRICS = (
     "permdisp",
 )
 """Metrics of the sweep, the keys of `stats.metrics.METRICS`."""
+NO_CAPTIONS = "data/captions.csv"
+"""Holds no caption: what the dependency of stage `prompts` names where no table is given."""
 CAPTURE_SITES = ("residual", "self_attention", "cross_attention", "mlp", *WHOLE_SITES)
 
 
@@ -285,14 +287,9 @@ def parse_params(raw: object) -> Params:
                 "Write for example [[0, 0.5]]",
             )
             raise UsageError(must("generate.windows", rule, list(window), where=FILE, next_step=advice))
-    if "table" in params.prompts.sets and not params.prompts.table_path:
-        raise UsageError(
-            must(
-                "prompts.table_path",
-                "name a CSV when prompts.sets holds 'table'",
-                "",
-                where=FILE,
-                next_step="Set prompts.table_path or take 'table' out of prompts.sets",
-            )
-        )
+    asked, path = "table" in params.prompts.sets, params.prompts.table_path
+    if not path or (asked and path == NO_CAPTIONS):
+        rule = "name a CSV of captions when prompts.sets holds 'table'" if asked else "name a file"
+        advice = f"Set it, or take 'table' out of prompts.sets and leave {NO_CAPTIONS} here"
+        raise UsageError(must("prompts.table_path", rule, path, where=FILE, next_step=advice))
     return params
