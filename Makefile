@@ -43,6 +43,7 @@ calibrate: $(STAMP) ## error rates, power and the twins' verdicts: is the instru
 	$(BIN)/dvc repro calibration/dvc.yaml
 
 bench: $(DEV) ## run every benchmark, write benchmarks/RESULTS.md
+	@$(BIN)/pip install -q -c constraints.txt -e ".[bench]"
 	$(BIN)/python -m benchmarks
 
 ui: $(STAMP) ## MLflow's UI on this workspace's runs (two processes, port 5000)

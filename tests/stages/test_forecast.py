@@ -9,7 +9,7 @@ import pytest
 from moodlens import cli
 from moodlens.base.errors import UsageError
 from moodlens.capture.cost import Cost
-from moodlens.stages import forecast, generate
+from moodlens.stages import STAGES, forecast, generate, planning
 from tests.stages.test_generate import ROOT, digests, model, params_of, undisturbed, workspace  # noqa: F401
 
 COST = Cost("generate", {"weights": 6_000_000_000, "cache": 1_000_000_000}, {"states": 9_000_000_000}, 60.0)
@@ -77,7 +77,7 @@ def test_the_disk_forecast_is_what_a_run_writes(
 ):  # fmt: skip
     shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
     (tmp_path / "models").mkdir(exist_ok=True)
-    cost = forecast.costs_of(params_of(), tmp_path)[0]
+    cost = planning.costs_of(params_of(), tmp_path)[0]
     written = {
         name: sum(path.stat().st_size for path in (undisturbed / "data").glob(pattern))
         for name, pattern in (
@@ -102,9 +102,16 @@ def here(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Path: 
 def test_moodlens_plan(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     assert cli.main(["plan"]) == 0
     text = capsys.readouterr().out
-    for part in ("organism, float32", "generate", "embed", "signal, probe", "untrained twin", "states"):
-        assert part in text
+    assert "organism, float32" in text
+    rows = {line.split()[0] for line in text.splitlines() if line.strip()}
+    assert rows >= set(STAGES) - {"prompts", "decide"}
     assert text.endswith("fits\n")
+    assert cli.main(["plan", "--stage", "reencode"]) == 0
+    text = capsys.readouterr().out
+    assert "untrained decoders" in text
+    assert "attention summaries" not in text  # a term of generate
+    assert cli.main(["plan", "--stage", "reencod"]) == 2
+    assert "Did you mean 'reencode'?" in capsys.readouterr().err
     monkeypatch.setattr(forecast, "free_memory_bytes", lambda: 20e9)
     assert cli.main(["plan", "--model", "facebook/musicgen-large", "--dtype", "float32"]) == 0
     assert "does not fit: memory must hold" in capsys.readouterr().out

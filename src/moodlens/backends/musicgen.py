@@ -1,6 +1,7 @@
 """MusicGen in transformers form behind the protocol: own decode loop, capture, teacher forcing, decoding."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -20,6 +21,7 @@ from moodlens.backends.edits import patched, sites_of
 from moodlens.backends.hooks import Recorder, captured_halves, captured_modules, present_sites
 from moodlens.backends.joined import place
 from moodlens.backends.melody import MelodyDecoder
+from moodlens.backends.packed import linears_of, packed, packing_pays
 from moodlens.backends.sampling import block_uniforms
 from moodlens.backends.untrained import untrained
 from moodlens.base.errors import UsageError, must
@@ -128,13 +130,20 @@ class MusicgenBackend:
         texts = self._encode([request.text for request in requests])
         codes = np.zeros((len(requests), self._info.n_codebooks, sampling.n_frames), dtype=np.int16)
         states = States()
-        for block in self._blocks(texts):
-            found = self._generate_block(
-                [texts[i] for i in block], [requests[i] for i in block], sampling, capture
-            )
-            codes[block] = found.codes
-            place(states, found.states, block, len(requests))
+        with self._packed():
+            for block in self._blocks(texts):
+                found = self._generate_block(
+                    [texts[i] for i in block], [requests[i] for i in block], sampling, capture
+                )
+                codes[block] = found.codes
+                place(states, found.states, block, len(requests))
         return Generated(codes, states)
+
+    def _packed(self) -> AbstractContextManager[None]:
+        linears = linears_of([*self._decoder.layers, self._decoder.heads])
+        if not packing_pays(self._decoder.like, sum(linear.weight.nbytes for linear in linears)):
+            return nullcontext()
+        return packed(linears, 2 * self._block_clips)
 
     def _token_classes(self, text: str, wording: str) -> np.ndarray:
         """Return the class of every token of a prompt, see `moodlens.attention.words`."""

@@ -137,7 +137,7 @@ def generate_cost(sizes: Sizes, load: Load, rates: Rates) -> Cost:
     kept = kept_bytes(sizes, load, clips)
     vectors = 8 * RUNNING_VECTORS * load.width * (block + (clips if load.twin else 0))
     decoding = CODEC_COPIES * 4 * sizes.codec_filters * samples_of(sizes, load)
-    generating = cache + 4 * load.width * block * CHUNK_STEPS + vectors
+    generating = cache + 4 * load.width * block * CHUNK_STEPS + vectors + sizes.packed_bytes(load.dtype)
     memory = {
         "libraries": LIBRARIES_BYTES,
         "weights": word * (sizes.n_model + sizes.n_codec),

@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 POSITIONS = 2048  # rows of the sinusoidal table that every decoder holds
+PACKED_WIDTH, PACKED_BYTES = 512, 2_000_000_000
+"""Decoders from this width on, up to these bytes of weights, are generated from with packed weights in
+float32 on the processor (`backends.packed`): narrower ones gain nothing, of larger ones a second copy is too
+much."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,12 @@ class Sizes:
     @property
     def n_samples_per_frame(self) -> float:
         return self.sample_rate_hz / self.frame_rate_hz
+
+    def packed_bytes(self, dtype: str) -> int:
+        """Return the bytes of the packed weights beside the plain ones, 0 where none are made."""
+        n_bytes = 4 * self.n_step
+        packs = dtype == "float32" and self.d_model >= PACKED_WIDTH and n_bytes <= PACKED_BYTES
+        return n_bytes if packs else 0
 
     def width_of(self, sites: Sequence[str], n_layers: int) -> int:
         """Return the values per row and step of some sites in `n_layers` layers, one half."""
