@@ -118,8 +118,8 @@ def nnsight_generate(size: Size, backend: MusicgenBackend) -> Callable[[], None]
             patch.object(model.audio_encoder, "decode", lambda *_args, **_kwargs: silence),
             traced.trace(fn=model.generate, **inputs) as tracer,
         ):
-            kept: Any = list()  # nnsight marks what outlives the trace; a display cannot be marked
-            kept.save()
+            kept: Any = []
+            kept.save()  # nnsight: it outlives the trace
             for _step in tracer.iter[:]:
                 for layer in layers:
                     kept.append(layer.output.clone())
@@ -306,7 +306,7 @@ def _plain(value: Any) -> Any:
 
 
 def main() -> int:
-    """Measure both sizes and, where there is one, a GPU; print tables and JSON line; exit 1 when a bar fails."""
+    """Measure both sizes and a GPU, if any; print tables and the JSON line; exit 1 when a bar fails."""
     torch.set_num_threads(1)
     with TemporaryDirectory(prefix="moodlens-small-") as folder:
         given = os.environ.get("MOODLENS_SMALL", "")

@@ -9,7 +9,7 @@ import pytest
 from moodlens import cli
 from moodlens.base.errors import UsageError
 from moodlens.capture.cost import Cost
-from moodlens.stages import STAGES, forecast, generate, planning
+from moodlens.stages import STAGES, forecast, generate, planning, reencode
 from tests.stages.test_generate import ROOT, digests, model, params_of, undisturbed, workspace  # noqa: F401
 
 COST = Cost("generate", {"weights": 6_000_000_000, "cache": 1_000_000_000}, {"states": 9_000_000_000}, 60.0)
@@ -70,6 +70,17 @@ def test_a_run_that_cannot_fit_starts_nothing(
     with pytest.raises(UsageError, match=r"memory must hold the workers of generate; got '0\.0 MB free"):
         generate.run(params_of(), root)
     assert not (root / "data" / "activations").exists()
+
+
+def test_reencoding_that_cannot_fit_starts_nothing(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]  # noqa: F811
+):  # fmt: skip
+    root = shutil.copytree(undisturbed, tmp_path / "work")
+    monkeypatch.setattr(forecast, "free_memory_bytes", lambda: 1000)
+    with pytest.raises(UsageError, match=r"memory must hold the workers of reencode; got '0\.0 MB free"):
+        reencode.run(params_of(), root)
+    assert capsys.readouterr().out.startswith("plan: reencode 12 clips, about ")
+    assert not (root / "data" / "reencoded").exists()
 
 
 def test_the_disk_forecast_is_what_a_run_writes(
