@@ -239,7 +239,12 @@ def sae_cost(sizes: Sizes, load: Load, asked: Analysis, rates: Rates) -> Cost:
         + asked.layer_sites * clips * layer * (2 * 4 + 2)
     )
     training = [_training(d_in, rows, asked) for d_in, rows, n in _sites(sizes, load, asked) if n]
-    memory = {"libraries": LIBRARIES_BYTES, "writing rows": writing, "training": max(training, default=0)}
+    beside = LIBRARIES_BYTES if load.workers > 1 else 0
+    memory = {
+        "libraries": LIBRARIES_BYTES,
+        "writing rows": writing,
+        "training, all workers": load.workers * (beside + max(training, default=0)),
+    }
     weights = [4 * n_sites * 2 * asked.expansion * d_in**2 for d_in, _, n_sites in _sites(sizes, load, asked)]
     disk = {
         "texts": 2 * 4 * tokens if asked.text_sites else 0,
@@ -254,7 +259,7 @@ def sae_cost(sizes: Sizes, load: Load, asked: Analysis, rates: Rates) -> Cost:
     n_steps_in_all = (asked.text_sites + asked.layer_sites) * asked.n_saes * asked.sae_steps
     training_s = SAE_STEP_S * n_steps_in_all + flop / rates.flop_s / EFFICIENCY
     seconds = loading_seconds(sizes) + training_s / load.workers
-    return Cost("sae", memory, disk, seconds, workers=load.workers)
+    return Cost("sae", memory, disk, seconds)
 
 
 def latents_cost(sizes: Sizes, load: Load, asked: Analysis, rates: Rates) -> Cost:
