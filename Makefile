@@ -43,6 +43,7 @@ calibrate: $(STAMP) ## error rates, power and the twins' verdicts: is the instru
 	$(BIN)/dvc repro calibration/dvc.yaml
 
 bench: $(DEV) ## run every benchmark, write benchmarks/RESULTS.md
+	@$(BIN)/pip install -q -c constraints.txt -e ".[bench]"
 	$(BIN)/python -m benchmarks
 
 ui: $(STAMP) ## MLflow's UI on this workspace's runs (two processes, port 5000)
@@ -73,8 +74,8 @@ audiocraft: $(STAMP) ## install the reference implementation (extra)
 	@$(BIN)/pip install -q -c constraints.txt --no-deps audiocraft==1.3.0
 
 clean: ## remove data, metrics' run ids, reports and the MLflow database of this workspace; keeps .venv
-	find data -mindepth 1 ! -name README.md -delete
-	rm -rf reports/* models/sae mlruns .cache
+	git clean -qfdX data reports
+	rm -rf models/sae mlruns .cache
 	rm -rf metrics/*.mlflow.json mlflow.db mlflow.db.lock mlartifacts .coverage .coverage.* htmlcov
 
 preflight:

@@ -4,5 +4,5 @@ A benchmark prints a table and ends with one JSON line `{"name", "value", "unit"
 keys are further measurements. Tests assert no wall-clock time: speed lives here.
 """
 
-NAMES = ("generate", "pipeline", "statistics", "sae", "checkpoints")
+NAMES = ("generate", "pipeline", "statistics", "sae", "checkpoints", "large", "plan")
 """In the order of a run; a name whose module is not written yet is passed over."""

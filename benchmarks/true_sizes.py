@@ -1,5 +1,6 @@
 """Models of the published sizes with random weights, written where `model.id` can name them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,15 @@ from moodlens.backends.untrained import default_dtype
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-def published_model(model_id: str, dtype: torch.dtype = torch.float32) -> Any:
-    """Return an untrained mono model of a published size; its codebooks are random, not zero."""
+def published_sizes(model_id: str) -> dict[str, Any]:
+    """Return the sizes of a published model, as its config.json says them."""
     sizes = published_config(model_id)
     assert sizes is not None, model_id
+    return sizes
+
+
+def sized_model(sizes: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> Any:
+    """Return an untrained mono model of these sizes, made in `dtype`; its codebooks are random, not zero."""
     text = T5Config(**sizes["text_encoder"])
     codec = EncodecConfig(**sizes["audio_encoder"], target_bandwidths=[2.2], normalize=False)
     decoder = MusicgenDecoderConfig(
@@ -38,9 +44,9 @@ def published_model(model_id: str, dtype: torch.dtype = torch.float32) -> Any:
     return model.eval()
 
 
-def save_published(model_id: str, folder: Path, dtype: torch.dtype = torch.float32) -> Path:
+def save_sized(sizes: Mapping[str, Any], folder: Path, dtype: torch.dtype = torch.float32) -> Path:
     """Write such a model in transformers layout, with the organism's tokenizer, and return the folder."""
-    model = published_model(model_id, dtype)
+    model = sized_model(sizes, dtype)
     model.generation_config = GenerationConfig(
         do_sample=True, guidance_scale=3.0, top_k=250, max_length=1500, pad_token_id=2048, bos_token_id=2048,
         decoder_start_token_id=2048,

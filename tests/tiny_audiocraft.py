@@ -4,12 +4,15 @@ The configuration has the form of a published `xp.cfg` (`${references}` included
 attention runs in torch (`custom`), as the published ones do once xformers is absent.
 """
 
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import pytest
 import torch
 import yaml
 from transformers import T5Config, T5EncoderModel
@@ -134,6 +137,41 @@ def save_tiny_audiocraft(folder: Path, t5: Path, kind: str = "mono", seed: int =
         package = {"xp.cfg": yaml.safe_dump(config), "best_state": model.state_dict(), "version": "1.3.0"}
         torch.save(package, folder / name)
     return folder
+
+
+class Spectrogram(torch.nn.Module):
+    """Power spectrogram as torchaudio defines it (`normalized=True`): what the chroma of silence needs."""
+
+    def __init__(self, n_fft: int, win_length: int, hop_length: int, **_: object) -> None:
+        super().__init__()
+        self.n_fft, self.hop_length = n_fft, hop_length
+        self.register_buffer("window", torch.hann_window(win_length))
+
+    def forward(self, waveform: torch.Tensor) -> torch.Tensor:
+        flat = waveform.reshape(-1, waveform.shape[-1])
+        found = torch.stft(flat, self.n_fft, self.hop_length, window=self.window, return_complex=True)
+        power = (found / self.window.pow(2).sum().sqrt()).abs().pow(2)
+        return power.reshape(*waveform.shape[:-1], *power.shape[-2:])
+
+
+class Stems(torch.nn.Module):
+    """In the place of demucs, which separates a given melody; no melody is given here."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources = ["drums", "bass", "other", "vocals"]
+
+
+def give_melody_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let audiocraft make a melody model: give it what silence needs of torchaudio and demucs."""
+    import_audiocraft()
+    import audiocraft.modules.chroma as chroma
+
+    demucs, pretrained = ModuleType("demucs"), ModuleType("demucs.pretrained")
+    pretrained.get_model, demucs.pretrained = lambda _name: Stems(), pretrained  # type: ignore[attr-defined]
+    for module in (demucs, pretrained):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(chroma.torchaudio.transforms, "Spectrogram", Spectrogram)
 
 
 def know_t5(t5: Path) -> None:

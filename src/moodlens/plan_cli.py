@@ -2,6 +2,7 @@
 
 moodlens plan                                   the model of params.yaml
 moodlens plan --model facebook/musicgen-large   another; a published one need not be on this machine
+moodlens plan --stage generate                  and every term of a stage's memory and disk
 """
 
 import argparse
@@ -11,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from moodlens.base.errors import UsageError
+from moodlens.base.errors import UsageError, must, nearest
 from moodlens.capture.cost import Cost
 from moodlens.contracts.params import Params
 
@@ -20,16 +21,19 @@ def add_command(subparsers: Any) -> None:
     """Add `plan`; `run` of this module carries it out."""
     planning = subparsers.add_parser("plan", help="time, memory and disk before any work")
     planning.add_argument("--model", default="", help="an id from `moodlens models list`, or a folder")
+    planning.add_argument(
+        "--stage", action="append", default=[], help="show the terms of a stage too; `all` shows every one"
+    )
     planning.add_argument("--dtype", default="", choices=("float32", "bfloat16", "float16"))
 
 
 def run(chosen: argparse.Namespace, root: Path, params: Params) -> str:
-    """Return the forecast of every stage that grows with the model, term by term, and whether it fits.
+    """Return the forecast of every stage, the terms of those asked for, and whether all of it fits.
 
     Raises:
-        UsageError: the model is unknown.
+        UsageError: the model or a stage is unknown.
     """
-    from moodlens.stages import forecast
+    from moodlens.stages import forecast, planning
 
     model = params.model
     if chosen.model:
@@ -37,17 +41,44 @@ def run(chosen: argparse.Namespace, root: Path, params: Params) -> str:
     if chosen.dtype:
         model = replace(model, dtype=chosen.dtype)
     params = replace(params, model=model)
-    costs = forecast.costs_of(params, root)
-    workers = params.compute.workers
-    lines = [f"{model.id}, {model.dtype}, {workers} worker(s), {params.generate.duration_s:g} s per clip"]
+    costs = planning.costs_of(params, root)
+    known = [*(cost.stage for cost in costs), "all"]
+    for stage in chosen.stage:
+        if stage not in known:
+            raise UsageError(must("--stage", "name a stage", stage, next_step=nearest(stage, known)))
+    free = (forecast.free_memory_bytes(), shutil.disk_usage(root).free)
+    size = f"{params.compute.workers} worker(s), {params.generate.duration_s:g} s per clip"
+    lines = [
+        f"{model.id}, {model.dtype}, {size}",
+        "",
+        f"{'stage':<12}{'time':>9}{'memory each':>13}{'processes':>11}{'disk':>10}",
+    ]
+    lines += [_row(cost) for cost in costs]
+    n_bytes = sum(cost.disk_bytes for cost in costs)
+    lines.append(f"{'in all':<12}{forecast.in_time(sum(c.seconds for c in costs)):>9}{'':>24}"
+                 f"{forecast.in_bytes(n_bytes):>10}")  # fmt: skip
+    lines.append(f"free: {forecast.in_bytes(free[0])} memory, {forecast.in_bytes(free[1])} disk")
     for cost in costs:
-        lines.append(f"\n{cost.stage:<16}{forecast.in_time(cost.seconds):>10}, all workers")
-        lines += _terms("memory of one worker", cost.memory)
-        lines += _terms("disk", cost.disk)
-    lines.append(f"\nfree: {forecast.in_bytes(forecast.free_memory_bytes())} memory, "
-                 f"{forecast.in_bytes(shutil.disk_usage(root).free)} disk")  # fmt: skip
-    lines.append(_verdict(costs[0], root, workers, model.device))
+        if {cost.stage, "all"} & set(chosen.stage):
+            lines += [
+                "",
+                cost.stage,
+                *_terms("memory of one process", cost.memory),
+                *_terms("disk", cost.disk),
+            ]
+    faults = [fault for cost in costs if (fault := forecast.fault_of(cost, root, model.device))]
+    if not faults and n_bytes > free[1]:
+        got = f"{forecast.in_bytes(free[1])} free, {forecast.in_bytes(n_bytes)} needed"
+        faults = [must("the disk", "hold what all stages write", got, next_step=forecast.LESS)]
+    lines += ["", *(f"does not fit: {fault}" for fault in faults)] if faults else ["", "fits"]
     return "\n".join(lines)
+
+
+def _row(cost: Cost) -> str:
+    from moodlens.stages.forecast import in_bytes, in_time
+
+    memory, disk = in_bytes(cost.memory_bytes), in_bytes(cost.disk_bytes)
+    return f"{cost.stage:<12}{in_time(cost.seconds):>9}{memory:>13}{cost.workers:>11}{disk:>10}"
 
 
 def _terms(title: str, terms: Mapping[str, int]) -> list[str]:
@@ -57,13 +88,3 @@ def _terms(title: str, terms: Mapping[str, int]) -> list[str]:
         return []
     rows = [f"  {title:<36}{in_bytes(sum(terms.values())):>10}"]
     return rows + [f"    {name:<34}{in_bytes(n_bytes):>10}" for name, n_bytes in terms.items()]
-
-
-def _verdict(cost: Cost, root: Path, workers: int, device: str) -> str:
-    from moodlens.stages import forecast
-
-    try:
-        forecast.check_fits(cost, root, workers, device)
-    except UsageError as error:
-        return f"does not fit: {error}"
-    return "fits"

@@ -1,5 +1,6 @@
 """audiocraft behind the protocol: against audiocraft's own generate, and against ours on the same weights."""
 
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from moodlens.backends import catalog
 from moodlens.base.errors import ContractError, MoodLensError, UsageError
 from moodlens.contracts.backend import Capture, ClipRequest, MusicBackend, Sampling
 from moodlens.contracts.params import Model
-from tests.tiny_audiocraft import as_audiocraft_runs, load_audiocraft, save_tiny_audiocraft
+from tests.tiny_audiocraft import as_audiocraft_runs, give_melody_parts, load_audiocraft, save_tiny_audiocraft
 
 SITES = ("residual", "self_attention", "cross_attention", "mlp")
 TEXTS = ["a sad guitar piece", "sad", "a happy piano piece"]
@@ -82,6 +83,37 @@ def test_stereo_and_audiogen(tiny_t5: Path, tmp_path: Path, monkeypatch: pytest.
     assert type(backend._model).__name__ == "AudioGen"
     made = backend.generate(asked(TEXTS[:1]), Sampling(8), Capture())
     assert made.codes.shape == (1, 4, 8)
+
+
+@pytest.mark.parametrize("padding", ["mask", "attend"])
+def test_melody_by_text_alone(
+    tiny_t5: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, padding: Literal["mask", "attend"]
+):
+    monkeypatch.setenv("MOODLENS_CACHE", str(tmp_path / "cache"))
+    give_melody_parts(monkeypatch)
+    melody = save_tiny_audiocraft(tmp_path / "melody", tiny_t5, "melody", seed=1)
+    backend = loaded(Path(f"audiocraft:{melody}"), padding)
+    assert {point.split(".")[0] for point in backend.hookpoints()} == {
+        "residual", "self_attention", "mlp", "final_norm"
+    }  # fmt: skip
+    check_equal(backend, loaded(melody, padding))  # the latter converted
+    with pytest.raises(UsageError, match=r"got 'cross_attention'\. This model has: residual, self_attention"):
+        backend.generate(asked(TEXTS), Sampling(4), Capture(("cross_attention",)))
+
+
+def test_melody_without_the_packages_that_its_chroma_needs(
+    tiny_t5: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with monkeypatch.context() as parts:
+        give_melody_parts(parts)
+        melody = save_tiny_audiocraft(tmp_path / "melody", tiny_t5, "melody")
+    monkeypatch.setitem(sys.modules, "demucs", None)
+    with pytest.raises(UsageError) as caught:
+        loaded(Path(f"audiocraft:{melody}"))
+    line = str(caught.value)
+    assert line.startswith("demucs must be installed for audiocraft to load this model")
+    assert "moodlens models convert" in line
+    assert "\n" not in line
 
 
 def rewritten(folder: Path, changes: dict[str, object]) -> Path:

@@ -4,11 +4,9 @@
 one vector, repeated, whose sums the two libraries add in another order).
 """
 
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -28,12 +26,11 @@ from moodlens.backends.convert import convert
 from moodlens.backends.hooks import captured_modules
 from moodlens.backends.musicgen import MusicgenBackend
 from moodlens.backends.quiet import quiet_transformers
-from moodlens.backends.stand_ins import import_audiocraft
 from moodlens.base.errors import UsageError
 from moodlens.contracts.backend import Capture, ClipRequest, Sampling
 from moodlens.contracts.params import Model
 from moodlens.contracts.tensors import WHOLE_SITES
-from tests.tiny_audiocraft import N_LAYERS, load_audiocraft, save_tiny_audiocraft
+from tests.tiny_audiocraft import N_LAYERS, give_melody_parts, load_audiocraft, save_tiny_audiocraft
 
 ATOL = 1e-4
 N_FRAMES = 20
@@ -264,40 +261,10 @@ def test_stereo_has_eight_interleaved_codebooks(tiny_t5: Path, tmp_path: Path):
     assert (model.config.decoder.num_codebooks, model.config.decoder.audio_channels) == (8, 2)
 
 
-class Spectrogram(nn.Module):
-    """Power spectrogram as torchaudio defines it (`normalized=True`): what the chroma of silence needs."""
-
-    def __init__(self, n_fft: int, win_length: int, hop_length: int, **_: object) -> None:
-        super().__init__()
-        self.n_fft, self.hop_length = n_fft, hop_length
-        self.register_buffer("window", torch.hann_window(win_length))
-
-    def forward(self, waveform: Tensor) -> Tensor:
-        flat = waveform.reshape(-1, waveform.shape[-1])
-        found = torch.stft(flat, self.n_fft, self.hop_length, window=self.window, return_complex=True)
-        power = (found / self.window.pow(2).sum().sqrt()).abs().pow(2)
-        return power.reshape(*waveform.shape[:-1], *power.shape[-2:])
-
-
-class Stems(nn.Module):
-    """In the place of demucs, which separates a given melody; no melody is given here."""
-
-    sources = ("drums", "bass", "other", "vocals")
-
-
 def test_melody_prepends_chroma_and_text_and_has_no_cross_attention(
     tiny_t5: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    import_audiocraft()
-    import audiocraft.modules.chroma as chroma
-
-    demucs, pretrained = ModuleType("demucs"), ModuleType("demucs.pretrained")
-    pretrained.get_model, demucs.pretrained = lambda _name: Stems(), pretrained  # type: ignore[attr-defined]
-    for module in (demucs, pretrained):
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(chroma.torchaudio.transforms, "Spectrogram", Spectrogram)
-    sources = list(Stems.sources)
-    monkeypatch.setattr(Stems, "sources", sources)
+    give_melody_parts(monkeypatch)
     model = check_against_transformers("melody", MusicgenMelodyForConditionalGeneration, tiny_t5, tmp_path)
     assert model.config.chroma_length == 118  # 30 s x 16 kHz / 4096 + 1
     layers = list(model.decoder.model.decoder.layers)

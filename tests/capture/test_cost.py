@@ -1,5 +1,6 @@
 """Sizes against the models themselves, costs against hand-worked values and what a stage writes."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from tests.tiny_model import tiny_model
 SMALL = "facebook/musicgen-small"
 LOAD = Load(
     n_clips=8, n_prompts=4, n_frames=50, clips_per_shard=4, block_clips=4, halves_run=2, hookpoints=24,
+    width=24 * 1024,
     step_stride=1, keep_steps=True, dtype="float32", store_dtype="float16", workers=1,
 )  # fmt: skip
 
@@ -83,11 +85,29 @@ def test_bytes_by_hand():
     assert cost.memory_bytes == sum(cost.memory.values())
 
 
-def test_policies_make_it_smaller():
-    from dataclasses import replace
+def test_attention_and_windows_by_hand():
+    sizes = sizes_of(published_config(SMALL) or {})
+    load = replace(LOAD, attention=True, windows=((0, 5), (50, 90)), step_stride=2)
+    cost = generate_cost(sizes, load, Rates(1e11, 2e10))
+    # steps 0 2 4 and 50 52 of 53
+    assert cost.disk["states"] == 24 * 8 * 5 * 1024 * 2
+    # 7 readings of 16 heads in 24 layers at every step in float16, and 4 means of the twin's in float32
+    assert cost.disk["attention"] == 8 * 24 * 16 * (7 * 53 * 2 + 4 * 4)
+    assert generate_cost(sizes, LOAD, Rates(1e11, 2e10)).disk["attention"] == 0
 
+
+def test_sites_of_the_whole_decoder_count_once_and_logits_are_wide():
+    sizes = sizes_of(published_config(SMALL) or {})
+    assert sizes.width_of(("residual", "mlp"), 3) == 2 * 3 * 1024
+    assert sizes.width_of(("final_norm", "embedding"), 24) == 2 * 1024
+    assert sizes.width_of(("logits",), 24) == 4 * 2048
+
+
+def test_policies_make_it_smaller():
     sizes, rates = sizes_of(published_config("facebook/musicgen-large") or {}), Rates(1e11, 2e10)
-    load = replace(LOAD, n_frames=500, hookpoints=48, clips_per_shard=16, block_clips=16, n_clips=16)
+    load = replace(
+        LOAD, n_frames=500, hookpoints=48, width=48 * 2048, clips_per_shard=16, block_clips=16, n_clips=16
+    )
     whole = generate_cost(sizes, load, rates)
     assert whole.disk["states"] == 48 * 16 * 503 * 2048 * 2  # 1.6 GB a shard
     every_tenth = generate_cost(sizes, replace(load, step_stride=10), rates)

@@ -27,6 +27,17 @@ def test_every_stride_th_step_is_kept(stride: int, n_chunk: int):
     assert np.array_equal(kept, STATES[:, list(stored_steps(46, stride))])
 
 
+@pytest.mark.parametrize("n_chunk", [1, 5, 32, 46])
+@pytest.mark.parametrize("windows", [((0, 1),), ((3, 9), (30, 33)), ((44, 99),), ((0, 20), (10, 30))])
+def test_windows_keep_their_steps_and_change_no_summary(windows: tuple[tuple[int, int], ...], n_chunk: int):
+    track = tracked(Capture(step_stride=2, windows=windows, summaries=True), n_chunk)
+    wanted = [step for step in range(0, 46, 2) if any(first <= step < stop for first, stop in windows)]
+    assert track.kept is not None
+    assert np.array_equal(track.kept, STATES[:, wanted])
+    whole = tracked(Capture(summaries=True), n_chunk).summary
+    assert all(np.array_equal(track.summary[name], whole[name]) for name in whole)
+
+
 def test_half_precision_and_its_overflow():
     track = Track(46, Capture(dtype="float16", summaries=True, step_stride=5), 4)
     loud = STATES.copy()

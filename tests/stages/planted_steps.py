@@ -33,7 +33,7 @@ def plant_steps(root: Path, params: Params) -> None:
     beat = np.sin(2 * np.pi * tempo_hz[:, None] * times_s + rng.uniform(0, 6, (len(clips), 1)))
     inside = ((times_s >= PLANTED_S[0]) & (times_s < PLANTED_S[1]))[:, None]
     moods = rng.normal(size=(len(names), WIDTH))[of_clip]
-    manifest = {"capture": {"pooled_only": False, "step_stride": 1}}
+    manifest = {"n_steps": N_STEPS, "capture": {"pooled_only": False, "step_stride": 1, "windows": []}}
     (data / "activations").mkdir(exist_ok=True)
     (data / "activations" / "manifest.json").write_text(json.dumps(manifest))
     for shard, group in clips.groupby("shard"):

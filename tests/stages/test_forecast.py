@@ -9,7 +9,7 @@ import pytest
 from moodlens import cli
 from moodlens.base.errors import UsageError
 from moodlens.capture.cost import Cost
-from moodlens.stages import forecast, generate
+from moodlens.stages import STAGES, forecast, generate, planning, reencode
 from tests.stages.test_generate import ROOT, digests, model, params_of, undisturbed, workspace  # noqa: F401
 
 COST = Cost("generate", {"weights": 6_000_000_000, "cache": 1_000_000_000}, {"states": 9_000_000_000}, 60.0)
@@ -72,12 +72,23 @@ def test_a_run_that_cannot_fit_starts_nothing(
     assert not (root / "data" / "activations").exists()
 
 
+def test_reencoding_that_cannot_fit_starts_nothing(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]  # noqa: F811
+):  # fmt: skip
+    root = shutil.copytree(undisturbed, tmp_path / "work")
+    monkeypatch.setattr(forecast, "free_memory_bytes", lambda: 1000)
+    with pytest.raises(UsageError, match=r"memory must hold the workers of reencode; got '0\.0 MB free"):
+        reencode.run(params_of(), root)
+    assert capsys.readouterr().out.startswith("plan: reencode 12 clips, about ")
+    assert not (root / "data" / "reencoded").exists()
+
+
 def test_the_disk_forecast_is_what_a_run_writes(
     undisturbed: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
 ):  # fmt: skip
     shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
     (tmp_path / "models").mkdir(exist_ok=True)
-    cost = forecast.costs_of(params_of(), tmp_path)[0]
+    cost = planning.costs_of(params_of(), tmp_path)[0]
     written = {
         name: sum(path.stat().st_size for path in (undisturbed / "data").glob(pattern))
         for name, pattern in (
@@ -102,9 +113,16 @@ def here(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Path: 
 def test_moodlens_plan(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     assert cli.main(["plan"]) == 0
     text = capsys.readouterr().out
-    for part in ("organism, float32", "generate", "embed", "signal, probe", "untrained twin", "states"):
-        assert part in text
+    assert "organism, float32" in text
+    rows = {line.split()[0] for line in text.splitlines() if line.strip()}
+    assert rows >= set(STAGES) - {"prompts", "decide"}
     assert text.endswith("fits\n")
+    assert cli.main(["plan", "--stage", "reencode"]) == 0
+    text = capsys.readouterr().out
+    assert "untrained decoders" in text
+    assert "attention summaries" not in text  # a term of generate
+    assert cli.main(["plan", "--stage", "reencod"]) == 2
+    assert "Did you mean 'reencode'?" in capsys.readouterr().err
     monkeypatch.setattr(forecast, "free_memory_bytes", lambda: 20e9)
     assert cli.main(["plan", "--model", "facebook/musicgen-large", "--dtype", "float32"]) == 0
     assert "does not fit: memory must hold" in capsys.readouterr().out

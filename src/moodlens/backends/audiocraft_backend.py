@@ -8,7 +8,7 @@ the reference and the way to models that transformers cannot express, not the fa
 MAGNeT is refused: it fills in whole sequences in masked passes, so a state belongs to no decoder step.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -18,10 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from moodlens.backends.asked import check_codes, check_requests
 from moodlens.backends.conditioning import check_padding, text_width
 from moodlens.backends.decode_loop import real_outputs
 from moodlens.backends.edits import patched, sites_of
 from moodlens.backends.hooks import Recorder, captured_halves, captured_modules, present_sites
+from moodlens.backends.joined import place
 from moodlens.backends.sampling import clip_uniforms, draw_tokens, guided
 from moodlens.backends.stand_ins import import_audiocraft
 from moodlens.base.errors import UsageError, must
@@ -112,11 +114,12 @@ class AudiocraftBackend:
             UsageError: there is nothing to generate, or the capture names what this model lacks.
             ContractError: a hook did not record every step exactly once.
         """
-        if not requests or sampling.n_frames < 1:
-            got = f"{len(requests)} clips, {sampling.n_frames} frames"
-            raise UsageError(must("a request", "ask for clips and frames", got, next_step="Add prompts"))
+        check_requests(requests, sampling)
         made = [self._generate_one(request, sampling, capture) for request in requests]
-        return Generated(np.concatenate([one.codes for one in made]), _joined([one.states for one in made]))
+        states = States()
+        for i, one in enumerate(made):
+            place(states, one.states, [i], len(made))
+        return Generated(np.concatenate([one.codes for one in made]), states)
 
     def _generate_one(self, request: ClipRequest, sampling: Sampling, capture: Capture) -> Generated:
         _check_text(request.text)
@@ -180,7 +183,8 @@ class AudiocraftBackend:
         wordings: Sequence[str] | None = None,
     ) -> States:
         """Return the states of a full pass over given tokens; arguments as in `MusicgenBackend`."""
-        states = []
+        check_codes(codes, len(texts), self._info)
+        states = States()
         edited = self._modules(Capture(sites_of(patches)))
         for i, (clip, text) in enumerate(zip(codes, texts, strict=True)):
             tokens = torch.from_numpy(clip[None].astype(np.int64)).to(self._device)
@@ -193,8 +197,8 @@ class AudiocraftBackend:
             rows = {"cond": slice(0, 1), "uncond": slice(1, 2)}
             with patched(edited, mine, rows, n_steps, n_prefix), recorder.attached():
                 self._lm(columns.repeat(2, 1, 1), [], conditions)
-            states.append(recorder.finish())
-        return _joined(states)
+            place(states, recorder.finish(), [i], len(texts))
+        return states
 
     @torch.no_grad()
     def token_vectors(self, codes: np.ndarray) -> np.ndarray:
@@ -251,13 +255,3 @@ def _check_text(text: str) -> None:
         raise UsageError(
             must("a prompt", "hold words", text, next_step="Null text is None, not an empty prompt")
         )
-
-
-def _joined(parts: Sequence[States]) -> States:
-    """Return the states of single clips as those of all."""
-
-    def join(name: str) -> Mapping[str, np.ndarray]:
-        first: Mapping[str, np.ndarray] = getattr(parts[0], name)
-        return {key: np.concatenate([getattr(part, name)[key] for part in parts]) for key in first}
-
-    return States(dict(join("values")), dict(join("summaries")), dict(join("figures")))

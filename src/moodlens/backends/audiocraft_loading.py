@@ -66,7 +66,8 @@ def load_audiocraft(checkpoint: Checkpoint, info: ModelInfo, text_padding: str) 
     """Return the backend of a folder that `find_audiocraft` accepted.
 
     Raises:
-        UsageError: audiocraft or the device is absent, or half precision is asked for on the processor.
+        UsageError: audiocraft, a package that it needs for this model, or the device is absent, or half
+            precision is asked for on the processor.
     """
     from moodlens.backends.loading import device_of
 
@@ -80,9 +81,13 @@ def load_audiocraft(checkpoint: Checkpoint, info: ModelInfo, text_padding: str) 
     language, _ = read_packages(checkpoint.folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries deprecated since audiocraft's last release
-        model: Any = getattr(models, _kind(language.settings)).get_pretrained(
-            str(checkpoint.folder), device=str(device)
-        )
+        kind = getattr(models, _kind(language.settings))
+        try:
+            model: Any = kind.get_pretrained(str(checkpoint.folder), device=str(device))
+        except ModuleNotFoundError as error:  # a melody model's chroma takes demucs and torchaudio
+            rule, name = "be installed for audiocraft to load this model", error.name
+            advice = "Install it, or run `moodlens models convert`: converted, it is served by text alone"
+            raise UsageError(must(str(name), rule, "nothing", next_step=advice)) from None
     model.lm.to(torch.float32)
     return AudiocraftBackend(model, info, text_padding)
 

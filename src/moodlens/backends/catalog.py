@@ -86,6 +86,9 @@ def find(model: Model, root: Path) -> Source:
         folder = converted(folder) if is_audiocraft(folder) else folder
         return Source(model.id, "", verify_checkpoint(folder))
     advice = nearest(model.id, [*EMBEDDED, *HUB])
+    named = next((name for name in HUB if f"'{name}'" in advice), "")
+    if named:
+        advice += f" `moodlens models download {named}` fetches it"
     if not advice.startswith("Did"):
         advice += ", or a local folder in transformers or audiocraft layout"
     rule = "be an embedded model, a hub id or a folder"

@@ -1,6 +1,7 @@
 """MusicGen in transformers form behind the protocol: own decode loop, capture, teacher forcing, decoding."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -11,12 +12,16 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from moodlens.attention.words import token_classes
+from moodlens.backends.asked import check_codes, check_requests
 from moodlens.backends.attention_summary import AttentionRecorder
+from moodlens.backends.codec import token_vectors, waveforms
 from moodlens.backends.conditioning import EncodedText, check_padding, encode_text
 from moodlens.backends.decode_loop import Decoder, generate_block
 from moodlens.backends.edits import patched, sites_of
 from moodlens.backends.hooks import Recorder, captured_halves, captured_modules, present_sites
+from moodlens.backends.joined import place
 from moodlens.backends.melody import MelodyDecoder
+from moodlens.backends.packed import linears_of, packed, packing_pays
 from moodlens.backends.sampling import block_uniforms
 from moodlens.backends.untrained import untrained
 from moodlens.base.errors import UsageError, must
@@ -121,19 +126,24 @@ class MusicgenBackend:
             UsageError: there is nothing to generate, or the capture names what this model lacks.
             ContractError: a hook did not record every step exactly once.
         """
-        if not requests or sampling.n_frames < 1:
-            got = f"{len(requests)} clips, {sampling.n_frames} frames"
-            raise UsageError(must("a request", "ask for clips and frames", got, next_step="Add prompts"))
+        check_requests(requests, sampling)
         texts = self._encode([request.text for request in requests])
         codes = np.zeros((len(requests), self._info.n_codebooks, sampling.n_frames), dtype=np.int16)
         states = States()
-        for block in self._blocks(texts):
-            found = self._generate_block(
-                [texts[i] for i in block], [requests[i] for i in block], sampling, capture
-            )
-            codes[block] = found.codes
-            _place(states, found.states, block, len(requests))
+        with self._packed():
+            for block in self._blocks(texts):
+                found = self._generate_block(
+                    [texts[i] for i in block], [requests[i] for i in block], sampling, capture
+                )
+                codes[block] = found.codes
+                place(states, found.states, block, len(requests))
         return Generated(codes, states)
+
+    def _packed(self) -> AbstractContextManager[None]:
+        linears = linears_of([*self._decoder.layers, self._decoder.heads])
+        if not packing_pays(self._decoder.like, sum(linear.weight.nbytes for linear in linears)):
+            return nullcontext()
+        return packed(linears, 2 * self._block_clips)
 
     def _token_classes(self, text: str, wording: str) -> np.ndarray:
         """Return the class of every token of a prompt, see `moodlens.attention.words`."""
@@ -208,14 +218,14 @@ class MusicgenBackend:
             UsageError: the number of texts is not the number of clips, tokens lie outside the codebook, a
                 patch does not fit, or attention under null text is asked for.
         """
-        self._check_codes(codes, len(texts))
+        check_codes(codes, len(texts), self._info)
         states = States()
         for i, text in enumerate(texts):
             found = self._encode([text])[0] if text is not None else None
             mine = [replace(patch, values=patch.values[i : i + 1]) for patch in patches]
             classes = self._watched(text, "" if wordings is None else wordings[i], capture)
             made = self._teacher_force_one(codes[i : i + 1], found, capture, mine, classes)
-            _place(states, made, [i], len(texts))
+            place(states, made, [i], len(texts))
         return states
 
     def _watched(self, text: str | None, wording: str, capture: Capture) -> list[np.ndarray]:
@@ -225,15 +235,6 @@ class MusicgenBackend:
             rule = "be watched under a text in the conditional half"
             raise UsageError(must("attention", rule, "null text", next_step="Capture it without attention"))
         return [self._token_classes(text, wording)]
-
-    def _check_codes(self, codes: np.ndarray, n_texts: int) -> None:
-        if codes.ndim != 3 or codes.shape[0] != n_texts or codes.shape[1] != self._info.n_codebooks:
-            rule = f"have the shape ({n_texts} clips, {self._info.n_codebooks} codebooks, frames)"
-            raise UsageError(must("codes", rule, codes.shape, next_step="Give one text per clip"))
-        if codes.size and not (codes.min() >= 0 and codes.max() < self._info.codebook_size):
-            rule = f"lie in 0..{self._info.codebook_size - 1}"
-            got = f"{codes.min()}..{codes.max()}"
-            raise UsageError(must("codes", rule, got, next_step="Undo the delay pattern before re-encoding"))
 
     def _teacher_force_one(
         self,
@@ -263,38 +264,19 @@ class MusicgenBackend:
         made.attention = watcher.finish()
         return made
 
-    @torch.inference_mode()
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """Return the waveform of each clip, float32, decoded one clip at a time.
+        """Return the waveform of each clip, (clip, sample), in stereo (clip, channel, sample), float32.
 
-        (clip, sample); of a stereo model (clip, channel, sample), left and right.
+        Raises:
+            UsageError: the tokens are not this model's.
         """
-        self._check_codes(codes, len(codes))
-        codec: Any = self._model.audio_encoder
-        n_channels = self._decoder.n_channels
-        waveforms = []
-        for clip in torch.from_numpy(codes.astype(np.int64)).to(self._model.device):
-            channels = [
-                codec.decode(clip[None, None, channel::n_channels], [None]).audio_values[0, 0]
-                for channel in range(n_channels)
-            ]
-            audio = torch.stack(channels) if n_channels > 1 else channels[0]
-            waveforms.append(audio.float().cpu().numpy())
-        return np.stack(waveforms)
+        check_codes(codes, len(codes), self._info)
+        return waveforms(self._model.audio_encoder, codes, self._decoder.n_channels)
 
-    @torch.inference_mode()
     def token_vectors(self, codes: np.ndarray) -> np.ndarray:
-        """Return the codec's vector of every token, (clip, codebook, frame, d_codec) float32.
-
-        The sum over codebooks is the latent that the codec decodes (residual quantisation).
-        """
-        self._check_codes(codes, len(codes))
-        codec: Any = self._model.audio_encoder
-        books = codec.quantizer.layers
-        given = torch.from_numpy(codes.astype(np.int64)).to(self._model.device)
-        channels = self._decoder.n_channels
-        vectors = [books[k // channels].codebook.embed[given[:, k]] for k in range(codes.shape[1])]
-        return torch.stack(vectors, dim=1).float().cpu().numpy()
+        """Return the codec's vector of every token, (clip, codebook, frame, d_codec) float32."""
+        check_codes(codes, len(codes), self._info)
+        return token_vectors(self._model.audio_encoder, codes, self._decoder.n_channels)
 
     def random_twin(self, seed: int) -> "MusicgenBackend":
         """Return the same architecture with untrained weights from `seed`; codec and tokenizer are kept."""
@@ -317,20 +299,3 @@ class MusicgenBackend:
         digest = sha256(made_from.encode()).hexdigest()
         info = replace(self._info, model_id=f"{self._info.model_id}~{suffix}", weights_sha256=digest)
         return MusicgenBackend(twin, self._tokenizer, info, self._block_clips, self._text_padding)
-
-
-def _place(whole: States, found: States, clips: Sequence[int], n_clips: int) -> None:
-    """Put the states of some clips into those of all; a block that holds all is taken as it is."""
-    for into, part in (
-        (whole.values, found.values),
-        (whole.summaries, found.summaries),
-        (whole.figures, found.figures),
-        (whole.attention, found.attention),
-    ):
-        for key, states in part.items():
-            if list(clips) == list(range(n_clips)):
-                into[key] = states
-                continue
-            if key not in into:
-                into[key] = np.zeros((n_clips, *states.shape[1:]), dtype=states.dtype)
-            into[key][list(clips)] = states

@@ -1,5 +1,7 @@
 """Units are suffixes of names (`_s _hz _db _bpm _steps _frames`); the conversions live here."""
 
+from collections.abc import Sequence
+
 
 def frames_for(duration_s: float, frame_rate_hz: float) -> int:
     """Return the number of codec frames that cover `duration_s` seconds.
@@ -8,6 +10,19 @@ def frames_for(duration_s: float, frame_rate_hz: float) -> int:
     200
     """
     return round(duration_s * frame_rate_hz)
+
+
+def steps_within(
+    windows_s: Sequence[tuple[float, float]], frame_rate_hz: float
+) -> tuple[tuple[int, int], ...]:
+    """Return windows of time as decoder steps, (first step, step after the last).
+
+    Step t puts out the first codebook's frame t, so it stands for second t / frame_rate_hz.
+
+    >>> steps_within([(0.0, 0.5), (3.0, 4.0)], 50)
+    ((0, 25), (150, 200))
+    """
+    return tuple((round(start * frame_rate_hz), round(stop * frame_rate_hz)) for start, stop in windows_s)
 
 
 def steps_for(n_frames: int, n_delays: int) -> int:

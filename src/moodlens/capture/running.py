@@ -5,6 +5,9 @@ a pairwise algorithm for computing sample variances"), so that a large mean does
 result is a function of the states and of where the chunks end.
 """
 
+from bisect import bisect_left
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float
 
@@ -32,20 +35,21 @@ def complete_steps(n_steps: int, n_delays: int) -> slice:
     return slice(partial, n_steps - partial)
 
 
-def complete_places(n_steps: int, n_delays: int, step_stride: int) -> slice:
+def complete_places(stored: Sequence[int], n_steps: int, n_delays: int) -> slice:
     """Return which of the stored steps (`contracts.tensors.stored_steps`) are complete.
 
-    >>> complete_places(503, 4, 1), complete_places(503, 4, 10)
+    >>> complete_places(range(503), 503, 4), complete_places(range(0, 503, 10), 503, 4)
     (slice(3, 500, None), slice(1, 50, None))
 
     Raises:
         ContractError: none is.
     """
     whole = complete_steps(n_steps, n_delays)
-    first, stop = (-(-edge // step_stride) for edge in (whole.start, whole.stop))
+    first, stop = (bisect_left(stored, edge) for edge in (whole.start, whole.stop))
     if first >= stop:
-        rule, advice = f"leave a complete step of {n_steps}", "Lower it and run `dvc repro generate`"
-        raise ContractError(must("generate.step_stride", rule, step_stride, next_step=advice))
+        rule, got = f"leave a complete step of {n_steps}", f"{len(stored)} stored, none complete"
+        advice = "Lower the stride or widen the windows and run `dvc repro generate`"
+        raise ContractError(must("generate.step_stride and generate.windows", rule, got, next_step=advice))
     return slice(first, stop)
 
 

@@ -1,10 +1,14 @@
 """How large a MusicGen is, from its configuration alone: parameters of each part, weights of a step."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 POSITIONS = 2048  # rows of the sinusoidal table that every decoder holds
+PACKED_WIDTH, PACKED_BYTES = 512, 2_000_000_000
+"""Decoders from this width on, up to these bytes of weights, are generated from with packed weights in
+float32 on the processor (`backends.packed`): narrower ones gain nothing, of larger ones a second copy is too
+much."""
 
 
 @dataclass(frozen=True)
@@ -14,6 +18,7 @@ class Sizes:
     n_layers: int
     d_model: int
     d_ffn: int
+    n_heads: int
     n_codebooks: int
     codebook_size: int
     n_delays: int
@@ -23,9 +28,31 @@ class Sizes:
     n_text: int
     n_codec: int
     codec_filters: int
+    d_codec: int
     sample_rate_hz: int
     frame_rate_hz: float
     audio_channels: int
+
+    @property
+    def n_model(self) -> int:
+        """Parameters of decoder and text encoder, with the decoder's table of positions."""
+        return self.n_decoder + self.n_text + POSITIONS * self.d_model
+
+    @property
+    def n_samples_per_frame(self) -> float:
+        return self.sample_rate_hz / self.frame_rate_hz
+
+    def packed_bytes(self, dtype: str) -> int:
+        """Return the bytes of the packed weights beside the plain ones, 0 where none are made."""
+        n_bytes = 4 * self.n_step
+        packs = dtype == "float32" and self.d_model >= PACKED_WIDTH and n_bytes <= PACKED_BYTES
+        return n_bytes if packs else 0
+
+    def width_of(self, sites: Sequence[str], n_layers: int) -> int:
+        """Return the values per row and step of some sites in `n_layers` layers, one half."""
+        d = self.d_model
+        whole = {"embedding": d, "final_norm": d, "logits": self.n_codebooks * self.codebook_size}
+        return sum(whole.get(site, n_layers * d) for site in sites)
 
     @property
     def n_step(self) -> int:
@@ -46,6 +73,7 @@ def sizes_of(config: Mapping[str, Any]) -> Sizes:
         n_layers=decoder["num_hidden_layers"],
         d_model=decoder["hidden_size"],
         d_ffn=decoder["ffn_dim"],
+        n_heads=decoder["num_attention_heads"],
         n_codebooks=decoder["num_codebooks"],
         codebook_size=decoder["vocab_size"],
         n_delays=decoder["num_codebooks"] // decoder.get("audio_channels", 1),
@@ -55,6 +83,7 @@ def sizes_of(config: Mapping[str, Any]) -> Sizes:
         n_text=_text(text),
         n_codec=_codec(codec),
         codec_filters=codec["num_filters"],
+        d_codec=codec["hidden_size"],
         sample_rate_hz=codec["sampling_rate"],
         frame_rate_hz=codec["sampling_rate"] / hop,
         audio_channels=decoder.get("audio_channels", 1),

@@ -21,6 +21,7 @@ class Track:
         self._n_steps = n_steps
         self._capture = capture
         self._n_delays = n_delays
+        self._steps = np.array(stored_steps(n_steps, capture.step_stride, capture.windows), dtype=np.int64)
         self._n_seen = 0
         self._kept: np.ndarray | None = None
         self._running: Running | None = None
@@ -36,19 +37,17 @@ class Track:
 
     def _begin(self, n_clips: int, d_model: int) -> None:
         if self._capture.keep_steps:
-            n_kept = len(stored_steps(self._n_steps, self._capture.step_stride))
-            self._kept = np.empty((n_clips, n_kept, d_model), dtype=self._capture.dtype)
+            self._kept = np.empty((n_clips, len(self._steps), d_model), dtype=self._capture.dtype)
         if self._capture.summaries:
             self._running = Running((n_clips, self._n_steps, d_model), self._n_delays)
 
     def _keep(self, states: np.ndarray) -> np.ndarray:
         assert self._kept is not None
-        stride = self._capture.step_stride
-        at = len(stored_steps(self._n_seen, stride))
-        chosen = states[:, -self._n_seen % stride :: stride]
-        place = self._kept[:, at : at + chosen.shape[1]]
+        first, stop = self._n_seen, self._n_seen + states.shape[1]
+        at, end = np.searchsorted(self._steps, (first, stop))
+        place = self._kept[:, at:end]
         with np.errstate(over="ignore"):  # infinity shows in finite_fraction, where `check` stops it
-            place[...] = chosen
+            place[...] = states[:, self._steps[at:end] - first]
         return place
 
     @property

@@ -67,6 +67,7 @@ class Capture:
     half: str = "cond"
     keep_steps: bool = True  # False: summaries alone
     step_stride: int = 1  # keep every step_stride-th step, from step 0
+    windows: tuple[tuple[int, int], ...] = ()  # of those, the steps inside one (first, stop); () keeps all
     dtype: str = "float32"  # of the kept steps: float32 or float16
     summaries: bool = False  # mean, var, early, late, norm and quality figures, over all steps
     attention: tuple[str, ...] = ()

@@ -31,6 +31,8 @@ METRICS = (
     "permdisp",
 )
 """Metrics of the sweep, the keys of `stats.metrics.METRICS`."""
+NO_CAPTIONS = "data/captions.csv"
+"""Holds no caption: what the dependency of stage `prompts` names where no table is given."""
 CAPTURE_SITES = ("residual", "self_attention", "cross_attention", "mlp", *WHOLE_SITES)
 
 
@@ -69,6 +71,7 @@ class Generate:
     layers: Literal["all"] | tuple[int, ...]
     half: Literal["cond", "uncond", "both"]
     step_stride: int = field(metadata={"low": 1})
+    windows: tuple[tuple[float, float], ...]
     store_dtype: Literal["float16", "float32"]
     pooled_only: bool
     attention: bool
@@ -281,14 +284,16 @@ def parse_params(raw: object) -> Params:
     hints = typing.get_type_hints(Params)
     parts = {name: section_of(hints[name], sections[name], name) for name in hints}
     params = Params(**parts)
-    if "table" in params.prompts.sets and not params.prompts.table_path:
-        raise UsageError(
-            must(
-                "prompts.table_path",
-                "name a CSV when prompts.sets holds 'table'",
-                "",
-                where=FILE,
-                next_step="Set prompts.table_path or take 'table' out of prompts.sets",
+    for window in params.generate.windows:
+        if len(window) != 2 or not 0 <= window[0] < window[1]:
+            rule, advice = (
+                "hold pairs [start, end] in seconds, 0 <= start < end",
+                "Write for example [[0, 0.5]]",
             )
-        )
+            raise UsageError(must("generate.windows", rule, list(window), where=FILE, next_step=advice))
+    asked, path = "table" in params.prompts.sets, params.prompts.table_path
+    if not path or (asked and path == NO_CAPTIONS):
+        rule = "name a CSV of captions when prompts.sets holds 'table'" if asked else "name a file"
+        advice = f"Set it, or take 'table' out of prompts.sets and leave {NO_CAPTIONS} here"
+        raise UsageError(must("prompts.table_path", rule, path, where=FILE, next_step=advice))
     return params

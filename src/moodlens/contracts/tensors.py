@@ -5,8 +5,9 @@ Codes shard (`data/codes/shard-0000.safetensors`)
 
 Activation shard (`data/activations/shard-0000.safetensors`), one tensor per hookpoint and half
     <hookpoint>/<half>            float16  (clip, step, d_model), e.g. `residual.3/cond`
-    float32 under generate.store_dtype float32; every step_stride-th step, from step 0 (`stored_steps`); no
-    such file under generate.pooled_only. The manifest's `capture` says which of these
+    float32 under generate.store_dtype float32; every step_stride-th step, from step 0, that lies in one of
+    generate.windows (`stored_steps`); no such file under generate.pooled_only. The manifest's `capture` says
+    which of these, windows in steps
 
 Summary shard (`data/activations/summary-0000.safetensors`), float32, per hookpoint and half
     <hookpoint>/<half>/mean       (clip, d_model)   mean over steps without the partial delay steps
@@ -45,6 +46,8 @@ Embeddings (`data/embeddings/embeddings.safetensors`), float32
     metadata: `prompt_ids`, `n_tokens` of each, `words` (the columns of bow), `model`, `twin`
 """
 
+from collections.abc import Sequence
+
 WHOLE_SITES = ("embedding", "final_norm", "logits")
 """Sites of the whole decoder: input of layer 0, output of the final norm, logits of all codebooks side by
 side. They belong to no layer and are written as layer 0 (`final_norm.0`), so that every hookpoint has the
@@ -61,13 +64,21 @@ WINDOW = 0.10
 """Share of the steps in the early and the late window (the user's first 10 % / last 10 %)."""
 
 
-def stored_steps(n_steps: int, step_stride: int) -> range:
-    """Return the decoder steps whose states are stored.
+def stored_steps(n_steps: int, step_stride: int, windows: Sequence[tuple[int, int]] = ()) -> tuple[int, ...]:
+    """Return the decoder steps whose states are stored, ascending.
 
-    >>> list(stored_steps(7, 3)), len(stored_steps(503, 1))
-    ([0, 3, 6], 503)
+    Args:
+        n_steps: of a clip.
+        step_stride: every step_stride-th step, counted from step 0.
+        windows: (first step, step after the last); only steps inside one of them. None: all.
+
+    >>> stored_steps(7, 3), len(stored_steps(503, 1)), stored_steps(20, 2, [(3, 7), (15, 30)])
+    ((0, 3, 6), 503, (4, 6, 16, 18))
     """
-    return range(0, n_steps, step_stride)
+    inside = range(0, n_steps, step_stride)
+    if not windows:
+        return tuple(inside)
+    return tuple(step for step in inside if any(first <= step < stop for first, stop in windows))
 
 
 def hookpoint(site: str, layer: int) -> str:

@@ -1,81 +1,23 @@
-"""Time, disk and memory of the pipeline for this model and these parameters, before any work; and refusal.
+"""What this machine has for a forecast, and the refusal of what cannot fit.
 
-What is not known from configuration and parameters is measured in a moment: how fast one core multiplies and
-reads, how much memory and disk are free. The formulas are in `capture.cost`, their check in docs/plan.md.
+Measured in a moment: how fast one core multiplies and reads, how much memory and disk are free. The formulas
+are in `capture.cost` and `capture.stage_costs`, what they are asked of a run in `stages.planning`.
 """
 
 import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 
-from moodlens.backends import catalog
-from moodlens.backends.published import published_config
-from moodlens.base.errors import MoodLensError, UsageError, must
-from moodlens.base.units import frames_for
-from moodlens.capture.cost import Cost, Load, Rates, analysis_cost, embed_cost, generate_cost
-from moodlens.capture.sizes import Sizes, sizes_of
-from moodlens.contracts.params import Model, Params
-from moodlens.contracts.tables import PROMPTS
-from moodlens.store.tables import read_table
+from moodlens.base.errors import UsageError, must
+from moodlens.capture.cost import Cost, Rates
 
 CGROUP = Path("/sys/fs/cgroup")
-
-
-def config_of(model: Model, root: Path) -> Mapping[str, Any]:
-    """Return the configuration of a model: of its folder, or of a published one that is not on this machine.
-
-    Raises:
-        UsageError, ContractError: as `catalog.find`, for anything but a published id.
-    """
-    try:
-        return catalog.find(model, root).checkpoint.config
-    except MoodLensError:
-        found = published_config(model.id)
-        if found is None:
-            raise
-        return found
-
-
-def load_of(params: Params, sizes: Sizes, n_clips: int, n_prompts: int) -> Load:
-    """Return what the parameters ask of a model of these sizes."""
-    asked = params.generate
-    n_layers = sizes.n_layers if asked.layers == "all" else len(set(asked.layers))
-    n_halves = 2 if asked.half == "both" else 1
-    return Load(
-        n_clips=n_clips,
-        n_prompts=n_prompts,
-        n_frames=frames_for(asked.duration_s, sizes.frame_rate_hz),
-        clips_per_shard=asked.clips_per_shard,
-        block_clips=asked.block_clips,
-        halves_run=2 if asked.guidance_scale != 1 or asked.half != "cond" else 1,
-        hookpoints=len(asked.sites) * n_layers * n_halves,
-        step_stride=asked.step_stride,
-        keep_steps=not asked.pooled_only,
-        dtype=params.model.dtype,
-        store_dtype=asked.store_dtype,
-        workers=params.compute.workers,
-    )
-
-
-def n_prompts_of(params: Params, root: Path) -> int:
-    """Return the prompts of the workspace, or as many as the parameters ask for where there is no table."""
-    path = root / "data" / "prompts.csv"
-    if path.is_file():
-        return len(read_table(PROMPTS, path))
-    return len(params.prompts.emotions) * params.prompts.n_per_emotion
-
-
-def costs_of(params: Params, root: Path) -> list[Cost]:
-    """Return the cost of every stage that grows with the model."""
-    sizes = sizes_of(config_of(params.model, root))
-    n_prompts = n_prompts_of(params, root)
-    load = load_of(params, sizes, n_prompts * params.generate.n_seeds, n_prompts)
-    return [generate_cost(sizes, load, measured_rates()), embed_cost(sizes, load), analysis_cost(sizes, load)]
 
 
 def measured_rates() -> Rates:
@@ -114,29 +56,35 @@ def line_of(cost: Cost, n_clips: int, workers: int) -> str:
 def check_fits(cost: Cost, root: Path, workers: int, device: str) -> None:
     """Check that the stage fits into the memory and the disk that are free.
 
-    Memory is checked where the model runs on the processor; on another device weights, cache and chunks are
-    there, and the line above says how much they need.
-
     Raises:
         UsageError: it does not; the line has the numbers and the largest terms.
     """
+    if fault := fault_of(replace(cost, workers=workers), root, device):
+        raise UsageError(fault)
+
+
+def fault_of(cost: Cost, root: Path, device: str) -> str:
+    """Return why a stage does not fit into the memory and the disk that are free, "" where it does.
+
+    Memory is checked where the model runs on the processor; on another device weights, cache and chunks are
+    there, and the forecast says how much they need.
+    """
     free_disk = shutil.disk_usage(root).free
     if cost.disk_bytes > free_disk:
-        advice = "Raise generate.step_stride, set generate.pooled_only, or record fewer layers; "
         got = f"{in_bytes(free_disk)} free, {in_bytes(cost.disk_bytes)} needed ({largest(cost.disk)})"
-        raise UsageError(must("the disk", f"hold what {cost.stage} writes", got, next_step=advice + PLAN))
-    if device != "cpu":
-        return
-    free, needed = free_memory_bytes(), cost.memory_bytes * workers
-    if needed > free:
-        fits = int(free // cost.memory_bytes)
-        advice = f"Set compute.workers to {fits}; " if fits else SMALLER
-        got = f"{in_bytes(free)} free, {in_bytes(needed)} needed by {workers} ({largest(cost.memory)})"
-        raise UsageError(must("memory", f"hold the workers of {cost.stage}", got, next_step=advice + PLAN))
+        return must("the disk", f"hold what {cost.stage} writes", got, next_step=LESS + PLAN)
+    free, needed = free_memory_bytes(), cost.memory_bytes * cost.workers
+    if device != "cpu" or needed <= free:
+        return ""
+    fits = int(free // cost.memory_bytes)
+    advice = f"Set compute.workers to {fits}; " if fits else SMALLER
+    got = f"{in_bytes(free)} free, {in_bytes(needed)} needed by {cost.workers} ({largest(cost.memory)})"
+    return must("memory", f"hold the workers of {cost.stage}", got, next_step=advice + PLAN)
 
 
+LESS = "Store fewer steps (generate.windows, step_stride, pooled_only), or record fewer layers; "
 SMALLER = "Set model.dtype bfloat16, lower generate.block_clips or clips_per_shard, or take a smaller model; "
-PLAN = "`moodlens plan` shows every term"
+PLAN = "`moodlens plan --stage all` shows every term"
 
 
 def largest(terms: Mapping[str, int]) -> str:

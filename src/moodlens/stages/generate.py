@@ -12,16 +12,17 @@ from pathlib import Path
 import pandas as pd
 
 from moodlens.backends import catalog
-from moodlens.base.errors import ContractError, must
+from moodlens.base.errors import ContractError, UsageError, must
 from moodlens.base.seeding import seed_for
-from moodlens.base.units import frames_for, steps_for
+from moodlens.base.units import frames_for, steps_for, steps_within
 from moodlens.capture.cost import generate_cost
 from moodlens.capture.sizes import sizes_of
 from moodlens.compute.pool import run_tasks
 from moodlens.contracts.backend import Capture, ClipRequest, ModelInfo, Sampling
 from moodlens.contracts.params import Params
 from moodlens.contracts.tables import ACTIVATIONS, CLIPS, PROMPTS
-from moodlens.stages import forecast
+from moodlens.contracts.tensors import stored_steps
+from moodlens.stages import forecast, planning
 from moodlens.stages.deciding import made_by
 from moodlens.stages.generate_shard import Clip, ShardTask, make_shard
 from moodlens.store.receipts import fingerprint, finished, remove_strangers
@@ -49,7 +50,7 @@ def _forecast(waiting: list[ShardTask], config: Mapping[str, object], params: Pa
     clips = [clip for task in waiting for clip in task.clips]
     sizes = sizes_of(config)
     n_prompts = len({clip.request.prompt_id for clip in clips})
-    load = forecast.load_of(params, sizes, len(clips), n_prompts)
+    load = planning.load_of(params, sizes, len(clips), n_prompts)
     workers = min(params.compute.workers, len(waiting))
     cost = generate_cost(sizes, replace(load, workers=workers), forecast.measured_rates())
     print(forecast.line_of(cost, len(clips), workers), flush=True)
@@ -60,6 +61,7 @@ def plan(params: Params, root: Path, info: ModelInfo) -> list[ShardTask]:
     """Return one task per shard: clips in the order of the prompt table, seeds of a prompt together.
 
     Raises:
+        UsageError: a window of generate.windows stores no step.
         ContractError: there is no prompt.
     """
     section = params.generate
@@ -78,9 +80,11 @@ def plan(params: Params, root: Path, info: ModelInfo) -> list[ShardTask]:
     layers = None if section.layers == "all" else tuple(section.layers)
     capture = Capture(
         section.sites, layers, section.half, keep_steps=not section.pooled_only,
-        step_stride=section.step_stride, dtype=section.store_dtype, summaries=True,
+        step_stride=section.step_stride, windows=steps_within(section.windows, info.frame_rate_hz),
+        dtype=section.store_dtype, summaries=True,
         attention=("cross", "self") if section.attention else (),
     )  # fmt: skip
+    _check_windows(capture, steps_for(sampling.n_frames, info.n_delays))
     shared = _made_from(info, params, sampling, capture)
     size = section.clips_per_shard
     tasks = []
@@ -95,6 +99,16 @@ def plan(params: Params, root: Path, info: ModelInfo) -> list[ShardTask]:
             )
         )  # fmt: skip
     return tasks
+
+
+def _check_windows(capture: Capture, n_steps: int) -> None:
+    """Refuse a window that stores nothing: one beyond the clip, or between two steps of the stride."""
+    for first, stop in capture.windows:
+        if not stored_steps(n_steps, capture.step_stride, [(first, stop)]):
+            rule = f"hold a stored step each (a clip has {n_steps}, every {capture.step_stride}. is stored)"
+            advice = "Correct it, raise generate.duration_s or lower generate.step_stride"
+            got = f"steps {first} to {stop}"
+            raise UsageError(must("generate.windows", rule, got, where="params.yaml", next_step=advice))
 
 
 def _clips(prompts: pd.DataFrame, n_seeds: int, base_seed: int) -> list[Clip]:
@@ -147,6 +161,7 @@ def _finish(tasks: list[ShardTask], params: Params, root: Path, info: ModelInfo)
             "layers": layers,
             "half": capture.half,
             "step_stride": capture.step_stride,
+            "windows": [list(window) for window in capture.windows],
             "store_dtype": capture.dtype,
             "pooled_only": not capture.keep_steps,
             "attention": list(capture.attention),

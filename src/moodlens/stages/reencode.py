@@ -5,6 +5,7 @@ receipt; a run that was killed keeps its finished shards (see `store.receipts`).
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import pandas as pd
 from moodlens.backends import catalog
 from moodlens.base.errors import ContractError, must
 from moodlens.base.seeding import rng_for
+from moodlens.capture.sizes import sizes_of
+from moodlens.capture.stage_costs import reencode_cost
 from moodlens.capture.steps import kept_steps
 from moodlens.compute.pool import run_tasks
 from moodlens.contracts.backend import Capture, ModelInfo
@@ -21,6 +24,7 @@ from moodlens.contracts.params import Params
 from moodlens.contracts.tables import CLIPS, NEUTRAL, PROMPTS, REENCODED, SELFTESTS, SWAPS
 from moodlens.contracts.tensors import CONDITIONS, MODELS, shard_name
 from moodlens.prompts.swaps import swapped_prompts
+from moodlens.stages import forecast, planning
 from moodlens.stages.deciding import made_by
 from moodlens.stages.reencode_shard import ForcedClip, ReencodeTask, reencode_shard
 from moodlens.store.receipts import file_sha256, fingerprint, finished, remove_strangers
@@ -29,17 +33,31 @@ from moodlens.store.tables import read_metrics, read_table, values, write_metric
 
 def run(params: Params, root: Path) -> None:
     """Write data/reencoded and metrics/reencode.json."""
-    info = catalog.describe(catalog.find(params.model, root), params.model)
+    source = catalog.find(params.model, root)
+    info = catalog.describe(source, params.model)
     clips = read_table(CLIPS, root / "data" / "clips.parquet")
     swaps = swap_table(clips, read_table(PROMPTS, root / "data" / "prompts.csv"), params.reencode.swap_seed)
     tasks = plan(params, root, info, clips, swaps)
     waiting = [task for task in tasks if finished(task.receipt, task.fingerprint, task.data) is None]
+    if waiting:
+        _forecast(waiting, source.checkpoint.config, params, root)
     run_tasks(
         reencode_shard, waiting,
         workers=params.compute.workers, threads=params.compute.threads, label="reencode",
         done=len(tasks) - len(waiting),
     )  # fmt: skip
     _finish(tasks, swaps, root, info)
+
+
+def _forecast(waiting: list[ReencodeTask], config: Mapping[str, object], params: Params, root: Path) -> None:
+    """Say what the shards that are not finished will take, and refuse what cannot fit."""
+    sizes, n_clips = sizes_of(config), sum(len(task.clips) for task in waiting)
+    n_prompts = len({clip.text for task in waiting for clip in task.clips})
+    load = planning.load_of(params, sizes, n_clips, n_prompts)
+    asked = planning.analysis_of(params, sizes, n_prompts)
+    cost = reencode_cost(sizes, load, asked, forecast.measured_rates())
+    print(forecast.line_of(cost, n_clips, cost.workers), flush=True)
+    forecast.check_fits(cost, root, cost.workers, params.model.device)
 
 
 def swap_table(clips: pd.DataFrame, prompts: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -75,7 +93,10 @@ def plan(
     capture = Capture(section.sites, layers, "both")
     steps = kept_steps(int(manifest["n_steps"]), info.n_delays, section.n_steps)
     recorded = manifest["capture"]
-    step_stride = None if recorded["pooled_only"] else int(recorded["step_stride"])
+    generated = Capture(
+        keep_steps=not recorded["pooled_only"], step_stride=recorded["step_stride"],
+        windows=tuple((first, stop) for first, stop in recorded["windows"]),
+    )  # fmt: skip
     text_of = dict(zip(*_columns(root), strict=True))
     shared = {
         "model": asdict(replace(info, model_id="", revision="")),
@@ -102,7 +123,7 @@ def plan(
             ReencodeTask(
                 shard=number, clips=part, n_frames=int(group["n_frames"].iloc[0]), root=root,
                 model=params.model, weights_sha256=info.weights_sha256, capture=capture, steps=steps,
-                step_stride=step_stride, twin_seed=section.twin_seed, tolerance=section.tolerance,
+                generated=generated, twin_seed=section.twin_seed, tolerance=section.tolerance,
                 threads=params.compute.threads,
                 fingerprint=fingerprint({**shared, **made_from}),
             )

@@ -62,7 +62,7 @@ def forced_difference(backend: "MusicBackend", codes: np.ndarray, task: "Reencod
     A stored half `cond` is compared under own text, `uncond` under null text; where generation kept no steps
     (generate.pooled_only), means over steps are compared.
     """
-    pooled = task.step_stride is None
+    pooled = not task.generated.keep_steps
     path = task.data / "activations" / shard_name("summary" if pooled else "shard", task.shard)
     end = "/mean" if pooled else ""
     wanted = {f"{name}/{half}" for name in _names(backend, task.capture) for half in ("cond", "uncond")}
@@ -72,24 +72,21 @@ def forced_difference(backend: "MusicBackend", codes: np.ndarray, task: "Reencod
         advice = "Add one that generate recorded: the self-test needs it"
         raise UsageError(must("reencode.sites", rule, got, where="params.yaml", next_step=advice))
     sites = tuple(dict.fromkeys(key.split(".")[0] for key in shared))
-    capture = replace(
-        task.capture, sites=sites, half="both",
-        keep_steps=not pooled, step_stride=task.step_stride or 1, summaries=pooled,
-    )  # fmt: skip
+    kept = replace(task.generated, sites=sites, layers=task.capture.layers, half="both", summaries=pooled)
     stored = read_shard(path, [f"{key}{end}" for key in shared])
     worst, squares = dict.fromkeys(shared, 0.0), dict.fromkeys(shared, 0.0)
     for row, clip in enumerate(task.clips):
-        forced = backend.teacher_force(codes[row : row + 1], [clip.text], capture)
+        forced = backend.teacher_force(codes[row : row + 1], [clip.text], kept)
         made = forced.summaries if pooled else forced.values
         for key in shared:
-            kept, again = stored[f"{key}{end}"][row].astype(np.float32), made[f"{key}{end}"][0]
-            if kept.shape != again.shape:
+            before, again = stored[f"{key}{end}"][row].astype(np.float32), made[f"{key}{end}"][0]
+            if before.shape != again.shape:
                 where = f"{key}, clip {clip.clip_id}"
                 advice = "Run `dvc repro generate` to record the clips again"
                 rule = f"have the shape {again.shape}"
-                raise ContractError(must(f"shard {path}", rule, kept.shape, where=where, next_step=advice))
-            beyond = np.abs(kept - again) - HALF_ULP * np.abs(again) - TINY
-            worst[key] = float(max(worst[key], beyond.max())) if np.isfinite(kept).all() else np.inf
+                raise ContractError(must(f"shard {path}", rule, before.shape, where=where, next_step=advice))
+            beyond = np.abs(before - again) - HALF_ULP * np.abs(again) - TINY
+            worst[key] = float(max(worst[key], beyond.max())) if np.isfinite(before).all() else np.inf
             squares[key] += float(np.square(again, dtype=np.float64).mean())
     ratios = [worst[key] / np.sqrt(squares[key] / len(task.clips) or 1.0) for key in shared]
     return float(max(ratios)), sum(stored[f"{key}{end}"].size for key in shared)

@@ -46,7 +46,7 @@ class ReencodeTask:
     weights_sha256: str
     capture: Capture
     steps: tuple[int, ...]
-    step_stride: int | None  # of the states that generation stored; None: means alone were stored
+    generated: Capture  # which steps generation stored, if any
     twin_seed: int
     tolerance: float
     threads: int

@@ -98,18 +98,20 @@ def open_rows(work: Workspace, site: str, twin: bool = False) -> SiteRows:
     index = {text_id: i for i, text_id in enumerate(played["text_id"])}
     of_clip = np.array([index[prompt_id] for prompt_id in clips["prompt_id"]])
     folder, kind = (FOLDER, "twin") if twin else ("activations", "shard")
-    stride = 1 if twin else need_steps(work.root)
+    stored = need_steps(work.root)
 
     def blocks() -> Iterator[Block]:
         for shard, group in clips.groupby("shard", sort=True):
             path = work.root / "data" / folder / shard_name(kind, int(str(shard)))
             states = read_shard(path, [key])[key][group["row"].to_numpy()]
             n_steps, n_frames = (int(group[name].iloc[0]) for name in ("n_steps", "n_frames"))
-            places = complete_places(n_steps, n_steps - n_frames + 1, stride)
-            states = states[:, places]
+            places = complete_places(stored, n_steps, n_steps - n_frames + 1)
+            kept = np.array(stored[places])
+            # the twin's file holds every step: it is read at the steps that the model's states are stored at
+            states = states[:, kept if twin else places]
             n_clips, n_kept, width = states.shape
             order = np.repeat(group.index.to_numpy(), n_kept)
-            steps = np.tile(np.arange(places.start, places.stop) * stride, n_clips)
+            steps = np.tile(kept, n_clips)
             yield Block(states.reshape(-1, width), of_clip[order], order, steps)
 
     return SiteRows(site, played, clips, blocks, ())

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from moodlens.base.errors import ContractError, must
+from moodlens.base.errors import ContractError, UsageError, must
 from moodlens.capture.running import complete_places
-from moodlens.contracts.tensors import shard_name, stored_steps
+from moodlens.contracts.tensors import shard_name
 from moodlens.stages.sites import place_of
 from moodlens.stages.workspace import REMAKE, Workspace, need_steps
 from moodlens.store.shards import read_shard, shard_names
@@ -16,21 +16,42 @@ from moodlens.store.shards import read_shard, shard_names
 
 @dataclass(frozen=True)
 class Clock:
-    """The stored steps that all clips share; every `generate.step_stride`-th decoder step is stored."""
+    """The stored steps that all clips share, evenly spaced: a stretch of every stride-th decoder step."""
 
     complete: slice  # stored steps at which every codebook puts out a token
-    n_steps: int  # all stored steps of a clip
-    rate_hz: float  # stored steps per second
+    stored: tuple[int, ...]  # decoder step of every stored step
+    frame_rate_hz: float  # decoder steps per second
+
+    @property
+    def steps(self) -> np.ndarray:
+        """The decoder step of each complete one."""
+        return np.array(self.stored[self.complete])
 
     @property
     def n_complete(self) -> int:
         return self.complete.stop - self.complete.start
+
+    @property
+    def stride(self) -> int:
+        """Decoder steps from one complete step to the next, where there is no gap."""
+        return int(np.diff(self.steps).min()) if self.n_complete > 1 else 1
+
+    @property
+    def rate_hz(self) -> float:
+        """Stored steps per second."""
+        return self.frame_rate_hz / self.stride
+
+    @property
+    def first(self) -> int:
+        """How many strides into the clip the first complete step lies."""
+        return int(self.steps[0]) // self.stride
 
 
 def clock_of(work: Workspace, clips: pd.DataFrame) -> Clock:
     """Return the steps of the clips.
 
     Raises:
+        UsageError: no steps are stored, or those of several windows with gaps between them.
         ContractError: clips differ in length, or are too short for a complete step.
     """
     lengths = sorted(set(zip(clips["n_steps"], clips["n_frames"], strict=True)))
@@ -39,10 +60,16 @@ def clock_of(work: Workspace, clips: pd.DataFrame) -> Clock:
         rule = "have one number of steps, so that step t is the same moment in all"
         raise ContractError(must("clips", rule, got, next_step=REMAKE))
     n_steps, n_frames = lengths[0]
-    stride = need_steps(work.root)
-    places = complete_places(int(n_steps), int(n_steps - n_frames + 1), stride)
-    rate_hz = float(n_frames / clips["duration_s"].mean())
-    return Clock(places, len(stored_steps(int(n_steps), stride)), rate_hz / stride)
+    stored = need_steps(work.root)
+    complete = complete_places(stored, int(n_steps), int(n_steps - n_frames + 1))
+    clock = Clock(complete, stored, float(n_frames / clips["duration_s"].mean()))
+    gaps = np.flatnonzero(np.diff(clock.steps) != clock.stride)
+    if gaps.size:
+        rule, got = "leave no gap between stored steps for curves over time", "several windows"
+        where = f"no step between {clock.steps[gaps[0]]} and {clock.steps[gaps[0] + 1]}"
+        advice = "Store one window or none and run `dvc repro generate`, or leave out stage temporal"
+        raise UsageError(must("generate.windows", rule, got, where=where, next_step=advice))
+    return clock
 
 
 def hookpoints(work: Workspace, clips: pd.DataFrame) -> list[str]:
@@ -72,8 +99,8 @@ def states_by_shard(
         if rows.max() >= len(stored):
             got = f"{len(stored)} clips, row {rows.max()} is asked for"
             raise ContractError(must(f"{name}, {key}", "hold every clip", got, next_step=REMAKE))
-        if stored.shape[1] != clock.n_steps:
-            rule = f"hold {clock.n_steps} steps"
+        if stored.shape[1] != len(clock.stored):
+            rule = f"hold {len(clock.stored)} steps"
             raise ContractError(must(f"{name}, {key}", rule, stored.shape[1], next_step=REMAKE))
         states = stored[rows, clock.complete].astype(np.float32)
         bad = ~np.isfinite(states).all(axis=(1, 2))

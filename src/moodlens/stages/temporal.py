@@ -55,7 +55,7 @@ def run(params: Params, root: Path) -> None:
     work = open_workspace(root)
     clips = clip_table(work)
     clock, plan = clock_of(work, clips), plan_of(work.design, clips, params.temporal)
-    places = windows(clock.n_complete, clock.complete.start, params.temporal.steps_per_window)
+    places = windows(clock.n_complete, clock.first, params.temporal.steps_per_window)
     tempo_hz = acoustic_table(work).loc[clips["clip_id"], "tempo_bpm"].to_numpy(dtype=np.float64) / 60
     layers, changes = [], []
     for key in hookpoints(work, clips):
@@ -124,7 +124,7 @@ def _layer(
     names = [f"{key}/{name}" for name in SUMMARIES]
     stored = tensors_of(work, clips, "activations", "summary", names)
     early, late, variance, norms = (stored[name].astype(np.float64) for name in names)
-    norms = norms[:, clock.complete]
+    norms = norms[:, clock.steps]
     power = {}
     frequencies, power["norm"] = relative_spectra(norms[:, :, None], clock.rate_hz)
     power["components"] = np.empty_like(power["norm"])
@@ -157,7 +157,7 @@ def _tokens(
 ) -> tables.Tokens:
     """Return how the rhythm shows in the bare token stream: what a layer's rhythm must exceed."""
     codes = tensors_of(work, clips, "codes", "shard", ["codes"])["codes"]
-    frequencies, power = relative_spectra(token_changes(codes), clock.rate_hz)
+    frequencies, power = relative_spectra(token_changes(codes), clock.frame_rate_hz)
     peaks = peaks_hz(frequencies, power, SLOWEST_HZ, FASTEST_HZ)
     match = tempo_match(frequencies, power, peaks, tempo_hz, plan.units, plan.labels, plan.exchanges)
     return tables.Tokens(match, tables.Spectrum(frequencies, plan.weights @ power))

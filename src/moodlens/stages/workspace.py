@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from moodlens.base.errors import ContractError, UsageError, must
 from moodlens.contracts.tables import ACOUSTICS, CLIPS, NEUTRAL, PROMPTS
-from moodlens.contracts.tensors import shard_name
+from moodlens.contracts.tensors import shard_name, stored_steps
 from moodlens.stats.design import Design, design_of
 from moodlens.store.shards import read_shard
 from moodlens.store.tables import read_metrics, read_table
@@ -57,14 +58,14 @@ def acoustic_table(work: Workspace) -> pd.DataFrame:
     return read_table(ACOUSTICS, work.root / "data" / "acoustics.parquet").set_index("clip_id")
 
 
-def need_steps(root: Path) -> int:
-    """Return the stride of the stored step states: entry i is decoder step i * stride.
+def need_steps(root: Path) -> tuple[int, ...]:
+    """Return the decoder step of every stored step state, ascending; the same of every clip.
 
     Raises:
         UsageError: the clips were generated with generate.pooled_only, which stores no steps.
     """
-    capture = read_metrics(root / "data" / "activations" / "manifest.json")["capture"]
-    assert isinstance(capture, dict)
+    manifest: dict[str, Any] = read_metrics(root / "data" / "activations" / "manifest.json")
+    capture = manifest["capture"]
     if capture["pooled_only"]:
         advice = "Set it in params.yaml and run `dvc repro generate`, or leave out the stages that read steps"
         raise UsageError(
@@ -72,7 +73,7 @@ def need_steps(root: Path) -> int:
                 "generate.pooled_only", "be false to read the states of single steps", True, next_step=advice
             )
         )
-    return capture["step_stride"]
+    return stored_steps(manifest["n_steps"], capture["step_stride"], capture["windows"])
 
 
 def by_clip(clips: pd.DataFrame, read: Callable[[int], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -1,0 +1,63 @@
+"""A caption table under DVC: an edit of the file re-runs `prompts`, and a sweep over tables still works."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.stages.test_pipeline import ROOT, must_run, run, set_params
+
+pytestmark = pytest.mark.pipeline
+
+
+def captions(n: int, word: str = "slow") -> str:
+    rows = [f"a {mood} {word} song number {i},[{mood}]" for mood in ("happy", "sad") for i in range(n)]
+    return "\n".join(["caption,aspect_list", *rows]) + "\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Stage `prompts` alone, as dvc.yaml has it, committed."""
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "data").mkdir()
+    for name in ("params.yaml", "data/captions.csv", ".gitignore", ".dvcignore"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    whole = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+    stages = {"stages": {"prompts": whole["stages"]["prompts"]}}
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(stages))
+    set_params(tmp_path, {"prompts": {"emotions": ["happy", "sad"], "n_per_emotion": 3}})
+    must_run(tmp_path, "git", "init", "-q")
+    must_run(tmp_path, "git", "config", "user.email", "reviewer@example.org")
+    must_run(tmp_path, "git", "config", "user.name", "A Reviewer")
+    must_run(tmp_path, "dvc", "init", "-q")
+    (tmp_path / "mine.csv").write_text(captions(4))
+    must_run(tmp_path, "git", "add", "-A")
+    must_run(tmp_path, "git", "commit", "-q", "-m", "import")
+    return tmp_path
+
+
+def test_an_edited_table_runs_the_stage_again_and_a_sweep_names_another(project: Path):
+    must_run(project, "dvc", "repro")
+    assert "song number" not in (project / "data" / "prompts.csv").read_text()
+    set_params(project, {"prompts": {"sets": ["table"], "table_path": "mine.csv"}})
+    must_run(project, "dvc", "repro")
+    first = (project / "data" / "prompts.csv").read_text()
+    assert "slow song" in first
+    assert "didn't change, skipping" in must_run(project, "dvc", "repro")
+    (project / "mine.csv").write_text(captions(4, "quick"))
+    must_run(project, "dvc", "repro")
+    assert "quick song" in (project / "data" / "prompts.csv").read_text()
+    (project / "other.csv").write_text(captions(5, "loud"))
+    must_run(project, "git", "add", "-A")
+    must_run(project, "git", "commit", "-q", "-m", "tables")
+    must_run(project, "dvc", "exp", "run", "-S", "prompts.table_path=other.csv")
+    assert "loud song" in (project / "data" / "prompts.csv").read_text()
+    outside = project.parent / "outside.csv"
+    outside.write_text(captions(4, "bright"))
+    must_run(project, "dvc", "exp", "run", "-S", f"prompts.table_path={outside}")
+    assert "bright song" in (project / "data" / "prompts.csv").read_text()
+    outside.unlink()
+    failed = run(project, "dvc", "repro")
+    assert failed.returncode != 0
+    assert "outside.csv" in failed.stderr
