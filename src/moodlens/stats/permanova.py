@@ -3,7 +3,7 @@
 Pseudo-F = (SS_between / (K - 1)) / (SS_within / (n - K)); on a centred Gram matrix G
 SS_total = tr G and SS_between = sum_k z_k^T G z_k / n_k with z_k the indicator of group k.
 Each quadratic form is a sum over pairs of equal label, so all layers x all relabellings are one product of
-(layer, pair) values with (pair, perm) indicators.
+(layer, pair) values with (pair, perm) indicators; where that is large and groups are equal, `stats.lookup`.
 
 Source: Anderson 2001, A new method for non-parametric multivariate analysis of variance; checked against
 scikit-bio `skbio.stats.distance.permanova`.
@@ -11,6 +11,8 @@ scikit-bio `skbio.stats.distance.permanova`.
 
 import numpy as np
 from jaxtyping import Float, Int
+
+from moodlens.stats import lookup
 
 PERMS_AT_ONCE, PAIRS_AT_ONCE = 512, 2048
 """Block of indicators that is formed and multiplied at once: 4 MB in float32, so that it stays in cache."""
@@ -24,7 +26,7 @@ def same_label_sums(
     """Return sum over i < j of equal label k of weights[perm, k] * pairs[layer, i, j].
 
     Any pairwise statistic (pseudo-F, within - between, energy distance) is built from such sums. Products
-    run in float32: twice as fast, relative error near 1e-7, far below what separates two relabellings.
+    run in float32: errors stay below 1e-4 of the standard deviation between relabellings.
 
     Args:
         pairs: symmetric values; the diagonal is not read.
@@ -32,9 +34,11 @@ def same_label_sums(
         weights: weight of each label under each labelling (1 / n_k, or 1 / number of pairs).
     """
     n_layers, n, _ = pairs.shape
+    alike = bool((weights == weights.flat[0]).all())
+    if alike and lookup.pays(n_layers, n, len(labels)):
+        return np.ascontiguousarray(lookup.pair_sums(pairs, labels)) * weights.flat[0]
     rows, columns = np.triu_indices(n, 1)
     values = np.ascontiguousarray(pairs[:, rows, columns], dtype=np.float32)
-    alike = bool((weights == weights.flat[0]).all())
     out = np.zeros((n_layers, len(labels)), dtype=np.float32)
     blocks = _row_blocks(n)
     most = max(end - begin for _, _, begin, end in blocks) * min(PERMS_AT_ONCE, len(labels))
