@@ -214,13 +214,9 @@ def main() -> int:
     logistic = found["probe"]["logistic_s"] / found["probe"]["ours_s"]
     print("theirs: scikit-bio permanova (1 layer x 999, scaled); permutation_test_score of RidgeClassifier")
     print(f"(1 layer x {SCIKIT_LEARN_PERMUTATIONS}, scaled); of LogisticRegression: {logistic:.0f} x ours")
-    products = [found[name]["product_s"] for name in ("permanova_100", "permanova_500")]
-    print(
-        f"floor: an addition per {lookup.BITS} pairs at {additions:.1f} G/s, measured; probes: products in float64"
-    )
-    print(
-        f"as one product at {gflops:.0f} GFLOP/s: {products[0]:.3f} and {products[1]:.2f} s; compiled before, cached"
-    )
+    small, large = (found[name]["product_s"] for name in ("permanova_100", "permanova_500"))
+    print(f"floor: one addition per {lookup.BITS} pairs at {additions:.1f} G/s, loops compiled before;")
+    print(f"probes: the products. PERMANOVA as one, {gflops:.0f} GFLOP/s: {small:.3f} and {large:.2f} s")
     once, more = analysis_costs()
     print("\n".join(stage_lines(once, more)))
     result = verdict(found, once, more)
