@@ -61,7 +61,8 @@ def test_neutral_and_factor_prompts_carry_no_emotion():
     assert {p.emotion for p in prompts} == {None}
 
 
-def test_an_exhausted_set_is_one_line():
+def test_an_exhausted_set_is_one_line(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("moodlens.prompts.design.MAX_DRAWS", 1)
     with pytest.raises(ContractError, match=r"prompt set 'neutral' must have 5000 distinct texts") as caught:
         design(("happy", "sad"), 5000, ("neutral",), 0)
     assert "\n" not in str(caught.value)

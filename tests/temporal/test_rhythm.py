@@ -19,7 +19,7 @@ def match(played_hz: np.ndarray, measured_hz: np.ndarray, rng: np.random.Generat
     series = np.sin(2 * np.pi * played_hz[:, None] * TIMES_S + phase) + rng.normal(size=(24, N_STEPS))
     frequencies, power = relative_spectra(series[:, :, None], RATE_HZ)
     peaks = peaks_hz(frequencies, power, SLOWEST_HZ, FASTEST_HZ)
-    exchanges = within_emotion(LABELS, n, rng)
+    exchanges = within_emotion(LABELS, np.ones_like(LABELS), n, rng)
     return tempo_match(frequencies, power, peaks, measured_hz, UNITS, LABELS, exchanges), peaks
 
 
@@ -53,7 +53,10 @@ def test_the_emotions_usual_tempo_alone_is_no_match():
 
 
 def test_exchanges_stay_inside_the_emotion():
-    table = within_emotion(LABELS, 50, np.random.default_rng(0))
+    sizes = np.array([1, 1, 1, 2, 2, 2, 1, 2, 1, 2, 1, 3])
+    table = within_emotion(LABELS, sizes, 50, np.random.default_rng(0))
     assert table[0].tolist() == list(range(12))
     assert (LABELS[table] == LABELS).all()
+    assert (sizes[table] == sizes).all()
+    assert len(np.unique(table, axis=0)) > 20
     assert (np.sort(table, axis=1) == np.arange(12)).all()

@@ -49,6 +49,11 @@ def _table(data: Sample, rng: np.random.Generator) -> np.ndarray:
     return relabellings(data.design.unit_labels("wording"), N_PERMUTATIONS, rng)
 
 
+def _table_by_size(data: Sample, rng: np.random.Generator) -> np.ndarray:
+    labels, sizes = data.design.unit_labels("wording"), np.bincount(data.design.wordings)
+    return relabellings(labels, N_PERMUTATIONS, rng, sizes)
+
+
 def _affect(data: Sample) -> np.ndarray:
     return np.array([AFFECT[emotion] for emotion in EMOTIONS[: data.design.n_classes]])
 
@@ -59,13 +64,13 @@ def _squares(data: Sample) -> list[np.ndarray]:
 
 def silhouette(data: Sample, rng: np.random.Generator) -> float:
     """Return the smallest maxT p of the silhouettes of a few places."""
-    table = _table(data, rng)
+    table = _table_by_size(data, rng)
     return float(max_t(np.stack([silhouettes(np.sqrt(found), table) for found in _squares(data)])).min())
 
 
 def circumplex(data: Sample, rng: np.random.Generator) -> float:
     """Return the smallest maxT p of distances against valence-arousal distances, all pairs of wordings."""
-    table, expected = _table(data, rng), affect_distances(_affect(data))
+    table, expected = _table_by_size(data, rng), affect_distances(_affect(data))
     return float(max_t(np.stack([rank_correlations(s, expected, table) for s in _squares(data)])).min())
 
 
@@ -108,7 +113,7 @@ def beat(data: Sample, rng: np.random.Generator) -> float:
     frequencies = np.linspace(0.5, 4.0, power.shape[1])
     tempo = 2.0 + np.clip(data.rows[1, :, 0] / 2, -1, 1)
     labels = design.unit_labels("wording")
-    exchanges = within_emotion(labels, N_PERMUTATIONS, rng)
+    exchanges = within_emotion(labels, np.bincount(design.wordings), N_PERMUTATIONS, rng)
     peaks = frequencies[power.argmax(axis=1)]
     found: TempoMatch = tempo_match(frequencies, power, peaks, tempo, data.of_clip, labels, exchanges)
     return float(p_values(found.null))

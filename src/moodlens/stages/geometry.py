@@ -38,11 +38,13 @@ def run(params: Params, root: Path) -> None:
     """Write metrics/geometry.json, its curves and points, and an MLflow run."""
     work, section = open_workspace(root), params.geometry
     labels = wording_labels(work.design)
+    # Means of few prompts scatter more and look apart from the rest: only wordings of one size change places.
+    sizes = np.bincount(work.design.wordings)
     rows: list[tables.Site] = []
     null_best = {}
     for family, grams in load_families(work, section.sites).items():
         null = Null(
-            relabellings(labels, section.n_permutations, rng_for("geometry", family, section.seed)),
+            relabellings(labels, section.n_permutations, rng_for("geometry", family, section.seed), sizes),
             wording_resamples(
                 work.design, section.n_bootstrap, rng_for("geometry", family, "boot", section.seed)
             ),

@@ -97,7 +97,7 @@ def plan_of(design: Design, clips: pd.DataFrame, section: typed.Temporal) -> Pla
         relabellings(labels, n, rngs["labels"]),
         wording_resamples(design, section.n_bootstrap, rngs["boot"]),
         random_signs(len(labels), n, rngs["signs"]),
-        within_emotion(labels, n, rngs["tempo"]),
+        within_emotion(labels, np.bincount(members), n, rngs["tempo"]),
     )
 
 

@@ -73,12 +73,18 @@ def excess_p(matches: list[TempoMatch]) -> Float[np.ndarray, " series"]:
 
 
 def within_emotion(
-    labels: Int[np.ndarray, " unit"], n_permutations: int, rng: np.random.Generator
+    labels: Int[np.ndarray, " unit"],
+    sizes: Int[np.ndarray, " unit"],
+    n_permutations: int,
+    rng: np.random.Generator,
 ) -> Int[np.ndarray, "perm unit"]:
-    """Return exchanges of units inside their emotion, so that tempo as such says nothing; row 0 is none."""
+    """Return exchanges of units inside their emotion, so that tempo as such says nothing; row 0 is none.
+
+    Only units of one size (number of prompts) change places: means of few prompts scatter more.
+    """
     table = np.tile(np.arange(len(labels)), (n_permutations + 1, 1))
-    for klass in np.unique(labels):
-        (columns,) = np.nonzero(labels == klass)
+    for klass, size in np.unique(np.stack([labels, sizes]), axis=1).T:
+        (columns,) = np.nonzero((labels == klass) & (sizes == size))
         table[1:, columns] = rng.permuted(table[1:, columns], axis=1)
     return table
 
