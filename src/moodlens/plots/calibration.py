@@ -71,7 +71,7 @@ def error_rates(rows: Sequence[RateRow], ax: Axes, *, valid: bool, title: str, n
     ax.set_xlim(0, max(0.11, 1.04 * max(float(row.high.max()) for row in rows)))
     ax.grid(axis="y", visible=False)
     ax.set_xlabel("share of datasets without effect that are called an effect")
-    ax.legend(loc="upper center", frameon=False, fontsize=8.5)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8.5)
     headline(ax, title, note)
     return ax
 
