@@ -59,13 +59,6 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params, list,
 def test_metrics_and_tables_say_the_same(found: tuple[Path, Params, list, list[Run]]):
     root, params, judged, logged = found
     metrics = json.loads((root / "metrics" / "latents.json").read_text())
-    trained = json.loads((root / "metrics" / "sae.json").read_text())["sites"]
-    brief = json.loads((root / "metrics" / "summary_sae.json").read_text())
-    assert set(brief) == set(metrics["sites"])
-    for site, numbers in brief.items():
-        assert numbers["fvu"] == trained[site]["fvu"]
-        assert numbers["n_selective"] == metrics["sites"][site]["n_selective"]
-        assert list(numbers) == ["dead", "fvu", "l0", "mse", "n_selective", "stable_70"]
     table = read_table(LATENTS, root / "data" / "latents.parquet")
     counts = pd.read_csv(root / "metrics" / "latents_counts.csv")
     assert set(metrics["sites"]) == {"text", "residual.1"}
@@ -164,7 +157,6 @@ def test_without_an_sae_the_files_are_there_and_empty(
     sae.run(found[1], tmp_path)
     latents.run(found[1], tmp_path)
     assert json.loads((tmp_path / "metrics" / "latents.json").read_text()) == {"sites": {}, "trained": False}
-    assert json.loads((tmp_path / "metrics" / "summary_sae.json").read_text()) == {}
     assert len(read_table(LATENTS, tmp_path / "data" / "latents.parquet")) == 0
     assert pd.read_csv(tmp_path / "metrics" / "latents_counts.csv").empty
     assert latents_finding({"sites": {}}, [], [], 0.05) is None

@@ -23,11 +23,10 @@ BESIDE = ("untrained_sae", "dimensions", "kmeans", "words", "twin_sae")
 
 
 def run(params: Params, root: Path) -> None:
-    """Write metrics/latents.json and summary_sae.json, tables, data/latents; judge each registered SAE."""
+    """Write metrics/latents.json, its tables, data/latents, and judge each registered SAE."""
     trained = read_metrics(root / "metrics" / "sae.json")
     if not trained.get("trained"):
         print("latents: no SAE was trained, nothing to read (see metrics/sae.json)")
-        write_metrics({}, root / "metrics" / "summary_sae.json")
         _write(root, {"sites": {}, "trained": False}, [], [], [])
         return
     import torch
@@ -50,7 +49,6 @@ def run(params: Params, root: Path) -> None:
         tops.append(top_table(found, root, backend.info.frame_rate_hz, section.fdr, section.n_shown))
         figures = figures_of(found)
         sites[site] = figures | {"champion_gate": passes(of_sae["fvu"], figures, section)}
-    write_metrics(summary_of(_sites(trained), sites), root / "metrics" / "summary_sae.json")
     _write(root, {"sites": sites, "trained": True}, tables, counts, tops)
     _judge(root, sites, trained)
     log_runs(root, "latents", _logged(sites, params))
@@ -62,21 +60,6 @@ def _sites(trained: Mapping[str, Any]) -> Mapping[str, Any]:
         advice = "Run `dvc repro sae`"
         raise ContractError(must("metrics/sae.json", "hold sites", "none", next_step=advice))
     return sites
-
-
-def summary_of(
-    trained: Mapping[str, Mapping[str, Any]], figures: Mapping[str, Mapping[str, Any]]
-) -> dict[str, dict[str, float]]:
-    """Return what `dvc exp show` and `dvc metrics diff` print of the SAEs: six numbers a site.
-
-    dead, fvu, l0, mse as in metrics/sae.json (held-out wordings; dead: training), n_selective and stable_70
-    as in metrics/latents.json.
-    """
-    return {
-        site: {name: trained[site][name] for name in ("dead", "fvu", "l0", "mse")}
-        | {name: found[name] for name in ("n_selective", "stable_70") if name in found}
-        for site, found in figures.items()
-    }
 
 
 def figures_of(found: SiteFindings) -> dict[str, Any]:

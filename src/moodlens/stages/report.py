@@ -11,18 +11,22 @@ from moodlens.report.background import checks_of, design_facts, provenance_of, s
 from moodlens.report.glossary import GLOSSARY
 from moodlens.report.ladder import verdict_of
 from moodlens.report.listening import choose, listening
+from moodlens.report.overview import overview_of
 from moodlens.report.page import render
 from moodlens.report.records import Listening, Page, Verdict
 from moodlens.stages.chapters import chapters_of, stored_metrics, stored_table
 from moodlens.stats.design import Design, design_of
 from moodlens.store.atomic import replacing
 from moodlens.store.lineage import datasets
+from moodlens.store.tables import write_metrics
 from moodlens.store.waveforms import read_waveform
 
 
 def run(params: Params, root: Path) -> None:
-    """Write reports/index.html and print the headline; what was not run is said on the page, not guessed."""
+    """Write reports/index.html and metrics/overview.json, print the headline; what was not run is not guessed."""
     page = gather(params, root)
+    parts = (stored_metrics(root, name) for name in ("summary", "sae", "latents"))
+    write_metrics(overview_of(*parts), root / "metrics" / "overview.json")
     path = root / "reports" / "index.html"
     with replacing(path) as temporary:
         temporary.write_text(render(page), encoding="utf-8")
