@@ -23,7 +23,7 @@ from moodlens.store.waveforms import read_waveform
 
 
 def run(params: Params, root: Path) -> None:
-    """Write reports/index.html and metrics/overview.json; what was not run is said on the page, not guessed."""
+    """Write reports/index.html and metrics/overview.json; what was not run is said, not guessed."""
     page = gather(params, root)
     parts = (stored_metrics(root, name) for name in ("summary", "sae", "latents"))
     write_metrics(overview_of(*parts), root / "metrics" / "overview.json")
