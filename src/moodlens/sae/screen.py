@@ -133,7 +133,8 @@ def _quantize(rows, whole, steps):  # pragma: no cover - compiled
     for r in range(rows.shape[0]):
         largest = float32(0)
         for i in range(rows.shape[1]):
-            largest = max(largest, abs(rows[r, i]))
+            # numba 0.68 knows no abs of a float32 where nothing has loaded its math functions before
+            largest = max(largest, max(rows[r, i], -rows[r, i]))
         step = largest / float32(LEVELS)
         if step < float32(1e-30):
             step = float32(1e-30)
