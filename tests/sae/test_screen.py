@@ -1,10 +1,5 @@
 """Screening in eight bits finds what float64 finds, whatever the rows; compiled sums are the plain ones."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -214,15 +209,3 @@ def test_without_the_instructions_the_numbers_are_the_plain_ones(monkeypatch: py
     chosen = top_k(x, Encoder(W_enc, b_enc, b_dec), 8)
     latents = chosen.latents.view(-1, 8).sort(dim=1).values
     assert np.array_equal(latents, exact_top_k(x, W_enc, b_enc, 8))
-
-
-def test_a_fresh_process_without_a_cache_compiles_it(tmp_path: Path):
-    """Elsewhere other packages have loaded what numba compiles with."""
-    code = (
-        "import torch; from moodlens.sae.screen import screened_top_k as f;"
-        "x, w = torch.randn(8, 32), torch.randn(32, 128);"
-        "print(len(set(f(x, w, torch.zeros(128), 4)[1][0].tolist())))"
-    )
-    env = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
-    assert done.stdout == "4\n", done.stderr[-500:]
