@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -102,10 +103,8 @@ def ways(size: Size, backend: MusicgenBackend, folder: Path) -> dict[str, Callab
 
 def nnsight_generate(size: Size, backend: MusicgenBackend) -> Callable[[], None]:
     """Return `generate()` traced by nnsight, which keeps the output of every layer at every step."""
-    from nnsight import NNsight  # pyright: ignore[reportMissingImports]
-
     model, tokenizer = backend.parts
-    traced = NNsight(model)
+    traced: Any = import_module("nnsight").NNsight(model)
     layers = traced.decoder.model.decoder.layers
     silence = SimpleNamespace(audio_values=torch.zeros(size.n_clips, 1, 1))
 

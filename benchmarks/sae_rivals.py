@@ -38,6 +38,7 @@ class Rival:
 
 def ours(shape: Shape) -> Rival:
     """Return moodlens' sparse path."""
+    from moodlens.sae.adam import Adam
     from moodlens.sae.catalog import config_for, new_sae
     from moodlens.sae.start import fit_length
     from moodlens.sae.topk import TopKSae
@@ -45,7 +46,7 @@ def ours(shape: Shape) -> Rival:
     sae = new_sae(config_for("topk", {"d_in": shape.d_in, "d_sae": shape.d_sae, "k": shape.k}), seed=0)
     sae.to(shape.device)
     assert isinstance(sae, TopKSae)
-    optimizer = torch.optim.Adam(sae.parameters(), lr=LEARNING_RATE, fused=True)
+    optimizer = Adam(sae.parameters())
     none = torch.empty(0, dtype=torch.int64, device=shape.device)
     fitted = False
 
@@ -58,7 +59,7 @@ def ours(shape: Shape) -> Rival:
         optimizer.zero_grad()
         losses.total.backward()
         sae.project_gradient()
-        optimizer.step()
+        optimizer.step(LEARNING_RATE)
         sae.project()
 
     return Rival(step, sae)

@@ -28,7 +28,7 @@ def test_relu_by_hand():
     assert sae.encode(X).tolist() == [[3, 0, 2], [0.5, pytest.approx(0.2), pytest.approx(0.1)]]
     losses = sae.losses(X, NONE, warm=0.5)
     assert float(losses.error) == pytest.approx(0.5)  # 1 ^ 2 over two rows
-    assert float(losses.total.detach()) == pytest.approx(0.5 + 0.5 * 0.1 * (5 + 0.8) / 2)
+    assert float(losses.total.detach()) == pytest.approx(0.5 + 0.5 * 0.1 * 3 * (5 + 0.8) / 2)
     assert losses.n_fired.tolist() == [2, 1, 2]
 
 
@@ -64,10 +64,10 @@ def test_jumprelu_by_hand():
     sae = identity("jumprelu", l0=0.1, threshold=0.3, bandwidth=0.25)
     assert sae.encode(X).tolist() == [[3, 0, 2], [0.5, 0, 0]]
     losses = sae.losses(X, NONE, 1.0)
-    assert float(losses.total.detach()) == pytest.approx((1 + 0.05) / 2 + 0.1 * 3 / 2)
+    assert float(losses.total.detach()) == pytest.approx((1 + 0.05) / 2 + 0.1 * 3 * 3 / 2)
     losses.total.backward()
     # Within 0.125 of the threshold lies 0.2 alone (row 2, latent 2); dloss/dlatent there is 2 (0 - 0.2) / 2.
-    expected = -(0.3 / 0.25) * -0.2 - 0.1 / 2 / 0.25
+    expected = -(0.3 / 0.25) * -0.2 - 3 * 0.1 / 2 / 0.25
     gradient = sae.get_parameter("threshold").grad
     assert gradient is not None
     assert gradient.tolist() == [0, pytest.approx(expected), 0]
@@ -88,13 +88,13 @@ def test_gated_by_hand():
     error = (3.5**2 + 1 + 2.5**2 + 1 + 0.04 + 0.01) / 2
     by_gate = (0.3**2 + 1 + 0.3**2 + 0.3**2 + 0.2**2 + 0.1**2) / 2
     total = sae.losses(X, NONE, 1.0).total
-    assert float(total.detach()) == pytest.approx(error + by_gate + 0.1 * (2.7 + 1.7 + 0.2) / 2, rel=1e-5)
+    assert float(total.detach()) == pytest.approx(error + by_gate + 0.1 * 3 * (2.7 + 1.7 + 0.2) / 2, rel=1e-5)
     total.backward()
     b_gate, W_dec = sae.get_parameter("b_gate").grad, sae.W_dec.grad
     assert b_gate is not None
     assert W_dec is not None
-    # The open gate at latent 1: 2 (2.7 - 3) / 2 from row 1, 2 (0.2 - 0.5) / 2 from row 2, and l1 of both.
-    assert b_gate.tolist() == [pytest.approx(-0.6 + 0.1), 0, pytest.approx(-0.3 + 0.05)]
+    # The open gate at latent 1: 2 (2.7 - 3) / 2 from row 1, 2 (0.2 - 0.5) / 2 from row 2, and 3 l1 of both.
+    assert b_gate.tolist() == [pytest.approx(-0.6 + 0.3), 0, pytest.approx(-0.3 + 0.15)]
     # The decoder learns from the gated reconstruction alone: 2 / 2 sum over rows of latent * (x_hat - x).
     recon = torch.tensor(latents)
     torch.testing.assert_close(W_dec, recon.t() @ (recon - X))

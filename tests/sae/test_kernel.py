@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from moodlens.sae import selection
+from moodlens.sae import compiled, selection
 from moodlens.sae.kernel import firing_of, sparse_decode, sparse_encode
 from moodlens.sae.model import Sae, squared_error
 from moodlens.sae.selection import Encoder, batch_top_k, top_k
@@ -147,12 +147,11 @@ def test_the_order_of_rows_permutes_the_code(order: list[int], seed: int):
     )
 
 
-def test_both_orders_of_memory_give_the_same_adam_step():
-    sae = random_sae("relu", d_in=5, d_sae=7)
-    gradient = random_rows(5, 7)
-    plain = torch.nn.Parameter(sae.W_enc.detach().contiguous().clone())
-    assert sae.W_enc.t().is_contiguous()
-    for weight in (sae.W_enc, plain):
-        weight.grad = gradient.clone() if weight is plain else torch.empty_like(weight).copy_(gradient)
-        torch.optim.Adam([weight], lr=0.1, fused=True).step()
-    torch.testing.assert_close(sae.W_enc.detach(), plain.detach())
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 11), max_size=70))
+def test_sorting_by_counting_is_a_stable_sort(latents: list[int]):
+    entries = torch.tensor(latents, dtype=torch.int64)
+    order, starts, counts = compiled.by_latent(entries, 12)
+    assert torch.equal(order, torch.sort(entries, stable=True).indices)
+    assert torch.equal(counts, torch.bincount(entries, minlength=12))
+    assert torch.equal(starts, torch.cumsum(counts, 0) - counts)

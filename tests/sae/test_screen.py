@@ -129,6 +129,7 @@ def always(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(screen, "MIN_SPREAD", 1)
     monkeypatch.setattr(screen, "has_vnni", lambda: True)
     monkeypatch.setattr(compiled, "MIN_WORK", 0)
+    monkeypatch.setattr(compiled, "MIN_ENTRIES", 0)
     monkeypatch.setattr(compiled, "MIN_WEIGHTS", 0)
 
 

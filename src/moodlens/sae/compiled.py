@@ -14,6 +14,8 @@ from moodlens.sae.shares import in_shares
 
 MIN_WORK = 1 << 28
 """Multiplications of a dense encoder product from which compiled loops are taken."""
+MIN_ENTRIES = 1 << 14
+"""Entries of a sparse code from which they are sorted by counting, compiled."""
 MIN_WEIGHTS = 1 << 18
 """Numbers of a weight from which its projections are."""
 _FAST = {"cache": True, "nogil": True, "fastmath": {"reassoc", "contract", "nsz"}}
@@ -28,6 +30,23 @@ def pays(x: Float[Tensor, "row d_in"], d_sae: int) -> bool:
 def suits(weight: Tensor) -> bool:
     """Return whether to take compiled loops for a weight: float32 on a CPU, MIN_WEIGHTS numbers or more."""
     return weight.device.type == "cpu" and weight.dtype == torch.float32 and weight.numel() >= MIN_WEIGHTS
+
+
+def sorting_pays(latents: Int[Tensor, " entry"]) -> bool:
+    """Return whether to sort entries by counting: on a CPU, MIN_ENTRIES or more."""
+    return latents.device.type == "cpu" and len(latents) >= MIN_ENTRIES
+
+
+def by_latent(
+    latents: Int[Tensor, " entry"], d_sae: int
+) -> tuple[Int[Tensor, " entry"], Int[Tensor, " d_sae"], Int[Tensor, " d_sae"]]:
+    """Return the entries in order of their latent, each latent's first place there, and its entries.
+
+    Entries of one latent ascend.
+    """
+    order, starts, counts = torch.empty_like(latents), latents.new_empty(d_sae), latents.new_zeros(d_sae)
+    _by_latent(latents.numpy(), order.numpy(), starts.numpy(), counts.numpy())
+    return order, starts, counts
 
 
 def explain(
@@ -56,17 +75,27 @@ def weight_gradients(
     centred: Float[Tensor, "row d_in"],
     residual: Float[Tensor, "row d_in"],
     values: Float[Tensor, " entry"],
-    slopes: Float[Tensor, " entry"],
+    along: Float[Tensor, " entry"],
+    scale: float,
     rows: Int[Tensor, " entry"],
+    order: Int[Tensor, " entry"],
     latent_starts: Int[Tensor, " d_sae"],
-) -> tuple[Float[Tensor, "d_sae d_in"], Float[Tensor, "d_sae d_in"]]:
-    """Return sum(values residual[row]) and sum(slopes centred[row]) per latent; entries in its order."""
+) -> tuple[Float[Tensor, "d_sae d_in"], Float[Tensor, "d_sae d_in"], Float[Tensor, " d_sae"]]:
+    """Return the sums over the entries of each latent of values residual[row], along centred[row] and along.
+
+    Args:
+        along: as `explain` gives it.
+        scale: of all three.
+        order: entries in order of their latent.
+        latent_starts: first place in `order` of each latent.
+    """
     shape = (len(latent_starts), centred.shape[1])
-    d_dec, d_enc = centred.new_empty(shape), centred.new_empty(shape)
+    d_dec, d_enc, d_bias = centred.new_empty(shape), centred.new_empty(shape), centred.new_empty(shape[0])
     starts = _closed(latent_starts, len(values))
-    arrays = [t.numpy() for t in (centred, residual, values, slopes, rows, starts, d_dec, d_enc)]
-    in_shares(shape[0], lambda start, stop: _weight_gradients(start, stop, *arrays))
-    return d_dec, d_enc
+    given = (centred, residual, values, along, rows, order, starts, d_dec, d_enc, d_bias)
+    arrays = [t.numpy() for t in given]
+    in_shares(shape[0], lambda start, stop: _weight_gradients(start, stop, np.float32(scale), *arrays))
+    return d_dec, d_enc, d_bias
 
 
 def project_gradient(gradient: Float[Tensor, "d_sae d_in"], W_dec: Float[Tensor, "d_sae d_in"]) -> None:
@@ -86,44 +115,63 @@ def _closed(starts: Tensor, n_entries: int) -> Tensor:
     return torch.cat([starts, starts.new_tensor([n_entries])])
 
 
+@njit(cache=True, nogil=True)
+def _by_latent(latents, order, starts, counts):  # pragma: no cover - compiled
+    """Sort by counting: every entry goes to its latent's next place."""
+    for entry in range(latents.size):
+        counts[latents[entry]] += 1
+    place = 0
+    for latent in range(counts.size):
+        starts[latent] = place
+        place += counts[latent]
+    for entry in range(latents.size):
+        latent = latents[entry]
+        order[starts[latent]] = entry
+        starts[latent] += 1
+    for latent in range(counts.size):
+        starts[latent] -= counts[latent]
+
+
 @njit(**_FAST)
-def _add_four(out, table, weights, picks, at, last):  # pragma: no cover - compiled
-    """Add four weighted rows of a table; places after the last weigh nothing."""
+def _add_four(out, r, table, weights, picks, at, last):  # pragma: no cover - compiled
+    """Add four weighted rows of a table to a row of `out`; places after the last weigh nothing."""
     i1, i2, i3 = min(at + 1, last), min(at + 2, last), min(at + 3, last)
-    a, b, c, d = table[picks[at]], table[picks[i1]], table[picks[i2]], table[picks[i3]]
+    a, b, c, d = picks[at], picks[i1], picks[i2], picks[i3]
     p = weights[at]
     q = weights[i1] if i1 == at + 1 else float32(0)
-    r = weights[i2] if i2 == at + 2 else float32(0)
-    s = weights[i3] if i3 == at + 3 else float32(0)
-    for i in range(out.size):
-        out[i] += p * a[i] + q * b[i] + r * c[i] + s * d[i]
+    s = weights[i2] if i2 == at + 2 else float32(0)
+    t = weights[i3] if i3 == at + 3 else float32(0)
+    for i in range(out.shape[1]):
+        out[r, i] += p * table[a, i] + q * table[b, i] + s * table[c, i] + t * table[d, i]
 
 
 @njit(**_FAST)
 def _explain(
     start, stop, centred, W_dec, values, latents, starts, residual, squares, along
 ):  # pragma: no cover - compiled
+    d_in = centred.shape[1]
     for r in range(start, stop):
         first, last = starts[r], starts[r + 1]
-        left = residual[r]
-        left[:] = float32(0)
+        for i in range(d_in):
+            residual[r, i] = float32(0)
         for at in range(first, last, 4):
-            _add_four(left, W_dec, values, latents, at, last - 1)
+            _add_four(residual, r, W_dec, values, latents, at, last - 1)
         square = float32(0)
-        for i in range(left.size):
-            left[i] = centred[r, i] - left[i]
-            square += left[i] * left[i]
+        for i in range(d_in):
+            left = centred[r, i] - residual[r, i]
+            residual[r, i] = left
+            square += left * left
         squares[r] = square
         for at in range(first, last, 4):
             i1, i2, i3 = min(at + 1, last - 1), min(at + 2, last - 1), min(at + 3, last - 1)
-            a, b, c, d = W_dec[latents[at]], W_dec[latents[i1]], W_dec[latents[i2]], W_dec[latents[i3]]
+            a, b, c, d = latents[at], latents[i1], latents[i2], latents[i3]
             s, t, u, v = float32(0), float32(0), float32(0), float32(0)
-            for i in range(left.size):
-                x = left[i]
-                s += x * a[i]
-                t += x * b[i]
-                u += x * c[i]
-                v += x * d[i]
+            for i in range(d_in):
+                x = residual[r, i]
+                s += x * W_dec[a, i]
+                t += x * W_dec[b, i]
+                u += x * W_dec[c, i]
+                v += x * W_dec[d, i]
             # the last place is written last by the product that is its own
             along[i3] = v if values[i3] > 0 else float32(0)
             along[i2] = u if values[i2] > 0 else float32(0)
@@ -133,15 +181,27 @@ def _explain(
 
 @njit(**_FAST)
 def _weight_gradients(
-    start, stop, centred, residual, values, slopes, rows, starts, d_dec, d_enc
+    start, stop, scale, centred, residual, values, along, rows, order, starts, d_dec, d_enc, d_bias
 ):  # pragma: no cover - compiled
+    longest = 0
     for latent in range(start, stop):
-        first, last = starts[latent], starts[latent + 1]
-        d_dec[latent] = float32(0)
-        d_enc[latent] = float32(0)
-        for at in range(first, last, 4):
-            _add_four(d_dec[latent], residual, values, rows, at, last - 1)
-            _add_four(d_enc[latent], centred, slopes, rows, at, last - 1)
+        longest = max(longest, starts[latent + 1] - starts[latent])
+    picks = np.empty(longest, np.int64)
+    weights, slopes = np.empty(longest, np.float32), np.empty(longest, np.float32)
+    for latent in range(start, stop):
+        first, n = starts[latent], starts[latent + 1] - starts[latent]
+        total = float32(0)
+        for at in range(n):
+            entry = order[first + at]
+            picks[at], weights[at], slopes[at] = rows[entry], scale * values[entry], scale * along[entry]
+            total += slopes[at]
+        d_bias[latent] = total
+        for i in range(centred.shape[1]):
+            d_dec[latent, i] = float32(0)
+            d_enc[latent, i] = float32(0)
+        for at in range(0, n, 4):
+            _add_four(d_dec, latent, residual, weights, picks, at, n - 1)
+            _add_four(d_enc, latent, centred, slopes, picks, at, n - 1)
 
 
 @njit(**_FAST)

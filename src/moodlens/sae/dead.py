@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.optim import Optimizer
 
+from moodlens.sae.adam import Adam
 from moodlens.sae.model import Sae
 
 
@@ -38,7 +38,7 @@ class Usage:
 @torch.no_grad()
 def resample(
     sae: Sae,
-    optimizer: Optimizer,
+    optimizer: Adam,
     dead: Int[Tensor, " latent"],
     rows: Float[Tensor, "row d_in"],
     generator: torch.Generator,

@@ -14,7 +14,9 @@ from moodlens.sae.model import Losses, Sae, SaeConfig, need, squared_error
 class GatedConfig(SaeConfig):
     """Gated SAE with an L1 penalty on the gate."""
 
-    l1: float = 1e-3  # weight of the mean L1 norm of the gate's positive part beside the squared error
+    l1: float = (
+        1e-3  # weight of the mean L1 norm of the gate's positive part beside the squared error per dimension
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -26,7 +28,7 @@ class GatedSae(Sae):
 
         gate = h + b_gate        magnitude = h * exp(r_mag) + b_mag
 
-    loss = squared error + l1 * mean_row sum relu(gate) + squared error of relu(gate) through a frozen
+    loss = squared error + l1 * d_in * mean_row sum relu(gate) + squared error of relu(gate) through a frozen
     decoder, which is what teaches the gate.
 
     Source: Rajamanoharan et al. 2024, arXiv 2404.16014, equations 5 to 8.
@@ -36,7 +38,7 @@ class GatedSae(Sae):
 
     def __init__(self, config: GatedConfig) -> None:
         super().__init__(config)
-        self.l1 = config.l1
+        self.penalty_weight = config.l1 * config.d_in
         self.b_gate = nn.Parameter(torch.zeros(config.d_sae))
         self.b_mag = nn.Parameter(torch.zeros(config.d_sae))
         self.r_mag = nn.Parameter(torch.zeros(config.d_sae))
@@ -49,7 +51,7 @@ class GatedSae(Sae):
         opened = torch.relu(gate)
         error = squared_error(x, self.decode(latents))
         by_gate = squared_error(x, opened @ self.W_dec.detach() + self.b_dec.detach())
-        penalty = self.l1 * opened.sum(1).mean()
+        penalty = self.penalty_weight * opened.sum(1).mean()
         return Losses(error + warm * penalty + by_gate, error.detach(), (latents.detach() > 0).sum(0))
 
     def resets(self) -> Mapping[str, float]:

@@ -16,7 +16,7 @@ from moodlens.sae.model import Losses, Sae, SaeConfig, need, squared_error
 class JumpReluConfig(SaeConfig):
     """JumpReLU with an L0 penalty."""
 
-    l0: float = 1e-2  # weight of the mean number of active latents beside the squared error
+    l0: float = 1e-4  # weight of the mean number of active latents beside the squared error per dimension
     threshold: float = 0.01  # of every latent at the start
     bandwidth: float = 0.05  # width of the window around a threshold whose rows teach it
 
@@ -28,7 +28,7 @@ class JumpReluConfig(SaeConfig):
 
 
 class JumpReluSae(Sae):
-    """latents = pre * [pre > threshold]; loss = squared error + l0 * mean_row sum [pre > threshold].
+    """latents = pre * [pre > threshold]; loss = squared error + l0 * d_in * mean_row sum [pre > threshold].
 
     `threshold` itself is the parameter, kept at zero or above (the paper learns its logarithm): a saved and
     loaded SAE then compares with the same bits.
@@ -40,7 +40,8 @@ class JumpReluSae(Sae):
 
     def __init__(self, config: JumpReluConfig) -> None:
         super().__init__(config)
-        self.l0, self.bandwidth, self.first_threshold = config.l0, config.bandwidth, config.threshold
+        self.bandwidth, self.first_threshold = config.bandwidth, config.threshold
+        self.penalty_weight = config.l0 * config.d_in
         self.b_enc = nn.Parameter(torch.zeros(config.d_sae))
         self.threshold = nn.Parameter(torch.full((config.d_sae,), config.threshold))
 
@@ -53,7 +54,7 @@ class JumpReluSae(Sae):
         latents = _JumpRelu.apply(pre, self.threshold, self.bandwidth)
         active = _Active.apply(pre, self.threshold, self.bandwidth)
         error = squared_error(x, self.decode(latents))
-        penalty = self.l0 * active.sum(1).mean()
+        penalty = self.penalty_weight * active.sum(1).mean()
         return Losses(error + warm * penalty, error.detach(), (latents.detach() > 0).sum(0))
 
     def resets(self) -> Mapping[str, float]:

@@ -60,15 +60,18 @@ def firing_of(
         rows: row of each entry, ascending.
         groups: nested group of each entry, ascending within a row; None for one group.
     """
-    n_fired = torch.bincount(latents, minlength=d_sae)
     row_starts = starts_of(torch.bincount(rows, minlength=n_rows))
     bags, bag_starts = rows, row_starts
     if groups is not None:
         bags = rows * n_groups + groups
         bag_starts = starts_of(torch.bincount(bags, minlength=n_rows * n_groups))
-    # 32-bit keys sort twice as fast as 64-bit ones.
-    by_latent = torch.sort(latents.int(), stable=True).indices
-    return Firing(latents, rows, row_starts, bags, bag_starts, by_latent, starts_of(n_fired), n_fired)
+    if compiled.sorting_pays(latents):
+        by_latent, latent_starts, n_fired = compiled.by_latent(latents, d_sae)
+    else:  # 32-bit keys sort twice as fast as 64-bit ones
+        by_latent = torch.sort(latents.int(), stable=True).indices
+        n_fired = torch.bincount(latents, minlength=d_sae)
+        latent_starts = starts_of(n_fired)
+    return Firing(latents, rows, row_starts, bags, bag_starts, by_latent, latent_starts, n_fired)
 
 
 def starts_of(counts: Int[Tensor, " bag"]) -> Int[Tensor, " bag"]:
@@ -202,10 +205,9 @@ class _ExplainedError(Function):
         centred, residual, W_enc, values, along = ctx.saved_tensors
         firing: Firing = ctx.firing
         scale = grads[0] * (-2 / len(centred))  # of d error / d x_hat before the residual
-        order, slopes = firing.by_latent, along * scale
-        d_W_dec, d_W_enc = compiled.weight_gradients(
-            centred, residual, values[order] * scale, slopes[order], firing.rows[order], firing.latent_starts
-        )
-        d_b_enc = slopes.new_zeros(W_enc.shape[1]).index_add_(0, firing.latents, slopes)
+        d_W_dec, d_W_enc, d_b_enc = compiled.weight_gradients(
+            centred, residual, values, along, float(scale), firing.rows, firing.by_latent,
+            firing.latent_starts,
+        )  # fmt: skip
         d_b_dec = residual.sum(0) * scale - W_enc @ d_b_enc
         return None, d_W_enc.t(), d_b_enc, d_b_dec, d_W_dec, None, None

@@ -13,7 +13,7 @@ from moodlens.sae.model import Losses, Sae, SaeConfig, need, squared_error
 class ReluConfig(SaeConfig):
     """ReLU + L1."""
 
-    l1: float = 1e-3  # weight of the mean L1 norm of the latents beside the squared error
+    l1: float = 1e-3  # weight of the mean L1 norm of the latents beside the squared error per dimension
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -21,17 +21,19 @@ class ReluConfig(SaeConfig):
 
 
 class ReluSae(Sae):
-    """latents = relu(pre); loss = squared error + l1 * mean_row sum |latents|.
+    """latents = relu(pre); loss = squared error + l1 * d_in * mean_row sum |latents|.
+
+    Squared error sums over d_in here, so `l1` weighs against the error per dimension, whatever the width.
 
     Source: Bricken et al. 2023, "Towards Monosemanticity"; with unit decoder rows the penalty equals SAELens'
-    decoder-weighted one (`StandardTrainingSAE`).
+    decoder-weighted one (`StandardTrainingSAE`) at l1_coefficient = l1 * d_in.
     """
 
     name = "relu"
 
     def __init__(self, config: ReluConfig) -> None:
         super().__init__(config)
-        self.l1 = config.l1
+        self.penalty_weight = config.l1 * config.d_in
         self.b_enc = nn.Parameter(torch.zeros(config.d_sae))
 
     def encode(self, x: Float[Tensor, "row d_in"]) -> Float[Tensor, "row d_sae"]:
@@ -40,5 +42,5 @@ class ReluSae(Sae):
     def losses(self, x: Float[Tensor, "row d_in"], dead: Int[Tensor, " latent"], warm: float) -> Losses:
         latents = self.encode(x)
         error = squared_error(x, self.decode(latents))
-        penalty = self.l1 * latents.sum(1).mean()
+        penalty = self.penalty_weight * latents.sum(1).mean()
         return Losses(error + warm * penalty, error.detach(), (latents > 0).sum(0))

@@ -78,10 +78,9 @@ def screened_top_k(
     weights, biases = W_enc.t().contiguous().numpy(), b_enc.contiguous().numpy()
     rows, (d_sae, d_in) = x.numpy(), weights.shape
     side, top = _Quantized(rows), _Quantized(weights)
-    slack = 8 * UNIT * np.abs(biases)
-    under, over = (biases - slack).astype(np.float32), (biases + slack).astype(np.float32)
+    slack = np.float32(8 * UNIT * np.abs(biases).max())
     doubt = np.float32((d_in + 4) * UNIT)
-    doubts = side.norms * (doubt * top.norms.max()) + np.float32(4 * UNIT * np.abs(biases).max())
+    doubts = side.norms * (doubt * top.norms.max()) + slack / 2
     errors = side.errors + 8 * UNIT * side.norms
     lengths = side.norms + side.errors
     n_groups = min(d_sae, -(-12 * k // BLOCK) * BLOCK)
@@ -99,8 +98,8 @@ def screened_top_k(
         def settle(start: int, stop: int, first: int = first, part: Tensor = part) -> None:
             here = slice(first + start, first + stop)
             _settle(
-                part[start:stop].numpy(), rows[here], weights, biases, under, over, side.steps[here],
-                errors[here], lengths[here], doubts[here], top.steps, top.norms, top.errors, n_groups,
+                part[start:stop].numpy(), rows[here], weights, biases, slack, side.steps[here], errors[here],
+                lengths[here], doubts[here], top.steps, top.norms, top.errors, n_groups,
                 values[here].numpy(), latents[here].numpy(), n_exact[here].numpy(),
             )  # fmt: skip
 
@@ -158,26 +157,26 @@ def _lengths(rows, whole, steps, errors, norms, grow):  # pragma: no cover - com
 
 
 @njit(**_FAST)
-def _four(row, table, picks, at, out):  # pragma: no cover - compiled
+def _four(rows, r, table, picks, at, out):  # pragma: no cover - compiled
     """Four products of a row with picked rows of a table, read side by side."""
-    a, b, c, d = table[picks[at]], table[picks[at + 1]], table[picks[at + 2]], table[picks[at + 3]]
+    a, b, c, d = picks[at], picks[at + 1], picks[at + 2], picks[at + 3]
     s, t, u, v = float32(0), float32(0), float32(0), float32(0)
-    for i in range(row.size):
-        x = row[i]
-        s += x * a[i]
-        t += x * b[i]
-        u += x * c[i]
-        v += x * d[i]
+    for i in range(rows.shape[1]):
+        x = rows[r, i]
+        s += x * table[a, i]
+        t += x * table[b, i]
+        u += x * table[c, i]
+        v += x * table[d, i]
     out[at], out[at + 1], out[at + 2], out[at + 3] = s, t, u, v
 
 
 @njit(**_FAST)
-def _products(row, table, biases, picks, first, last, out):  # pragma: no cover - compiled
+def _products(rows, r, table, biases, picks, first, last, out):  # pragma: no cover - compiled
     """Pre-activations of the picked latents; up to three places after the last are overwritten."""
     for at in range(last, last + 3):
         picks[at] = picks[last - 1]
     for at in range(first, last, 4):
-        _four(row, table, picks, at, out)
+        _four(rows, r, table, picks, at, out)
     for at in range(first, last):
         out[at] += biases[picks[at]]
 
@@ -190,9 +189,9 @@ def _around_kth(values, n, k, n_halvings):  # pragma: no cover - compiled
         low, high = min(low, values[j]), max(high, values[j])
     for _ in range(n_halvings):
         middle = float32(0.5) * (low + high)
-        above = 0
+        above = float32(0)  # exact, and as wide as what it counts: twice as many fit into a vector
         for j in range(n):
-            above += values[j] >= middle
+            above += float32(1) if values[j] >= middle else float32(0)
         if above >= k:
             low = middle
         else:
@@ -233,71 +232,106 @@ def _by_float64(row, table, biases, picks, open_to, n_open, wanted, chosen, n_ch
 
 @njit(**_FAST)
 def _ends(
-    products, step, error, length, under, over, steps_l, norms_l, errors_l, upper, groups
+    products, r, start, stop, step, error, length, slack, biases, steps_l, norms_l, errors_l, upper, lows,
+    tops,
+):  # fmt: skip  # pragma: no cover - compiled
+    """Upper ends of consecutive latents, and what both ends make of the group maxima."""
+    for g in range(np.uint64(stop - start)):  # unsigned: no question of its sign that would stop vectors
+        j = np.uint64(start) + g
+        middle = float32(products[r, j]) * (step * steps_l[j]) + biases[j]
+        width = error * norms_l[j] + length * errors_l[j] + slack
+        high = middle + width
+        upper[j] = high
+        lows[g] = max(lows[g], middle - width)
+        tops[g] = max(tops[g], high)
+
+
+@njit(**_FAST)
+def _reaching(upper, tops, bound, groups, found):  # pragma: no cover - compiled
+    """Write the latents whose upper end reaches a bound and return how many: only in groups with one."""
+    n_groups = _at_least(tops, bound, groups)
+    n_found = 0
+    for at in range(n_groups):
+        for j in range(groups[at], upper.size, tops.size):
+            found[n_found] = j
+            n_found += upper[j] >= bound
+    return n_found
+
+
+@njit(**_FAST)
+def _surely_first(
+    upper, bound, error, length, slack, norms_l, errors_l, found, n_found, picks
 ):  # pragma: no cover - compiled
-    """Upper ends of consecutive latents, and what their lower ends make of the group maxima."""
-    for j in range(products.size):  # views of equal length: no index arithmetic that would stop vectors
-        middle = float32(products[j]) * (step * steps_l[j])
-        width = error * norms_l[j] + length * errors_l[j]
-        upper[j] = middle + over[j] + width
-        groups[j] = max(groups[j], middle + under[j] - width)
+    """Write those whose whole interval is above a bound, and three places after them the others; how many."""
+    n_sure, last = 0, n_found + 2
+    for at in range(n_found):
+        pick = found[at]
+        width = error * norms_l[pick] + length * errors_l[pick] + slack
+        sure = upper[pick] - 2 * width >= bound
+        picks[n_sure if sure else last] = pick
+        n_sure += sure
+        last -= not sure
+    return n_sure
+
+
+@njit(**_FAST)
+def _still_reaching(upper, bound, picks, first, last):  # pragma: no cover - compiled
+    """Move those of the others whose upper end reaches a bound up to `first`; where they end."""
+    end = first
+    for at in range(first + 3, last + 3):
+        pick = picks[at]
+        picks[end] = pick
+        end += upper[pick] >= bound
+    return end
 
 
 @njit(**_FAST)
 def _settle(
-    products, rows, table, biases, under, over, steps, errors, lengths, doubts,
+    products, rows, table, biases, slack, steps, errors, lengths, doubts,
     steps_l, norms_l, errors_l, n_groups, values, latents, n_exact,
 ):  # fmt: skip  # pragma: no cover - compiled
     """The three passes over every row; names as in `screened_top_k`, `_l` of a latent."""
     n, d_sae = products.shape
     k = values.shape[1]
-    upper, groups = np.empty(d_sae, np.float32), np.empty(n_groups, np.float32)
-    found, picks = np.empty(d_sae + 1, np.int64), np.empty(d_sae + 4, np.int64)
+    upper = np.empty(d_sae, np.float32)
+    lows, tops = np.empty(n_groups, np.float32), np.empty(n_groups, np.float32)
+    groups, found, picks = np.empty((3, d_sae + 4), np.int64)
     exact = np.empty(d_sae + 4, np.float32)
-    open_to, chosen = np.empty(d_sae, np.int64), np.empty(k, np.int64)
+    open_to, chosen = np.empty(d_sae + 1, np.int64), np.empty(d_sae + 1, np.int64)
     for r in range(n):
-        row, step, error, length, doubt = rows[r], steps[r], errors[r], lengths[r], doubts[r]
-        groups[:] = -np.inf
+        step, error, length, doubt = steps[r], errors[r], lengths[r], doubts[r]
+        lows[:] = -np.inf
+        tops[:] = -np.inf
         for start in range(0, d_sae, n_groups):
             stop = min(start + n_groups, d_sae)
             _ends(
-                products[r, start:stop], step, error, length, under[start:stop], over[start:stop],
-                steps_l[start:stop], norms_l[start:stop], errors_l[start:stop], upper[start:stop], groups,
+                products, r, start, stop, step, error, length, slack, biases, steps_l, norms_l, errors_l,
+                upper, lows, tops,
             )  # fmt: skip
-        bound, _ = _around_kth(groups, n_groups, k, COARSE)
-        n_found = _at_least(upper, bound, found)
-        n_sure, n_maybe = 0, 0
-        for j in range(n_found):
-            pick = found[j]
-            width = error * norms_l[pick] + length * errors_l[pick]
-            if upper[pick] - 2 * width >= bound:
-                picks[n_sure] = pick
-                n_sure += 1
-            else:
-                found[n_maybe] = pick
-                n_maybe += 1
-        n_first = n_sure if n_sure >= k else 0
-        if n_first:
-            _products(row, table, biases, picks, 0, n_first, exact)
+        bound, _ = _around_kth(lows, n_groups, k, COARSE)
+        n_sure = _reaching(upper, tops, bound, groups, found)
+        n_first = _surely_first(upper, bound, error, length, slack, norms_l, errors_l, found, n_sure, picks)
+        if n_first >= k:
+            _products(rows, r, table, biases, picks, 0, n_first, exact)
             bound = max(bound, _around_kth(exact, n_first, k, COARSE)[0] - doubt)
-        for j in range(n_maybe):
-            picks[n_sure] = found[j]
-            n_sure += upper[found[j]] >= bound
-        _products(row, table, biases, picks, n_first, n_sure, exact)
+            n_sure = _still_reaching(upper, bound, picks, n_first, n_sure)
+        else:
+            n_first = 0
+            picks[:n_sure] = found[:n_sure]
+        _products(rows, r, table, biases, picks, n_first, n_sure, exact)
         low, high = _around_kth(exact, n_sure, k, FINE)
         n_chosen, n_open = 0, 0
         for j in range(n_sure):
-            if exact[j] > high + 2 * doubt:
-                chosen[n_chosen] = j
-                n_chosen += 1
-            elif exact[j] >= low - 2 * doubt:
-                open_to[n_open] = j
-                n_open += 1
+            above = exact[j] > high + 2 * doubt
+            chosen[n_chosen] = j
+            n_chosen += above
+            open_to[n_open] = j
+            n_open += not above and exact[j] >= low - 2 * doubt
         if n_chosen + n_open == k:
             for j in range(n_open):
                 chosen[n_chosen + j] = open_to[j]
         else:
-            _by_float64(row, table, biases, picks, open_to, n_open, k - n_chosen, chosen, n_chosen)
+            _by_float64(rows[r], table, biases, picks, open_to, n_open, k - n_chosen, chosen, n_chosen)
         for j in range(k):
             values[r, j] = exact[chosen[j]]
             latents[r, j] = picks[chosen[j]]

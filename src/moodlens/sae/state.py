@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from moodlens.base.errors import UsageError, must
+from moodlens.sae.adam import Adam
 from moodlens.sae.dead import Usage
 from moodlens.sae.model import Sae
 
@@ -42,7 +42,7 @@ class Run:
     """A training in memory."""
 
     sae: Sae
-    optimizer: Optimizer
+    optimizer: Adam
     usage: Usage
     best: dict[str, Tensor]  # state_dict of the best epoch
     counters: Counters
@@ -97,7 +97,7 @@ def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _laid_out(moment: Tensor, parameter: Tensor) -> Tensor:
-    """The moment in the memory order of its parameter: fused Adam walks both as one flat run of numbers."""
+    """The moment in the memory order of its parameter, as `Adam` needs it."""
     if moment.shape != parameter.shape:  # the step count
         return moment.to(parameter.device)
     return torch.empty_like(parameter).copy_(moment)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from moodlens.base.errors import ContractError, must
 from moodlens.base.seeding import rng_for, seed_for
+from moodlens.sae.adam import Adam
 from moodlens.sae.catalog import new_sae
 from moodlens.sae.dead import Usage, resample
 from moodlens.sae.metrics import quality
@@ -103,8 +104,7 @@ class _Training:
             sae.b_dec.copy_(geometric_median(facts.sample * self.scale))
         if isinstance(sae, TopKSae):
             fit_length(sae, facts.sample * self.scale)
-        optimizer = torch.optim.Adam(sae.parameters(), lr=0.0, betas=(0.9, 0.999), fused=True)
-        self.run = Run(sae, optimizer, Usage.unused(config.d_sae), {}, Counters())
+        self.run = Run(sae, Adam(sae.parameters()), Usage.unused(config.d_sae), {}, Counters())
         self.recipe = recipe_of(sae.name, config, plan, facts.digest)
         self.n_steps = plan.n_epochs * math.ceil(facts.n_rows / plan.batch_rows)
 
@@ -122,15 +122,13 @@ class _Training:
     def step(self, batch: Float[Tensor, "row d_in"]) -> None:
         """Take one optimizer step."""
         run, plan, counters = self.run, self.plan, self.run.counters
-        for group in run.optimizer.param_groups:
-            group["lr"] = plan.rate_at(counters.step, self.n_steps)
         dead = self.dead() if plan.revive == "auxk" else torch.empty(0, dtype=torch.int64)
         losses = run.sae.losses(batch, dead.to(self.device), plan.warm_at(counters.step))
         total = _finite(float(losses.total.detach()), f"loss at step {counters.step}")
         run.optimizer.zero_grad()
         losses.total.backward()
         run.sae.project_gradient()
-        run.optimizer.step()
+        run.optimizer.step(plan.rate_at(counters.step, self.n_steps))
         run.sae.project()
         run.usage.count(losses.n_fired.cpu(), len(batch))
         counters.loss_sum += total
