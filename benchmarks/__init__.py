@@ -4,5 +4,15 @@ A benchmark prints a table and ends with one JSON line `{"name", "value", "unit"
 keys are further measurements. Tests assert no wall-clock time: speed lives here.
 """
 
-NAMES = ("generate", "pipeline", "statistics", "sae", "checkpoints", "large", "plan")
-"""In the order of a run; a name whose module is not written yet is passed over."""
+COMMANDS = {
+    "generate": ("generate",),
+    "pipeline": ("pipeline",),
+    "statistics": ("statistics",),
+    "sae": ("sae",),
+    "sae_organism": ("sae", "--tensor", "organism", "--batch", "1024", "--steps", "60"),
+    "sae_texts": ("sae_texts",),
+    "checkpoints": ("checkpoints",),
+    "large": ("large",),
+    "plan": ("plan",),
+}
+"""Module and arguments of every benchmark, in the order of a run."""

@@ -2,8 +2,10 @@
 
 `make interop` makes the environment that has them; this benchmark moves there by itself when it exists.
 Trainers take turns step by step, so that what else the machine does hits all of them; CPU time counts, on a
-GPU wall time. Peak memory is of a process of its own per trainer. The default is the reference size; where
-there is a GPU, its reference size comes first.
+GPU wall time. Quality is the held-out FVU after `--steps` at the best of the same learning rates for each:
+one rate for all would rank initial lengths, since Adam's step has the length of the rate. Quality and peak
+memory are of processes of their own per trainer. The default is the reference size; where there is a GPU, its
+reference size comes first.
 """
 
 import argparse
@@ -13,6 +15,8 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,6 +36,9 @@ SIZES = {
     "cuda": {"rows": 2_000_000, "d_in": 1024, "expansion": 32, "k": 64, "batch": 4096},
 }
 """Reference sizes."""
+RATES = (1e-3, 2e-3, 4e-3, 8e-3)
+"""Learning rates of Adam that every trainer may choose from."""
+N_TIMED = 16
 PACKAGES = ("torch", "numba", "sae-lens", "dictionary-learning", "eai-sparsify", "overcomplete")
 
 
@@ -135,13 +142,21 @@ def high_water_mb() -> float:
     return int(found[1]) / 1024 if found else float("nan")
 
 
-def peak_mb(name: str, args: argparse.Namespace) -> float:
-    """Return the peak memory of a process that makes three steps with one trainer."""
+def alone(name: str, what: str, args: argparse.Namespace) -> list[float]:
+    """Return what a process with one trainer found: its peak `memory`, or its FVU by learning rate."""
     given = [f"--{key.replace('_', '-')}={value}" for key, value in vars(args).items() if value is not None]
-    given = [entry for entry in given if not entry.startswith("--only")]
-    command = [sys.executable, "-m", "benchmarks.sae", f"--only={name}", *given]
+    given = [entry for entry in given if not entry.startswith(("--only", "--what"))]
+    command = [sys.executable, "-m", "benchmarks.sae", f"--only={name}", f"--what={what}", *given]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    return float(done.stdout.strip().splitlines()[-1])
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def fitted(make: Callable[[Shape], Rival], shape: Shape, rows: Tensor, args: argparse.Namespace) -> Rival:
+    """Return a trainer after its steps over consecutive batches."""
+    rival, n_batches = make(shape), len(rows) // args.batch
+    for step in range(args.steps):
+        rival.step(rows[(step % n_batches) * args.batch :][: args.batch].clone())
+    return rival
 
 
 def environment() -> str:
@@ -171,16 +186,18 @@ def measure(args: argparse.Namespace) -> None:
         rows = planted_rows(args.rows + N_HELD_OUT, args.d_in, device=device)
     held_out, rows = rows[:N_HELD_OUT], rows[N_HELD_OUT:]
     shape = Shape(rows.shape[1], args.expansion * rows.shape[1], args.k, device)
-    if args.only:
-        rival = RIVALS[args.only](shape)
-        for step in range(3):
-            rival.step(rows[step * args.batch : (step + 1) * args.batch])
-        print(high_water_mb())
+    if args.what == "memory":
+        fitted(RIVALS[args.only], shape, rows, argparse.Namespace(batch=args.batch, steps=3))
+        print(json.dumps([high_water_mb()]))
+        return
+    if args.what == "quality":
+        trained = (fitted(RIVALS[args.only], replace(shape, rate=rate), rows, args) for rate in RATES)
+        print(json.dumps([fvu(rival, held_out) for rival in trained]))
         return
     rivals = installed(shape)
     took: dict[str, list[float]] = {name: [] for name in rivals}
     n_batches = len(rows) // args.batch
-    for step in range(args.steps):
+    for step in range(N_TIMED):
         batch = rows[(step % n_batches) * args.batch :][: args.batch]
         for name, rival in rivals.items():
             began = clock(device)
@@ -190,21 +207,24 @@ def measure(args: argparse.Namespace) -> None:
     floor = floors["float32"]
     print(f"{args.tensor}, {len(rows)} x {shape.d_in} -> {shape.d_sae}, k = {args.k}, batch {args.batch},")
     timed = f"{args.threads} thread(s), CPU time" if device == "cpu" else torch.cuda.get_device_name()
-    print(f"{args.steps} steps, {timed}, median over steps after the first two")
+    print(f"{timed}, median of {N_TIMED} steps after the first two; FVU after {args.steps} steps")
+    print(f"at the best of the learning rates {', '.join(f'{rate:g}' for rate in RATES)}")
     print(environment())
     for name, seconds in floors.items():
         print(f"floor: one encoder product in {name}: {1e3 * seconds:.1f} ms")
     if device == "cpu":
         print(screening(rivals["moodlens"], rows[: args.batch], shape))
-    print(f"{'':<22}{'samples/s':>10}{'ours x':>8}{'of GEMM':>9}{'FVU':>9}{'peak MB':>9}")
+    print(f"{'':<22}{'samples/s':>10}{'ours x':>8}{'of GEMM':>9}{'peak MB':>9}{'FVU':>9}{'at rate':>9}  each")
     speed, quality, memory = {}, {}, {}
-    for name, rival in rivals.items():
+    for name in rivals:
         paired = [theirs / mine for theirs, mine in zip(took[name][2:], took["moodlens"][2:], strict=True)]
-        speed[name], quality[name] = median(paired), fvu(rival, held_out)
-        memory[name] = peak_mb(name, args)
+        speed[name], memory[name] = median(paired), alone(name, "memory", args)[0]
+        found = alone(name, "quality", args)
+        quality[name] = min(found)
         seconds = median(took[name][2:])
         line = f"{name:<22}{args.batch / seconds:>10.0f}{speed[name]:>8.2f}{floor / seconds:>9.2f}"
-        print(f"{line}{quality[name]:>9.4f}{memory[name]:>9.0f}", flush=True)
+        best, each = RATES[found.index(min(found))], " ".join(f"{value:.4f}" for value in found)
+        print(f"{line}{memory[name]:>9.0f}{quality[name]:>9.4f}{best:>9g}  {each}", flush=True)
     others = [name for name in rivals if name != "moodlens"]
     fastest = min((speed[name] for name in others), default=float("nan"))
     holds = bool(others) and fastest >= BAR
@@ -235,9 +255,10 @@ def main() -> None:
         ("batch", "rows per step"),
     ):
         parser.add_argument(f"--{name}", type=int, help=f"{about}; the device's reference size without it")
-    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--steps", type=int, default=50, help="of the trainings whose FVU is compared")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--only", choices=tuple(RIVALS), help="peak memory of one trainer alone")
+    parser.add_argument("--only", choices=tuple(RIVALS), help="one trainer alone, with --what")
+    parser.add_argument("--what", choices=("memory", "quality"), help="what is asked of --only")
     args = parser.parse_args()
     away = INTEROP.is_file() and find_spec("sae_lens") is None
     if away:
@@ -249,7 +270,8 @@ def main() -> None:
     devices = [args.device] if args.device else (["cuda"] if torch.cuda.is_available() else []) + ["cpu"]
     for device in devices:
         given = {name: value for name, value in vars(args).items() if value is not None}
-        measure(argparse.Namespace(**({"only": None} | SIZES[device] | given | {"device": device})))
+        asked = {"only": None, "what": None} | SIZES[device] | given | {"device": device}
+        measure(argparse.Namespace(**asked))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The SAE trainers that `benchmarks.sae` compares, each as one function: take a batch, make one Adam step.
 
-Every library trains its own TopK SAE with its own initialisation, loss and post-processing, at one learning
-rate without warm-up; auxiliary losses stay at the library's default, which none of them reaches in so few
+Every library trains its own TopK SAE with its own initialisation, loss and post-processing, without warm-up
+of the learning rate; auxiliary losses stay at the library's default, which none of them reaches in so few
 steps. What is not installed is left out. Ours is `moodlens.sae` as the trainer drives it.
 """
 
@@ -15,8 +15,6 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-LEARNING_RATE = 1e-3
-
 
 @dataclass(frozen=True)
 class Shape:
@@ -26,6 +24,7 @@ class Shape:
     d_sae: int
     k: int
     device: str = "cpu"
+    rate: float = 1e-3  # learning rate of Adam
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def ours(shape: Shape) -> Rival:
         optimizer.zero_grad()
         losses.total.backward()
         sae.project_gradient()
-        optimizer.step(LEARNING_RATE)
+        optimizer.step(shape.rate)
         sae.project()
 
     return Rival(step, sae)
@@ -72,7 +71,7 @@ def saelens(shape: Shape) -> Rival:
 
     config = TopKTrainingSAEConfig(d_in=shape.d_in, d_sae=shape.d_sae, k=shape.k, device=shape.device)
     sae = TopKTrainingSAE(config)
-    optimizer = torch.optim.Adam(sae.parameters(), lr=LEARNING_RATE)
+    optimizer = torch.optim.Adam(sae.parameters(), lr=shape.rate)
     coefficients = dict.fromkeys(sae.get_coefficients(), 1.0)
     steps = iter(range(10**9))
 
@@ -92,7 +91,7 @@ def dictionary_learning(shape: Shape) -> Rival:
 
     trainer = TopKTrainer(
         steps=10**6, activation_dim=shape.d_in, dict_size=shape.d_sae, k=shape.k, layer=0, lm_name="",
-        lr=LEARNING_RATE, warmup_steps=1, device=shape.device, seed=0,
+        lr=shape.rate, warmup_steps=1, device=shape.device, seed=0,
     )  # fmt: skip
     counter = iter(range(10**9))
     return Rival(lambda x: (trainer.update(next(counter), x), None)[1], trainer.ae)
@@ -108,7 +107,7 @@ def sparsify(shape: Shape) -> Rival:
 
     config = SparseCoderConfig(num_latents=shape.d_sae, k=shape.k)
     sae = SparseCoder(shape.d_in, config, device=shape.device)
-    optimizer = torch.optim.Adam(sae.parameters(), lr=LEARNING_RATE)
+    optimizer = torch.optim.Adam(sae.parameters(), lr=shape.rate)
 
     def step(x: Tensor) -> None:
         optimizer.zero_grad()
@@ -125,17 +124,17 @@ def sparsify(shape: Shape) -> Rival:
 def overcomplete(shape: Shape) -> Rival:
     """Return Overcomplete's TopKSAE with a mean-squared loss, as its `train_sae` does."""
     # the package imports image models and their torchvision; its SAEs need neither
-    spec = find_spec("overcomplete")
-    if spec is None:
-        raise ImportError("No module named 'overcomplete'")
-    package = ModuleType("overcomplete")
-    package.__path__ = list(spec.submodule_search_locations or [])
-    sys.modules.setdefault("overcomplete", package)
+    if "overcomplete" not in sys.modules:
+        spec = find_spec("overcomplete")
+        if spec is None:
+            raise ImportError("No module named 'overcomplete'")
+        package = sys.modules["overcomplete"] = ModuleType("overcomplete")
+        package.__path__ = list(spec.submodule_search_locations or [])
     from overcomplete.sae import TopKSAE  # pyright: ignore[reportMissingImports]
 
     sae = TopKSAE(shape.d_in, shape.d_sae, top_k=shape.k, device=shape.device)
     sae.train()
-    optimizer = torch.optim.Adam(sae.parameters(), lr=LEARNING_RATE)
+    optimizer = torch.optim.Adam(sae.parameters(), lr=shape.rate)
 
     def step(x: Tensor) -> None:
         optimizer.zero_grad()

@@ -20,15 +20,15 @@ def said(**changes: object) -> str:
 
 def test_page_tells_held_failed_and_broken_apart():
     outcomes = [
-        outcome_from("good", said(), 0),
+        outcome_from("good", said(), 0, "2026-01-02, commit abc"),
         outcome_from("slow", said(holds=False, value=9.0), 1),
         outcome_from("broken", "Traceback\nValueError: no\n", 1),
     ]
     assert [outcome.holds for outcome in outcomes] == [True, False, False]
     lines = results_page(outcomes, [("cores", "2")]).splitlines()
-    assert "| good | 2.5 s | <= 3 s | yes |" in lines
-    assert "| slow | 9.0 s | <= 3 s | **no** |" in lines
-    assert "| broken | broke | | **no** |" in lines
+    assert "| good | 2.5 s | <= 3 s | yes | 2026-01-02, commit abc |" in lines
+    assert "| slow | 9.0 s | <= 3 s | **no** |  |" in lines
+    assert "| broken | broke | | **no** |  |" in lines
     assert "| cores | 2 |" in lines
     assert "`python -m benchmarks.slow`" in lines
     assert "ValueError: no" in lines

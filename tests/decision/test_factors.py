@@ -3,6 +3,7 @@
 import pytest
 
 from moodlens.decision.factors import judge_factor
+from moodlens.decision.ladder import Verdict
 from moodlens.state.evidence import REQUIRED
 from tests.decision.thresholds import THRESHOLDS
 
@@ -23,14 +24,14 @@ def beaten_by(name: str) -> dict:
 
 
 def test_a_factor_told_better_than_by_every_reader_is_strong():
-    found = judge_factor("tempo", told(), THRESHOLDS)
+    found = judge_factor("tempo", told(), THRESHOLDS, "strong")
     assert found.verdict == "strong"
     assert (found.r2, found.prompted_r) == (0.6, 0.9)
 
 
 @pytest.mark.parametrize("reader", ["token history", "codec history", "other descriptors"])
 def test_a_reader_of_the_same_tokens_that_is_as_good_makes_it_weak(reader: str):
-    found = judge_factor("tempo", beaten_by(reader), THRESHOLDS)
+    found = judge_factor("tempo", beaten_by(reader), THRESHOLDS, "strong")
     assert found.verdict == "weak"
     assert f"against the {reader}, p = 0.4" in found.rule.split("not strong, because")[1]
 
@@ -44,11 +45,19 @@ def test_a_reader_of_the_same_tokens_that_is_as_good_makes_it_weak(reader: str):
     ],
 )
 def test_what_is_missing_leaves_it_undecided(change: dict, said: str):
-    found = judge_factor("tempo", told(**change), THRESHOLDS)
+    found = judge_factor("tempo", told(**change), THRESHOLDS, "strong")
     assert found.verdict == "undecided"
     assert said in found.rule
 
 
 @pytest.mark.parametrize("reader", REQUIRED)
 def test_an_untrained_decoder_that_is_as_good_leaves_it_undecided(reader: str):
-    assert judge_factor("tempo", beaten_by(reader), THRESHOLDS).verdict == "undecided"
+    assert judge_factor("tempo", beaten_by(reader), THRESHOLDS, "strong").verdict == "undecided"
+
+
+@pytest.mark.parametrize("state", ["none", "undecided", "untested"])
+def test_no_factor_is_found_in_a_state_that_was_not(state: Verdict):
+    found = judge_factor("tempo", told(), THRESHOLDS, state)
+    assert found.verdict == "undecided"
+    assert found.rule == f"undecided, because the rung state is {state} (asked: strong or weak)"
+    assert judge_factor("tempo", told(), THRESHOLDS, "weak").verdict == "strong"

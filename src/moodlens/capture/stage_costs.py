@@ -28,9 +28,9 @@ from moodlens.capture.cost import (
 from moodlens.capture.sizes import Sizes
 
 IMPORTED = {
-    "acoustics": 335_000_000, "check": 300_000_000, "signal": 280_000_000, "probe": 325_000_000,
-    "state": 300_000_000, "temporal": 300_000_000, "attention": 235_000_000, "geometry": 270_000_000,
-    "relate": 310_000_000, "report": 190_000_000,
+    "acoustics": 345_000_000, "check": 315_000_000, "signal": 345_000_000, "probe": 385_000_000,
+    "state": 370_000_000, "temporal": 365_000_000, "attention": 285_000_000, "geometry": 270_000_000,
+    "relate": 310_000_000, "report": 195_000_000,
 }  # fmt: skip
 """Resident bytes of a stage that has imported what it needs and read the tables of a small design."""
 UMAP_BYTES = 290_000_000  # umap-learn and numba, while they compile
@@ -258,8 +258,16 @@ def sae_cost(sizes: Sizes, load: Load, asked: Analysis, rates: Rates) -> Cost:
     )
     n_steps_in_all = (asked.text_sites + asked.layer_sites) * asked.n_saes * asked.sae_steps
     training_s = SAE_STEP_S * n_steps_in_all + flop / rates.flop_s / EFFICIENCY
-    seconds = loading_seconds(sizes) + training_s / load.workers
+    seconds = loading_seconds(sizes) + _reading_texts(sizes, load, asked, rates) + training_s / load.workers
     return Cost("sae", memory, disk, seconds)
+
+
+def _reading_texts(sizes: Sizes, load: Load, asked: Analysis, rates: Rates) -> float:
+    """Return the seconds in which model and twin encode all texts, one text at a time."""
+    if not asked.text_sites:
+        return 0.0
+    read = DTYPE_BYTES[load.dtype] * sizes.n_text / rates.byte_s
+    return 2 * asked.n_texts * (read + 2 * sizes.n_text * TOKENS_PER_TEXT / rates.flop_s / EFFICIENCY)
 
 
 def latents_cost(sizes: Sizes, load: Load, asked: Analysis, rates: Rates) -> Cost:

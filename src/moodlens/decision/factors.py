@@ -5,6 +5,9 @@ strong     p and prompted p below alpha_strong, R2 above effect_strong, told bet
 weak       p and prompted p below alpha_weak, R2 above effect_weak, told better than by the untrained decoders
 undecided  anything else: no equivalence is tested here, so "none" is never said
 
+Both words ask that the rung `state` be reached: factors are looked at behind it (a gate), so that four more
+tests are not four more ways for a state without emotion to be found.
+
 A state is made from the tokens it was fed, so a reader of all of them is not expected to be beaten
 (docs/state.md): "weak" is what a true state usually gets, and the rule names the readers that are as good.
 """
@@ -14,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from moodlens.contracts.params import Decide
-from moodlens.decision.ladder import Condition
+from moodlens.decision.ladder import REACHED, Condition, Verdict
 from moodlens.state.evidence import REQUIRED
 
 FactorWord = Literal["strong", "weak", "undecided"]
@@ -34,9 +37,18 @@ class FactorVerdict:
     prompted_p: float
 
 
-def judge_factor(name: str, found: Mapping[str, Any], thresholds: Decide) -> FactorVerdict:
-    """Return the verdict on one factor of `factors` in metrics/state.json."""
-    strong, weak = (_conditions(name, found, thresholds, strong) for strong in (True, False))
+def judge_factor(
+    name: str, found: Mapping[str, Any], thresholds: Decide, state_verdict: Verdict
+) -> FactorVerdict:
+    """Return the verdict on one factor of `factors` in metrics/state.json.
+
+    Args:
+        state_verdict: on the rung `state`.
+    """
+    gate = Condition(
+        state_verdict in REACHED, f"the rung state is {state_verdict} (asked: {' or '.join(REACHED)})"
+    )
+    strong, weak = ((gate, *_conditions(name, found, thresholds, strong)) for strong in (True, False))
     if all(condition.holds for condition in strong):
         verdict, rule = "strong", f"strong, because {_listed(strong, True)}"
     elif all(condition.holds for condition in weak):

@@ -17,6 +17,8 @@ from moodlens.decision.evidence import Baseline, Evidence
 from moodlens.stats.permutation import require_reachable
 
 Verdict = Literal["strong", "weak", "none", "undecided", "untested"]
+REACHED: tuple[Verdict, ...] = ("strong", "weak")
+"""Verdicts under which a rung counts as reached."""
 RUNGS = ("words", "text_code", "music", "state", "use")
 MEANING = {
     "words": "the prompts' words carry emotion",
@@ -88,13 +90,13 @@ def decide(evidence: Mapping[str, Evidence], thresholds: Decide) -> Decision:
         judge(name, evidence[name], thresholds) if name in evidence else untested(name) for name in RUNGS
     )
     layers = judge("layers", evidence["layers"], thresholds) if "layers" in evidence else untested("layers")
-    reached = [rung for rung in rungs if rung.verdict in ("strong", "weak")]
+    reached = [rung for rung in rungs if rung.verdict in REACHED]
     return Decision(rungs, layers, reached[-1].name if reached else "", headline(rungs))
 
 
 def headline(rungs: tuple[Rung, ...]) -> str:
     """Return the verdict in a sentence or two: the highest rung reached, and what is open around it."""
-    reached = [rung.name for rung in rungs if rung.verdict in ("strong", "weak")]
+    reached = [rung.name for rung in rungs if rung.verdict in REACHED]
     said = {rung.name: f"{rung.name} {rung.verdict}" for rung in rungs}
     if not reached:
         open_rungs = ", ".join(said.values())

@@ -6,7 +6,7 @@ DVC sorts keys by name, so names put them in the order of reading: effect, n, p,
 from collections.abc import Mapping
 from typing import Any
 
-from moodlens.decision.ladder import RUNGS, Decision, Rung
+from moodlens.decision.ladder import REACHED, RUNGS, Decision, Rung
 from moodlens.state.evidence import REQUIRED
 
 FAMILIES = {"layers": "layers", "music": "music", "text": "text_code"}
@@ -33,7 +33,7 @@ def summary_of(
     found["n_clips"] = signal["n_clips"]
     found |= {f"p_{rung.name}": rung.p for rung in (decision.layers, rungs["music"], rungs["state"])}
     found |= {f"probe_{name}": rungs[name].accuracy for name in RUNGS if name != "use"}
-    found["rungs_reached"] = sum(rung.verdict in ("strong", "weak") for rung in decision.rungs)
+    found["rungs_reached"] = sum(rung.verdict in REACHED for rung in decision.rungs)
     found["sound_match"] = relate.get("acoustic_match")
     found["state_above_untrained"] = _lead(rungs["state"])
     return found

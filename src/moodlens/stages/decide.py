@@ -45,6 +45,7 @@ def run(params: Params, root: Path) -> None:
     if "state" in state:
         evidence["state"] = state_evidence(state["state"], probe)
     decision = decide(evidence, thresholds)
+    rung_of = {rung.name: rung for rung in decision.rungs}
     gates = gates_of(measured_of(signal, relate, geometry), params.decide)
     write_metrics(
         {
@@ -57,7 +58,7 @@ def run(params: Params, root: Path) -> None:
                 **{gate.name: _gate(gate) for gate in gates},
             },
             "factors": {
-                name: asdict(judge_factor(name, found, thresholds))
+                name: asdict(judge_factor(name, found, thresholds, rung_of["state"].verdict))
                 for name, found in state.get("factors", {}).items()
             },
             "layers": _said(decision.layers),

@@ -94,9 +94,11 @@ class Reencoded:
         return Reader(name, prompt_grams(sites)[:, None])
 
     def states(self, model: str, condition: str, part: str) -> np.ndarray:
-        """Return one part of all hookpoints side by side: (clip, width); (clip, kept, width) of `steps`."""
+        """Return one part of all hookpoints side by side, (clip, width) float64; the first of `steps`."""
         keys = [f"{model}/{condition}/{name}/{part}" for name in self.hookpoints]
         found = self.tensors(keys)
+        if part == "steps":
+            found = {key: steps[:, 0] for key, steps in found.items()}
         return np.concatenate([found[key].astype(np.float64) for key in keys], axis=-1)
 
     def swapped_labels(self) -> np.ndarray:

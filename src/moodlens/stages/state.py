@@ -214,8 +214,6 @@ def _swaps(states: Reencoded, section: State) -> dict:
 
     def shares(model: str, part: str) -> SwapShares:
         rows = {name: states.states(model, name, part) for name in CONDITIONS}
-        if part == "steps":
-            rows = {name: values[:, 0] for name, values in rows.items()}
         return swap_shares(rows, states.prompts, swapped, design, folds, section.ridge)
 
     return {
