@@ -11,6 +11,8 @@ from threading import Event, Thread
 import psutil
 
 SAMPLE_S = 0.1
+FORK_S = 1.0
+"""Age below which a child with its parent's command line counts as between fork and exec."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,10 @@ def measure(command: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Measur
 
 
 def tree_rss_bytes(pid: int) -> int:
-    """Return the sum of resident sets of a process and its descendants; those that just ended count 0."""
+    """Return the sum of resident sets of a process and its descendants; those that just ended count 0.
+
+    So does a child that was forked and has not become its own program yet: its pages are its parent's.
+    """
     try:
         root = psutil.Process(pid)
         members = [root, *root.children(recursive=True)]
@@ -51,10 +56,16 @@ def tree_rss_bytes(pid: int) -> int:
     total = 0
     for member in members:
         try:
-            total += member.memory_info().rss
+            total += 0 if _just_forked(member) else member.memory_info().rss
         except psutil.NoSuchProcess:
             continue
     return total
+
+
+def _just_forked(process: psutil.Process) -> bool:
+    parent = process.parent()
+    young = time.time() - process.create_time() < FORK_S
+    return young and parent is not None and process.cmdline() == parent.cmdline()
 
 
 def _watch(pid: int, ended: Event, peaks: list[int]) -> None:

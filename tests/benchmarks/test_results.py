@@ -60,11 +60,22 @@ def test_a_tree_is_measured_with_its_children(tmp_path: Path):
     assert 0.6 < cost.wall_s <= time.perf_counter() - start
 
 
-def runs(cold_s: float = 200.0, again_output: str = "", peak_gb: float = 1.0) -> list[Run]:
+def test_a_child_between_fork_and_exec_counts_once(tmp_path: Path):
+    code = (
+        "import os, time; held = bytearray(300_000_000); held[::4096] = b'x' * len(held[::4096])\n"
+        "if os.fork(): os.wait()\nelse: time.sleep(0.6)\n"
+    )
+    assert measure([sys.executable, "-c", code], tmp_path, os.environ).peak_gb < 0.5
+
+
+def runs(
+    cold_s: float = 200.0, again_output: str = "", peak_gb: float = 1.0, sae_s: float = 90.0
+) -> list[Run]:
     stages = "Running stage 'prompts':\nRunning stage 'decide':\nRunning stage 'report':\n"
     return [
         Run("cold", Measured(cold_s, 300.0, peak_gb, 0, stages)),
         Run("again", Measured(1.5, 1.4, 0.1, 0, again_output)),
+        Run("sae", Measured(sae_s, 80.0, 0.8, 0, "Running stage 'sae':\nRunning stage 'latents':\n")),
         Run("one threshold changed", Measured(9.0, 8.0, 0.5, 0, stages.split("\n", 1)[1])),
     ]
 
@@ -74,6 +85,7 @@ def test_pipeline_bars():
     assert held["holds"] is True
     assert (held["value"], held["unit"], held["changed_stages"]) == (200.0, "s", ["decide", "report"])
     assert verdict(runs(cold_s=361))["failed_bars"] == ["cold"]
+    assert verdict(runs(sae_s=121))["failed_bars"] == ["sae"]
     assert verdict(runs(peak_gb=4.5))["failed_bars"] == ["peak"]
     assert verdict(runs(again_output="Running stage 'probe':"))["failed_bars"] == ["again"]
     assert "decide, report" in table(runs())

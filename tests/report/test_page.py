@@ -106,6 +106,16 @@ def test_a_chapter_whose_stage_did_not_run_says_so_and_how_to_get_it():
     assert "dvc repro signal has written metrics/signal.json" in text
 
 
+def test_a_chapter_whose_stage_gave_a_reason_shows_it_in_place_of_the_command():
+    page = example_page()
+    first = replace(
+        page.chapters[0], finding=None, command="dvc repro x", reason="a.b is <on>: set it `off`."
+    )
+    text = " ".join(outline(replace(page, chapters=(first, *page.chapters[1:]))).text.split())
+    assert "Not run. a.b is <on>: set it off." in text
+    assert "dvc repro x" not in text
+
+
 def test_a_reading_that_disagrees_is_said_in_words_not_by_colour_alone():
     text = " ".join(outline(example_page()).text.split())
     assert "✓ fast" in text

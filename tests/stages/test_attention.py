@@ -143,7 +143,9 @@ def test_neutral_prompts_are_reported_beside_the_emotional_ones(tmp_path: Path):
 def test_capture_off_is_said_and_nothing_is_read(tmp_path: Path, logged):
     params = params_of()
     attention.run(replace(params, generate=replace(params.generate, attention=False)), tmp_path)
-    assert read_metrics(tmp_path / "metrics" / "attention.json") == {"captured": False}
+    found = read_metrics(tmp_path / "metrics" / "attention.json")
+    assert found["captured"] is False
+    assert found["not_run"].startswith("generate.attention must be true to record where attention looks; got")
     assert pd.read_csv(tmp_path / "metrics" / "attention_heads.csv").empty
     assert logged[0].children == []
 

@@ -1,6 +1,7 @@
 """The stage on the tiny model: tables, metrics, the gate of the champion, the report, a closed gate."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 from moodlens.backends import catalog
+from moodlens.base.errors import UsageError
 from moodlens.contracts.backend import Capture
 from moodlens.contracts.params import Params
 from moodlens.contracts.tables import LATENTS
@@ -148,6 +150,21 @@ def test_a_version_passes_only_with_all_three(found: tuple[Path, Params, list, l
     assert not latents.passes(0.31, good, section)
     assert not latents.passes(0.3, good | {"n_selective": 9}, section)
     assert not latents.passes(0.3, good | {"stable_70_random": 0.15}, section)
+
+
+def test_layers_of_clips_without_steps_are_one_line_that_names_text_sites(
+    found: tuple[Path, Params, list, list[Run]], tmp_path: Path
+):
+    root = shutil.copytree(found[0], tmp_path / "copy")
+    manifest = root / "data" / "activations" / "manifest.json"
+    shown = json.loads(manifest.read_text())
+    shown["capture"]["pooled_only"] = True
+    manifest.write_text(json.dumps(shown))
+    with pytest.raises(
+        UsageError, match=r"pooled_only must be false.*Set sae\.sites to text sites"
+    ) as caught:
+        latents.run(found[1], root)
+    assert "\n" not in str(caught.value)
 
 
 def test_without_an_sae_the_files_are_there_and_empty(

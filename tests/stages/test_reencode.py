@@ -15,7 +15,7 @@ from moodlens.contracts.backend import Capture
 from moodlens.contracts.params import Params
 from moodlens.contracts.tables import CLIPS, PROMPTS, REENCODED, SWAPS
 from moodlens.contracts.tensors import CONDITIONS, MODELS
-from moodlens.stages import generate, prompts, reencode, reencode_shard
+from moodlens.stages import generate, prompts, reencode, reencode_selftest, reencode_shard
 from moodlens.store.shards import read_shard, shard_metadata, write_shard
 from moodlens.store.tables import read_metrics, read_table
 from tests.stages.datasets import small_params
@@ -205,3 +205,19 @@ def test_more_steps_than_a_clip_has_and_another_model_are_refused(workspace):
     other = save_tiny_model(root / "other", seed=1)
     with pytest.raises(ContractError, match=r"model\.id must be the model that made the clips"):
         reencode.run(replace(params, model=replace(params.model, id=str(other))), root)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_sixteen_bits_differ_by_their_rounding_and_another_step_by_more(tmp_path: Path, dtype: str):
+    params = small_params(save_tiny_model(tmp_path / "model"))
+    params = replace(params, model=replace(params.model, dtype=dtype))
+    for stage in (prompts, generate, reencode):
+        stage.run(params, tmp_path)
+    found = read_metrics(tmp_path / "metrics" / "reencode.json")["forced_difference"]
+    unit = reencode_selftest.UNIT[dtype]
+    assert found <= reencode_selftest.GATHERED * unit
+    path = tmp_path / "data" / "activations" / "shard-0000.safetensors"
+    states = read_shard(path)
+    write_shard(path, {key: np.roll(values, 1, axis=1) for key, values in states.items()})
+    with pytest.raises(ContractError, match=f"allowed {reencode_selftest.GATHERED * unit:.3g}"):
+        reencode.run(again(params), tmp_path)

@@ -1,6 +1,7 @@
 """The report stage on a workspace whose truth is known, whole and in parts."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -8,8 +9,10 @@ import pytest
 
 from moodlens.base.errors import ContractError
 from moodlens.contracts.params import Params
+from moodlens.stages import temporal
 from moodlens.stages.chapters import CHAPTERS
 from moodlens.stages.report import gather, run
+from moodlens.store.tables import write_metrics
 from tests.report.workspace import measure, small_params, write_workspace
 
 MEASURED = {"gates", "layers", "probes", "acoustics"}
@@ -93,6 +96,32 @@ def test_one_missing_result_leaves_the_others(
     filled = {chapter.key for chapter in page.chapters if chapter.finding is not None}
     assert missing not in filled
     assert left in filled
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        (
+            {"pooled_only": True},
+            "generate.pooled_only must be false to read the states of single steps; got True",
+        ),
+        ({"windows": [[0, 10], [20, 40]]}, "generate.windows must leave no gap between stored steps; got [["),
+    ],
+    ids=["pooled_only", "windows"],
+)
+def test_the_chapter_on_time_says_which_setting_left_no_curves(
+    workspace: tuple[Path, Params], tmp_path: Path, policy: dict, said: str
+):
+    root, params = shutil.copytree(workspace[0], tmp_path / "copy"), workspace[1]
+    capture = {"pooled_only": False, "step_stride": 1, "windows": []} | policy
+    write_metrics({"n_steps": 53, "capture": capture}, root / "data" / "activations" / "manifest.json")
+    temporal.run(params, root)
+    run(params, root)
+    html = (root / "reports" / "index.html").read_text(encoding="utf-8")
+    (section,) = re.findall(r'<section id="time".*?</section>', html, re.DOTALL)
+    assert f"<strong>Not run.</strong> {said}" in section
+    assert "to get curves over time." in section
+    assert "has written" not in section
 
 
 def test_a_missing_clip_is_one_line(workspace: tuple[Path, Params], tmp_path: Path):

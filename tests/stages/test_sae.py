@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from moodlens.stages.workspace import open_workspace
 from moodlens.store.registry import Registered
 from moodlens.store.sae_files import load_sae
 from moodlens.store.shards import read_shard, write_shard
-from moodlens.store.tables import read_table, write_metrics
+from moodlens.store.tables import read_metrics, read_table, write_metrics
 from moodlens.store.tracking import Run
 from tests.stages.datasets import make_workspace
 
@@ -189,6 +190,22 @@ def test_bad_settings_are_one_line(workspace: tuple[Path, Params], changes: dict
     with pytest.raises(error, match=said) as caught:
         sae.run(replace(params, sae=section), root)
     assert "\n" not in str(caught.value)
+
+
+def test_layers_of_clips_without_steps_are_one_line_that_names_text_sites(
+    workspace: tuple[Path, Params], tmp_path: Path
+):
+    root, params = workspace
+    shutil.copytree(root / "metrics", tmp_path / "metrics")
+    shown = read_metrics(root / "data" / "activations" / "manifest.json")
+    shown["capture"] |= {"pooled_only": True}
+    write_metrics(shown, tmp_path / "data" / "activations" / "manifest.json")
+    with pytest.raises(UsageError) as caught:
+        sae.run(params, tmp_path)
+    assert str(caught.value) == (
+        "generate.pooled_only must be false to read the states of single steps; got True. "
+        "Set sae.sites to text sites (text, text_pooled) or generate.pooled_only to false."
+    )
 
 
 def test_an_unknown_architecture_names_the_nearest():

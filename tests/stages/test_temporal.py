@@ -1,5 +1,6 @@
 """Stage `temporal` on planted states: where in time emotion is, which layer keeps the beat, the errors."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -7,18 +8,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from moodlens.base.errors import ContractError
 from moodlens.contracts.params import Params
 from moodlens.contracts.tables import CLIPS, PROMPTS
 from moodlens.stages import temporal
-from moodlens.stages.chapters import CHAPTERS
+from moodlens.stages.chapters import CHAPTERS, chapters_of
 from moodlens.store.shards import read_shard, write_shard
 from moodlens.store.tables import read_metrics, read_table, write_table
 from moodlens.store.tracking import Run
 from tests.stages.planted import planted_params
 from tests.stages.planted_steps import PLANTED_S, plant_steps
 
+ROOT = Path(__file__).parents[2]
 SHARD = "data/activations/shard-0003.safetensors"
 
 
@@ -105,6 +108,45 @@ def test_the_same_inputs_give_the_same_bytes_and_fill_the_chapter(workspace: Pat
     assert "no estimate of when" in finding.figures[0].caption
     (workspace / "metrics" / "temporal_spectra.csv").unlink()
     assert chapter.build(workspace, small_params()) is None
+
+
+@pytest.mark.parametrize(
+    ("policy", "setting", "value", "advice"),
+    [
+        ({"pooled_only": True}, "pooled_only", "True", "Set it to false"),
+        ({"windows": [[0, 60], [90, 153]]}, "windows", "[[0.0, 1.2], [1.8, 3.06]]", "Set one window, or []"),
+    ],
+    ids=["pooled_only", "windows"],
+)
+def test_a_capture_policy_that_leaves_no_curves_ends_well_and_says_what_to_set(
+    workspace: Path, logged: list[Run], policy: dict, setting: str, value: str, advice: str
+):
+    temporal.run(small_params(), workspace)
+    tables = sorted((workspace / "metrics").glob("temporal_*.csv"))
+    headers = [path.read_text().splitlines()[0] for path in tables]
+    manifest = workspace / "data" / "activations" / "manifest.json"
+    kept = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(kept | {"capture": kept["capture"] | policy}))
+    for path in manifest.parent.glob("shard-*"):
+        path.unlink()
+    temporal.run(small_params(), workspace)
+    metrics = read_metrics(workspace / "metrics" / "temporal.json")
+    assert list(metrics) == ["not_run"]
+    said = str(metrics["not_run"])
+    assert said.startswith(f"generate.{setting} must ")
+    assert f"got {value}" in said
+    assert advice in said
+    assert said.endswith("to get curves over time.")
+    assert [path.read_text() for path in tables] == [f"{header}\n" for header in headers]
+    stage = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["temporal"]
+    promised = [name for entry in stage["outs"] + stage["plots"] for name in entry]
+    assert len(promised) == 6
+    assert [name for name in promised if not (workspace / name).is_file()] == []
+    assert read_metrics(workspace / "metrics" / "temporal.mlflow.json") == {"run_id": ""}
+    assert len(logged) == 1, "only the run with curves is logged"
+    (chapter,) = [chapter for chapter in chapters_of(workspace, small_params()) if chapter.key == "time"]
+    assert chapter.finding is None
+    assert chapter.reason == said
 
 
 def test_clips_may_stand_in_any_order_and_groups_may_differ_in_size(workspace: Path):

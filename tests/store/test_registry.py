@@ -96,6 +96,16 @@ def test_a_registered_sae_is_judged_and_loads_in_a_fresh_process(root: Path):
     said, imported = done.stdout.strip().splitlines()[-2:]
     assert said.startswith("activations must have shape (row, 6); got (50, 4).")
     assert imported == "False"
+
+    (root / "x.json").write_text(json.dumps({"inputs": x.tolist()}))
+    command = [str(Path(sys.executable).with_name("mlflow")), "models", "predict", "-m", uri, "-t", "json"]
+    command += ["-i", "x.json", "-o", "out.json", "--env-manager", "local"]
+    env |= {"MLFLOW_TRACKING_URI": f"sqlite:///{root}/mlflow.db"}
+    done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    predicted = json.loads((root / "out.json").read_text())["predictions"]
+    np.testing.assert_allclose(predicted, np.load(out), atol=1e-6)
+
     stored = [path for path in (root / "mlartifacts").rglob("*") if path.is_file()]
     assert not [path.name for path in stored if path.suffix in (".pkl", ".pt", ".bin", ".pickle")]
     config = next(path for path in stored if path.name == "cfg.json")

@@ -30,7 +30,7 @@ from moodlens.capture.sizes import Sizes
 IMPORTED = {
     "acoustics": 345_000_000, "check": 315_000_000, "signal": 345_000_000, "probe": 385_000_000,
     "state": 370_000_000, "temporal": 365_000_000, "attention": 285_000_000, "geometry": 270_000_000,
-    "relate": 310_000_000, "report": 195_000_000,
+    "relate": 310_000_000, "report": 195_000_000, "sae": 680_000_000, "latents": 650_000_000,
 }  # fmt: skip
 """Resident bytes of a stage that has imported what it needs and read the tables of a small design."""
 UMAP_BYTES = 290_000_000  # umap-learn and numba, while they compile
@@ -240,10 +240,10 @@ def sae_cost(sizes: Sizes, load: Load, asked: Analysis, rates: Rates) -> Cost:
     )
     training = [_training(d_in, rows, asked) for d_in, rows, n in _sites(sizes, load, asked) if n]
     beside = LIBRARIES_BYTES if load.workers > 1 else 0
+    trained = load.workers * (beside + max(training, default=0))
     memory = {
-        "libraries": LIBRARIES_BYTES,
-        "writing rows": writing,
-        "training, all workers": load.workers * (beside + max(training, default=0)),
+        "libraries": IMPORTED["sae"],
+        "writing rows, or training by all workers": max(writing, trained),
     }
     weights = [4 * n_sites * 2 * asked.expansion * d_in**2 for d_in, _, n_sites in _sites(sizes, load, asked)]
     disk = {
@@ -277,7 +277,7 @@ def latents_cost(sizes: Sizes, load: Load, asked: Analysis, rates: Rates) -> Cos
     passes = 2 * 4 * clips * n_steps_of(sizes, load) * sizes.d_model if asked.layer_sites else 0
     readings = [_reading(d_in, rows, asked) for d_in, rows, n_sites in _sites(sizes, load, asked) if n_sites]
     memory = {
-        "libraries": LIBRARIES_BYTES,
+        "libraries": IMPORTED["latents"],
         "weights": word * (sizes.n_model + sizes.n_codec),
         "untrained twin": word * sizes.n_model,
         "readings, or a shard under null text": max([passes, *readings]),

@@ -24,7 +24,7 @@ from moodlens.prompts.grammar import (
 from moodlens.prompts.lexicon import AFFECT
 
 REPEATS = 2
-MAX_DRAWS = 1000  # of one slot, before its texts count as exhausted
+MAX_DRAWS = 1000  # without a new text, before a set or a slot counts as exhausted
 
 
 def design(emotions: Sequence[str], n_per_emotion: int, sets: Sequence[str], seed: int) -> list[Caption]:
@@ -90,12 +90,14 @@ def _unfelt(name: str, n: int, seed: int) -> list[Caption]:
     rng = rng_for("design", seed, name)
     templates = templates_of(name)
     found: dict[str, Caption] = {}
-    for _ in range(MAX_DRAWS * n):
-        if len(found) == n:
-            return list(found.values())
+    n_idle = 0
+    while len(found) < n:
+        if n_idle == MAX_DRAWS:
+            raise _exhausted(name, n)
         drawn = caption(rng, name, None, draw_nuisance(rng), templates[len(found) % len(templates)])
+        n_idle = n_idle + 1 if drawn.text in found else 0
         found.setdefault(drawn.text, drawn)
-    raise _exhausted(name, n)
+    return list(found.values())
 
 
 def _exhausted(name: str, n: int) -> ContractError:

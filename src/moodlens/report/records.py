@@ -131,7 +131,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Chapter:
-    """A section of the page that shows one analysis; `finding` is None where its stage did not run."""
+    """A section of the page that shows one analysis; `finding` is None where its stage has none to show."""
 
     key: str  # anchor on the page, letters and hyphens
     title: str
@@ -139,6 +139,7 @@ class Chapter:
     about: str  # what would stand here: a noun phrase that begins a sentence
     command: str  # what makes it
     file: str  # where its figures come from
+    reason: str = ""  # why the stage made nothing, where it said so
 
 
 @dataclass(frozen=True)

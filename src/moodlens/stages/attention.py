@@ -9,6 +9,7 @@ import pandas as pd
 from moodlens.attention.contrast import HeadTest, emotion_test, paired_test, unit_means
 from moodlens.attention.readings import OVER_TIME, STORED, Readings, entropy_bands, over_time, readings
 from moodlens.attention.reference import uniform_distance
+from moodlens.base.errors import must
 from moodlens.base.seeding import rng_for
 from moodlens.capture.running import complete_steps
 from moodlens.contracts.params import Attention, Params
@@ -34,7 +35,11 @@ def run(params: Params, root: Path) -> None:
         work = open_workspace(root)
         metrics, heads, curves = analyse(work, params.attention)
     else:
-        metrics = {"captured": False}
+        advice = "Set it in params.yaml and run `dvc repro`"
+        reason = must(
+            "generate.attention", "be true to record where attention looks", False, next_step=advice
+        )
+        metrics = {"captured": False, "not_run": reason}
         heads, curves = pd.DataFrame(columns=list(HEAD_COLUMNS)), pd.DataFrame(columns=list(TIME_COLUMNS))
     write_metrics(metrics, root / "metrics" / "attention.json")
     write_plot(heads, root / "metrics" / "attention_heads.csv")

@@ -45,7 +45,7 @@ class Source:
 
 
 def chapters_of(root: Path, params: Params) -> tuple[Chapter, ...]:
-    """Return every chapter of the page in order, empty where its stage did not run.
+    """Return every chapter of the page in order, empty where its stage did not run or made nothing to show.
 
     Raises:
         ContractError: a file exists and cannot be read as what it is.
@@ -58,9 +58,15 @@ def chapters_of(root: Path, params: Params) -> tuple[Chapter, ...]:
             source.about,
             source.command or f"dvc repro {source.stage}",
             source.file,
+            _reason(root / source.file),
         )
         for source in CHAPTERS
     )
+
+
+def _reason(path: Path) -> str:
+    """Return why a stage ended well without a result, the `not_run` of its metrics; "" where it has none."""
+    return str(read_metrics(path).get("not_run", "")) if path.suffix == ".json" and path.is_file() else ""
 
 
 def stored_table(root: Path, table: Table, name: str) -> pd.DataFrame | None:
@@ -162,6 +168,8 @@ def _time(root: Path, params: Params) -> Finding | None:
     acoustics = stored_table(root, ACOUSTICS, "acoustics.parquet")
     curves = [stored_rows(root, f"temporal_{name}") for name in ("steps", "layers", "readings", "spectra")]
     if metrics is None or clips is None or acoustics is None or any(rows is None for rows in curves):
+        return None
+    if "not_run" in metrics:
         return None
     steps, layers, readings, spectra = (rows or [] for rows in curves)
     measured: Any = clips.merge(acoustics, on="clip_id").groupby("emotion")["tempo_bpm"].median().to_dict()

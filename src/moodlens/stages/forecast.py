@@ -83,7 +83,7 @@ def fault_of(cost: Cost, root: Path, device: str) -> str:
 
 
 LESS = "Store fewer steps (generate.windows, step_stride, pooled_only), or record fewer layers; "
-SMALLER = "Set model.dtype bfloat16, lower generate.block_clips or clips_per_shard, or take a smaller model; "
+SMALLER = "Lower generate.block_clips or clips_per_shard, take model.dtype bfloat16, or a smaller model; "
 PLAN = "`moodlens plan --stage all` shows every term"
 
 

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 HALF_ULP = 2.0**-11
 """Largest relative rounding of float16, in which the states of generation are stored."""
-UNIT = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
-"""Largest relative rounding of the numbers that a model computes in (model.dtype)."""
-ROUNDINGS = 64
-"""How many of them the largest difference may be: docs/checkpoints.md has what was found."""
+UNIT = {"float32": 0.0, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+"""Largest relative rounding of a model that computes in 16 bits; that of float32 is within the tolerance."""
+OWN, GATHERED = 4, 64
+"""Roundings that a value may be off by: of its own size, and of its hookpoint's root mean square, which sums
+over many layers gather (docs/checkpoints.md has what was found)."""
 TINY = 2.0**-25
 """Largest absolute rounding of float16 below its normal range."""
 
@@ -62,13 +63,14 @@ def self_test(backend: "MusicBackend", codes: np.ndarray, task: "ReencodeTask") 
 
 def allowed(task: "ReencodeTask") -> float:
     """Return how far states under own text may be from those of generation, in their root mean squares."""
-    return max(task.tolerance, ROUNDINGS * UNIT[task.model.dtype])
+    return max(task.tolerance, GATHERED * UNIT[task.model.dtype])
 
 
 def forced_difference(backend: "MusicBackend", codes: np.ndarray, task: "ReencodeTask") -> tuple[float, int]:
     """Return the largest difference from the stored states of generation, and how many values were compared.
 
-    The unit is the root mean square of the hookpoint over the shard; the rounding of float16 is taken off.
+    The unit is the root mean square of the hookpoint over the shard; the rounding of a value itself, computed
+    and stored, is taken off.
     A stored half `cond` is compared under own text, `uncond` under null text; where generation kept no steps
     (generate.pooled_only), means over steps are compared.
     """
@@ -84,6 +86,7 @@ def forced_difference(backend: "MusicBackend", codes: np.ndarray, task: "Reencod
     sites = tuple(dict.fromkeys(key.split(".")[0] for key in shared))
     kept = replace(task.generated, sites=sites, layers=task.capture.layers, half="both", summaries=pooled)
     stored = read_shard(path, [f"{key}{end}" for key in shared])
+    rounding = HALF_ULP + OWN * UNIT[task.model.dtype]
     worst, squares = dict.fromkeys(shared, 0.0), dict.fromkeys(shared, 0.0)
     for row, clip in enumerate(task.clips):
         forced = backend.teacher_force(codes[row : row + 1], [clip.text], kept)
@@ -95,7 +98,7 @@ def forced_difference(backend: "MusicBackend", codes: np.ndarray, task: "Reencod
                 advice = "Run `dvc repro generate` to record the clips again"
                 rule = f"have the shape {again.shape}"
                 raise ContractError(must(f"shard {path}", rule, before.shape, where=where, next_step=advice))
-            beyond = np.abs(before - again) - HALF_ULP * np.abs(again) - TINY
+            beyond = np.abs(before - again) - rounding * np.abs(again) - TINY
             worst[key] = float(max(worst[key], beyond.max())) if np.isfinite(before).all() else np.inf
             squares[key] += float(np.square(again, dtype=np.float64).mean())
     ratios = [worst[key] / np.sqrt(squares[key] / len(task.clips) or 1.0) for key in shared]

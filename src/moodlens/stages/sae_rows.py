@@ -25,6 +25,7 @@ from moodlens.store.tables import read_table
 
 TEXT_SITES = ("text", "text_pooled")
 FOLDER = "sae"
+TEXT_ONLY = f"Set sae.sites to text sites ({', '.join(TEXT_SITES)}) or generate.pooled_only to false"
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def open_rows(work: Workspace, site: str, twin: bool = False) -> SiteRows:
     """Return the rows of a site from data/sae, data/activations and data/clips.parquet.
 
     Raises:
-        UsageError: the site is unknown.
+        UsageError: the site is unknown, or a layer of clips generated with generate.pooled_only.
         ContractError: a file is absent or damaged.
     """
     texts = read_table(TEXTS, work.root / "data" / FOLDER / "texts.csv")
@@ -98,7 +99,7 @@ def open_rows(work: Workspace, site: str, twin: bool = False) -> SiteRows:
     index = {text_id: i for i, text_id in enumerate(played["text_id"])}
     of_clip = np.array([index[prompt_id] for prompt_id in clips["prompt_id"]])
     folder, kind = (FOLDER, "twin") if twin else ("activations", "shard")
-    stored = need_steps(work.root)
+    stored = need_steps(work.root, TEXT_ONLY)
 
     def blocks() -> Iterator[Block]:
         for shard, group in clips.groupby("shard", sort=True):
@@ -146,12 +147,13 @@ def require_captured(root: Path, sites: Sequence[str]) -> None:
     """Refuse sites that are unknown or that `generate` did not record.
 
     Raises:
-        UsageError: names the site and what was recorded.
+        UsageError: names the site and what was recorded, or generate.pooled_only, which records no layer.
     """
     layers = [site for site in sites if site not in TEXT_SITES]
     wanted = {site: tensor_of(site) for site in layers}
     if not wanted:
         return
+    need_steps(root, TEXT_ONLY)
     recorded = shard_names(root / "data" / "activations" / shard_name("shard", 0))
     for site, key in wanted.items():
         if key not in recorded:

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from moodlens.base.errors import ContractError, UsageError, must
+from moodlens.base.errors import ContractError, must
 from moodlens.capture.running import complete_places
 from moodlens.contracts.tensors import shard_name
 from moodlens.stages.sites import place_of
-from moodlens.stages.workspace import REMAKE, Workspace, need_steps
+from moodlens.stages.workspace import KEEP_STEPS, REMAKE, StepsNotStored, Workspace, manifest_of, need_steps
 from moodlens.store.shards import read_shard, shard_names
+
+FOR_CURVES = "to get curves over time"
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def clock_of(work: Workspace, clips: pd.DataFrame) -> Clock:
     """Return the steps of the clips.
 
     Raises:
-        UsageError: no steps are stored, or those of several windows with gaps between them.
+        StepsNotStored: no steps are stored, or those of several windows with gaps between them.
         ContractError: clips differ in length, or are too short for a complete step.
     """
     lengths = sorted(set(zip(clips["n_steps"], clips["n_frames"], strict=True)))
@@ -60,15 +62,17 @@ def clock_of(work: Workspace, clips: pd.DataFrame) -> Clock:
         rule = "have one number of steps, so that step t is the same moment in all"
         raise ContractError(must("clips", rule, got, next_step=REMAKE))
     n_steps, n_frames = lengths[0]
-    stored = need_steps(work.root)
+    stored = need_steps(work.root, f"{KEEP_STEPS} {FOR_CURVES}")
     complete = complete_places(stored, int(n_steps), int(n_steps - n_frames + 1))
     clock = Clock(complete, stored, float(n_frames / clips["duration_s"].mean()))
     gaps = np.flatnonzero(np.diff(clock.steps) != clock.stride)
     if gaps.size:
-        rule, got = "leave no gap between stored steps for curves over time", "several windows"
+        windows = manifest_of(work.root)["capture"]["windows"]
+        got = [[round(edge / clock.frame_rate_hz, 3) for edge in window] for window in windows]
+        rule = "leave no gap between stored steps"
         where = f"no step between {clock.steps[gaps[0]]} and {clock.steps[gaps[0] + 1]}"
-        advice = "Store one window or none and run `dvc repro generate`, or leave out stage temporal"
-        raise UsageError(must("generate.windows", rule, got, where=where, next_step=advice))
+        advice = f"Set one window, or [] to store all, in params.yaml and run `dvc repro` {FOR_CURVES}"
+        raise StepsNotStored(must("generate.windows", rule, got, where=where, next_step=advice))
     return clock
 
 

@@ -1,5 +1,10 @@
-"""Stage `temporal`: when emotion separates the states, whether it grows, and at which rhythm they move."""
+"""Stage `temporal`: when emotion separates the states, whether it grows, and at which rhythm they move.
 
+Clips that were generated without the single steps it needs are no fault: the stage writes why there are no
+curves and ends well, so that a report is made.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +17,20 @@ from moodlens.contracts.params import Params
 from moodlens.stages import temporal_tables as tables
 from moodlens.stages.step_shards import Clock, clock_of, hookpoints, states_by_shard
 from moodlens.stages.wordings import wording_labels, wording_resamples
-from moodlens.stages.workspace import Workspace, acoustic_table, clip_table, open_workspace, tensors_of
+from moodlens.stages.workspace import (
+    StepsNotStored,
+    Workspace,
+    acoustic_table,
+    clip_table,
+    open_workspace,
+    tensors_of,
+)
 from moodlens.stats.design import Design
 from moodlens.stats.gram import mean_weights
 from moodlens.stats.multiplicity import max_t
 from moodlens.stats.permutation import relabellings, smallest_p
 from moodlens.store.tables import write_metrics, write_plot
-from moodlens.store.tracking import Run, log_runs
+from moodlens.store.tracking import Run, log_runs, write_beside
 from moodlens.temporal import readings
 from moodlens.temporal.clusters import clusters
 from moodlens.temporal.divergence import divergence, flipped_changes, random_signs
@@ -51,10 +63,17 @@ class Plan:
 
 
 def run(params: Params, root: Path) -> None:
-    """Write metrics/temporal.json, its curves and an MLflow run."""
+    """Write metrics/temporal.json, its curves and an MLflow run; without stored steps, why there are none."""
     work = open_workspace(root)
     clips = clip_table(work)
-    clock, plan = clock_of(work, clips), plan_of(work.design, clips, params.temporal)
+    try:
+        clock = clock_of(work, clips)
+    except StepsNotStored as policy:
+        print(f"temporal: not run. {policy}")
+        _write(root, {"not_run": str(policy)}, tables.no_rows(work.design.emotions))
+        write_beside(root, "temporal", {"run_id": ""})
+        return
+    plan = plan_of(work.design, clips, params.temporal)
     places = windows(clock.n_complete, clock.first, params.temporal.steps_per_window)
     tempo_hz = acoustic_table(work).loc[clips["clip_id"], "tempo_bpm"].to_numpy(dtype=np.float64) / 60
     layers, changes = [], []
@@ -76,11 +95,8 @@ def run(params: Params, root: Path) -> None:
         tokens=_tokens(work, clips, clock, plan, tempo_hz),
         smallest_p=smallest_p(plan.labels, params.temporal.n_permutations),
     )
-    folder = root / "metrics"
     metrics = tables.metrics_of(found, params.temporal, params.decide.alpha_weak)
-    write_metrics(metrics, folder / "temporal.json")
-    for name, rows in tables.plots_of(found).items():
-        write_plot(rows, folder / f"temporal_{name}.csv")
+    _write(root, metrics, tables.plots_of(found))
     log_runs(root, "temporal", _logged(found, metrics, params))
 
 
@@ -161,6 +177,12 @@ def _tokens(
     peaks = peaks_hz(frequencies, power, SLOWEST_HZ, FASTEST_HZ)
     match = tempo_match(frequencies, power, peaks, tempo_hz, plan.units, plan.labels, plan.exchanges)
     return tables.Tokens(match, tables.Spectrum(frequencies, plan.weights @ power))
+
+
+def _write(root: Path, metrics: Mapping[str, object], plots: Mapping[str, pd.DataFrame]) -> None:
+    write_metrics(metrics, root / "metrics" / "temporal.json")
+    for name, rows in plots.items():
+        write_plot(rows, root / "metrics" / f"temporal_{name}.csv")
 
 
 def _logged(found: tables.Found, metrics: dict[str, object], params: Params) -> Run:

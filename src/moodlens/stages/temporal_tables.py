@@ -1,6 +1,6 @@
 """What stage `temporal` found, as the rows and numbers of its files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,6 +126,28 @@ def plots_of(found: Found) -> dict[str, pd.DataFrame]:
         "readings": pd.DataFrame(_readings(found)),
         "spectra": pd.concat(_spectra(found), ignore_index=True),
     }
+
+
+def no_rows(emotions: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Return the tables of `plots_of` without a row, for clips that leave no curve to draw."""
+    tempo = [
+        f"tempo_{name}_{series}"
+        for series in ("components", "norm", "tokens")
+        for name in ("excess", "p", "hits", "chance", "rho")
+    ]
+    columns = {
+        "steps": [
+            *("time_s", "effect", "low", "high", "share", "f", "p_cluster"),
+            *(f"norm_{emotion}" for emotion in emotions),
+        ],
+        "layers": [
+            *("early", "late", "change", "low", "high", "p_maxt", "distance_ratio", "distance_ratio_low"),
+            *("distance_ratio_high", "between_early_raw", "between_late_raw", *tempo),
+        ],
+        "readings": ["reading", "ratio", "share", "f", "p", "p_maxt", *emotions],
+        "spectra": ["frequency_hz", "share", *emotions],
+    }
+    return {name: pd.DataFrame(columns=["site", "layer", "half", *own]) for name, own in columns.items()}
 
 
 def _place(site: str) -> dict[str, object]:

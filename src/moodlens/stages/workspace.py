@@ -16,6 +16,11 @@ from moodlens.store.shards import read_shard
 from moodlens.store.tables import read_metrics, read_table
 
 REMAKE = "Run `dvc repro` to make the clips again"
+KEEP_STEPS = "Set it to false in params.yaml and run `dvc repro`"
+
+
+class StepsNotStored(UsageError):
+    """The clips were generated under a capture policy that keeps no single steps of the kind asked for."""
 
 
 @dataclass(frozen=True)
@@ -58,21 +63,26 @@ def acoustic_table(work: Workspace) -> pd.DataFrame:
     return read_table(ACOUSTICS, work.root / "data" / "acoustics.parquet").set_index("clip_id")
 
 
-def need_steps(root: Path) -> tuple[int, ...]:
+def manifest_of(root: Path) -> dict[str, Any]:
+    """Return data/activations/manifest.json: how the clips were generated and what was kept of them."""
+    return read_metrics(root / "data" / "activations" / "manifest.json")
+
+
+def need_steps(root: Path, advice: str = KEEP_STEPS) -> tuple[int, ...]:
     """Return the decoder step of every stored step state, ascending; the same of every clip.
 
+    Args:
+        root: of the workspace.
+        advice: the next step that an error names.
+
     Raises:
-        UsageError: the clips were generated with generate.pooled_only, which stores no steps.
+        StepsNotStored: the clips were generated with generate.pooled_only, which stores no steps.
     """
-    manifest: dict[str, Any] = read_metrics(root / "data" / "activations" / "manifest.json")
+    manifest = manifest_of(root)
     capture = manifest["capture"]
     if capture["pooled_only"]:
-        advice = "Set it in params.yaml and run `dvc repro generate`, or leave out the stages that read steps"
-        raise UsageError(
-            must(
-                "generate.pooled_only", "be false to read the states of single steps", True, next_step=advice
-            )
-        )
+        rule = "be false to read the states of single steps"
+        raise StepsNotStored(must("generate.pooled_only", rule, True, next_step=advice))
     return stored_steps(manifest["n_steps"], capture["step_stride"], capture["windows"])
 
 
@@ -99,7 +109,7 @@ def tensors_of(
     """Return tensors of the shards `data/<folder>/<kind>-*.safetensors`, one row per clip of `clips`.
 
     Raises:
-        UsageError: step states are asked for and none are stored, see `need_steps`.
+        StepsNotStored: step states are asked for and none are stored, see `need_steps`.
     """
     if (folder, kind) == ("activations", "shard"):
         need_steps(work.root)
