@@ -210,7 +210,9 @@ def _at_least(values, bound, found):  # pragma: no cover - compiled
 
 
 @njit(cache=True, nogil=True)
-def _by_float64(row, table, biases, picks, open_to, n_open, wanted, chosen, n_chosen):  # pragma: no cover
+def _by_float64(
+    row, table, biases, picks, open_to, n_open, wanted, chosen, n_chosen
+):  # pragma: no cover - compiled
     """Choose the `wanted` largest of the open candidates by their products in float64, ties by latent."""
     exact = np.empty(n_open)
     for j in range(n_open):
