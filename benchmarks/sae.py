@@ -36,7 +36,7 @@ SIZES = {
     "cuda": {"rows": 2_000_000, "d_in": 1024, "expansion": 32, "k": 64, "batch": 4096},
 }
 """Reference sizes."""
-RATES = (1e-3, 2e-3, 4e-3, 8e-3)
+RATES = (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2)
 """Learning rates of Adam that every trainer may choose from."""
 N_TIMED = 16
 PACKAGES = ("torch", "numba", "sae-lens", "dictionary-learning", "eai-sparsify", "overcomplete")
@@ -144,15 +144,17 @@ def high_water_mb() -> float:
 
 def alone(name: str, what: str, args: argparse.Namespace) -> list[float]:
     """Return what a process with one trainer found: its peak `memory`, or its FVU by learning rate."""
-    given = [f"--{key.replace('_', '-')}={value}" for key, value in vars(args).items() if value is not None]
-    given = [entry for entry in given if not entry.startswith(("--only", "--what"))]
+    passed_on = {key: value for key, value in vars(args).items() if key not in ("only", "what", "rates")}
+    given = [f"--{key.replace('_', '-')}={value}" for key, value in passed_on.items() if value is not None]
+    given += ["--rates", *(str(rate) for rate in args.rates)]
     command = [sys.executable, "-m", "benchmarks.sae", f"--only={name}", f"--what={what}", *given]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def fitted(make: Callable[[Shape], Rival], shape: Shape, rows: Tensor, args: argparse.Namespace) -> Rival:
-    """Return a trainer after its steps over consecutive batches."""
+    """Return a trainer after its steps over consecutive batches; its random start is the same every time."""
+    torch.manual_seed(0)
     rival, n_batches = make(shape), len(rows) // args.batch
     for step in range(args.steps):
         rival.step(rows[(step % n_batches) * args.batch :][: args.batch].clone())
@@ -191,7 +193,7 @@ def measure(args: argparse.Namespace) -> None:
         print(json.dumps([high_water_mb()]))
         return
     if args.what == "quality":
-        trained = (fitted(RIVALS[args.only], replace(shape, rate=rate), rows, args) for rate in RATES)
+        trained = (fitted(RIVALS[args.only], replace(shape, rate=rate), rows, args) for rate in args.rates)
         print(json.dumps([fvu(rival, held_out) for rival in trained]))
         return
     rivals = installed(shape)
@@ -208,7 +210,7 @@ def measure(args: argparse.Namespace) -> None:
     print(f"{args.tensor}, {len(rows)} x {shape.d_in} -> {shape.d_sae}, k = {args.k}, batch {args.batch},")
     timed = f"{args.threads} thread(s), CPU time" if device == "cpu" else torch.cuda.get_device_name()
     print(f"{timed}, median of {N_TIMED} steps after the first two; FVU after {args.steps} steps")
-    print(f"at the best of the learning rates {', '.join(f'{rate:g}' for rate in RATES)}")
+    print(f"at the best of the learning rates {', '.join(f'{rate:g}' for rate in args.rates)}")
     print(environment())
     for name, seconds in floors.items():
         print(f"floor: one encoder product in {name}: {1e3 * seconds:.1f} ms")
@@ -223,7 +225,7 @@ def measure(args: argparse.Namespace) -> None:
         quality[name] = min(found)
         seconds = median(took[name][2:])
         line = f"{name:<22}{args.batch / seconds:>10.0f}{speed[name]:>8.2f}{floor / seconds:>9.2f}"
-        best, each = RATES[found.index(min(found))], " ".join(f"{value:.4f}" for value in found)
+        best, each = args.rates[found.index(min(found))], " ".join(f"{value:.4f}" for value in found)
         print(f"{line}{memory[name]:>9.0f}{quality[name]:>9.4f}{best:>9g}  {each}", flush=True)
     others = [name for name in rivals if name != "moodlens"]
     fastest = min((speed[name] for name in others), default=float("nan"))
@@ -256,6 +258,9 @@ def main() -> None:
     ):
         parser.add_argument(f"--{name}", type=int, help=f"{about}; the device's reference size without it")
     parser.add_argument("--steps", type=int, default=50, help="of the trainings whose FVU is compared")
+    parser.add_argument(
+        "--rates", type=float, nargs="+", default=list(RATES), help="learning rates to choose from"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", choices=tuple(RIVALS), help="one trainer alone, with --what")
     parser.add_argument("--what", choices=("memory", "quality"), help="what is asked of --only")
