@@ -39,7 +39,7 @@ def ours(shape: Shape) -> Rival:
     """Return moodlens' sparse path."""
     from moodlens.sae.adam import Adam
     from moodlens.sae.catalog import config_for, new_sae
-    from moodlens.sae.start import fit_length
+    from moodlens.sae.start import begin
     from moodlens.sae.topk import TopKSae
 
     sae = new_sae(config_for("topk", {"d_in": shape.d_in, "d_sae": shape.d_sae, "k": shape.k}), seed=0)
@@ -47,13 +47,13 @@ def ours(shape: Shape) -> Rival:
     assert isinstance(sae, TopKSae)
     optimizer = Adam(sae.parameters())
     none = torch.empty(0, dtype=torch.int64, device=shape.device)
-    fitted = False
+    begun = False
 
     def step(x: Tensor) -> None:
-        nonlocal fitted
-        if not fitted:  # as the trainer does before the first step
-            fit_length(sae, x)
-            fitted = True
+        nonlocal begun
+        if not begun:  # as the trainer does before the first step, on a sample of its rows
+            begin(sae, x, seed=0)
+            begun = True
         losses = sae.losses(x, none, 1.0)
         optimizer.zero_grad()
         losses.total.backward()

@@ -10,13 +10,13 @@ import torch
 from moodlens.base.errors import ContractError, UsageError
 from moodlens.sae import topk
 from moodlens.sae.adam import Adam
-from moodlens.sae.catalog import ARCHITECTURES, config_for, new_sae
+from moodlens.sae.catalog import ARCHITECTURES, config_for
 from moodlens.sae.dead import Usage, resample
 from moodlens.sae.kernel import Firing, firing_of
 from moodlens.sae.metrics import quality
-from moodlens.sae.model import SaeConfig
+from moodlens.sae.model import Sae, SaeConfig
 from moodlens.sae.plan import Plan
-from moodlens.sae.start import fit_length, geometric_median
+from moodlens.sae.start import begin, geometric_median
 from moodlens.sae.state import State
 from moodlens.sae.trainer import Trained, train
 from tests.sae.planted import D_IN, Planted, planted, random_rows, random_sae, recovered
@@ -167,14 +167,12 @@ def test_dead_latents_come_back_when_asked(revive: str, rows: Planted, monkeypat
     """Half of the latents are born with columns too short ever to be among the k largest."""
     from moodlens.sae import trainer
 
-    def crippled(config: SaeConfig, seed: int) -> object:
-        sae = new_sae(config, seed)
+    def crippled(sae: Sae, rows: torch.Tensor, seed: int) -> None:
+        begin(sae, rows, seed)
         with torch.no_grad():
             sae.W_enc[:, :64] *= 0.01
-        return sae
 
-    new_sae = trainer.new_sae
-    monkeypatch.setattr(trainer, "new_sae", crippled)
+    monkeypatch.setattr(trainer, "begin", crippled)
     plan = dataclasses.replace(
         SHORT, n_epochs=8, dead_after_epochs=0.5, revive=revive, resample_every_epochs=2, warmup_steps=1
     )
@@ -220,14 +218,6 @@ def test_resampling_rewrites_the_dead_and_nothing_else(architecture: str):
         moment = optimizer.state[parameter]["exp_avg_sq"]
         assert not moment.index_select(axis, dead).any()
         assert moment.index_select(axis, alive).any()
-
-
-def test_geometric_median_shrugs_off_outliers():
-    centre = torch.tensor([1.0, -2.0, 3.0])
-    rows = torch.cat([centre + 0.1 * random_rows(900, 3), torch.full((100, 3), 1e4)])
-    assert (geometric_median(rows) - centre).norm() < 0.05
-    assert (rows.mean(0) - centre).norm() > 1000
-    assert torch.equal(geometric_median(centre.repeat(5, 1)), centre)
 
 
 def test_b_dec_starts_at_the_geometric_median():
@@ -283,20 +273,3 @@ def test_refused_plans():
         Plan(buffer_rows=8000)
     with pytest.raises(UsageError, match=r"Plan.learning_rate must be above zero; got 0"):
         Plan(learning_rate=0)
-
-
-@pytest.mark.parametrize("architecture", ["topk", "batchtopk", "matryoshka"])
-def test_the_first_length_of_the_encoder_is_the_best_one(architecture: str, rows: Planted):
-    sae, x = new_sae(config_of(architecture), seed=0), torch.from_numpy(rows.rows[:500])
-    assert isinstance(sae, topk.TopKSae)
-
-    def error(factor: float) -> float:
-        first = topk.TopKSae.encode(sae, x) @ sae.W_dec
-        return float((x - sae.b_dec - factor * first).detach().pow(2).sum())
-
-    plain = sae.W_enc.detach().clone()
-    factor = fit_length(sae, x)
-    assert 0 < factor < 1
-    torch.testing.assert_close(sae.W_enc, factor * plain)
-    assert error(1.0) < min(error(0.98), error(1.02), error(1 / factor))
-    assert fit_length(sae, torch.zeros(4, D_IN)) == 1.0

@@ -1,14 +1,18 @@
-"""Where training starts: b_dec at the geometric median of the rows, the encoder at its best length."""
+"""Where training starts: b_dec amid the rows, decoder rows towards rows, the encoder at its best length."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from moodlens.base.seeding import seed_for
+from moodlens.sae.model import Sae
 from moodlens.sae.topk import TopKSae
 
 N_FIT = 1024
 """Rows that the encoder's first length is fitted on."""
 N_ITERATIONS = 100
+ROW_SHARE = 2.0
+"""Parts of a training row's direction in a new decoder row, beside one part of a random direction."""
 TOLERANCE = 1e-6
 """Relative movement at which the iteration has arrived."""
 
@@ -33,6 +37,59 @@ def geometric_median(rows: Float[Tensor, "row d_in"]) -> Float[Tensor, " d_in"]:
         if step < TOLERANCE * scale:
             break
     return median.float()
+
+
+@torch.no_grad()
+def begin(sae: Sae, rows: Float[Tensor, "row d_in"], seed: int) -> None:
+    """Prepare a new SAE for its first step: b_dec for every architecture, the rest for the top-k families.
+
+    Args:
+        rows: a sample of the training rows, in the units the SAE is trained in.
+        seed: of the training.
+    """
+    sae.b_dec.copy_(geometric_median(rows))
+    if isinstance(sae, TopKSae):
+        turn_to_rows(sae, rows, seed)
+        fit_length(sae, rows)
+
+
+@torch.no_grad()
+def turn_to_rows(sae: Sae, rows: Float[Tensor, "row d_in"], seed: int) -> None:
+    """Turn every decoder row towards a training row, W_enc with it: latents begin where the data are.
+
+    A decoder row becomes ROW_SHARE parts of a centred row's direction and one part of its own random one, at
+    unit length, so that two that share a row still differ.
+
+    Args:
+        rows: training rows, in the units the SAE is trained in.
+    """
+    directions = torch.nn.functional.normalize(rows.to(sae.W_dec.device) - sae.b_dec, dim=1)
+    generator = torch.Generator().manual_seed(seed_for("sae start", seed))
+    sae.W_dec.add_(directions[spread(directions, sae.config.d_sae, generator)], alpha=ROW_SHARE)
+    sae.project()
+    sae.W_enc.copy_(sae.W_dec.t())
+
+
+def spread(
+    directions: Float[Tensor, "row d_in"], n_picks: int, generator: torch.Generator
+) -> Int[Tensor, " n_picks"]:
+    """Return rows that lie far apart: each drawn in proportion to 1 - the cosine of its nearest pick.
+
+    All rows in random order, as often as needed, where more are asked for than there are.
+
+    Source: Arthur & Vassilvitskii 2007, "k-means++", on the sphere.
+    """
+    n_rows = len(directions)
+    if n_picks >= n_rows:
+        rounds = [torch.randperm(n_rows, generator=generator) for _ in range(-(-n_picks // n_rows))]
+        return torch.cat(rounds)[:n_picks]
+    distances, picks = torch.ones(n_rows), []
+    for _ in range(n_picks):
+        pick = torch.multinomial(distances.clamp_min(1e-6), 1, generator=generator)
+        picks.append(pick)
+        nearness = directions @ directions[int(pick)]
+        distances = torch.minimum(distances, 1 - nearness.cpu())
+    return torch.cat(picks)
 
 
 @torch.no_grad()

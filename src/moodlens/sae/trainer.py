@@ -23,9 +23,8 @@ from moodlens.sae.mixing import RowSource, Survey, batches, checked, mixed, surv
 from moodlens.sae.model import Sae, SaeConfig
 from moodlens.sae.plan import Plan, recipe_of, refuse_clash
 from moodlens.sae.saelens import folded
-from moodlens.sae.start import fit_length, geometric_median
+from moodlens.sae.start import begin
 from moodlens.sae.state import Counters, Run, State
-from moodlens.sae.topk import TopKSae
 
 N_SAMPLE = 4096
 """Training rows kept in memory: for the geometric median and for resampling."""
@@ -100,10 +99,7 @@ class _Training:
         self.plan, self.facts, self.device = plan, facts, device
         self.scale = math.sqrt(config.d_in) / facts.mean_norm if plan.scale_input else 1.0
         sae = new_sae(config, plan.seed).to(device)
-        with torch.no_grad():
-            sae.b_dec.copy_(geometric_median(facts.sample * self.scale))
-        if isinstance(sae, TopKSae):
-            fit_length(sae, facts.sample * self.scale)
+        begin(sae, facts.sample * self.scale, plan.seed)
         self.run = Run(sae, Adam(sae.parameters()), Usage.unused(config.d_sae), {}, Counters())
         self.recipe = recipe_of(sae.name, config, plan, facts.digest)
         self.n_steps = plan.n_epochs * math.ceil(facts.n_rows / plan.batch_rows)
