@@ -100,7 +100,25 @@ CONFIGURATIONS = (
                 "block_clips": 4,
                 "windows": [[0.0, 0.3], [0.7, 1.0]],
             },
-            "sae": {"override_gate": True, "n_steps": 100, "n_seeds": 1, "sites": ["residual.3"]},
+            # a layer of 1536 wants as many rows, and these windows do not store them
+            "sae": {"override_gate": True, "n_steps": 100, "n_seeds": 1, "sites": ["text"]},
+        },
+    ),
+    Configuration(
+        "6 x 1024 in float16, 2 s, means only, 16 prompts x 2",
+        narrow(6, 1024, 16),
+        {
+            **FEW,
+            "prompts": {"n_per_emotion": 4},
+            "model": {"dtype": "float16"},
+            "generate": {
+                "duration_s": 2.0,
+                "n_seeds": 2,
+                "clips_per_shard": 16,
+                "block_clips": 8,
+                "pooled_only": True,
+            },
+            "sae": {"override_gate": True, "n_steps": 100, "n_seeds": 2, "sites": ["text"]},
         },
     ),
 )
@@ -134,12 +152,11 @@ def run_stages(root: Path, stages: Sequence[str] = STAGES) -> dict[str, tuple[Me
     found, before = {}, disk_bytes(root)
     for stage in stages:
         ran = measure([sys.executable, "-m", "moodlens.stages", stage], root, environment)
+        added, before = disk_bytes(root) - before, disk_bytes(root)
         if ran.exit_code:
             print(f"{stage} ended with {ran.exit_code}: {ran.output.strip().splitlines()[-1]}", flush=True)
             continue
-        after = disk_bytes(root)
-        found[stage] = (ran, after - before)
-        before = after
+        found[stage] = (ran, added)
     return found
 
 

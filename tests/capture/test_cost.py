@@ -18,8 +18,19 @@ from transformers import (
 
 from moodlens.backends.published import published_config
 from moodlens.backends.quiet import quiet_transformers
-from moodlens.capture.cost import Load, Rates, generate_cost, kept_bytes, step_seconds, summary_bytes
+from moodlens.capture.cost import (
+    MAPPED,
+    Load,
+    Rates,
+    generate_cost,
+    kept_bytes,
+    loading_bytes,
+    step_seconds,
+    summary_bytes,
+    with_loading,
+)
 from moodlens.capture.sizes import Sizes, sizes_of
+from moodlens.capture.stage_costs import Analysis, temporal_cost
 from tests.tiny_model import tiny_model
 
 SMALL = "facebook/musicgen-small"
@@ -117,6 +128,43 @@ def test_policies_make_it_smaller():
         replace(load, keep_steps=False), replace(load, dtype="bfloat16"), replace(load, block_clips=2)
     ):  # fmt: skip
         assert generate_cost(sizes, smaller, rates).memory_bytes < whole.memory_bytes
+
+
+def test_a_checkpoint_wider_than_the_model_is_mapped_while_it_is_read():
+    config = published_config(SMALL) or {}
+    sizes = sizes_of(config)
+    n = sizes.n_model + sizes.n_codec
+    halved = sizes_of(config | {"dtype": "bfloat16"})
+    assert [loading_bytes(one, kind) // n for one in (sizes, halved) for kind in ("float32", "bfloat16")] == [
+        4, 6, 4, 2,
+    ]  # fmt: skip
+    # 2 n of weights and 4 n of the file; of it 3 n bytes lie where the twin and other work will be
+    memory = {"libraries": 7, "weights": 2 * n, "work": 3 * n}
+    assert with_loading(memory, sizes, "bfloat16") == {**memory, MAPPED: n}
+    assert with_loading({**memory, "more": n}, sizes, "bfloat16") == {**memory, "more": n}
+    assert with_loading(memory, halved, "bfloat16") == memory
+    cost = generate_cost(sizes, replace(LOAD, dtype="bfloat16", twin=False), Rates(1e11, 2e10))
+    assert cost.memory_bytes - cost.memory["libraries"] == 6 * n
+    assert cost.held_bytes == cost.memory_bytes - cost.memory[MAPPED] < cost.memory_bytes
+
+
+@pytest.mark.parametrize("change", [{"keep_steps": False}, {"windows": ((0, 5), (9, 20))}])
+def test_temporal_holds_nothing_where_it_only_says_why_not(change: dict[str, Any]):
+    sizes, asked = sizes_of(published_config(SMALL) or {}), analysis()
+    for run in ({}, {"windows": ((5, 40),)}, {"windows": ((0, 6), (6, 20)), "step_stride": 2}):
+        assert "states of a layer" in temporal_cost(sizes, replace(LOAD, **run), asked).memory
+    assert list(temporal_cost(sizes, replace(LOAD, **change), asked).memory) == ["libraries"]
+
+
+def analysis() -> Analysis:
+    """What the default run asks of the stages after `generate`, with few relabellings."""
+    stages = ("signal", "probe", "state", "temporal", "attention", "geometry", "relate", "latents")
+    return Analysis(
+        reencoded_width=1024, reencoded_hookpoints=1, reencoded_steps=8,
+        permutations=dict.fromkeys(stages, 99), n_metrics=12, n_windows=6, umap=False, text_sites=1,
+        layer_sites=1, n_texts=100, expansion=4, n_saes=4, sae_steps=100, batch_rows=256, buffer_rows=65_536,
+        topk=True, null_text=True, players=8,
+    )  # fmt: skip
 
 
 def test_a_step_is_never_faster_than_the_weights_can_be_read():

@@ -195,3 +195,14 @@ def test_faults_of_the_reencoded_states_are_all_named(workspace: tuple[Path, Par
     found = metrics(root)["failures"]
     for line in REENCODED_FAULTS.values():
         assert any(re.match(line, failure) for failure in found), (line, found)
+
+
+def test_sixteen_bits_may_drift_by_what_their_rounding_gathers(workspace: tuple[Path, Params]):
+    """A model in bfloat16 passed the self-test of `reencode` and was stopped here by float32's limit."""
+    root, params = workspace
+    halved = replace(params, model=replace(params.model, dtype="bfloat16"))
+    edit(root, SELFTESTS, "reencoded/selftests.parquet", lambda f: f.assign(forced_difference=0.2))
+    check.run(halved, root)
+    edit(root, SELFTESTS, "reencoded/selftests.parquet", lambda f: f.assign(forced_difference=0.3))
+    with pytest.raises(ContractError, match=r"forced_difference must lie in 0 \.\. 0\.25; got 0\.3"):
+        check.run(halved, root)

@@ -8,7 +8,7 @@ import pytest
 
 from moodlens import cli
 from moodlens.base.errors import UsageError
-from moodlens.capture.cost import Cost
+from moodlens.capture.cost import MAPPED, Cost
 from moodlens.stages import STAGES, forecast, generate, planning, reencode
 from tests.stages.test_generate import ROOT, digests, model, params_of, undisturbed, workspace  # noqa: F401
 
@@ -36,6 +36,15 @@ def test_too_little_memory_names_the_workers_that_fit(monkeypatch: pytest.Monkey
         assert part in line
     assert "Set compute.workers to 1" in line
     assert "model.dtype bfloat16" in refusal(monkeypatch, tmp_path, 6e9, 1e12, 1)
+
+
+def test_a_mapped_file_is_no_reason_to_refuse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Its pages count in a peak; the system takes them back where memory is short."""
+    monkeypatch.setattr(forecast, "free_memory_bytes", lambda: 15e9)
+    mapped = replace(COST, disk={}, memory={**COST.memory, MAPPED: 10**12})
+    forecast.check_fits(mapped, tmp_path, 2, "cpu")
+    with pytest.raises(UsageError):
+        forecast.check_fits(mapped, tmp_path, 3, "cpu")
 
 
 def test_too_little_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -11,11 +11,12 @@ import pytest
 from moodlens.backends import catalog
 from moodlens.backends.musicgen import MusicgenBackend
 from moodlens.base.errors import ContractError, MoodLensError, UsageError
+from moodlens.contracts import rounding
 from moodlens.contracts.backend import Capture
 from moodlens.contracts.params import Params
 from moodlens.contracts.tables import CLIPS, PROMPTS, REENCODED, SWAPS
 from moodlens.contracts.tensors import CONDITIONS, MODELS
-from moodlens.stages import generate, prompts, reencode, reencode_selftest, reencode_shard
+from moodlens.stages import generate, prompts, reencode, reencode_shard
 from moodlens.store.shards import read_shard, shard_metadata, write_shard
 from moodlens.store.tables import read_metrics, read_table
 from tests.stages.datasets import small_params
@@ -214,10 +215,10 @@ def test_sixteen_bits_differ_by_their_rounding_and_another_step_by_more(tmp_path
     for stage in (prompts, generate, reencode):
         stage.run(params, tmp_path)
     found = read_metrics(tmp_path / "metrics" / "reencode.json")["forced_difference"]
-    unit = reencode_selftest.UNIT[dtype]
-    assert found <= reencode_selftest.GATHERED * unit
+    unit = rounding.UNIT[dtype]
+    assert found <= rounding.GATHERED * unit
     path = tmp_path / "data" / "activations" / "shard-0000.safetensors"
     states = read_shard(path)
     write_shard(path, {key: np.roll(values, 1, axis=1) for key, values in states.items()})
-    with pytest.raises(ContractError, match=f"allowed {reencode_selftest.GATHERED * unit:.3g}"):
+    with pytest.raises(ContractError, match=f"allowed {rounding.GATHERED * unit:.3g}"):
         reencode.run(again(params), tmp_path)

@@ -25,6 +25,7 @@ ATTENTION_READINGS, TWIN_READINGS = 7, 4  # per layer, head and step; means of t
 ROW_BYTES = 600  # of tables and receipts, per clip and hookpoint
 STEP_OVERHEAD_S = 0.35e-3  # of a decoder layer's calls in one step, whatever its width
 LOADING_S, LOADING_S_PER_PARAMETER = 5.0, 30e-9  # imports; checksum, reading, and drawing the twin
+MAPPED = "checkpoint, mapped while it is read"
 EFFICIENCY = 0.6  # of the machine's peak product rate that 32 rows reach
 
 
@@ -72,6 +73,11 @@ class Cost:
     def memory_bytes(self) -> int:
         """Peak of one worker process."""
         return sum(self.memory.values())
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that must be free: a mapped file counts in a peak, but the system takes its pages back."""
+        return self.memory_bytes - self.memory.get(MAPPED, 0)
 
     @property
     def disk_bytes(self) -> int:
@@ -125,6 +131,19 @@ def loading_seconds(sizes: Sizes) -> float:
     return LOADING_S + LOADING_S_PER_PARAMETER * (sizes.n_decoder + sizes.n_text)
 
 
+def loading_bytes(sizes: Sizes, dtype: str) -> int:
+    """Return what reading the weights holds: they themselves, and the file's pages where it is wider."""
+    n, word = sizes.n_model + sizes.n_codec, DTYPE_BYTES[dtype]
+    stored = DTYPE_BYTES.get(sizes.stored_dtype, 4)
+    return n * (word + (stored if stored > word else 0))
+
+
+def with_loading(memory: Mapping[str, int], sizes: Sizes, dtype: str) -> dict[str, int]:
+    """Return the terms of a stage that loads the model, and how far its loading reaches above its work."""
+    beyond = loading_bytes(sizes, dtype) - (sum(memory.values()) - memory["libraries"])
+    return {**memory, MAPPED: beyond} if beyond > 0 else dict(memory)
+
+
 def generate_cost(sizes: Sizes, load: Load, rates: Rates) -> Cost:
     """Return the cost of stage `generate`, model and untrained twin loaded."""
     word, d = DTYPE_BYTES[load.dtype], sizes.d_model
@@ -157,6 +176,7 @@ def generate_cost(sizes: Sizes, load: Load, rates: Rates) -> Cost:
         "tables and receipts": ROW_BYTES * load.n_clips * (load.hookpoints + 1),
     }
     workers = min(load.workers, n_shards_of(load))
+    memory = with_loading(memory, sizes, load.dtype)
     return Cost("generate", memory, disk, _generate_seconds(sizes, load, rates), workers=workers)
 
 

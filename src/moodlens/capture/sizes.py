@@ -32,6 +32,7 @@ class Sizes:
     sample_rate_hz: int
     frame_rate_hz: float
     audio_channels: int
+    stored_dtype: str = "float32"  # of the weights in the checkpoint's files
 
     @property
     def n_model(self) -> int:
@@ -87,6 +88,7 @@ def sizes_of(config: Mapping[str, Any]) -> Sizes:
         sample_rate_hz=codec["sampling_rate"],
         frame_rate_hz=codec["sampling_rate"] / hop,
         audio_channels=decoder.get("audio_channels", 1),
+        stored_dtype=str(config.get("dtype") or config.get("torch_dtype") or "float32"),
     )
 
 

@@ -7,6 +7,7 @@ the imported set, measured on the organism's default run. docs/plan.md has them 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from moodlens.capture.cost import (
     CHUNK_STEPS,
@@ -24,8 +25,10 @@ from moodlens.capture.cost import (
     n_shards_of,
     n_steps_of,
     samples_of,
+    with_loading,
 )
 from moodlens.capture.sizes import Sizes
+from moodlens.contracts.tensors import stored_steps
 
 IMPORTED = {
     "acoustics": 345_000_000, "check": 315_000_000, "signal": 345_000_000, "probe": 385_000_000,
@@ -33,6 +36,7 @@ IMPORTED = {
     "relate": 310_000_000, "report": 195_000_000, "sae": 680_000_000, "latents": 650_000_000,
 }  # fmt: skip
 """Resident bytes of a stage that has imported what it needs and read the tables of a small design."""
+NOT_RUN_BYTES = 260_000_000  # of an analysis that only says why it is not run
 UMAP_BYTES = 290_000_000  # umap-learn and numba, while they compile
 DESCRIBED_BYTES = 80  # per sample of the clip that is measured: spectra of all descriptors
 CHECKED_BYTES = 3_500  # per row of a checked table: frame, conditions and their results
@@ -101,7 +105,7 @@ def reencode_cost(sizes: Sizes, load: Load, asked: Analysis, rates: Rates) -> Co
     summing = load.n_clips * PASSES * width * n_steps * 12e-9  # running means in float64
     workers = min(load.workers, n_shards_of(load))
     seconds = 2 * loading_seconds(sizes) + (flop / rates.flop_s / EFFICIENCY + summing) / workers
-    return Cost("reencode", memory, disk, seconds, workers=workers)
+    return Cost("reencode", with_loading(memory, sizes, load.dtype), disk, seconds, workers=workers)
 
 
 def embed_cost(sizes: Sizes, load: Load, rates: Rates) -> Cost:
@@ -117,7 +121,7 @@ def embed_cost(sizes: Sizes, load: Load, rates: Rates) -> Cost:
     }
     encoding = load.n_prompts * 2 * 2 * sizes.n_text * TOKENS_PER_TEXT / rates.flop_s / EFFICIENCY
     disk = {"embeddings": load.n_prompts * per_prompt}
-    return Cost("embed", memory, disk, loading_seconds(sizes) + encoding)
+    return Cost("embed", with_loading(memory, sizes, load.dtype), disk, loading_seconds(sizes) + encoding)
 
 
 def acoustics_cost(sizes: Sizes, load: Load) -> Cost:
@@ -172,7 +176,14 @@ def state_cost(load: Load, asked: Analysis) -> Cost:
 
 
 def temporal_cost(sizes: Sizes, load: Load, asked: Analysis) -> Cost:
-    """Return the cost of stage `temporal`: a layer of a shard at a time; relabelled curves of all layers."""
+    """Return the cost of stage `temporal`: a layer of a shard at a time; relabelled curves of all layers.
+
+    Without steps, or with gaps between them, it says so and ends.
+    """
+    steps = stored_steps(n_steps_of(sizes, load), load.step_stride, load.windows)
+    gaps = any(step - before != load.step_stride for before, step in pairwise(steps))
+    if gaps or not load.keep_steps:
+        return Cost("temporal", {"libraries": NOT_RUN_BYTES}, {}, 2.0)
     clips = min(load.clips_per_shard, load.n_clips)
     states = clips * n_steps_of(sizes, load) * sizes.d_model if load.keep_steps else 0
     curves = 8 * asked.permutations["temporal"] * asked.n_windows * load.hookpoints
@@ -241,10 +252,11 @@ def sae_cost(sizes: Sizes, load: Load, asked: Analysis, rates: Rates) -> Cost:
     training = [_training(d_in, rows, asked) for d_in, rows, n in _sites(sizes, load, asked) if n]
     beside = LIBRARIES_BYTES if load.workers > 1 else 0
     trained = load.workers * (beside + max(training, default=0))
-    memory = {
+    rows_and_training = {
         "libraries": IMPORTED["sae"],
         "writing rows, or training by all workers": max(writing, trained),
     }
+    memory = with_loading(rows_and_training, sizes, load.dtype)
     weights = [4 * n_sites * 2 * asked.expansion * d_in**2 for d_in, _, n_sites in _sites(sizes, load, asked)]
     disk = {
         "texts": 2 * 4 * tokens if asked.text_sites else 0,
@@ -285,7 +297,7 @@ def latents_cost(sizes: Sizes, load: Load, asked: Analysis, rates: Rates) -> Cos
     null = 2 * 2 * load.n_clips * n_steps_of(sizes, load) * sizes.n_step if asked.null_text else 0
     n_sites = asked.text_sites + asked.layer_sites
     seconds = loading_seconds(sizes) + 8.0 * n_sites + asked.layer_sites * null / rates.flop_s / EFFICIENCY
-    return Cost("latents", memory, {"table": 100_000 * n_sites}, seconds)
+    return Cost("latents", with_loading(memory, sizes, load.dtype), {"table": 100_000 * n_sites}, seconds)
 
 
 def _sites(sizes: Sizes, load: Load, asked: Analysis) -> tuple[tuple[int, int, int], ...]:

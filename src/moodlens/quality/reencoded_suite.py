@@ -7,6 +7,7 @@ import pandas as pd
 
 from moodlens.contracts.backend import ModelInfo
 from moodlens.contracts.params import Params
+from moodlens.contracts.rounding import forced_limit
 from moodlens.contracts.tables import NEUTRAL, REENCODED, SELFTESTS, SWAPS, Column, Table
 from moodlens.contracts.tensors import CONDITIONS, MODELS
 from moodlens.quality.builder import SMALLEST, View, extend, limit
@@ -71,7 +72,7 @@ def reencoded_suite(data: ReencodedData, clips: pd.DataFrame, params: Params, mo
     views.append(
         View(*tally("swapped", "clip_id", list(steps_of), values(data.swaps, "clip_id"), 1, 1), AGAIN)
     )
-    tests = limit(SELFTESTS, forced_difference={"high": asked.tolerance})
+    tests = limit(SELFTESTS, forced_difference={"high": forced_limit(asked.tolerance, params.model.dtype)})
     views.append(View(tests, data.selftests, "Teacher forcing is broken for this model: report it"))
     files = (
         Column("file", "str", "stored tensors, relative to data/", unique=True),

@@ -73,10 +73,10 @@ def fault_of(cost: Cost, root: Path, device: str) -> str:
     if cost.disk_bytes > free_disk:
         got = f"{in_bytes(free_disk)} free, {in_bytes(cost.disk_bytes)} needed ({largest(cost.disk)})"
         return must("the disk", f"hold what {cost.stage} writes", got, next_step=LESS + PLAN)
-    free, needed = free_memory_bytes(), cost.memory_bytes * cost.workers
+    free, needed = free_memory_bytes(), cost.held_bytes * cost.workers
     if device != "cpu" or needed <= free:
         return ""
-    fits = int(free // cost.memory_bytes)
+    fits = int(free // cost.held_bytes)
     advice = f"Set compute.workers to {fits}; " if fits else SMALLER
     got = f"{in_bytes(free)} free, {in_bytes(needed)} needed by {cost.workers} ({largest(cost.memory)})"
     return must("memory", f"hold the workers of {cost.stage}", got, next_step=advice + PLAN)

@@ -14,6 +14,7 @@ import numpy as np
 
 from moodlens.base.errors import ContractError, UsageError, must
 from moodlens.contracts.backend import Capture, Patch
+from moodlens.contracts.rounding import UNIT, forced_limit
 from moodlens.contracts.tensors import WHOLE_SITES, shard_name
 from moodlens.store.shards import read_shard, shard_names
 
@@ -23,11 +24,8 @@ if TYPE_CHECKING:
 
 HALF_ULP = 2.0**-11
 """Largest relative rounding of float16, in which the states of generation are stored."""
-UNIT = {"float32": 0.0, "float16": 2.0**-11, "bfloat16": 2.0**-8}
-"""Largest relative rounding of a model that computes in 16 bits; that of float32 is within the tolerance."""
-OWN, GATHERED = 4, 64
-"""Roundings that a value may be off by: of its own size, and of its hookpoint's root mean square, which sums
-over many layers gather (docs/checkpoints.md has what was found)."""
+OWN = 4
+"""Roundings of its own size that a value may be off by."""
 TINY = 2.0**-25
 """Largest absolute rounding of float16 below its normal range."""
 
@@ -41,8 +39,9 @@ def self_test(backend: "MusicBackend", codes: np.ndarray, task: "ReencodeTask") 
     forced, n_states = forced_difference(backend, codes, task)
     null = null_difference(backend, codes[:1], task)
     patch = patch_difference(backend, codes[:1], task)
+    allowed = forced_limit(task.tolerance, task.model.dtype)
     limits = (
-        ("states under own text", "equal those of generation", forced, allowed(task)),
+        ("states under own text", "equal those of generation", forced, allowed),
         ("states under null text", "not depend on the text beside them", null, 0.0),
         ("an identity patch", "change nothing", patch, 0.0),
     )
@@ -59,11 +58,6 @@ def self_test(backend: "MusicBackend", codes: np.ndarray, task: "ReencodeTask") 
         "patch_difference": patch,
         "n_states": n_states,
     }
-
-
-def allowed(task: "ReencodeTask") -> float:
-    """Return how far states under own text may be from those of generation, in their root mean squares."""
-    return max(task.tolerance, GATHERED * UNIT[task.model.dtype])
 
 
 def forced_difference(backend: "MusicBackend", codes: np.ndarray, task: "ReencodeTask") -> tuple[float, int]:
