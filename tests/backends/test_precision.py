@@ -1,17 +1,20 @@
 """Half precision on the processor: finite, and as close to float32 as its bits of mantissa allow."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from moodlens.backends import catalog
 from moodlens.base.errors import UsageError
 from moodlens.contracts.backend import Capture, ClipRequest, Sampling
 from moodlens.contracts.params import Model
 
+MAPS = Path("/proc/self/maps")
 TEXTS = ["a happy piano piece", "sad"]
 REQUESTS = [ClipRequest(f"c{i}", f"p{i}", text, i) for i, text in enumerate(TEXTS)]
 
@@ -54,6 +57,23 @@ def test_a_twin_in_half_precision(tiny_folder: Path, dtype: str):
     states = twin.teacher_force(codes, TEXTS, Capture()).values["residual.1/cond"]
     assert np.isfinite(states).all()
     assert states.std() > 0.01
+
+
+@pytest.mark.skipif(not MAPS.is_file(), reason="only Linux lists the files that a process has mapped")
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_model_in_16_bits_lets_go_of_its_float32_file(tiny_folder: Path, tmp_path: Path, dtype: str):
+    """Of T5 transformers keeps some weights in float32 in float16: views that held the whole file."""
+    folder = shutil.copytree(tiny_folder, tmp_path / "model")
+    weights = load_file(tiny_folder / "model.safetensors")
+    save_file(
+        {name: tensor.float() for name, tensor in weights.items()},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    half = loaded(folder, dtype)
+    kinds = {parameter.dtype for parameter in half.parts[0].parameters()}
+    assert (torch.float32 in kinds) == (dtype == "float16")
+    assert str(folder) not in MAPS.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:1", "mps"])
