@@ -31,7 +31,7 @@ def planned() -> tuple[Cost, int]:
     raw["model"] |= {"id": MODEL, "dtype": "bfloat16"}
     raw["generate"] |= {"block_clips": N_CLIPS, "clips_per_shard": N_CLIPS, "attention": False}
     raw["compute"] = {"workers": 1, "threads": 1}
-    sizes = sizes_of(published_sizes(MODEL))
+    sizes = replace(sizes_of(published_sizes(MODEL)), stored_dtype="bfloat16")  # no wider file is read
     load = planning.load_of(parse_params(raw), sizes, N_CLIPS, N_CLIPS)
     load = replace(load, n_frames=N_FRAMES, twin=False)
     return generate_cost(sizes, load, Rates(1e11, 2e10)), n_steps_of(sizes, load)
