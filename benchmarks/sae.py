@@ -57,8 +57,8 @@ def planted_rows(n: int, d_in: int, seed: int = 0, device: str = "cpu") -> Tenso
     return out - out.mean(0)
 
 
-def organism_rows(key: str = "residual.3/cond") -> Tensor:
-    """Return the centred states of one layer of the default run at unit variance, rows shuffled."""
+def organism_rows(key: str) -> Tensor:
+    """Return the centred states of one hookpoint of the default run at unit variance, rows shuffled."""
     from moodlens.store.shards import read_shard
 
     folder = REPOSITORY / "data" / "activations"
@@ -183,7 +183,7 @@ def measure(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     device = args.device
     if args.tensor == "organism":
-        rows = organism_rows().to(device)
+        rows = organism_rows(args.site).to(device)
     else:
         rows = planted_rows(args.rows + N_HELD_OUT, args.d_in, device=device)
     held_out, rows = rows[:N_HELD_OUT], rows[N_HELD_OUT:]
@@ -246,6 +246,7 @@ def main() -> None:
     """Measure here, or in the environment of `make interop` where the rivals are."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sae", description=__doc__)
     parser.add_argument("--tensor", choices=("planted", "organism"), default="planted")
+    parser.add_argument("--site", default="residual.3/cond", help="stored states that `organism` takes")
     parser.add_argument(
         "--device", choices=tuple(SIZES), help="without it: the CPU, after a GPU if there is one"
     )
