@@ -51,7 +51,7 @@ ui: $(STAMP) ## MLflow's UI on this workspace's runs (two processes, port 5000)
 	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"
 
 deps: $(DEV) ## make the code dependencies in dvc.yaml equal to the stages' import closures
-	$(BIN)/python -m moodlens.stages.closure
+	$(BIN)/python -m moodlens.store.code_fingerprint
 	cd calibration && ../$(BIN)/python -m moodlens.stages.calibrate deps
 
 interop: ## our SAEs in the real SAELens and its SAEs here, in an environment of its own (.venv-interop)

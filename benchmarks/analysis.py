@@ -16,7 +16,7 @@ import pandas as pd
 
 from benchmarks.process_tree import Measured, measure
 
-STAGES = ("signal", "probe", "state", "temporal", "attention", "geometry", "relate", "decide")
+STAGES = ("signal", "probe", "null_text", "temporal", "attention", "geometry", "relate", "decide")
 """In an order that DVC may run them in: `decide` reads the metrics of the others."""
 TIMES = 4
 REPOSITORY = Path(__file__).resolve().parents[1]

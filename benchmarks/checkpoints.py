@@ -29,13 +29,13 @@ from benchmarks.generate import SAMPLING, TEXTS, Cost, machine_rates, measured
 from benchmarks.process_tree import measure
 from benchmarks.true_sizes import audiocraft_language, published_sizes, save_sized
 from moodlens.backends import attention, catalog
-from moodlens.backends.musicgen import MusicgenBackend
+from moodlens.backends.musicgen.backend import MusicgenBackend
 from moodlens.base.seeding import seed_for
-from moodlens.capture.cost import Rates, generate_cost, step_seconds
-from moodlens.capture.sizes import sizes_of
 from moodlens.contracts.backend import Capture, ClipRequest, Sampling
-from moodlens.contracts.params import Model, parse_params
-from moodlens.stages.planning import load_of
+from moodlens.forecast.generation import Rates, generate_cost, step_seconds
+from moodlens.forecast.plan import load_of
+from moodlens.forecast.sizes import sizes_of
+from moodlens.params.pipeline import Model, parse_params
 from moodlens.store.shards import write_shard
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -21,13 +21,14 @@ from unittest.mock import patch
 import torch
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
-from moodlens.backends import attention, catalog, decode_loop
+from moodlens.backends import attention, catalog
 from moodlens.backends.conditioning import TEXT_BUCKET
-from moodlens.backends.musicgen import BLOCK_CLIPS, MusicgenBackend
+from moodlens.backends.musicgen import decode_loop
+from moodlens.backends.musicgen.backend import BLOCK_CLIPS, MusicgenBackend
 from moodlens.base.seeding import seed_for
 from moodlens.base.units import steps_for
 from moodlens.contracts.backend import Capture, ClipRequest, Sampling
-from moodlens.contracts.params import Model
+from moodlens.params.pipeline import Model
 from moodlens.store.shards import write_shard
 
 REPOSITORY = Path(__file__).resolve().parents[1]

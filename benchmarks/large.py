@@ -16,10 +16,10 @@ import yaml
 
 from benchmarks.process_tree import measure
 from benchmarks.true_sizes import published_sizes
-from moodlens.capture.cost import Cost, Rates, generate_cost, n_steps_of
-from moodlens.capture.sizes import sizes_of
-from moodlens.contracts.params import parse_params
-from moodlens.stages import forecast, planning
+from moodlens.forecast import machine, plan
+from moodlens.forecast.generation import Cost, Rates, generate_cost, n_steps_of
+from moodlens.forecast.sizes import sizes_of
+from moodlens.params.pipeline import parse_params
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MODEL, N_CLIPS, N_FRAMES, WITHIN = "facebook/musicgen-large", 1, 9, 0.20
@@ -32,7 +32,7 @@ def planned() -> tuple[Cost, int]:
     raw["generate"] |= {"block_clips": N_CLIPS, "clips_per_shard": N_CLIPS, "attention": False}
     raw["compute"] = {"workers": 1, "threads": 1}
     sizes = replace(sizes_of(published_sizes(MODEL)), stored_dtype="bfloat16")  # no wider file is read
-    load = planning.load_of(parse_params(raw), sizes, N_CLIPS, N_CLIPS)
+    load = plan.load_of(parse_params(raw), sizes, N_CLIPS, N_CLIPS)
     load = replace(load, n_frames=N_FRAMES, twin=False)
     return generate_cost(sizes, load, Rates(1e11, 2e10)), n_steps_of(sizes, load)
 
@@ -46,7 +46,7 @@ def run(folder: Path) -> None:
 
     from benchmarks.true_sizes import sized_model
     from moodlens.backends import attention
-    from moodlens.backends.musicgen import MusicgenBackend
+    from moodlens.backends.musicgen.backend import MusicgenBackend
     from moodlens.contracts.backend import Capture, ClipRequest, ModelInfo, Sampling
     from moodlens.store.shards import write_shard
 
@@ -76,7 +76,7 @@ def main() -> int:
         "bar": f"within {WITHIN:.0%}, or refused with the numbers",
     }
     with TemporaryDirectory(prefix="moodlens-large-") as folder:
-        fault = forecast.fault_of(cost, Path(folder), "cpu")
+        fault = machine.fault_of(cost, Path(folder), "cpu")
         if fault:
             print(f"refused: {fault}")
             print(json.dumps({**verdict, "value": 0, "holds": True, "refused": True}))

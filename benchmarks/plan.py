@@ -20,14 +20,14 @@ import yaml
 
 from benchmarks.process_tree import Measured, measure
 from benchmarks.true_sizes import published_sizes, save_sized
-from moodlens.capture.cost import Cost
-from moodlens.contracts.params import Params, parse_params
-from moodlens.stages import planning
+from moodlens.forecast import plan
+from moodlens.forecast.generation import Cost
+from moodlens.params.pipeline import Params, parse_params
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 STAGES = (
-    "prompts", "generate", "reencode", "embed", "acoustics", "check", "signal", "probe", "state", "temporal",
-    "attention", "geometry", "relate", "decide", "sae", "latents", "report",
+    "prompts", "generate", "reencode", "embed", "acoustics", "check", "signal", "probe", "null_text",
+    "temporal", "attention", "geometry", "relate", "decide", "sae", "latents", "report",
 )  # fmt: skip
 OUTPUTS = ("data", "models/sae", "reports")
 WITHIN = 0.20
@@ -169,7 +169,7 @@ def disk_bytes(root: Path) -> int:
 def compared(configuration: Configuration, root: Path) -> dict[str, float]:
     """Run one configuration, print it beside the plan, and return measured / planned of every figure."""
     params = workspace(configuration, root)
-    planned = {cost.stage: cost for cost in planning.costs_of(params, root)}
+    planned = {cost.stage: cost for cost in plan.costs_of(params, root)}
     fit = " (fitted on this one)" if configuration.fitted else ""
     print(f"\n{configuration.name}{fit}")
     head = f"{'stage':<11}{'peak GB':>9}{'plan':>7}{'ratio':>7}{'disk MB':>10}{'plan':>9}{'ratio':>7}"

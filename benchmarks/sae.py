@@ -114,8 +114,8 @@ def floors_s(rows: Tensor, shape: Shape) -> dict[str, float]:
 
 def screening(rival: Rival, rows: Tensor, shape: Shape) -> str:
     """Return how many latents of a row our trainer computes exactly, and of how many rows all of them."""
-    from moodlens.sae.screen import pays, screened_top_k
     from moodlens.sae.topk import TopKSae
+    from moodlens.sae.topk_int8 import pays, screened_top_k
 
     sae = rival.recon
     assert isinstance(sae, TopKSae)

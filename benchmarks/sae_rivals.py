@@ -39,7 +39,7 @@ def ours(shape: Shape) -> Rival:
     """Return moodlens' sparse path."""
     from moodlens.sae.adam import Adam
     from moodlens.sae.catalog import config_for, new_sae
-    from moodlens.sae.start import begin
+    from moodlens.sae.initialization import begin
     from moodlens.sae.topk import TopKSae
 
     sae = new_sae(config_for("topk", {"d_in": shape.d_in, "d_sae": shape.d_sae, "k": shape.k}), seed=0)

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from moodlens.contracts.params import Sae as SaeParams
+from moodlens.params.pipeline import Sae as SaeParams
 from moodlens.sae.metrics import Quality, quality
 from moodlens.sae.mixing import batches
 from moodlens.sae.trainer import train
-from moodlens.stages.sae_rows import open_rows
-from moodlens.stages.sae_task import config_of, plan_of
+from moodlens.stages.sae.task import config_of, plan_of
 from moodlens.stages.shell import load_params
-from moodlens.stages.workspace import open_workspace
+from moodlens.workspace.design import open_workspace
+from moodlens.workspace.sae_rows import open_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARES = (0.125, 0.25, 0.5, 1.0)

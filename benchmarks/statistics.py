@@ -24,9 +24,9 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.model_selection import GroupKFold, permutation_test_score
 
 from benchmarks.analysis import TIMES, Cost, analysis_costs
-from moodlens.probes import ridge
+from moodlens.probes import kernel_ridge
 from moodlens.probes.folds import group_folds
-from moodlens.stats import lookup
+from moodlens.stats import permanova as lookup
 from moodlens.stats.gram import centred
 from moodlens.stats.multiplicity import max_p
 from moodlens.stats.permanova import pseudo_f
@@ -73,7 +73,7 @@ def gemm_gflops() -> float:
 
 
 def table_gflops() -> float:
-    """Return this thread's float32 additions per second on rows as `stats.lookup` adds them, in 1e9."""
+    """Return this thread's float32 additions per second on rows as `stats.permanova` adds them, in 1e9."""
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((1024, N_LAYERS), dtype=np.float32)
     total = np.zeros_like(rows)
@@ -127,8 +127,8 @@ def probe_row(gflops: float) -> dict[str, float]:
     def ours() -> object:
         grams = rows @ rows.transpose(0, 2, 1)
         table = relabellings(labels, PROBE_PERMUTATIONS, rng)
-        hats = ridge.hats_of(centred(grams), folds, 0.1)
-        return max_p(ridge.accuracies(ridge.predictions(hats, table), table))
+        hats = kernel_ridge.hats_of(centred(grams), folds, 0.1)
+        return max_p(kernel_ridge.accuracies(kernel_ridge.predictions(hats, table), table))
 
     cv = list(GroupKFold(PROBE_FOLDS).split(rows[0], labels, folds))
 

@@ -15,8 +15,8 @@ from transformers import (
     T5Config,
 )
 
-from moodlens.backends.published import published_config
-from moodlens.backends.untrained import default_dtype
+from moodlens.backends.musicgen.untrained import default_dtype
+from moodlens.forecast.sizes import published_config
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -63,7 +63,7 @@ def audiocraft_language(backend: Any, folder: Path) -> Any:
         backend: a `MusicgenBackend`; its text encoder and tokenizer are written to `folder` for audiocraft.
         folder: where to.
     """
-    from moodlens.backends.stand_ins import import_audiocraft
+    from moodlens.backends.audiocraft.stand_ins import import_audiocraft
 
     import_audiocraft()
     from audiocraft.models import builders

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from moodlens.backends.convert import convert
+from moodlens.backends.audiocraft.convert import convert
 from tests.tiny_audiocraft import load_audiocraft, save_tiny_audiocraft, save_tiny_t5
 
 

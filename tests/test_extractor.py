@@ -14,10 +14,10 @@ from transformers import AutoProcessor, MusicgenForConditionalGeneration
 
 from moodlens import ActivationExtractor, cosine_similarity
 from moodlens.backends import catalog
-from moodlens.backends.quiet import quiet_transformers
+from moodlens.backends.musicgen.loading import quiet_transformers
 from moodlens.base.errors import ContractError, UsageError
 from moodlens.contracts.backend import Capture, ClipRequest, Sampling
-from moodlens.contracts.params import Model
+from moodlens.params.pipeline import Model
 
 TEXTS = ["a happy piano piece", "a sad piano piece"]
 N_FRAMES = 20

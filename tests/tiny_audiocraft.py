@@ -17,8 +17,8 @@ import torch
 import yaml
 from transformers import T5Config, T5EncoderModel
 
-from moodlens.backends.stand_ins import import_audiocraft
-from moodlens.organism.tokenizer import build_tokenizer
+from moodlens.backends.audiocraft.stand_ins import import_audiocraft
+from moodlens.organism.architecture import build_tokenizer
 
 D_TEXT, D_MODEL, N_LAYERS = 16, 32, 3
 

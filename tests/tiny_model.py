@@ -5,9 +5,8 @@ from pathlib import Path
 import torch
 from transformers import EncodecConfig, EncodecModel, MusicgenForConditionalGeneration
 
-from moodlens.organism.architecture import Shape, build_random, save
-from moodlens.organism.quantiser import codebooks_of
-from moodlens.organism.tokenizer import build_tokenizer
+from moodlens.organism.architecture import Shape, build_random, build_tokenizer, save
+from moodlens.organism.codec import codebooks_of
 
 TINY_SHAPE = Shape(d_text=16, n_text_layers=1, n_text_heads=2, d_model=32, n_layers=2, n_heads=2, d_ffn=64)
 

@@ -5,8 +5,13 @@ import pytest
 from scipy import stats as scipy_stats
 
 from moodlens.attention.contrast import emotion_test, lift, lift_difference, paired_test, unit_means
-from moodlens.attention.readings import over_time, readings
-from moodlens.attention.reference import relative_entropy, time_bins, uniform_self_entropy
+from moodlens.attention.summaries import (
+    over_time,
+    readings,
+    relative_entropy,
+    time_bins,
+    uniform_self_entropy,
+)
 from moodlens.base.errors import ContractError
 
 UNITS = np.repeat(np.arange(16), 2)

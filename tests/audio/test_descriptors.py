@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moodlens.audio.descriptors import describe
-from moodlens.audio.mode import MAJOR_PROFILE, MINOR_PROFILE, mode_margin, without_partials
+from moodlens.audio.descriptors import MAJOR_PROFILE, MINOR_PROFILE, describe, mode_margin, without_partials
 from moodlens.base.errors import ContractError
 
 RATES_HZ = (16_000, 32_000)

@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from moodlens.backends.convert import convert
+from moodlens.backends.audiocraft.convert import convert
 from moodlens.base.errors import MoodLensError, UsageError
 
 LM, CODEC = "state_dict.bin", "compression_state_dict.bin"

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from moodlens.backends import catalog
-from moodlens.backends.musicgen import MusicgenBackend
-from moodlens.contracts.params import Model
+from moodlens.backends.musicgen.backend import MusicgenBackend
+from moodlens.params.pipeline import Model
 from tests.tiny_model import save_tiny_model
 
 

@@ -7,8 +7,8 @@ from scipy.stats import entropy as scipy_entropy
 
 from moodlens.attention.words import CLASSES, CONTROL, EMOTION, END
 from moodlens.backends import attention
-from moodlens.backends.attention_summary import AttentionRecorder, own_readings
-from moodlens.backends.musicgen import MusicgenBackend
+from moodlens.backends.attention import AttentionRecorder, own_readings
+from moodlens.backends.musicgen.backend import MusicgenBackend
 from moodlens.base.errors import ContractError, UsageError
 from moodlens.codes.delay import apply_delay
 from moodlens.contracts.backend import Capture, ClipRequest, Sampling
@@ -30,7 +30,7 @@ def requests() -> list[ClipRequest]:
 def sharp(tiny_folder) -> MusicgenBackend:
     """A backend of its own whose attention is far from uniform, so that a wrong weight shows."""
     from moodlens.backends import catalog
-    from moodlens.contracts.params import Model
+    from moodlens.params.pipeline import Model
 
     found = catalog.load(Model(str(tiny_folder), "", "float32", "cpu"), tiny_folder)
     model, _ = found.parts

@@ -12,7 +12,7 @@ import yaml
 from moodlens.backends import catalog
 from moodlens.base.errors import ContractError, MoodLensError, UsageError
 from moodlens.contracts.backend import Capture, ClipRequest, MusicBackend, Sampling
-from moodlens.contracts.params import Model
+from moodlens.params.pipeline import Model
 from tests.tiny_audiocraft import as_audiocraft_runs, give_melody_parts, load_audiocraft, save_tiny_audiocraft
 
 SITES = ("residual", "self_attention", "cross_attention", "mlp")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from moodlens.backends.audiocraft_layout import Settings
-from moodlens.backends.convert import convert
+from moodlens.backends.audiocraft.convert import convert
+from moodlens.backends.audiocraft.layout import Settings
 from moodlens.base.errors import ContractError
 from tests.backends.audiocraft_damage import CODEC, LM, refused
 

@@ -13,7 +13,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from moodlens.backends import catalog
 from moodlens.base.errors import ContractError, MoodLensError, UsageError
 from moodlens.contracts.backend import Capture
-from moodlens.contracts.params import Model
+from moodlens.params.pipeline import Model
 
 
 def model(model_id: str, device: str = "cpu") -> Model:

@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 
-from moodlens.backends import catalog, converted_config
-from moodlens.backends.audiocraft_layout import Settings, read_package
+from moodlens.backends import catalog
+from moodlens.backends.audiocraft import config as converted_config
+from moodlens.backends.audiocraft.convert import convert
+from moodlens.backends.audiocraft.layout import Settings, read_package
 from moodlens.backends.checkpoint import verify_checkpoint
-from moodlens.backends.convert import convert
 from moodlens.base.errors import ContractError, UsageError
-from moodlens.contracts.params import Model
+from moodlens.params.pipeline import Model
 from tests.backends.audiocraft_damage import CODEC, LM, change, refused
 from tests.tiny_audiocraft import codec_config, language_config
 
@@ -130,7 +131,7 @@ def test_a_target_that_cannot_be_written(folder: Path, monkeypatch: pytest.Monke
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("moodlens.backends.convert.save_file", full)
+    monkeypatch.setattr("moodlens.backends.audiocraft.convert.save_file", full)
     assert "must be writable; got 'No space left on device'" in refused(folder, ContractError)
 
 
@@ -182,7 +183,7 @@ def test_a_codec_that_lies_elsewhere(folder: Path, converted_folder: Path, monke
     monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
     assert "codec facebook/encodec_32khz must be cached or downloadable" in refused(folder)
 
-    from moodlens.backends.loading import load_musicgen
+    from moodlens.backends.musicgen.loading import load_musicgen
 
     checkpoint = verify_checkpoint(converted_folder)
     info = catalog.describe(catalog.Source("x", "", checkpoint), Model("x", "", "float32", "cpu"))

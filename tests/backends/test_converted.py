@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from moodlens.backends import catalog
+from moodlens.backends.audiocraft.convert import cache_folder, converted, is_audiocraft
 from moodlens.backends.checkpoint import verify_checkpoint
-from moodlens.backends.converted import cache_folder, converted, is_audiocraft
 from moodlens.base.errors import ContractError
-from moodlens.contracts.params import Model
+from moodlens.params.pipeline import Model
 from tests.backends.audiocraft_damage import CODEC, LM, change
 
 

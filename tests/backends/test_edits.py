@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from moodlens.backends.edits import patched
-from moodlens.backends.musicgen import MusicgenBackend
+from moodlens.backends.musicgen.backend import MusicgenBackend
 from moodlens.base.errors import ContractError, UsageError
 from moodlens.contracts.backend import Capture, Patch
 

@@ -8,7 +8,7 @@ import torch
 
 from moodlens.backends import attention
 from moodlens.backends.hooks import Recorder
-from moodlens.backends.musicgen import MusicgenBackend
+from moodlens.backends.musicgen.backend import MusicgenBackend
 from moodlens.base.errors import ContractError, UsageError
 from moodlens.base.seeding import seed_for
 from moodlens.contracts.backend import Capture, ClipRequest, Sampling

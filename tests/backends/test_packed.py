@@ -5,12 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from moodlens.backends import packed as module
-from moodlens.backends.musicgen import MusicgenBackend
-from moodlens.backends.packed import linears_of, packed, packing_pays
-from moodlens.backends.published import published_config
-from moodlens.capture.sizes import sizes_of
+from moodlens.backends.musicgen import packed as module
+from moodlens.backends.musicgen.backend import MusicgenBackend
+from moodlens.backends.musicgen.packed import linears_of, packed, packing_pays
 from moodlens.contracts.backend import Capture, ClipRequest, Sampling
+from moodlens.forecast.sizes import published_config, sizes_of
 
 TEXTS = ["a happy piece", "a sad and slow piece with a piano", "calm"]
 REQUESTS = [ClipRequest(f"c{i}", f"p{i}", text, 100 + i) for i, text in enumerate(TEXTS)]

@@ -21,15 +21,15 @@ from transformers import (
 
 from moodlens import ActivationExtractor
 from moodlens.backends import catalog
+from moodlens.backends.audiocraft.convert import convert
 from moodlens.backends.conditioning import TEXT_BUCKET
-from moodlens.backends.convert import convert
 from moodlens.backends.hooks import captured_modules
-from moodlens.backends.musicgen import MusicgenBackend
-from moodlens.backends.quiet import quiet_transformers
+from moodlens.backends.musicgen.backend import MusicgenBackend
+from moodlens.backends.musicgen.loading import quiet_transformers
 from moodlens.base.errors import UsageError
 from moodlens.contracts.backend import Capture, ClipRequest, Sampling
-from moodlens.contracts.params import Model
 from moodlens.contracts.tensors import WHOLE_SITES
+from moodlens.params.pipeline import Model
 from tests.tiny_audiocraft import N_LAYERS, give_melody_parts, load_audiocraft, save_tiny_audiocraft
 
 ATOL = 1e-4

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from moodlens.backends import catalog
 from moodlens.base.errors import UsageError
 from moodlens.contracts.backend import Capture, ClipRequest, Sampling
-from moodlens.contracts.params import Model
+from moodlens.params.pipeline import Model
 
 MAPS = Path("/proc/self/maps")
 TEXTS = ["a happy piano piece", "sad"]

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from moodlens.backends import catalog
-from moodlens.backends.musicgen import MusicgenBackend
-from moodlens.backends.splice import cross_entropies
+from moodlens.backends.musicgen.backend import MusicgenBackend
+from moodlens.backends.musicgen.splice import cross_entropies
 from moodlens.base.errors import UsageError
 from moodlens.codes.delay import apply_delay
-from moodlens.contracts.params import Model
+from moodlens.params.pipeline import Model
 from tests.tiny_model import save_tiny_model
 
 TEXTS = ["sad flute piece", "happy folk music with organ"]

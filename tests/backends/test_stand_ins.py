@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from moodlens.backends import stand_ins as module
-from moodlens.backends.stand_ins import PACKAGES, import_audiocraft, stand_ins
+from moodlens.backends.audiocraft import stand_ins as module
+from moodlens.backends.audiocraft.stand_ins import PACKAGES, import_audiocraft, stand_ins
 from moodlens.base.errors import UsageError
 
 ABSENT = tuple(name for name in PACKAGES if find_spec(name) is None)

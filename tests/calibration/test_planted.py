@@ -1,7 +1,7 @@
 """Planted effects are found where they are, more often with more prompts, and not denied."""
 
 from moodlens.base.seeding import rng_for
-from moodlens.calibration.planted import found_in_place, none_said, power
+from moodlens.calibration.rates import found_in_place, none_said, power
 from moodlens.calibration.simulate import World
 
 

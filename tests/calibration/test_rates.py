@@ -6,10 +6,9 @@ from scipy.stats import beta
 
 from moodlens.base.errors import ContractError
 from moodlens.base.seeding import rng_for
-from moodlens.calibration.instrument import UNIQUE, Instrument
 from moodlens.calibration.instruments import CLAIMS, NAIVE, permanova
 from moodlens.calibration.rates import alarm_rates, rate_of, verdict_on
-from moodlens.calibration.simulate import World
+from moodlens.calibration.simulate import UNIQUE, Instrument, World
 
 N_SIMS = 60
 BASE = World(20, 4, 0.3)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from moodlens.base.seeding import rng_for
-from moodlens.calibration.planted import clip_share, unit_share
+from moodlens.calibration.rates import clip_share, unit_share
 from moodlens.calibration.simulate import World, design_for, sample
 from moodlens.stats.gram import prompt_grams
-from moodlens.stats.icc import prompt_icc
+from moodlens.stats.similarity import prompt_icc
 
 BIG = World(400, 4, 0.3, width=32)
 

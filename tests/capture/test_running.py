@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from moodlens.base.errors import ContractError
-from moodlens.capture.running import Running, complete_steps, summarise
+from moodlens.capture.recorders import Running, complete_steps, summarise
 
 
 def states(n_clips: int = 2, n_steps: int = 46, d_model: int = 8) -> np.ndarray:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moodlens.base.errors import UsageError
-from moodlens.capture.steps import kept_steps
+from moodlens.capture.recorders import kept_steps
 
 
 @given(st.integers(10, 600), st.integers(1, 4), st.integers(2, 12))

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from moodlens.capture.running import summarise
-from moodlens.capture.track import Track
+from moodlens.capture.recorders import Track, summarise
 from moodlens.contracts.backend import Capture
 from moodlens.contracts.tensors import stored_steps
 

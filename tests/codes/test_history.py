@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from moodlens.codes.delay import apply_delay
-from moodlens.codes.history import frames_fed, token_history, vector_history
+from moodlens.codes.histograms import frames_fed, token_history, vector_history
 
 RNG = np.random.default_rng(0)
 CODES = RNG.integers(0, 5, size=(3, 4, 10))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from moodlens.base.errors import ContractError
-from moodlens.codes.tokens import token_histograms
+from moodlens.codes.histograms import token_histograms
 
 
 def test_equals_a_direct_count():

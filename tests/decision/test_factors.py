@@ -4,7 +4,7 @@ import pytest
 
 from moodlens.decision.factors import judge_factor
 from moodlens.decision.ladder import Verdict
-from moodlens.state.evidence import REQUIRED
+from moodlens.null_text.evidence import REQUIRED
 from tests.decision.thresholds import THRESHOLDS
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from moodlens.decision.evidence import Baseline
 from moodlens.decision.ladder import decide
 from moodlens.decision.summary import summary_of
-from moodlens.state.evidence import REQUIRED
+from moodlens.null_text.evidence import REQUIRED
 from tests.decision.test_ladder import FOUND
 from tests.decision.thresholds import THRESHOLDS
 

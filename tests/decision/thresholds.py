@@ -1,6 +1,6 @@
 """Thresholds as the repository's params.yaml has them, written out so that a test reads alone."""
 
-from moodlens.contracts.params import Decide
+from moodlens.params.pipeline import Decide
 
 THRESHOLDS = Decide(
     alpha_strong=0.001,

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from moodlens.geometry.dimension import components, umap_points
-from moodlens.geometry.fuzzy import fuzzy_graph
+from moodlens.geometry.dimension import components, fuzzy_graph, umap_points
 
 
 def test_components_equal_scikit_learns():

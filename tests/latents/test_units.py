@@ -6,11 +6,18 @@ from scipy.stats import pearsonr
 from sklearn.decomposition import PCA
 
 from moodlens.latents import baselines
-from moodlens.latents.correlates import Correlations, correlations
-from moodlens.latents.evidence import description, token_shares, word_lift
-from moodlens.latents.moments import smoothed, span, top_moments
-from moodlens.latents.stability import matched_cosines, most_used, random_decoder
-from moodlens.latents.transfer import transfer
+from moodlens.latents.baselines import matched_cosines, most_used, random_decoder
+from moodlens.latents.evidence import (
+    Correlations,
+    correlations,
+    description,
+    smoothed,
+    span,
+    token_shares,
+    top_moments,
+    word_lift,
+)
+from moodlens.latents.selectivity import transfer
 from tests.latents.test_selectivity import crossed
 
 

@@ -12,11 +12,11 @@ from moodlens.organism.architecture import (
     HOP_SAMPLES,
     N_CODEBOOKS,
     build_random,
+    build_tokenizer,
     codec_config,
     forget_text,
     random_decoder_with_trained_text,
 )
-from moodlens.organism.tokenizer import build_tokenizer
 from tests.tiny_model import TINY_SHAPE, save_tiny_model, tiny_codec, tiny_model
 
 

@@ -13,7 +13,7 @@ from moodlens.organism import __main__ as entry
 from moodlens.organism import architecture
 from moodlens.organism.commands import card, codec, evaluate, music, organism, shuffled, text, tokens
 from moodlens.organism.recipe import Recipe, load_recipe, parse_recipe
-from moodlens.stages.closure import closure, imports_something, path_of
+from moodlens.store.code_fingerprint import closure, imports_something, path_of
 from tests.tiny_model import TINY_SHAPE, tiny_codec
 
 ROOT = Path(__file__).parents[2]

@@ -11,8 +11,16 @@ from scipy.stats import chi2_contingency
 from moodlens.base.axes import EMOTIONS
 from moodlens.base.errors import UsageError
 from moodlens.base.seeding import rng_for
-from moodlens.organism.affect import Affect, region_of, sample_affect
-from moodlens.organism.composer import N_FRAMES, Score, compose, compose_free, plan_for
+from moodlens.organism.composer import (
+    N_FRAMES,
+    Affect,
+    Score,
+    compose,
+    compose_free,
+    plan_for,
+    region_of,
+    sample_affect,
+)
 from moodlens.prompts.factors import poles_of
 from moodlens.prompts.lexicon import INSTRUMENTS, KEYS
 

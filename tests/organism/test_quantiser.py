@@ -2,15 +2,7 @@
 
 import torch
 
-from moodlens.organism.quantiser import (
-    DEAD_BELOW,
-    codebooks_of,
-    kmeans,
-    nearest_code,
-    plant,
-    quantise,
-    revive,
-)
+from moodlens.organism.codec import DEAD_BELOW, codebooks_of, kmeans, nearest_code, plant, quantise, revive
 from tests.tiny_model import tiny_codec
 
 

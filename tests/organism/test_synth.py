@@ -7,8 +7,7 @@ import pytest
 
 from moodlens.audio.descriptors import describe
 from moodlens.base.seeding import rng_for
-from moodlens.organism.affect import Affect
-from moodlens.organism.composer import Hit, Note, Score, compose, compose_free
+from moodlens.organism.composer import Affect, Hit, Note, Score, compose, compose_free
 from moodlens.organism.synth import HOP_SAMPLES, N_SAMPLES, SAMPLE_RATE_HZ, render
 from moodlens.prompts.factors import Factors
 from moodlens.prompts.lexicon import INSTRUMENTS

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from transformers import AutoTokenizer
 
+from moodlens.organism.architecture import build_tokenizer
 from moodlens.organism.corpus import caption_at
-from moodlens.organism.tokenizer import build_tokenizer
 from moodlens.prompts.grammar import pieces, vocabulary
 
 

@@ -13,14 +13,12 @@ from torch.nn import functional
 
 from moodlens.base.errors import ContractError
 from moodlens.codes.delay import apply_delay
-from moodlens.organism.architecture import build_random, forget_text
+from moodlens.organism.architecture import build_random, build_tokenizer, forget_text, text_encoder_of
+from moodlens.organism.codec import CodecRecipe, CodecTask, spectral_distance
 from moodlens.organism.corpus import caption_at, score_at
-from moodlens.organism.loop import Schedule, Task, optimizer_for, train
-from moodlens.organism.parts import text_encoder_of
-from moodlens.organism.tokenizer import build_tokenizer
-from moodlens.organism.train_codec import CodecRecipe, CodecTask, spectral_distance
 from moodlens.organism.train_decoder import DecoderRecipe, DecoderTask, hidden_states, use_fast_attention
 from moodlens.organism.train_text import TextRecipe, TextTask, continuous_of
+from moodlens.organism.training_loop import Schedule, Task, optimizer_for, train
 from moodlens.prompts.factors import Factors
 from tests.tiny_model import TINY_SHAPE, tiny_codec, tiny_model
 

@@ -12,13 +12,12 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from moodlens.base.axes import EMOTIONS
-from moodlens.plots.acoustics import SPREAD, descriptor_by_emotion, spread
 from moodlens.plots.layers import Sweep, layer_sweep, spaced
-from moodlens.plots.metrics import MetricMap, metric_map
-from moodlens.plots.probes import Curve, probe_sweep
-from moodlens.plots.readings import Line, direction_matrix, layer_lines
-from moodlens.plots.style import EMOTION_COLOURS, PALETTE, SIGNAL, colour_of, draw, sites_axis
-from moodlens.plots.svg import figure_svg
+from moodlens.plots.style import EMOTION_COLOURS, PALETTE, SIGNAL, colour_of, draw, figure_svg, sites_axis
+from moodlens.report.acoustics import SPREAD, descriptor_by_emotion, spread
+from moodlens.report.probe import Curve, probe_sweep
+from moodlens.report.probe_readings import Line, direction_matrix, layer_lines
+from moodlens.report.signal import MetricMap, metric_map
 
 NAN = np.full(3, np.nan)
 

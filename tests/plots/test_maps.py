@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.colors import to_hex
 
-from moodlens.plots.maps import SiteBar, distance_fit, prompt_map, site_bars
+from moodlens.plots.geometry import SiteBar, distance_fit, prompt_map, site_bars
 from moodlens.plots.style import EMOTION_COLOURS, PAPER, SIGNAL, draw
 
 

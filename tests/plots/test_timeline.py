@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.colors import to_hex
 
 from moodlens.plots.style import EMOTION_COLOURS, draw
-from moodlens.plots.timeline import LayerTime, separation_over_time, spectra_by_emotion
+from moodlens.report.temporal import LayerTime, separation_over_time, spectra_by_emotion
 
 TIMES_S = np.array([0.1, 0.2, 0.3, 0.4])
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from moodlens.base.errors import ContractError
+from moodlens.codes.histograms import hellinger_histograms
 from moodlens.probes.controls import Comparison, difference
 from moodlens.probes.family import ProbeSettings, probe_family
-from moodlens.probes.readings import token_histograms
 from tests.stats.synthetic import design, sites
 
 SETTINGS = ProbeSettings(6, 0.1, 199, 200, 0.95, 0)
@@ -56,4 +56,4 @@ def test_every_family_is_read_on_the_same_folds(planted):
 
 def test_tokens_outside_the_codebook_are_refused():
     with pytest.raises(ContractError, match=r"0\.\.3"):
-        token_histograms(np.array([[[0, 4]]]), 4)
+        hellinger_histograms(np.array([[[0, 4]]]), 4)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from moodlens.probes.intervals import accuracy_interval
+from moodlens.probes.family import accuracy_interval
 from moodlens.stats.bootstrap import class_means, resamples
 from tests.stats.synthetic import design
 

@@ -6,9 +6,9 @@ from scipy.stats import binom
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.model_selection import GridSearchCV, LeaveOneGroupOut
 
+from moodlens.probes.directions import partial_r2
 from moodlens.probes.folds import design_folds
-from moodlens.probes.partial import partial_r2
-from moodlens.probes.regression import nested_predictions, r_squared, shuffled_targets
+from moodlens.probes.kernel_ridge import nested_predictions, r_squared, shuffled_targets
 from moodlens.probes.site_readings import read_scale
 from moodlens.stats.bootstrap import resamples
 from moodlens.stats.gram import centred, prompt_grams, site_gram

@@ -5,8 +5,8 @@ from sklearn.linear_model import Ridge, RidgeClassifier
 from sklearn.model_selection import cross_val_score
 
 from moodlens.probes.folds import group_folds
+from moodlens.probes.kernel_ridge import accuracies, hats_of, predictions
 from moodlens.probes.logistic import features_of
-from moodlens.probes.ridge import accuracies, hats_of, predictions
 from moodlens.stats.gram import centred, prompt_grams
 from moodlens.stats.permutation import p_values, relabellings
 from tests.stats.synthetic import design, sites

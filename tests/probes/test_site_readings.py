@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from moodlens.probes.codelength import block_order, online_bits
 from moodlens.probes.directions import angles, contrasts, within_deviation
 from moodlens.probes.family import ProbeSettings, grid_accuracies, probe_family
 from moodlens.probes.folds import design_folds
-from moodlens.probes.ridge import accuracies, hats_of, predictions
+from moodlens.probes.kernel_ridge import accuracies, hats_of, predictions
+from moodlens.probes.logistic import block_order, online_bits
 from moodlens.probes.site_readings import PromptColumns, read_sites
 from moodlens.stats.gram import prompt_grams, site_gram
 from moodlens.stats.permutation import p_values, relabellings

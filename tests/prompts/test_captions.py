@@ -9,7 +9,7 @@ from moodlens.base.errors import ContractError, UsageError
 from moodlens.prompts.assembly import prompt_table, split_of_wordings
 from moodlens.prompts.captions import CaptionColumns, aspects_text, matching, pick
 from moodlens.prompts.grammar import Caption
-from moodlens.prompts.words import bag_of_words
+from moodlens.prompts.lexicon import bag_of_words
 
 WORDS = {
     "happy": ("happy", "joyful"),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from moodlens.base.errors import ContractError
 from moodlens.base.seeding import rng_for
-from moodlens.prompts.swaps import swapped_prompts
+from moodlens.prompts.design import swapped_prompts
 
 PROMPTS = ["happy"] * 4 + ["sad"] * 4 + ["calm"] * 4
 CLIPS = [emotion for emotion in PROMPTS for _ in range(3)]

@@ -8,9 +8,9 @@ import pandas as pd
 import yaml
 
 from moodlens.contracts.backend import ModelInfo
-from moodlens.contracts.params import Params, parse_params
 from moodlens.contracts.tables import ACOUSTICS, ACTIVATIONS, CLIPS, EMBEDDINGS, PROMPTS
 from moodlens.contracts.tensors import ENCODERS
+from moodlens.params.pipeline import Params, parse_params
 from moodlens.store.tables import conform
 
 EMOTIONS = ("happy", "sad", "calm", "energetic")

@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from moodlens.contracts.params import Params
+from moodlens.params.pipeline import Params
 from moodlens.quality.builder import View
-from moodlens.quality.page import render_suite
 from moodlens.quality.prompt_suite import prompts_suite
-from moodlens.quality.run import Outcome, validate
+from moodlens.quality.run import Outcome, render_suite, validate
 from moodlens.quality.suites import (
     acoustics_suite,
     activations_suite,

@@ -5,8 +5,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from moodlens.base.errors import ContractError
-from moodlens.relate.matched_signal import matched_effects
-from moodlens.relate.matching import DESCRIPTORS, intended, matches, sides
+from moodlens.relate.matching import DESCRIPTORS, intended, matched_effects, matches, sides
 from moodlens.stats.permutation import p_values, relabellings
 
 VALENCE = np.array([0.7, -0.6, 0.6, 0.5])

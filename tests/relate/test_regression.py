@@ -5,9 +5,9 @@ import pytest
 from scipy import stats as scipy_stats
 from sklearn.kernel_ridge import KernelRidge
 
-from moodlens.probes.ridge import hats_of
+from moodlens.probes.kernel_ridge import hats_of
+from moodlens.relate.descriptor_regression import between_wordings, out_of_fold_r2, scaled, within_prompts
 from moodlens.relate.family import judged
-from moodlens.relate.regression import between_wordings, out_of_fold_r2, scaled, within_prompts
 
 FOLDS = np.arange(24) % 4
 ONE = np.ones(24, dtype=np.int64)
@@ -36,7 +36,7 @@ def test_chunks_do_not_change_a_relabelling(monkeypatch: pytest.MonkeyPatch):
     order = np.stack([rng.permutation(24) for _ in range(11)])
     hats = hats_of((x @ x.T)[None], FOLDS, 0.1)
     whole = out_of_fold_r2(hats, y, order)
-    monkeypatch.setattr("moodlens.relate.regression.CHUNK", 4)
+    monkeypatch.setattr("moodlens.relate.descriptor_regression.CHUNK", 4)
     np.testing.assert_allclose(out_of_fold_r2(hats, y, order), whole)
     np.testing.assert_allclose(out_of_fold_r2(hats, y[order[5]], np.arange(24)[None])[..., 0], whole[..., 5])
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from moodlens.contracts.params import Params
-from moodlens.report.looking import attention_finding
-from moodlens.report.relating import relate_finding
-from moodlens.stages import attention, chapters, relate
+from moodlens.params.pipeline import Params
+from moodlens.report.attention import attention_finding
+from moodlens.report.relate import relate_finding
+from moodlens.stages import attention, relate
+from moodlens.stages.report import chapters
 from tests.stages.planted import plant, planted_params
 from tests.stages.test_attention import plant_attention
 

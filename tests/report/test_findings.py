@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from moodlens.report.probing import probes_finding
-from moodlens.report.site_names import layer_groups, twin_value
-from moodlens.report.sweep import layers_finding
+from moodlens.report.probe import probes_finding
+from moodlens.report.signal import layers_finding
+from moodlens.report.wording import layer_groups, twin_value
 
 NAN = math.nan
 

@@ -1,4 +1,4 @@
-from moodlens.report.gates import gates_finding
+from moodlens.report.decide import gates_finding
 
 OPEN = {"value": 0.9, "bar": 0.8, "passed": True}
 NAMES = ("clips_per_emotion", "effect", "acoustic_match", "p_layers", "silhouette")

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from moodlens.decision.ladder import RUNGS
-from moodlens.report.ladder import QUESTIONS, SHOWN, TITLES, verdict_of, verdict_text
+from moodlens.report.decide import QUESTIONS, SHOWN, TITLES, verdict_of, verdict_text
 
 BASELINE = {"accuracy": 0.4, "difference": 0.5, "low": 0.3, "high": 0.6, "p": 0.001}
 

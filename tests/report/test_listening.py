@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from moodlens.report import listening as module
+from moodlens.report.acoustics import acoustics_finding
 from moodlens.report.listening import choose, envelope, listening
-from moodlens.report.sound import acoustics_finding
 from tests.report.example import tables
 
 PROMPTS, CLIPS, ACOUSTICS = tables()

@@ -1,6 +1,6 @@
 """The chapter on the state: its figures and tables say what the metrics say."""
 
-from moodlens.report.state import RANDOM, state_finding
+from moodlens.report.null_text import RANDOM, state_finding
 
 
 def base(accuracy: float, difference: float) -> dict[str, float]:
@@ -92,7 +92,7 @@ def test_both_figures_tell_their_values_in_words():
 def test_the_interval_of_a_lead_is_drawn_about_the_reader_that_trails(monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        "moodlens.report.state.reader_lines", lambda lines, *args, **kwargs: drawn.append(lines)
+        "moodlens.report.null_text.reader_lines", lambda lines, *args, **kwargs: drawn.append(lines)
     )
     state_finding(FOUND, STEPS, CURVE, 0.95, {})
     (lines,) = (found for found in drawn if len(found) == 3 and found[1].name == RANDOM[1])

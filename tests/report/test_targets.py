@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from moodlens.report.targets import targets_grid
+from moodlens.report.sae import targets_grid
 from moodlens.stages.shell import load_params
 
 PARAMS = load_params(Path(__file__).parents[2])

@@ -12,11 +12,11 @@ from moodlens.sae import topk
 from moodlens.sae.adam import Adam
 from moodlens.sae.catalog import ARCHITECTURES, config_for
 from moodlens.sae.dead import Usage, resample
+from moodlens.sae.initialization import begin, geometric_median
 from moodlens.sae.kernel import Firing, firing_of
 from moodlens.sae.metrics import quality
 from moodlens.sae.model import Sae, SaeConfig
 from moodlens.sae.plan import Plan
-from moodlens.sae.start import begin, geometric_median
 from moodlens.sae.state import State
 from moodlens.sae.trainer import Trained, train
 from tests.sae.planted import D_IN, Planted, planted, random_rows, random_sae, recovered

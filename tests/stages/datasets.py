@@ -5,8 +5,10 @@ from pathlib import Path
 
 import yaml
 
-from moodlens.contracts.params import Params, parse_params
-from moodlens.stages import acoustics, embed, generate, prompts, reencode
+from moodlens.params.pipeline import Params, parse_params
+from moodlens.stages import acoustics, embed, prompts
+from moodlens.stages.generate import stage as generate
+from moodlens.stages.reencode import stage as reencode
 from tests.tiny_model import save_tiny_model
 
 ROOT = Path(__file__).parents[2]

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from moodlens.contracts.params import Params, parse_params
 from moodlens.contracts.tables import ACOUSTICS, CLIPS, PROMPTS
-from moodlens.organism.affect import AFFECT
+from moodlens.organism.composer import AFFECT
+from moodlens.params.pipeline import Params, parse_params
 from moodlens.prompts.grammar import pieces
 from moodlens.stages import prompts as prompts_stage
 from moodlens.store.shards import write_shard

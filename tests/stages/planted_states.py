@@ -8,8 +8,8 @@ import numpy as np
 from moodlens.base.seeding import rng_for
 from moodlens.contracts.tables import CLIPS, PROMPTS, SWAPS
 from moodlens.contracts.tensors import CONDITIONS, MODELS
-from moodlens.organism.affect import AFFECT
-from moodlens.stages.reencode import swap_table
+from moodlens.organism.composer import AFFECT
+from moodlens.stages.reencode.stage import swap_table
 from moodlens.store.shards import write_shard
 from moodlens.store.tables import read_table, write_table
 from tests.stages.planted import N_LAYERS, PER_SHARD, WIDTH

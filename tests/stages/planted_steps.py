@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from moodlens.capture.running import summarise
-from moodlens.contracts.params import Params
+from moodlens.capture.recorders import summarise
 from moodlens.contracts.tables import ACOUSTICS, CLIPS
+from moodlens.params.pipeline import Params
 from moodlens.store.shards import write_shard
 from moodlens.store.tables import read_table
 from tests.stages.planted import CODEBOOKS, N_FRAMES, plant

@@ -13,12 +13,11 @@ import pytest
 
 from moodlens.audio.descriptors import Descriptors, describe
 from moodlens.base.errors import ContractError
-from moodlens.contracts.params import Params
 from moodlens.contracts.tables import ACOUSTICS, CLIPS
+from moodlens.params.pipeline import Params
 from moodlens.stages import acoustics
-from moodlens.store.flac import write_flac
+from moodlens.store.audio_files import read_waveform, write_flac
 from moodlens.store.tables import read_table, values, write_table
-from moodlens.store.waveforms import read_waveform
 from tests.stages.datasets import small_params
 
 N_SHARDS, PER_SHARD, RATE_HZ = 3, 2, 16000

@@ -7,13 +7,15 @@ import pandas as pd
 import pytest
 
 from moodlens.base.errors import ContractError, UsageError
-from moodlens.contracts.params import Params
 from moodlens.contracts.tables import PROMPTS
-from moodlens.stages import decide, probe, signal, sites
-from moodlens.stages.workspace import open_workspace
+from moodlens.params.pipeline import Params
+from moodlens.stages import decide, signal
+from moodlens.stages.probe import stage as probe
 from moodlens.store.shards import read_shard, write_shard
 from moodlens.store.tables import read_metrics, read_table, write_table
 from moodlens.store.tracking import Run
+from moodlens.workspace import sites
+from moodlens.workspace.design import open_workspace
 from tests.stages.planted import plant, planted_params
 
 

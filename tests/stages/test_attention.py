@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from moodlens.base.errors import ContractError
-from moodlens.contracts.params import Params
 from moodlens.contracts.tables import CLIPS, PROMPTS
+from moodlens.params.pipeline import Params
 from moodlens.stages import attention
 from moodlens.store.shards import CorruptArtifact, read_shard, write_shard
 from moodlens.store.tables import read_metrics, read_table, write_table

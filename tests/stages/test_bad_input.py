@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from moodlens.base.errors import ContractError
-from moodlens.contracts.params import Params
 from moodlens.contracts.tables import PROMPTS
-from moodlens.stages import decide, probe, signal
+from moodlens.params.pipeline import Params
+from moodlens.stages import decide, signal
+from moodlens.stages.probe import stage as probe
 from moodlens.store.shards import read_shard, write_shard
 from moodlens.store.tables import read_metrics, read_table, write_table
 from tests.stages.planted import plant, planted_params

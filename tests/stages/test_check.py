@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from moodlens.base.errors import ContractError
-from moodlens.contracts.params import Params
 from moodlens.contracts.tables import ACTIVATIONS, PROMPTS, REENCODED, SELFTESTS, SWAPS, Table
+from moodlens.params.pipeline import Params
 from moodlens.stages import check
 from moodlens.store.tables import read_table, write_table
 from tests.stages.datasets import make_workspace

@@ -9,7 +9,7 @@ import pytest
 from moodlens.backends import catalog
 from moodlens.contracts.tables import EMBEDDINGS, PROMPTS
 from moodlens.contracts.tensors import ENCODERS
-from moodlens.prompts.words import words_of
+from moodlens.prompts.lexicon import words_of
 from moodlens.stages import embed, prompts
 from moodlens.store.shards import read_shard, shard_metadata
 from moodlens.store.tables import read_table, values

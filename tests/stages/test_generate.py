@@ -18,15 +18,15 @@ import yaml
 
 import moodlens
 from moodlens.base.errors import ContractError, UsageError
-from moodlens.contracts.params import Params, parse_params
 from moodlens.contracts.tables import ACTIVATIONS, CLIPS, PROMPTS
 from moodlens.contracts.tensors import SUMMARIES
+from moodlens.params.pipeline import Params, parse_params
 from moodlens.quality.measured import READABLE, shard_files
-from moodlens.stages import generate
-from moodlens.stages.workspace import need_steps
+from moodlens.stages.generate import stage as generate
+from moodlens.store.audio_files import read_waveform
 from moodlens.store.shards import read_shard
 from moodlens.store.tables import read_metrics, read_table, write_table
-from moodlens.store.waveforms import read_waveform
+from moodlens.workspace.design import need_steps
 from tests.tiny_model import save_tiny_model
 
 ROOT = Path(__file__).parents[2]
@@ -260,17 +260,17 @@ def test_fewer_prompts_leave_no_stranger_behind(undisturbed: Path, model: Path, 
 def test_full_disk_keeps_finished_shards(
     undisturbed: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from moodlens.stages import generate_shard
+    from moodlens.stages.generate import shard
 
     root = workspace(tmp_path, model)
-    write = generate_shard.write_flac
+    write = shard.write_flac
 
     def full(path: Path, *rest) -> None:
         if path.name == "sad-03-s0.flac":
             raise ContractError(f"{path} must be writable; got 'No space left on device'. Free disk space.")
         write(path, *rest)
 
-    monkeypatch.setattr(generate_shard, "write_flac", full)
+    monkeypatch.setattr(shard, "write_flac", full)
     with pytest.raises(ContractError, match="No space left on device"):
         generate.run(params_of(), root)
     receipts = sorted(path.name for path in (root / "data" / "activations").glob("receipt-*"))

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from moodlens.attention.readings import STORED
-from moodlens.contracts.params import Params
+from moodlens.attention.summaries import STORED
 from moodlens.contracts.tensors import CODEC_MEAN
-from moodlens.stages import attention, generate, prompts
+from moodlens.params.pipeline import Params
+from moodlens.stages import attention, prompts
+from moodlens.stages.generate import stage as generate
 from moodlens.store.shards import read_shard
 from moodlens.store.tables import read_metrics
 from tests.stages.datasets import small_params

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from moodlens.base.errors import ContractError
-from moodlens.contracts.params import Params
 from moodlens.contracts.tables import PROMPTS
-from moodlens.stages import geometry
-from moodlens.stages.chapters import CHAPTERS
+from moodlens.params.pipeline import Params
+from moodlens.stages.geometry import stage as geometry
+from moodlens.stages.report.chapters import CHAPTERS
 from moodlens.stages.shell import load_params
 from moodlens.store.shards import read_shard, write_shard
 from moodlens.store.tables import read_metrics, read_table, write_table

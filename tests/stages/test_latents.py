@@ -12,19 +12,20 @@ import pytest
 from moodlens.backends import catalog
 from moodlens.base.errors import UsageError
 from moodlens.contracts.backend import Capture
-from moodlens.contracts.params import Params
 from moodlens.contracts.tables import LATENTS
+from moodlens.params.pipeline import Params
 from moodlens.report.latents import latents_finding
 from moodlens.sae.metrics import quality
-from moodlens.stages import latents, sae
-from moodlens.stages.latent_rows import error_reader, latents_reader, null_blocks, pooled_by_text
-from moodlens.stages.sae_rows import Block, open_rows
-from moodlens.stages.workspace import open_workspace
+from moodlens.stages.latents import stage as latents
+from moodlens.stages.latents.rows import error_reader, latents_reader, null_blocks, pooled_by_text
+from moodlens.stages.sae import stage as sae
 from moodlens.store.registry import Registered
 from moodlens.store.sae_files import load_sae
 from moodlens.store.shards import read_shard
 from moodlens.store.tables import read_table
 from moodlens.store.tracking import Run, write_beside
+from moodlens.workspace.design import open_workspace
+from moodlens.workspace.sae_rows import Block, open_rows
 from tests.stages.datasets import make_workspace
 from tests.stages.test_sae import open_gate, small
 
@@ -109,7 +110,7 @@ def test_pooling_in_chunks_equals_the_mean_and_errors_make_the_fvu(
     owner = np.concatenate([block.texts for block in rows.blocks()])
     mean = values.mean(axis=0)
     readers = {"plain": lambda x: x, "sae": latents_reader(model), "error": error_reader(model, mean)}
-    monkeypatch.setattr("moodlens.stages.latent_rows.CHUNK_ROWS", 7)
+    monkeypatch.setattr("moodlens.stages.latents.rows.CHUNK_ROWS", 7)
     pooled = pooled_by_text(rows.blocks(), readers, len(rows.texts))
     for text in range(len(rows.texts)):
         np.testing.assert_allclose(pooled["plain"][text], values[owner == text].mean(axis=0), atol=1e-4)

@@ -21,7 +21,7 @@ SMALL = {
     "signal": {"n_permutations": 1999, "n_bootstrap": 200},
     "probe": {"n_permutations": 1999, "n_bootstrap": 200, "n_folds": 4},
     "reencode": {"n_steps": 3},
-    "state": {"n_permutations": 1999, "n_bootstrap": 200, "n_folds": 4, "n_draws": 20, "shots": [1]},
+    "null_text": {"n_permutations": 1999, "n_bootstrap": 200, "n_folds": 4, "n_draws": 20, "shots": [1]},
     "temporal": {"n_permutations": 199, "n_bootstrap": 100},
     "geometry": {"n_permutations": 199, "n_bootstrap": 100, "umap": False},
     "sae": {"override_gate": True, "n_steps": 20, "n_seeds": 2, "expansion": 2, "k": 4},

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from moodlens.base.errors import ContractError, UsageError
-from moodlens.contracts.params import Params
 from moodlens.contracts.tables import PROMPTS
+from moodlens.params.pipeline import Params
 from moodlens.stages import prompts
 from moodlens.stages.shell import load_params
 from moodlens.store.tables import read_table, values

@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 
 from moodlens.backends import catalog
-from moodlens.backends.musicgen import MusicgenBackend
+from moodlens.backends.musicgen.backend import MusicgenBackend
 from moodlens.base.errors import ContractError, MoodLensError, UsageError
-from moodlens.contracts import rounding
+from moodlens.contracts import tensors
 from moodlens.contracts.backend import Capture
-from moodlens.contracts.params import Params
 from moodlens.contracts.tables import CLIPS, PROMPTS, REENCODED, SWAPS
 from moodlens.contracts.tensors import CONDITIONS, MODELS
-from moodlens.stages import generate, prompts, reencode, reencode_shard
+from moodlens.params.pipeline import Params
+from moodlens.stages import prompts
+from moodlens.stages.generate import stage as generate
+from moodlens.stages.reencode import shard
+from moodlens.stages.reencode import stage as reencode
 from moodlens.store.shards import read_shard, shard_metadata, write_shard
 from moodlens.store.tables import read_metrics, read_table
 from tests.stages.datasets import small_params
@@ -36,7 +39,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params]:
 def workspace(made: tuple[Path, Params], tmp_path: Path) -> tuple[Path, Params]:
     """A copy that a test may break; nothing loaded before counts."""
     shutil.copytree(made[0], tmp_path, dirs_exist_ok=True)
-    reencode_shard._loaded.cache_clear()
+    shard._loaded.cache_clear()
     return tmp_path, made[1]
 
 
@@ -215,10 +218,10 @@ def test_sixteen_bits_differ_by_their_rounding_and_another_step_by_more(tmp_path
     for stage in (prompts, generate, reencode):
         stage.run(params, tmp_path)
     found = read_metrics(tmp_path / "metrics" / "reencode.json")["forced_difference"]
-    unit = rounding.UNIT[dtype]
-    assert found <= rounding.GATHERED * unit
+    unit = tensors.UNIT[dtype]
+    assert found <= tensors.GATHERED * unit
     path = tmp_path / "data" / "activations" / "shard-0000.safetensors"
     states = read_shard(path)
     write_shard(path, {key: np.roll(values, 1, axis=1) for key, values in states.items()})
-    with pytest.raises(ContractError, match=f"allowed {rounding.GATHERED * unit:.3g}"):
+    with pytest.raises(ContractError, match=f"allowed {tensors.GATHERED * unit:.3g}"):
         reencode.run(again(params), tmp_path)

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from moodlens.base.errors import ContractError
-from moodlens.contracts.params import Params
 from moodlens.contracts.tables import CLIPS
+from moodlens.params.pipeline import Params
 from moodlens.stages import relate
 from moodlens.store.tables import read_metrics, read_table, write_table
 from moodlens.store.tracking import Run

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from moodlens.base.errors import ContractError
-from moodlens.contracts.params import Params
-from moodlens.stages import temporal
-from moodlens.stages.chapters import CHAPTERS
-from moodlens.stages.report import gather, run
+from moodlens.params.pipeline import Params
+from moodlens.stages.report.chapters import CHAPTERS
+from moodlens.stages.report.stage import gather, run
+from moodlens.stages.temporal import stage as temporal
 from moodlens.store.tables import write_metrics
 from tests.report.workspace import measure, small_params, write_workspace
 

@@ -18,18 +18,18 @@ import pytest
 import yaml
 
 from moodlens.base.errors import ContractError, UsageError
-from moodlens.contracts.params import Params, parse_params
 from moodlens.contracts.tables import TEXTS
+from moodlens.params.pipeline import Params, parse_params
 from moodlens.report.sae import sae_finding
-from moodlens.stages import sae
-from moodlens.stages.sae_rows import open_rows
-from moodlens.stages.sae_task import SaeTask, train_one
-from moodlens.stages.workspace import open_workspace
+from moodlens.stages.sae import stage as sae
+from moodlens.stages.sae.task import SaeTask, train_one
 from moodlens.store.registry import Registered
 from moodlens.store.sae_files import load_sae
 from moodlens.store.shards import read_shard, write_shard
 from moodlens.store.tables import read_metrics, read_table, write_metrics
 from moodlens.store.tracking import Run
+from moodlens.workspace.design import open_workspace
+from moodlens.workspace.sae_rows import open_rows
 from tests.stages.datasets import make_workspace
 
 ROOT = Path(__file__).parents[2]

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from moodlens.base.errors import ContractError
-from moodlens.contracts.params import Params
 from moodlens.contracts.tables import CLIPS, PROMPTS
-from moodlens.stages import temporal
-from moodlens.stages.chapters import CHAPTERS, chapters_of
+from moodlens.params.pipeline import Params
+from moodlens.stages.report.chapters import CHAPTERS, chapters_of
+from moodlens.stages.temporal import stage as temporal
 from moodlens.store.shards import read_shard, write_shard
 from moodlens.store.tables import read_metrics, read_table, write_table
 from moodlens.store.tracking import Run

@@ -9,15 +9,19 @@ import numpy as np
 import pytest
 
 from moodlens.base.errors import UsageError
-from moodlens.contracts.params import Params
 from moodlens.contracts.tables import CLIPS, PROMPTS, TEXTS
 from moodlens.contracts.tensors import shard_name
-from moodlens.stages import generate, prompts, reencode, reencode_shard, sae_rows
-from moodlens.stages.sae_texts import text_table
-from moodlens.stages.step_shards import clock_of, states_by_shard
-from moodlens.stages.workspace import clip_table, need_steps, open_workspace
+from moodlens.params.pipeline import Params
+from moodlens.stages import prompts
+from moodlens.stages.generate import stage as generate
+from moodlens.stages.reencode import shard as reencode_shard
+from moodlens.stages.reencode import stage as reencode
+from moodlens.stages.sae.texts import text_table
 from moodlens.store.shards import read_shard, write_shard
 from moodlens.store.tables import read_metrics, read_table, write_table
+from moodlens.workspace import sae_rows
+from moodlens.workspace.design import clip_table, need_steps, open_workspace
+from moodlens.workspace.steps import clock_of, states_by_shard
 from tests.stages.datasets import small_params
 from tests.tiny_model import save_tiny_model
 

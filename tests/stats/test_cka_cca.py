@@ -5,8 +5,7 @@ import pytest
 from sklearn.cross_decomposition import CCA
 
 from moodlens.base.errors import ContractError
-from moodlens.stats.cca import label_cca
-from moodlens.stats.cka import label_cka
+from moodlens.stats.alignment import label_cca, label_cka
 from moodlens.stats.gram import centred
 from moodlens.stats.permutation import relabellings
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from moodlens.stats.paired import better_p
+from moodlens.stats.sign_flip import better_p
 from tests.stats.synthetic import design
 
 

@@ -8,8 +8,14 @@ from hyppo.ksample import MMD
 from sklearn.metrics.pairwise import rbf_kernel
 
 from moodlens.stats.bootstrap import unit_resamples
-from moodlens.stats.mmd import near, rbf_kernels
-from moodlens.stats.pairwise import contrast, contrast_draws, discrepancy, discrepancy_draws
+from moodlens.stats.pairwise import (
+    contrast,
+    contrast_draws,
+    discrepancy,
+    discrepancy_draws,
+    near,
+    rbf_kernels,
+)
 from moodlens.stats.permutation import relabellings
 
 SIZES = [(6, 6, 6), (3, 9, 5)]

@@ -3,7 +3,7 @@ import pytest
 from skbio.stats.distance import DistanceMatrix
 from skbio.stats.distance import permdisp as reference
 
-from moodlens.stats.permdisp import dispersion_f
+from moodlens.stats.permanova import dispersion_f
 from moodlens.stats.permutation import p_values, relabellings
 
 

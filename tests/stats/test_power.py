@@ -5,7 +5,7 @@ import pytest
 
 from moodlens.base.errors import ContractError
 from moodlens.base.seeding import rng_for
-from moodlens.calibration.planted import clip_share, power
+from moodlens.calibration.rates import clip_share, power
 from moodlens.calibration.simulate import World
 from moodlens.stats.power import (
     Pilot,

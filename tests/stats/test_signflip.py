@@ -7,7 +7,7 @@ from scipy import stats as scipy_stats
 from moodlens.base.errors import ContractError
 from moodlens.stats.multiplicity import max_t
 from moodlens.stats.permutation import p_values
-from moodlens.stats.signflip import flipped_t, sign_flips, smallest_flip_p
+from moodlens.stats.sign_flip import flipped_t, sign_flips, smallest_flip_p
 
 
 def test_all_flips_give_the_exact_p_of_scipy():

@@ -4,8 +4,7 @@ from scipy import stats as scipy_stats
 
 from moodlens.stats.bootstrap import resamples
 from moodlens.stats.gram import cosines, site_gram
-from moodlens.stats.icc import prompt_icc
-from moodlens.stats.similarity import centred_cosines, emotion_effect, naive_t
+from moodlens.stats.similarity import centred_cosines, emotion_effect, naive_t, prompt_icc
 from tests.stats.synthetic import design, sites
 
 

@@ -8,9 +8,9 @@ import pytest
 from scipy.stats import wasserstein_distance
 
 from moodlens.base.errors import ContractError
-from moodlens.stats.dimensions import differing_share
+from moodlens.stats.alignment import differing_share
+from moodlens.stats.pairwise import sliced_wasserstein
 from moodlens.stats.permutation import relabellings
-from moodlens.stats.wasserstein import sliced_wasserstein
 
 
 @pytest.mark.parametrize("sizes", [(6, 6, 6), (3, 8, 5)])

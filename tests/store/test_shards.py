@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 
 from moodlens.base.errors import ContractError
 from moodlens.store import shards
-from moodlens.store.flac import write_flac
+from moodlens.store.audio_files import write_flac
 from moodlens.store.receipts import code_digest, finished, remove_strangers, write_receipt
 from moodlens.store.shards import CorruptArtifact, read_shard, shard_metadata, shard_names, write_shard
 

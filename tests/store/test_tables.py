@@ -12,6 +12,7 @@ from moodlens.base.errors import ContractError
 from moodlens.contracts.tables import PROMPTS, Column, Table
 from moodlens.store import atomic
 from moodlens.store.atomic import replacing
+from moodlens.store.audio_files import read_waveform
 from moodlens.store.tables import (
     conform,
     read_csv_text,
@@ -22,7 +23,6 @@ from moodlens.store.tables import (
     write_plot,
     write_table,
 )
-from moodlens.store.waveforms import read_waveform
 
 TABLE = Table(
     "things",

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from moodlens.store.lineage import Dataset, datasets, home_of
-from moodlens.store.tracking import Run, connect, log_runs, tracking_uri
+from moodlens.store.tracking import Dataset, Run, connect, datasets, home_of, log_runs, tracking_uri
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ import numpy as np
 from scipy.stats import binom
 
 from moodlens.stats.permutation import relabellings
-from moodlens.temporal.clusters import clusters
-from moodlens.temporal.separation import separation
+from moodlens.temporal.separation import clusters, separation
 from tests.stats.synthetic import design
 
 

@@ -5,8 +5,14 @@ import pytest
 from scipy.stats import binom, spearmanr
 
 from moodlens.stats.permutation import p_values
-from moodlens.temporal.rhythm import FASTEST_HZ, SLOWEST_HZ, tempo_match, within_emotion
-from moodlens.temporal.spectra import peaks_hz, relative_spectra
+from moodlens.temporal.rhythm import (
+    FASTEST_HZ,
+    SLOWEST_HZ,
+    peaks_hz,
+    relative_spectra,
+    tempo_match,
+    within_emotion,
+)
 
 RATE_HZ, N_STEPS = 50.0, 200
 LABELS = np.repeat([0, 1], 6)

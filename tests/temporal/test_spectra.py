@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from moodlens.base.errors import ContractError
-from moodlens.temporal.spectra import (
+from moodlens.temporal.rhythm import (
     centroids_hz,
     leading_components,
     peaks_hz,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from moodlens.base.errors import ContractError
-from moodlens.temporal.windows import window_means, windows
+from moodlens.temporal.separation import window_means, windows
 
 
 def test_windows_tile_the_steps_and_leave_the_rest_over():

@@ -15,7 +15,7 @@ from moodlens.stats.bootstrap import interval
 from moodlens.stats.multiplicity import max_t, standard_scores
 from moodlens.stats.permanova import pseudo_f
 from moodlens.stats.permutation import p_values, relabellings
-from moodlens.stats.signflip import flipped_t, sign_flips
+from moodlens.stats.sign_flip import flipped_t, sign_flips
 
 Heads = Float[np.ndarray, "prompt layer head"]
 

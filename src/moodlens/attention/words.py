@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int
 
-from moodlens.prompts.words import WORD
+from moodlens.prompts.lexicon import WORD
 
 CLASSES = ("emotion", "control", "end", "other")
 EMOTION, CONTROL, END, OTHER = range(4)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from moodlens.backends import hub
+from moodlens.backends import checkpoint as hub
+from moodlens.backends.audiocraft.convert import converted, is_audiocraft
 from moodlens.backends.checkpoint import Checkpoint, verify_checkpoint
-from moodlens.backends.converted import converted, is_audiocraft
 from moodlens.base.errors import ContractError, UsageError, must, nearest
 from moodlens.contracts.backend import ModelInfo, MusicBackend
-from moodlens.contracts.params import Model
+from moodlens.params.pipeline import Model
 
 ORGANISM = "models/organism"
 EMBEDDED = {"organism": ORGANISM, "organism-shuffled": f"{ORGANISM}/shuffled", "organism-random": ORGANISM}
@@ -77,7 +77,7 @@ def find(model: Model, root: Path) -> Source:
         folder = hub.snapshot(model.id, model.revision, thing=f"model.id {model.id}", instead=instead)
         return Source(model.id, folder.name, verify_checkpoint(folder))
     if model.id.startswith(AUDIOCRAFT):
-        from moodlens.backends.audiocraft_loading import find_audiocraft
+        from moodlens.backends.audiocraft.loading import find_audiocraft
 
         named = root / Path(model.id.removeprefix(AUDIOCRAFT)).expanduser()
         return Source(model.id, "", find_audiocraft(named))
@@ -127,11 +127,11 @@ def load(model: Model, root: Path, block_clips: int = 0) -> MusicBackend:
     """
     from dataclasses import replace
 
-    from moodlens.backends.loading import load_musicgen
+    from moodlens.backends.musicgen.loading import load_musicgen
 
     source = find(model, root)
     if model.id.startswith(AUDIOCRAFT):
-        from moodlens.backends.audiocraft_loading import load_audiocraft
+        from moodlens.backends.audiocraft.loading import load_audiocraft
 
         return load_audiocraft(source.checkpoint, describe(source, model), model.text_padding)
     backend = load_musicgen(source.checkpoint, describe(source, model), model.text_padding, block_clips)

@@ -6,17 +6,20 @@ appending keeps one step of hundreds; here the recorder owns the place it writes
 recording whose count differs from the steps that were run.
 
 Attention is not recorded here but summarised where its weights are formed, see `attention_summary`.
+
+States of parts of the clips as those of all.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from moodlens.base.axes import HALVES
 from moodlens.base.errors import ContractError, UsageError, must, nearest
-from moodlens.capture.track import Track
+from moodlens.capture.recorders import Track
 from moodlens.contracts.backend import Capture, States
 from moodlens.contracts.tensors import hookpoint
 
@@ -207,3 +210,20 @@ def _count_error(name: str, count: int, n_steps: int) -> str:
     return must(
         f"hookpoint {name}", f"record {n_steps} steps, each once", count, where="capture", next_step=advice
     )
+
+
+PARTS = ("values", "summaries", "figures", "attention")
+
+
+def place(whole: States, found: States, clips: Sequence[int], n_clips: int) -> None:
+    """Put the states of some clips into those of all `n_clips`; a part that holds all is taken as it is."""
+    for name in PARTS:
+        into: dict[str, np.ndarray] = getattr(whole, name)
+        part: dict[str, np.ndarray] = getattr(found, name)
+        for key, states in part.items():
+            if list(clips) == list(range(n_clips)):
+                into[key] = states
+                continue
+            if key not in into:
+                into[key] = np.zeros((n_clips, *states.shape[1:]), dtype=states.dtype)
+            into[key][list(clips)] = states

@@ -3,18 +3,23 @@
 Row of a clip at a layer = emotion + sqrt(icc) prompt + sqrt(1 - icc) noise, each Gaussian with the variance
 spectrum 1/rank; the prompt's part is shared in part by the prompts of one wording, and every part in part
 by all layers. Emotion holds the planted share of the variance between clips, in one layer.
+
+What a test under calibration is: its name, the kind of data it is asked about, its p on one dataset.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from moodlens.base.axes import EMOTIONS
-from moodlens.stats.design import Design, design_of
+from moodlens.stats.design import Design, Unit, design_of
 from moodlens.stats.gram import SiteGram, centred, group_means, mean_weights, site_gram
+from moodlens.stats.permanova import pseudo_f
+from moodlens.stats.permutation import relabellings
 
 SINGLE = 2
 """Wordings per emotion that one prompt has to itself where others are shared, as in the default prompts."""
@@ -136,3 +141,66 @@ def _planted(world: World, design: Design, scale: np.ndarray, rng: np.random.Gen
     felt -= felt.mean(axis=0)
     wanted = world.planted / (1 - world.planted) * (scale**2).sum()
     return felt * np.sqrt(wanted / (felt**2).sum(axis=1).mean())
+
+
+N_PERMUTATIONS = 199
+"""Relabellings per test. p is exact at .05 for any number n with (n + 1) / 20 whole; more relabellings change
+the power by under 2 points, and no error rate."""
+N_LAYERS = 12
+"""Layers of the data that tests of single places read, or steps x layers, or windows x layers."""
+
+CAUTIOUS = "the correction for training data that folds share is cautious"
+
+Group = Literal["ladder", "state", "metrics", "chapters"]
+"""Part of the page whose p it is; each has a figure of its own."""
+
+Test = Callable[[Sample, np.random.Generator], float]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The kind of data a test is asked about."""
+
+    shared: bool  # prompts share wordings
+    n_layers: int
+    layer_share: float = 0.5  # what layers have in common
+    everywhere: float = 0.0  # share of variance that emotion holds in every layer: all equally good
+
+    def of(self, base: World) -> World:
+        """Return `base` with these wordings and layers."""
+        return replace(
+            base,
+            shared=self.shared,
+            n_layers=self.n_layers,
+            layer_share=self.layer_share if self.n_layers > 1 else 0.0,
+            planted=self.everywhere,
+            planted_layer=None,
+        )
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """One test; `p` is at most `level` exactly when the pipeline would say "found"."""
+
+    name: str
+    setting: Setting
+    p: Test
+    carries_claim: bool = True
+    level: float = 0.05
+    why_conservative: str = ""
+    group: Group = "ladder"
+    slow: bool = False  # asked in one design only, so that all tests together stay a matter of minutes
+
+
+UNIQUE, SHARED = Setting(False, 48), Setting(True, 48)
+UNIQUE_APART, SHARED_APART = Setting(False, 48, 0.0), Setting(True, 48, 0.0)
+PLACES = Setting(True, N_LAYERS)
+"""Layers that resemble each other and hold no emotion."""
+PLACES_APART = Setting(True, N_LAYERS, 0.0)
+"""Layers that have nothing in common: states beside a sound, or a target, that they do not tell."""
+
+
+def f_table(data: Sample, unit: Unit, n_layers: int, rng: np.random.Generator) -> np.ndarray:
+    """Return pseudo-F of the first layers, (layer, perm), whole units relabelled as `stats.sweep` does."""
+    units = centred(group_means(data.grams[:n_layers], data.design.members(unit)))
+    return pseudo_f(units, relabellings(data.design.unit_labels(unit), N_PERMUTATIONS, rng))

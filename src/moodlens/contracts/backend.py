@@ -91,7 +91,7 @@ class States:
     """Recorded activations: `values["residual.3/cond"]` is (clip, step, d_model), float32 or float16.
 
     Where the capture asks for them, `summaries["residual.3/cond/mean"]` and
-    `figures["residual.3/cond/absmax"]` (see `capture.running`), and of `Capture.attention` for instance
+    `figures["residual.3/cond/absmax"]` (see `capture.recorders`), and of `Capture.attention` for instance
     `attention["cross/entropy"]`, (clip, layer, head, step). The first axis is always the clip.
     """
 

@@ -44,6 +44,8 @@ Embeddings (`data/embeddings/embeddings.safetensors`), float32
     tokens (sum of n_tokens, d_text) · tokens_projected (sum of n_tokens, d_model), rows of a prompt
     contiguous, in the order of the table
     metadata: `prompt_ids`, `n_tokens` of each, `words` (the columns of bow), `model`, `twin`
+
+What rounding may do to states that are computed twice, generated and re-encoded.
 """
 
 from collections.abc import Sequence
@@ -97,3 +99,23 @@ def shard_name(kind: str, shard: int) -> str:
     'summary-0007.safetensors'
     """
     return f"{kind}-{shard:04d}.safetensors"
+
+
+UNIT = {"float32": 0.0, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+"""Largest relative rounding of a model that computes in 16 bits; that of float32 is within the tolerance."""
+GATHERED = 64
+"""Roundings that sums over many layers may gather, in root mean squares (docs/checkpoints.md has what was
+found)."""
+
+
+def forced_limit(tolerance: float, dtype: str) -> float:
+    """Return how far re-encoded states may be from those of generation, in their root mean squares.
+
+    >>> forced_limit(1e-3, "float32"), forced_limit(1e-3, "bfloat16")
+    (0.001, 0.25)
+
+    Args:
+        tolerance: reencode.tolerance, asked of float32.
+        dtype: that the model computes in.
+    """
+    return max(tolerance, GATHERED * UNIT[dtype])

@@ -9,16 +9,16 @@ Both words ask that the rung `state` be reached: factors are looked at behind it
 tests are not four more ways for a state without emotion to be found.
 
 A state is made from the tokens it was fed, so a reader of all of them is not expected to be beaten
-(docs/state.md): "weak" is what a true state usually gets, and the rule names the readers that are as good.
+(docs/null_text.md): "weak" is what a true state usually gets; the rule names the readers that are as good.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from moodlens.contracts.params import Decide
 from moodlens.decision.ladder import REACHED, Condition, Verdict
-from moodlens.state.evidence import REQUIRED
+from moodlens.null_text.evidence import REQUIRED
+from moodlens.params.pipeline import Decide
 
 FactorWord = Literal["strong", "weak", "undecided"]
 
@@ -40,7 +40,7 @@ class FactorVerdict:
 def judge_factor(
     name: str, found: Mapping[str, Any], thresholds: Decide, state_verdict: Verdict
 ) -> FactorVerdict:
-    """Return the verdict on one factor of `factors` in metrics/state.json.
+    """Return the verdict on one factor of `factors` in metrics/null_text.json.
 
     Args:
         state_verdict: on the rung `state`.

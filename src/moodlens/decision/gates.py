@@ -6,7 +6,7 @@ corrected for the choice (maxT); the silhouette is reported beside them and stop
 
 from dataclasses import dataclass
 
-from moodlens.contracts.params import Decide
+from moodlens.params.pipeline import Decide
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Literal
 
-from moodlens.contracts.params import Decide
 from moodlens.decision.evidence import Baseline, Evidence
+from moodlens.params.pipeline import Decide
 from moodlens.stats.permutation import require_reachable
 
 Verdict = Literal["strong", "weak", "none", "undecided", "untested"]
@@ -28,7 +28,7 @@ MEANING = {
     "use": "interventions on the state change the music",
 }
 NOT_YET = {
-    "state": "not tested: run `dvc repro state`, which re-encodes the generated tokens under null text",
+    "state": "not tested: run `dvc repro null_text`, which re-encodes the generated tokens under null text",
     "use": "not tested yet: steer, patch and knock out against random, norm-matched and prompting controls",
 }
 READS_TEXT = (

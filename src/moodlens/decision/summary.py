@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from moodlens.decision.ladder import REACHED, RUNGS, Decision, Rung
-from moodlens.state.evidence import REQUIRED
+from moodlens.null_text.evidence import REQUIRED
 
 FAMILIES = {"layers": "layers", "music": "music", "text": "text_code"}
 """Family of metrics/signal.json -> its name among the rungs."""

@@ -1,12 +1,153 @@
-"""A latent in words that its evidence gives: what it fires on, what it goes along with. Nothing imagined."""
+"""A latent in words that its evidence gives: what it fires on, what it goes along with. Nothing imagined.
+
+What latents go along with: acoustic descriptors, valence, arousal; wording by wording.
+
+Where in a clip a latent fires most: spans of time to listen to.
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from moodlens.latents.correlates import Correlations
+from moodlens.stats.multiplicity import benjamini_hochberg
+
+BLOCK = 128
+"""Exchanges at a time: memory is BLOCK * units * descriptors floats."""
+
+
+@dataclass(frozen=True)
+class Correlations:
+    """Pearson correlations over wordings."""
+
+    names: tuple[str, ...]  # of the descriptors
+    r: Float[np.ndarray, "unit descriptor"]
+    q: Float[np.ndarray, "unit descriptor"]  # Benjamini-Hochberg over all units and descriptors
+
+
+def by_wording(
+    values: Float[np.ndarray, "prompt column"], wordings: Int[np.ndarray, " prompt"]
+) -> Float[np.ndarray, "wording column"]:
+    """Return the mean of each wording's prompts."""
+    sums = np.zeros((int(wordings.max()) + 1, values.shape[1]))
+    np.add.at(sums, wordings, values)
+    return sums / np.bincount(wordings)[:, None]
+
+
+def standard(values: Float[np.ndarray, "row column"]) -> Float[np.ndarray, "row column"]:
+    """Return columns at mean 0 and length 1; a constant column becomes 0."""
+    centred = values - values.mean(axis=0)
+    length = np.linalg.norm(centred, axis=0)
+    varies = length > 1e-12 * (np.abs(values).max(axis=0) + 1e-300)
+    return centred / np.where(varies, length, np.inf)
+
+
+def correlations(
+    pooled: Float[np.ndarray, "prompt unit"],
+    described: Float[np.ndarray, "prompt descriptor"],
+    names: tuple[str, ...],
+    wordings: Int[np.ndarray, " prompt"],
+    n_permutations: int,
+    rng: np.random.Generator,
+) -> Correlations:
+    """Return r over wordings and q; p from exchanging whole wordings, two-sided.
+
+    Args:
+        pooled: mean activation per prompt.
+        described: descriptors per prompt (means over its clips), finite.
+        names: of the descriptors.
+        wordings: wording of each prompt.
+        n_permutations: random exchanges beside the observed order.
+        rng: of the exchanges.
+    """
+    units = standard(by_wording(pooled, wordings))
+    traits = standard(by_wording(described, wordings))
+    r = units.T @ traits
+    exceed = np.ones_like(r)  # the observed order counts
+    for start in range(0, n_permutations, BLOCK):
+        n = min(BLOCK, n_permutations - start)
+        orders = rng.permuted(np.tile(np.arange(len(traits)), (n, 1)), axis=1)
+        moved = traits[orders].transpose(1, 0, 2).reshape(len(traits), -1)
+        chance = np.abs(units.T @ moved).reshape(len(r), n, -1)
+        exceed += (chance >= np.abs(r)[:, None] - 1e-9).sum(axis=1)
+    q = benjamini_hochberg((exceed / (n_permutations + 1)).ravel()).reshape(r.shape)
+    return Correlations(names, r, q)
+
+
+HALF = 0.5
+"""A span reaches as far as the smoothed activation stays above this share of its peak."""
+SMOOTH_STEPS = 9
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A span of one clip around its strongest activation."""
+
+    clip: int  # index of the clip
+    start_s: float
+    end_s: float
+    value: float  # smoothed activation at the peak
+
+
+def smoothed(values: Float[np.ndarray, " step"]) -> Float[np.ndarray, " step"]:
+    """Return the centred moving mean over SMOOTH_STEPS steps, shorter at the ends.
+
+    >>> smoothed(np.ones(4)).tolist()
+    [1.0, 1.0, 1.0, 1.0]
+    """
+    window = np.ones(min(SMOOTH_STEPS, len(values)))
+    return np.convolve(values, window, "same") / np.convolve(np.ones_like(values), window, "same")
+
+
+def span(values: Float[np.ndarray, " step"]) -> tuple[int, int]:
+    """Return the first step and the step after the last of the stretch around the maximum.
+
+    >>> span(np.array([0.0, 3.0, 4.0, 2.5, 1.0, 4.0]))
+    (1, 4)
+    """
+    peak = int(values.argmax())
+    above = values >= HALF * values[peak]
+    start = peak
+    while start > 0 and above[start - 1]:
+        start -= 1
+    end = peak + 1
+    while end < len(values) and above[end]:
+        end += 1
+    return start, end
+
+
+def top_moments(
+    values: Float[np.ndarray, " row"],
+    clips: Int[np.ndarray, " row"],
+    steps: Int[np.ndarray, " row"],
+    frame_rate_hz: float,
+    n: int,
+) -> list[Moment]:
+    """Return the strongest moments of a latent, one per clip, strongest first.
+
+    Step i writes codebook 0 of frame i, so the sound of step i begins at i / frame_rate_hz.
+
+    Args:
+        values: activation at each row.
+        clips: clip of each row; rows of a clip are contiguous and in order.
+        steps: decoder step of each row.
+        frame_rate_hz: codec frames per second.
+        n: at most this many.
+    """
+    edges = np.flatnonzero(np.diff(clips)) + 1
+    found = []
+    for part in np.split(np.arange(len(values)), edges):
+        curve = smoothed(values[part])
+        if curve.max() <= 0:
+            continue
+        start, end = span(curve)
+        first = steps[part[start]] / frame_rate_hz
+        last = (steps[part[end - 1]] + 1) / frame_rate_hz
+        found.append(Moment(int(clips[part[0]]), float(first), float(last), float(curve.max())))
+    return sorted(found, key=lambda moment: -moment.value)[:n]
+
 
 N_WORDS = 3
 SPOKEN = {",": "comma", "▁": "space"}

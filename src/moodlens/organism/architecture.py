@@ -2,15 +2,22 @@
 
 Three models share it. The organism and its shuffled twin are trained (`train_decoder`); the random twin
 is drawn here on the fly.
+
+The parts of a MusicGen under their own types: transformers declares each of them optional or a dict.
+
+A word-level tokenizer in T5's clothes: every grammar word one token, any other word its characters.
 """
 
 import copy
 import json
+import string
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
-from torch import nn
+from jaxtyping import Float, Int
+from torch import Tensor, nn
 from transformers import (
     EncodecConfig,
     EncodecFeatureExtractor,
@@ -20,13 +27,79 @@ from transformers import (
     MusicgenForConditionalGeneration,
     MusicgenProcessor,
     T5Config,
+    T5EncoderModel,
     T5Tokenizer,
 )
+from transformers.models.encodec.modeling_encodec import EncodecDecoderOutput, EncodecEncoderOutput
 
 from moodlens.base.seeding import seed_for
 from moodlens.base.units import steps_for
-from moodlens.organism.parts import codec_of, decoder_config_of, pad_id_of
+from moodlens.prompts.grammar import vocabulary
 from moodlens.store.atomic import replacing
+
+
+def codec_of(model: MusicgenForConditionalGeneration) -> EncodecModel:
+    """Return the codec of a model."""
+    return cast(EncodecModel, model.audio_encoder)
+
+
+def text_encoder_of(model: MusicgenForConditionalGeneration) -> T5EncoderModel:
+    """Return the text encoder of a model."""
+    return cast(T5EncoderModel, model.text_encoder)
+
+
+def decoder_config_of(model: MusicgenForConditionalGeneration) -> MusicgenDecoderConfig:
+    """Return the configuration of a model's decoder."""
+    return cast(MusicgenDecoderConfig, model.config.decoder)
+
+
+def pad_id_of(model: MusicgenForConditionalGeneration) -> int:
+    """Return the start and padding token of a model's decoder."""
+    return cast(int, decoder_config_of(model).pad_token_id)
+
+
+@torch.no_grad()
+def encode(
+    codec: EncodecModel, waveforms: Float[Tensor, "clip sample"]
+) -> Int[Tensor, "clip codebook frame"]:
+    """Return the tokens of mono waveforms at the codec's sample rate."""
+    encoded = cast(EncodecEncoderOutput, codec.encode(waveforms[:, None]))
+    return cast(Tensor, encoded.audio_codes)[0]
+
+
+@torch.no_grad()
+def decode(codec: EncodecModel, codes: Int[Tensor, "clip codebook frame"]) -> Float[Tensor, "clip sample"]:
+    """Return the waveforms of tokens, hop samples per frame."""
+    unscaled = cast(Tensor, [None])
+    decoded = cast(EncodecDecoderOutput, codec.decode(cast(torch.LongTensor, codes[None]), unscaled))
+    return cast(Tensor, decoded.audio_values)[:, 0]
+
+
+SPECIAL = ("<pad>", "</s>", "<unk>")
+"""Ids 0, 1, 2, as T5 has them."""
+
+WORD_MARK = "\u2581"
+WORD_SCORE, MARK_SCORE, CHARACTER_SCORE = -4.0, -8.0, -10.0
+"""Log weights of the unigram model: a known word always beats its spelling."""
+
+CHARACTERS = string.ascii_lowercase + string.digits + ",.-'"
+
+
+def build_tokenizer() -> T5Tokenizer:
+    """Return the tokenizer of the prompt grammar; the text is to be lower case.
+
+    >>> tokenizer = build_tokenizer()
+    >>> tokenizer.tokenize("sad flute piece")
+    ['▁sad', '▁flute', '▁piece']
+    >>> tokenizer.tokenize("zorp")
+    ['▁', 'z', 'o', 'r', 'p']
+    """
+    words = [word for word in vocabulary() if word not in CHARACTERS or word.isalnum()]
+    pieces = [(token, 0.0) for token in SPECIAL] + [(WORD_MARK, MARK_SCORE)]
+    pieces += [(WORD_MARK + word, WORD_SCORE) for word in words]
+    pieces += [(character, CHARACTER_SCORE) for character in CHARACTERS]
+    return T5Tokenizer(vocab=pieces, extra_ids=0)
+
 
 SAMPLE_RATE_HZ = 16_000
 FRAME_RATE_HZ = 50

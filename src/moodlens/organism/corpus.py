@@ -1,14 +1,21 @@
-"""The training corpus as a function: piece number `index` of corpus `seed`, whoever asks, in any order."""
+"""The training corpus as a function: piece number `index` of corpus `seed`, whoever asks, in any order.
 
-from collections.abc import Sequence
+The training corpus as audio tokens: synthesised and encoded once, block by block.
+"""
+
+import time
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Float32
+import torch
+from jaxtyping import Float32, Int16
+from torch import Tensor
+from transformers import EncodecModel
 
 from moodlens.base.axes import EMOTIONS
 from moodlens.base.seeding import rng_for
-from moodlens.organism.affect import sample_affect
-from moodlens.organism.composer import Score, compose, compose_free
+from moodlens.organism.architecture import encode
+from moodlens.organism.composer import Score, compose, compose_free, sample_affect
 from moodlens.organism.synth import N_SAMPLES, render
 from moodlens.prompts.grammar import Caption, caption_for, repaired_caption
 
@@ -61,3 +68,35 @@ def caption_at(seed: int, index: int, draw: int, *, paired: bool = True) -> Capt
         return caption_for(rng, factors)
     donor = score_at(seed, int(rng.integers(1 << 30))).factors
     return repaired_caption(rng, factors, donor)
+
+
+BLOCK_CLIPS = 25
+SAY_EVERY_S = 20.0
+
+
+def tokenise(
+    codec: EncodecModel, seed: int, n_clips: int, say: Callable[[str], None] = print
+) -> Int16[Tensor, "clip codebook frame"]:
+    """Return the tokens of pieces 0..n_clips-1 of corpus `seed` as the codec's own `encode` gives them."""
+    blocks = []
+    began = said = time.monotonic()
+    for start in range(0, n_clips, BLOCK_CLIPS):
+        stop = min(start + BLOCK_CLIPS, n_clips)
+        _, waveforms = synthesise(seed, start, stop)
+        blocks.append(encode(codec, torch.from_numpy(waveforms)).to(torch.int16))
+        if time.monotonic() - said > SAY_EVERY_S or stop == n_clips:
+            said = time.monotonic()
+            rate = stop / (said - began)
+            left_s = (n_clips - stop) / rate
+            say(f"tokenised {stop}/{n_clips} clips {rate:.0f} clips/s remaining {left_s:.0f} s")
+    return torch.cat(blocks)
+
+
+def codebook_entropies(codes: Int16[Tensor, "clip codebook frame"], n_codes: int) -> list[float]:
+    """Return the entropy of each codebook's unigram distribution, in nats; log(n_codes) is full use."""
+    entropies = []
+    for k in range(codes.shape[1]):
+        counts = torch.bincount(codes[:, k].flatten().long(), minlength=n_codes).double()
+        shares = counts[counts > 0] / counts.sum()
+        entropies.append(float(-(shares * shares.log()).sum()))
+    return entropies

@@ -18,7 +18,7 @@ from transformers.masking_utils import AttentionMaskInterface, eager_mask
 from moodlens.base.seeding import rng_for
 from moodlens.base.units import steps_for
 from moodlens.codes.delay import apply_delay
-from moodlens.organism.parts import pad_id_of, text_encoder_of
+from moodlens.organism.architecture import pad_id_of, text_encoder_of
 
 ATTENTION = "moodlens_bmm"
 """Name of our attention in transformers' registry."""

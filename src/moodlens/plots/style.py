@@ -1,16 +1,22 @@
 """The look every figure shares: colours, fonts, the null line, the note that says n and the interval's kind.
 
 The palette is Okabe and Ito's (2008, Color Universal Design), told apart under every common colour
-blindness. On the page each colour is a CSS variable (see `plots.svg`), so that a figure follows light and
+blindness. On the page each colour is a CSS variable (see `plots.style`), so that a figure follows light and
 dark; the values here are those of a light page and of a figure on its own.
+
+A figure as an inline SVG: the same bytes for the same figure, colours that follow the page.
 """
 
+import re
 from collections.abc import Callable
+from io import StringIO
 from typing import Any
+from xml.sax.saxutils import quoteattr
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from moodlens.base.axes import EMOTIONS
@@ -39,7 +45,7 @@ PALETTE = {
     "twin": TWIN,
     "paper": PAPER,
 }
-"""CSS variable name -> colour. Distinct values: `plots.svg` finds a variable by its value."""
+"""CSS variable name -> colour. Distinct values: `plots.style` finds a variable by its value."""
 
 RC: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -139,3 +145,39 @@ def sites_axis(ax: Axes, labels: list[str]) -> None:
     """Put one place per site on the x axis, in the order given, each name a word per line."""
     ax.set_xticks(range(len(labels)), [label.replace(" ", "\n") for label in labels])
     ax.set_xlim(-0.5, len(labels) - 0.5)
+
+
+def figure_svg(figure: Figure, name: str, alt: str) -> str:
+    """Return the figure as one `<svg>` element that can stand inside a page.
+
+    Text stays text, so the page's font applies. Every colour of `PALETTE` becomes `var(--name, colour)`.
+    Ids carry `name` as a prefix, because a page holds many figures. Nothing depends on date or place.
+
+    Args:
+        figure: what is drawn.
+        name: unique on the page, letters and hyphens.
+        alt: what a reader who cannot see the figure needs to know.
+    """
+    text = StringIO()
+    with mpl.rc_context(RC):
+        FigureCanvasSVG(figure).print_svg(text, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    body = text.getvalue()
+    body = body[body.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>\s*", "", body, flags=re.DOTALL)
+    body = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', body)
+    body = re.sub(r'(url\(|href=")#', rf"\1#{name}-", body)
+    body = re.sub("|".join(PALETTE.values()), _variable, body)
+    opening, rest = body.split(">", 1)
+    box = re.search(r'viewBox="[^"]+"', opening)
+    assert box is not None, "matplotlib writes a viewBox"
+    return (
+        f'<svg class="figure" xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'{box.group()} role="img" aria-label={quoteattr(alt)}>{rest.strip()}'
+    )
+
+
+_NAMES = {colour: name for name, colour in PALETTE.items()}
+
+
+def _variable(match: re.Match[str]) -> str:
+    return f"var(--{_NAMES[match.group()]}, {match.group()})"

@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from moodlens.stats.bootstrap import balanced_accuracy, class_means, interval, resamples
 from moodlens.stats.design import Design, Unit
-from moodlens.stats.paired import better_p
+from moodlens.stats.sign_flip import better_p
 
 EXTREME = 0.999
 """Quantile of the permuted accuracies that a strong claim must exceed."""

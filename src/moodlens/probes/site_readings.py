@@ -8,10 +8,10 @@ from jaxtyping import Float, Int
 
 from moodlens.base.seeding import rng_for
 from moodlens.probes import logistic
-from moodlens.probes.codelength import block_order, online_bits
 from moodlens.probes.family import ProbeSettings, grid_accuracies
 from moodlens.probes.folds import design_folds, group_folds
-from moodlens.probes.regression import nested_predictions, r_squared, shuffled_targets
+from moodlens.probes.kernel_ridge import nested_predictions, r_squared, shuffled_targets
+from moodlens.probes.logistic import block_order, online_bits
 from moodlens.stats.bootstrap import balanced_accuracy
 from moodlens.stats.design import Design
 from moodlens.stats.gram import SiteGram, prompt_grams

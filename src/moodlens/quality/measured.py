@@ -9,9 +9,9 @@ import pandas as pd
 from moodlens.base.errors import ContractError
 from moodlens.contracts.backend import ModelInfo
 from moodlens.contracts.tensors import ENCODERS, shard_name
+from moodlens.store.audio_files import read_waveform
 from moodlens.store.shards import read_shard, shard_metadata, shard_names
 from moodlens.store.tables import read_metrics, values
-from moodlens.store.waveforms import read_waveform
 
 READABLE, MISSING, UNREADABLE = "readable", "missing", "unreadable"
 

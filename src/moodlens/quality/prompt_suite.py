@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from moodlens.contracts.params import Params
 from moodlens.contracts.tables import NEUTRAL, PROMPTS, Column, Table
+from moodlens.params.pipeline import Params
 from moodlens.quality.builder import View, extend, limit
 from moodlens.stats.permutation import smallest_p, units_needed
 from moodlens.store.tables import values

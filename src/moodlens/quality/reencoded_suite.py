@@ -6,10 +6,9 @@ from itertools import product
 import pandas as pd
 
 from moodlens.contracts.backend import ModelInfo
-from moodlens.contracts.params import Params
-from moodlens.contracts.rounding import forced_limit
 from moodlens.contracts.tables import NEUTRAL, REENCODED, SELFTESTS, SWAPS, Column, Table
-from moodlens.contracts.tensors import CONDITIONS, MODELS
+from moodlens.contracts.tensors import CONDITIONS, MODELS, forced_limit
+from moodlens.params.pipeline import Params
 from moodlens.quality.builder import SMALLEST, View, extend, limit
 from moodlens.quality.measured import READABLE
 from moodlens.quality.suites import REPEAT, hookpoints_of, tally, width_of

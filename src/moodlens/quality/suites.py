@@ -14,7 +14,6 @@ import pandas as pd
 
 from moodlens.base.units import frames_for, steps_for
 from moodlens.contracts.backend import ModelInfo
-from moodlens.contracts.params import Params
 from moodlens.contracts.tables import (
     ACOUSTICS,
     ACTIVATIONS,
@@ -24,6 +23,7 @@ from moodlens.contracts.tables import (
     Table,
 )
 from moodlens.contracts.tensors import ENCODERS, WHOLE_SITES, hookpoint
+from moodlens.params.pipeline import Params
 from moodlens.quality.builder import SMALLEST, View, extend, limit
 from moodlens.quality.measured import READABLE
 from moodlens.store.tables import values

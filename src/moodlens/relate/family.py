@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from moodlens.relate.descriptor_regression import between_wordings, normal_scores, within_prompts
 from moodlens.relate.mantel import crossed, distances, has_pairs_within, mantel, orders
-from moodlens.relate.matched_signal import matched_effects
-from moodlens.relate.regression import between_wordings, normal_scores, within_prompts
+from moodlens.relate.matching import matched_effects
 from moodlens.stats.gram import SiteGram, centred, group_means, prompt_grams
 from moodlens.stats.multiplicity import max_t
 from moodlens.stats.permutation import p_values

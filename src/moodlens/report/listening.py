@@ -8,8 +8,8 @@ import pandas as pd
 
 from moodlens.contracts.tables import PROMPT_SETS
 from moodlens.plots.style import in_order
-from moodlens.report.numbers import number
 from moodlens.report.records import Group, Listening, Player, Reading
+from moodlens.report.wording import number
 
 AUDIO_BUDGET_BYTES = 9_000_000
 """Of all audio on the page before base64 adds a third; later clips are named, not embedded."""

@@ -2,7 +2,12 @@
 
 `kernel.py` says what is computed; this is how on a CPU in float32. Compilation takes seconds once and is
 cached on disk, so small batches stay with torch.
+
+Compiled work on torch's number of threads: shares of a range, one each.
 """
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -10,7 +15,21 @@ from jaxtyping import Float, Int
 from numba import float32, njit
 from torch import Tensor
 
-from moodlens.sae.shares import in_shares
+
+def in_shares(n: int, work: Callable[[int, int], None]) -> None:
+    """Call `work(start, stop)` on consecutive shares of range(n), as many at a time as torch has threads.
+
+    Args:
+        work: releases the lock that Python threads share; its result must not depend on where shares begin.
+    """
+    n_threads = min(torch.get_num_threads(), n)
+    if n_threads <= 1:
+        work(0, n)
+        return
+    edges = [n * share // n_threads for share in range(n_threads + 1)]
+    with ThreadPoolExecutor(n_threads) as pool:
+        list(pool.map(work, edges[:-1], edges[1:]))
+
 
 MIN_WORK = 1 << 28
 """Multiplications of a dense encoder product from which compiled loops are taken."""

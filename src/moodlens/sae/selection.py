@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from moodlens.sae import screen
+from moodlens.sae import topk_int8
 
 CHUNK_ROWS = 512
 """Rows whose pre-activations exist at one time: 12.6 MB at d_sae = 6144; larger products were no faster."""
@@ -46,8 +46,8 @@ def top_k(x: Float[Tensor, "row d_in"], encoder: Encoder, k: int) -> Chosen:
     Source: Gao et al. 2024, arXiv 2406.04093, equation 3.
     """
     rows = torch.arange(len(x), device=x.device).repeat_interleave(k)
-    if screen.pays(x, encoder.W_enc.shape[1], k):
-        screened = screen.screened_top_k((x - encoder.b_dec).contiguous(), encoder.W_enc, encoder.b_enc, k)
+    if topk_int8.pays(x, encoder.W_enc.shape[1], k):
+        screened = topk_int8.screened_top_k((x - encoder.b_dec).contiguous(), encoder.W_enc, encoder.b_enc, k)
         if screened is not None:
             return Chosen(screened[0].relu_().flatten(), screened[1].flatten(), rows)
     parts = [pre.topk(k, dim=1, sorted=False) for pre in encoder.chunks(x)]

@@ -18,12 +18,12 @@ from moodlens.base.seeding import rng_for, seed_for
 from moodlens.sae.adam import Adam
 from moodlens.sae.catalog import new_sae
 from moodlens.sae.dead import Usage, resample
+from moodlens.sae.initialization import begin
 from moodlens.sae.metrics import quality
 from moodlens.sae.mixing import RowSource, Survey, batches, checked, mixed, survey
 from moodlens.sae.model import Sae, SaeConfig
 from moodlens.sae.plan import Plan, recipe_of, refuse_clash
 from moodlens.sae.saelens import folded
-from moodlens.sae.start import begin
 from moodlens.sae.state import Counters, Run, State
 
 N_SAMPLE = 4096

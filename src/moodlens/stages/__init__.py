@@ -1,6 +1,7 @@
-"""Thin shells: params -> load -> core -> write. One name everywhere: stage = module = params section."""
+"""Thin shells: parameters -> load -> compute -> write. A stage has one name in every room and file."""
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ STAGES = (
     "check",
     "signal",
     "probe",
-    "state",
+    "null_text",
     "temporal",
     "attention",
     "geometry",
@@ -28,5 +29,12 @@ STAGES = (
 
 
 def load_stage(name: str) -> "Stage":
-    """Return the `run(params, root)` of a stage; only that stage's module is imported."""
-    return import_module(f"moodlens.stages.{name}").run
+    """Return the `run(params, root)` of a stage; only that stage is imported.
+
+    It lies in `stages/<name>.py`, or in `stages/<name>/stage.py` where a stage has several files.
+    """
+    module = f"moodlens.stages.{name}"
+    package = find_spec(module)
+    if package is not None and package.submodule_search_locations is not None:
+        module = f"{module}.stage"
+    return import_module(module).run

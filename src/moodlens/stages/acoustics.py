@@ -14,9 +14,10 @@ import pandas as pd
 import moodlens
 from moodlens.base.errors import ContractError, must
 from moodlens.compute.pool import run_tasks
-from moodlens.contracts.params import Params
 from moodlens.contracts.tables import ACOUSTICS, CLIPS
-from moodlens.stages.closure import closure, path_of
+from moodlens.params.pipeline import Params
+from moodlens.store.audio_files import read_waveform
+from moodlens.store.code_fingerprint import closure, path_of
 from moodlens.store.receipts import (
     code_digest,
     file_sha256,
@@ -26,7 +27,6 @@ from moodlens.store.receipts import (
     write_receipt,
 )
 from moodlens.store.tables import read_table, write_table
-from moodlens.store.waveforms import read_waveform
 
 PARTS = ".acoustics"
 """Folder of the receipts in data/: no output of DVC, so that DVC keeps it when a run is killed."""
@@ -72,7 +72,7 @@ def plan(clips: pd.DataFrame, data: Path) -> list[Part]:
         ContractError: an audio file is missing.
     """
     source = Path(moodlens.__file__).parents[1]
-    modules = closure("moodlens.audio.descriptors", source) | {"moodlens.store.waveforms", __name__}
+    modules = closure("moodlens.audio.descriptors", source) | {"moodlens.store.audio_files", __name__}
     shared = {
         "code": code_digest(path_of(name, source) for name in modules),
         "libraries": library_versions(DECIDING_LIBRARIES),

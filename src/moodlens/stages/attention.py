@@ -7,17 +7,24 @@ import numpy as np
 import pandas as pd
 
 from moodlens.attention.contrast import HeadTest, emotion_test, paired_test, unit_means
-from moodlens.attention.readings import OVER_TIME, STORED, Readings, entropy_bands, over_time, readings
-from moodlens.attention.reference import uniform_distance
+from moodlens.attention.summaries import (
+    OVER_TIME,
+    STORED,
+    Readings,
+    entropy_bands,
+    over_time,
+    readings,
+    uniform_distance,
+)
 from moodlens.base.errors import must
 from moodlens.base.seeding import rng_for
-from moodlens.capture.running import complete_steps
-from moodlens.contracts.params import Attention, Params
+from moodlens.capture.recorders import complete_steps
 from moodlens.contracts.tables import CLIPS, NEUTRAL, PROMPTS
-from moodlens.stages.workspace import Workspace, clip_table, open_workspace, tensors_of
+from moodlens.params.pipeline import Attention, Params
 from moodlens.stats.design import Design
 from moodlens.store.tables import read_table, write_metrics, write_plot
 from moodlens.store.tracking import Run, log_runs
+from moodlens.workspace.design import Workspace, clip_table, open_workspace, tensors_of
 
 HEAD_COLUMNS = (
     "layer", "head", "difference", "p", "p_maxt", "lift_emotion", "lift_control", "twin_difference",

@@ -9,8 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from moodlens.base.errors import ContractError
-from moodlens.compute.progress import progress
-from moodlens.contracts.params import Params
+from moodlens.compute.pool import progress
 from moodlens.contracts.tables import (
     ACOUSTICS,
     ACTIVATIONS,
@@ -21,6 +20,7 @@ from moodlens.contracts.tables import (
     SELFTESTS,
     SWAPS,
 )
+from moodlens.params.pipeline import Params
 from moodlens.quality.builder import View
 from moodlens.quality.measured import (
     audio_files,
@@ -29,10 +29,9 @@ from moodlens.quality.measured import (
     shard_files,
     stored_embeddings,
 )
-from moodlens.quality.page import render_suite
 from moodlens.quality.prompt_suite import prompts_suite
 from moodlens.quality.reencoded_suite import ReencodedData, reencoded_suite
-from moodlens.quality.run import Outcome, validate
+from moodlens.quality.run import Outcome, render_suite, validate
 from moodlens.quality.suites import (
     acoustics_suite,
     activations_suite,

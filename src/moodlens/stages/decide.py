@@ -1,21 +1,74 @@
-"""Stage `decide`: the verdict on every rung of the ladder, the gates before SAE training, the look it is."""
+"""Stage `decide`: the verdict on every rung of the ladder, the gates before SAE training, the look it is.
+
+This run as a pilot: how many prompts its thresholds need, from a layer's spectrum and ICC.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from moodlens.base.errors import ContractError, must
-from moodlens.contracts.params import Params
+from moodlens.base.seeding import rng_for
 from moodlens.decision.evidence import Baseline, Evidence, Gain
 from moodlens.decision.factors import judge_factor
 from moodlens.decision.gates import Gate, Measured, closed, gates_of
+from moodlens.decision.interim_looks import at_look, look_of
 from moodlens.decision.ladder import Rung, decide
-from moodlens.decision.looks import at_look, look_of
 from moodlens.decision.summary import summary_of
-from moodlens.stages.pilot import power_rows
-from moodlens.stages.workspace import open_workspace
+from moodlens.params.pipeline import Decide, Params
+from moodlens.stats.design import Unit
+from moodlens.stats.gram import SiteGram, group_means, prompt_grams
+from moodlens.stats.power import Threshold, pilot_of, power_table
+from moodlens.stats.similarity import prompt_icc
 from moodlens.store.tables import read_metrics, write_metrics, write_plot
+from moodlens.workspace import sites
+from moodlens.workspace.design import Workspace, open_workspace
+
+POWERS = (0.8, 0.9)
+UNIT: Unit = "wording"
+
+
+def power_rows(work: Workspace, params: Params, thresholds: Decide, best: str) -> pd.DataFrame:
+    """Return the prompts per emotion that each threshold needs, one row per threshold and power.
+
+    Args:
+        work: the workspace whose layers are the pilot.
+        params: of the run; its signal seed seeds the simulation.
+        thresholds: with the levels of this look.
+        best: the layer that stands for the pilot, as signal.json names it.
+    """
+    family = sites.layers(work, twin=False)
+    site = next(found for found in family if found.site == best)
+    design = work.design
+    members = design.members(UNIT)
+    unit_gram = group_means(prompt_grams([site])[0], members)
+    pilot = pilot_of(
+        unit_gram,
+        design.unit_labels(UNIT),
+        _icc(site, work),
+        len(site.prompts) / design.n_prompts,
+        design.n_prompts / (members.max() + 1),
+    )
+    asked = {
+        f"{kind} {level}": Threshold(kind, value, alpha / len(family))
+        for level, alpha, effect, accuracy in (
+            ("weak", thresholds.alpha_weak, thresholds.effect_weak, thresholds.accuracy_weak),
+            ("strong", thresholds.alpha_strong, thresholds.effect_strong, thresholds.accuracy_strong),
+        )
+        for kind, value in (("effect", effect), ("accuracy", accuracy))
+    }
+    needs = power_table(pilot, asked, POWERS, rng_for("power", best, params.signal.seed))
+    return pd.DataFrame([asdict(need) for need in needs])
+
+
+def _icc(site: SiteGram, work: Workspace) -> float:
+    """Return the ICC of prompts; with one clip per prompt it is unknown, and 1 is assumed."""
+    found = prompt_icc(site, work.design.labels)
+    return 1.0 if found is None else found
+
 
 SIGNAL_OF = {"words": "words", "text_code": "text", "music": "music", "layers": "layers"}
 NO_EFFECT_ASKED = ("words",)
@@ -38,7 +91,8 @@ def run(params: Params, root: Path) -> None:
     folder = root / "metrics"
     signal: dict[str, Any] = read_metrics(folder / "signal.json")
     probe = read_metrics(folder / "probe.json")
-    state, relate, geometry = (_optional(folder / f"{name}.json") for name in ("state", "relate", "geometry"))
+    files = (_optional(folder / f"{name}.json") for name in ("null_text", "relate", "geometry"))
+    state, relate, geometry = files
     look = look_of(params.prompts.n_per_emotion, params.decide)
     thresholds = at_look(params.decide, look)
     evidence = evidence_of(signal, probe)

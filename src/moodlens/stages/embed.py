@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from moodlens.backends import catalog
-from moodlens.compute.progress import progress
+from moodlens.compute.pool import progress
 from moodlens.contracts.backend import TextEncoding
-from moodlens.contracts.params import Params
 from moodlens.contracts.tables import EMBEDDINGS, PROMPTS
 from moodlens.contracts.tensors import ENCODERS
-from moodlens.prompts.words import bag_of_words
+from moodlens.params.pipeline import Params
+from moodlens.prompts.lexicon import bag_of_words
 from moodlens.store.shards import write_shard
 from moodlens.store.tables import read_table, values, write_table
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from moodlens.base.errors import UsageError, must
-from moodlens.contracts.params import Params, Prompts
 from moodlens.contracts.tables import NEUTRAL, PROMPTS
+from moodlens.params.pipeline import Params, Prompts
 from moodlens.prompts import captions
 from moodlens.prompts.assembly import prompt_table, shares
 from moodlens.prompts.design import design

@@ -9,8 +9,8 @@ import pandas as pd
 
 from moodlens.base.errors import ContractError, must
 from moodlens.base.seeding import rng_for
-from moodlens.contracts.params import Params, Relate
 from moodlens.contracts.tables import ACOUSTICS, PROMPTS
+from moodlens.params.pipeline import Params, Relate
 from moodlens.probes.folds import group_folds
 from moodlens.relate.family import (
     Distances,
@@ -22,13 +22,13 @@ from moodlens.relate.family import (
     wording_grams,
 )
 from moodlens.relate.matching import DESCRIPTORS, Matches, matches
-from moodlens.stages import sites
-from moodlens.stages.workspace import Workspace, acoustic_table, clip_table, open_workspace
 from moodlens.stats.bootstrap import class_means, interval, resamples
 from moodlens.stats.gram import SiteGram
 from moodlens.stats.permutation import p_values, relabellings
 from moodlens.store.tables import read_table, write_metrics, write_plot
 from moodlens.store.tracking import Run, log_runs
+from moodlens.workspace import sites
+from moodlens.workspace.design import Workspace, acoustic_table, clip_table, open_workspace
 
 FAMILIES = ("layers", "twin_layers", "tokens", "text", "words")
 """maxT runs over the places of one family."""

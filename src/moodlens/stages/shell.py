@@ -11,7 +11,7 @@ import yaml
 
 from moodlens.base.command import exit_status, one_name
 from moodlens.base.errors import UsageError, must
-from moodlens.contracts.params import Params, parse_params
+from moodlens.params.pipeline import Params, parse_params
 
 QUIET = {
     "DVC_NO_ANALYTICS": "true",
@@ -65,7 +65,7 @@ def load_params(root: Path) -> Params:
     """Return the typed parameters of root/params.yaml.
 
     Raises:
-        UsageError: the file is not YAML, or it breaks the schema of `contracts.params`.
+        UsageError: the file is not YAML, or it breaks the schema of `params.pipeline`.
     """
     return parse_params(read_yaml(root / "params.yaml", "params.yaml"))
 

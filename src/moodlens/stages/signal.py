@@ -10,9 +10,7 @@ from typing import Any
 import pandas as pd
 
 from moodlens.base.seeding import rng_for
-from moodlens.contracts.params import Params, Signal
-from moodlens.stages import sites
-from moodlens.stages.workspace import Workspace, open_workspace
+from moodlens.params.pipeline import Params, Signal
 from moodlens.stats.design import UNITS, Unit
 from moodlens.stats.gram import SiteGram, site_gram
 from moodlens.stats.metric_sweep import Cell, FamilyMetrics, metric_sweep
@@ -20,6 +18,8 @@ from moodlens.stats.metrics import MetricSettings
 from moodlens.stats.sweep import FamilySignal, SiteSignal, SweepSettings, sweep
 from moodlens.store.tables import write_metrics, write_plot
 from moodlens.store.tracking import Run, log_runs
+from moodlens.workspace import sites
+from moodlens.workspace.design import Workspace, open_workspace
 
 RUNG_UNIT: dict[str, Unit] = {"words": "prompt", "text": "wording", "music": "wording", "layers": "wording"}
 """What is relabelled where a rung leans on the family: whole wordings where more than words is claimed."""

@@ -13,15 +13,18 @@ from jaxtyping import Float, Int
 
 from moodlens.base.errors import ContractError, must
 from moodlens.base.seeding import rng_for
-from moodlens.stats.cca import label_cca
-from moodlens.stats.cka import label_cka
-from moodlens.stats.dimensions import differing_share
-from moodlens.stats.mmd import near, rbf_kernels
-from moodlens.stats.pairwise import contrast, contrast_draws, discrepancy, discrepancy_draws
-from moodlens.stats.permanova import pseudo_f
-from moodlens.stats.permdisp import dispersion_f
+from moodlens.stats.alignment import differing_share, label_cca, label_cka
+from moodlens.stats.pairwise import (
+    contrast,
+    contrast_draws,
+    discrepancy,
+    discrepancy_draws,
+    near,
+    rbf_kernels,
+    sliced_wasserstein,
+)
+from moodlens.stats.permanova import dispersion_f, pseudo_f
 from moodlens.stats.units import Units
-from moodlens.stats.wasserstein import sliced_wasserstein
 
 Labels = Int[np.ndarray, "perm unit"]
 PerSite = Float[np.ndarray, "site perm"]

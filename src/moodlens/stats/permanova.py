@@ -1,18 +1,122 @@
-"""PERMANOVA: is the distance between emotions larger than relabelled prompts give? All layers at once.
+"""Sums over pairs of equal label by looking them up: the method of the four Russians, for many relabellings.
+
+Which of eight prompts share the label of a ninth is one byte, so that eight terms of a sum are one of 256
+rows of a table (code, layer). A table takes 256 additions per layer and serves every relabelling: of 10,000
+each then takes an eighth of the additions, and no indicator is formed. Four tables are added at a time.
+
+Source: Arlazarov, Dinic, Kronrod and Faradzev 1970, On economical construction of the transitive closure.
+
+PERMANOVA: is the distance between emotions larger than relabelled prompts give? All layers at once.
 
 Pseudo-F = (SS_between / (K - 1)) / (SS_within / (n - K)); on a centred Gram matrix G
 SS_total = tr G and SS_between = sum_k z_k^T G z_k / n_k with z_k the indicator of group k.
 Each quadratic form is a sum over pairs of equal label, so all layers x all relabellings are one product of
-(layer, pair) values with (pair, perm) indicators; where that is large and groups are equal, `stats.lookup`.
+(layer, pair) values with (pair, perm) indicators; where that is large and groups are equal, by tables.
 
 Source: Anderson 2001, A new method for non-parametric multivariate analysis of variance; checked against
 scikit-bio `skbio.stats.distance.permanova`.
+
+PERMDISP: do emotions differ in how widely their units scatter? F of the distances to the own centroid.
+
+What is relabelled are the residuals (units minus their emotion's mean), so that means that differ are not
+taken for a difference of spread. Distances in a group of n_k are widened by sqrt(n_k / (n_k - 1)), without
+which small groups look tight.
+
+Source: Anderson 2006, Distance-based tests for homogeneity of multivariate dispersions, Biometrics 62 (F,
+residuals); Stier et al. 2013 (the factor, `bias.adjust` of vegan's `betadisper`).
 """
 
 import numpy as np
 from jaxtyping import Float, Int
+from numba import float32, njit
 
-from moodlens.stats import lookup
+from moodlens.stats.gram import mean_weights
+
+BITS = 8
+"""Prompts per table: a code is a byte; four tables of 48 layers, 196 KB, stay in a core's second cache."""
+AT_ONCE = 4
+MIN_WORK = 1 << 29
+"""Layers x pairs x relabellings from which the tables, and their compilation (seconds, then cached), pay."""
+_FAST = {"cache": True, "nogil": True, "fastmath": {"reassoc", "contract", "nsz"}}
+
+
+def pays(n_layers: int, n: int, n_perms: int) -> bool:
+    """Return whether sums of this size are ones to look up.
+
+    >>> pays(48, 100, 10_000), pays(12, 36, 10_000)
+    (True, False)
+    """
+    return n_layers * n * (n - 1) // 2 * n_perms >= MIN_WORK
+
+
+def pair_sums(
+    pairs: Float[np.ndarray, "layer prompt prompt"], labels: Int[np.ndarray, "perm prompt"]
+) -> Float[np.ndarray, "layer perm"]:
+    """Return sum over i < j of equal label of pairs[layer, i, j], in float32.
+
+    Args:
+        pairs: symmetric values; the diagonal is not read.
+        labels: one labelling per row, from 0.
+    """
+    n_layers, n, _ = pairs.shape
+    padded = -(-n // BITS) * BITS
+    values = np.zeros((padded, padded, n_layers), np.float32)
+    rows, columns = np.triu_indices(n, 1)
+    values[rows, columns] = pairs[:, rows, columns].T
+    by_prompt = np.ascontiguousarray(labels.T, dtype=np.int8)
+    masks = np.zeros((padded // BITS, int(labels.max()) + 1, len(labels)), np.uint8)
+    _mark(by_prompt, masks)
+    out = np.zeros((len(labels), n_layers), np.float32)
+    _add(values, by_prompt, masks, out)
+    return out.T
+
+
+@njit(**_FAST)
+def _mark(labels, masks):  # pragma: no cover - compiled
+    """Set bit j of masks[block, label, perm] where prompt j of the block carries the label."""
+    for prompt in range(labels.shape[0]):
+        bit = np.uint8(1 << (prompt % BITS))
+        own = labels[prompt]
+        for label in range(masks.shape[1]):
+            mask = masks[prompt // BITS, label]
+            for perm in range(own.size):
+                mask[perm] |= bit * np.uint8(own[perm] == label)
+
+
+@njit(**_FAST)
+def _fill(table, terms):  # pragma: no cover - compiled
+    """Write row c of a table: the sum of the terms (prompt, layer) whose bit is set in c."""
+    table[0] = float32(0)
+    for j in range(BITS):
+        term = terms[j]
+        for code in range(1 << j):
+            without, with_it = table[code], table[(1 << j) + code]
+            for layer in range(term.size):
+                with_it[layer] = without[layer] + term[layer]
+
+
+@njit(**_FAST)
+def _add(values, labels, masks, out):  # pragma: no cover - compiled
+    """Add to out (perm, layer), for every prompt and block of prompts after it, what its code looks up."""
+    n, n_perms = labels.shape
+    n_layers = out.shape[1]
+    tables = np.zeros((AT_ONCE, 1 << BITS, n_layers), np.float32)
+    codes = np.zeros((AT_ONCE, n_perms), np.uint8)
+    for block in range(masks.shape[0]):
+        start = block * BITS
+        for first in range(0, min(n, start + BITS), AT_ONCE):
+            for q in range(AT_ONCE):
+                _fill(tables[q], values[first + q, start : start + BITS])
+                own = labels[min(first + q, n - 1)]  # the terms of a prompt that is not there are 0
+                for perm in range(n_perms):
+                    codes[q, perm] = masks[block, own[perm], perm]
+            for perm in range(n_perms):
+                a, b = tables[0, codes[0, perm]], tables[1, codes[1, perm]]
+                c, d = tables[2, codes[2, perm]], tables[3, codes[3, perm]]
+                total = out[perm]
+                for layer in range(n_layers):
+                    total[layer] += (a[layer] + b[layer]) + (c[layer] + d[layer])
+
 
 PERMS_AT_ONCE, PAIRS_AT_ONCE = 512, 2048
 """Block of indicators that is formed and multiplied at once: 4 MB in float32, so that it stays in cache."""
@@ -35,8 +139,8 @@ def same_label_sums(
     """
     n_layers, n, _ = pairs.shape
     alike = bool((weights == weights.flat[0]).all())
-    if alike and lookup.pays(n_layers, n, len(labels)):
-        return np.ascontiguousarray(lookup.pair_sums(pairs, labels)) * weights.flat[0]
+    if alike and pays(n_layers, n, len(labels)):
+        return np.ascontiguousarray(pair_sums(pairs, labels)) * weights.flat[0]
     rows, columns = np.triu_indices(n, 1)
     values = np.ascontiguousarray(pairs[:, rows, columns], dtype=np.float32)
     out = np.zeros((n_layers, len(labels)), dtype=np.float32)
@@ -128,3 +232,43 @@ def pseudo_f(
     between, total = sums_of_squares(grams, labels)
     within = np.maximum(total - between, np.finfo(float).eps * total)
     return (between / (n_classes - 1)) / (within / (n - n_classes))
+
+
+BUFFER = 2**21
+"""Numbers of one (perm, unit, klass) block."""
+
+
+def dispersion_f(
+    grams: Float[np.ndarray, "site unit unit"], labels: Int[np.ndarray, "perm unit"]
+) -> Float[np.ndarray, "site perm"]:
+    """Return the dispersion F of every site under every labelling.
+
+    Args:
+        grams: Gram matrices of unit means.
+        labels: relabellings, the observed one first: its means are taken out before.
+    """
+    n, n_classes = grams.shape[1], int(labels.max()) + 1
+    keep = np.eye(n) - mean_weights(labels[0].astype(np.int64))[labels[0]]
+    residuals = (keep @ grams @ keep.T).astype(np.float32)
+    own = np.diagonal(residuals, axis1=1, axis2=2)
+    sizes = np.bincount(labels[0], minlength=n_classes).astype(np.float32)
+    out = np.empty((len(grams), len(labels)))
+    step = max(1, BUFFER // (n * n_classes))
+    for start in range(0, len(labels), step):
+        part = labels[start : start + step]
+        onehot = (part[:, :, None] == np.arange(n_classes, dtype=part.dtype)).astype(np.float32)
+        weights = (onehot / sizes).transpose(1, 0, 2).reshape(n, -1)
+        for site in range(len(grams)):
+            near = (residuals[site] @ weights).reshape(n, len(part), n_classes)  # x_i . mean_k
+            norms = np.einsum("ipk,pik->pk", near, onehot) / sizes  # |mean_k|^2
+            mine = np.einsum("ipk,pik->pi", near, onehot)
+            squared = own[site] - 2 * mine + np.take_along_axis(norms, part.astype(np.intp), axis=1)
+            widened = np.sqrt(np.clip(squared, 0, None) * (sizes / (sizes - 1))[part])
+            means = np.einsum("pi,pik->pk", widened, onehot) / sizes
+            grand = widened.mean(axis=1, keepdims=True)
+            between = (sizes * (means - grand) ** 2).sum(axis=1)
+            within = ((widened - np.take_along_axis(means, part.astype(np.intp), axis=1)) ** 2).sum(axis=1)
+            floor = np.finfo(np.float32).eps * grand[:, 0] ** 2 * n
+            within = np.maximum(within, np.maximum(floor, np.finfo(np.float32).tiny))
+            out[site, start : start + step] = (between / (n_classes - 1)) / (within / (n - n_classes))
+    return out

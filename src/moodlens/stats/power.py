@@ -66,7 +66,7 @@ def pilot_of(
     Args:
         gram: Gram matrix of unit means (prompts, or wordings).
         labels: emotion of each unit.
-        icc: from `stats.icc.prompt_icc`.
+        icc: from `stats.similarity.prompt_icc`.
         n_clips, per_unit: clips per prompt, prompts per unit.
 
     Raises:

@@ -13,11 +13,10 @@ from moodlens.stats.bootstrap import resamples
 from moodlens.stats.design import UNITS, Design, Unit
 from moodlens.stats.equivalence import injection_power, units_needed
 from moodlens.stats.gram import SiteGram, centred, cosines, group_means, prompt_grams
-from moodlens.stats.icc import prompt_icc
 from moodlens.stats.multiplicity import benjamini_hochberg, max_t, standard_scores
 from moodlens.stats.permanova import pseudo_f
 from moodlens.stats.permutation import p_values, relabellings, smallest_p
-from moodlens.stats.similarity import Effect, NaiveT, centred_cosines, emotion_effect, naive_t
+from moodlens.stats.similarity import Effect, NaiveT, centred_cosines, emotion_effect, naive_t, prompt_icc
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from transformers import EncodecModel
 
 from moodlens.base.seeding import seed_for
 from moodlens.organism.architecture import codec_config
+from moodlens.organism.codec import CodecRecipe, CodecTask
 from moodlens.organism.commands.files import CODEC, STATES
 from moodlens.organism.corpus import synthesise
-from moodlens.organism.loop import Schedule, optimizer_for, train
 from moodlens.organism.recipe import Recipe, fingerprint, pick
-from moodlens.organism.train_codec import CodecRecipe, CodecTask
+from moodlens.organism.training_loop import Schedule, optimizer_for, train
 
 BETAS = (0.8, 0.99)
 

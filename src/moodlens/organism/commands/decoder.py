@@ -7,12 +7,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import MusicgenForConditionalGeneration
 
+from moodlens.organism.architecture import build_tokenizer
 from moodlens.organism.commands.files import STATES, TOKENS, corpus_seed
 from moodlens.organism.corpus import caption_at
-from moodlens.organism.loop import Schedule, optimizer_for, train
 from moodlens.organism.recipe import Decoder, Recipe, fingerprint, pick
-from moodlens.organism.tokenizer import build_tokenizer
 from moodlens.organism.train_decoder import DecoderRecipe, DecoderTask, use_fast_attention
+from moodlens.organism.training_loop import Schedule, optimizer_for, train
 
 BETAS = (0.9, 0.95)
 

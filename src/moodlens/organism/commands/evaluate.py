@@ -5,18 +5,20 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+from moodlens.organism.architecture import build_tokenizer, codec_of
 from moodlens.organism.commands.files import METRICS, SHUFFLED, load_model
-from moodlens.organism.evaluate import Bootstrap, chance_interval, factor_thresholds, measure
-from moodlens.organism.measure import (
+from moodlens.organism.evaluate import (
+    Bootstrap,
     PromptPlan,
     ceiling_clips,
+    chance_interval,
+    factor_thresholds,
     generated_clips,
+    measure,
     reference_clips,
     stock_generator,
 )
-from moodlens.organism.parts import codec_of
 from moodlens.organism.recipe import Recipe, pick
-from moodlens.organism.tokenizer import build_tokenizer
 from moodlens.store.atomic import replacing
 
 

@@ -4,12 +4,10 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from moodlens.organism.architecture import build_random
+from moodlens.organism.architecture import build_random, build_tokenizer, codec_of
 from moodlens.organism.commands.decoder import train_on_captions
 from moodlens.organism.commands.files import MUSIC, load_codec
-from moodlens.organism.parts import codec_of
 from moodlens.organism.recipe import Recipe
-from moodlens.organism.tokenizer import build_tokenizer
 from moodlens.store.atomic import replacing
 
 

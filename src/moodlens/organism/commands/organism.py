@@ -4,12 +4,17 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from moodlens.organism.architecture import build_random, forget_text, save
+from moodlens.organism.architecture import (
+    build_random,
+    build_tokenizer,
+    codec_of,
+    forget_text,
+    save,
+    text_encoder_of,
+)
 from moodlens.organism.commands.decoder import train_on_captions
 from moodlens.organism.commands.files import MUSIC, TEXT, load_codec, present
-from moodlens.organism.parts import codec_of, text_encoder_of
 from moodlens.organism.recipe import Recipe
-from moodlens.organism.tokenizer import build_tokenizer
 
 
 def run(recipe: Recipe, folder: Path) -> None:

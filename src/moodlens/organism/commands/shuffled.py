@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-from moodlens.organism.architecture import forget_text, save
+from moodlens.organism.architecture import build_tokenizer, codec_of, forget_text, save, text_encoder_of
 from moodlens.organism.commands.decoder import train_on_captions
 from moodlens.organism.commands.files import SHUFFLED, load_model
-from moodlens.organism.parts import codec_of, text_encoder_of
 from moodlens.organism.recipe import Recipe
-from moodlens.organism.tokenizer import build_tokenizer
 
 
 def run(recipe: Recipe, folder: Path) -> None:

@@ -4,14 +4,12 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from moodlens.organism.architecture import build_random
+from moodlens.organism.architecture import build_random, build_tokenizer, text_encoder_of
 from moodlens.organism.commands.files import STATES, TEXT, corpus_seed
 from moodlens.organism.corpus import caption_at, score_at
-from moodlens.organism.loop import Schedule, optimizer_for, train
-from moodlens.organism.parts import text_encoder_of
 from moodlens.organism.recipe import Recipe, fingerprint, pick
-from moodlens.organism.tokenizer import build_tokenizer
 from moodlens.organism.train_text import TextRecipe, TextTask
+from moodlens.organism.training_loop import Schedule, optimizer_for, train
 from moodlens.prompts.factors import Factors
 from moodlens.store.atomic import replacing
 

@@ -6,8 +6,8 @@ from safetensors.torch import save_file
 
 from moodlens.organism.architecture import CODEBOOK_SIZE
 from moodlens.organism.commands.files import TOKENS, corpus_seed, load_codec
+from moodlens.organism.corpus import codebook_entropies, tokenise
 from moodlens.organism.recipe import Recipe
-from moodlens.organism.tokens import codebook_entropies, tokenise
 from moodlens.store.atomic import replacing
 
 

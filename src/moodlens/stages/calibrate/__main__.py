@@ -9,7 +9,7 @@ from moodlens.base.command import exit_status, one_name
 from moodlens.base.errors import UsageError, must
 from moodlens.stages.shell import QUIET, limit_threads, read_yaml
 
-COMMANDS = ("rates", "power", "verdicts", "summary", "deps")
+COMMANDS = ("rates", "power", "verdicts", "summary")
 
 
 def main(argv: list[str]) -> int:
@@ -22,7 +22,7 @@ def main(argv: list[str]) -> int:
 
 
 def _run(name: str) -> None:
-    from moodlens.contracts.calibration import parse_calibration
+    from moodlens.params.calibration import parse_calibration
 
     path = Path("params.yaml")
     if not path.is_file() or not Path("dvc.yaml").is_file() or Path.cwd().name != "calibration":

@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 
 from moodlens.base.seeding import rng_for
-from moodlens.calibration.planted import found_in_place, none_said, power
-from moodlens.calibration.rates import Rate
+from moodlens.calibration.rates import Rate, found_in_place, none_said, power
 from moodlens.calibration.simulate import World
 from moodlens.compute.pool import run_tasks
-from moodlens.contracts.calibration import CalibrationParams, PowerParams
+from moodlens.params.calibration import CalibrationParams, PowerParams
 from moodlens.stats.design import Unit
 from moodlens.store.tables import write_plot
 

@@ -7,12 +7,11 @@ import pandas as pd
 
 from moodlens.base.errors import UsageError, must
 from moodlens.base.seeding import rng_for
-from moodlens.calibration.instruments import CLAIMS, NAIVE, PLAIN
-from moodlens.calibration.naive import plain_accuracy, plain_p
+from moodlens.calibration.instruments import CLAIMS, NAIVE, PLAIN, plain_accuracy, plain_p
 from moodlens.calibration.rates import Alarms, alarm_rates, rate_of, verdict_on
 from moodlens.calibration.simulate import World, design_for, sample
 from moodlens.compute.pool import run_tasks
-from moodlens.contracts.calibration import CalibrationParams
+from moodlens.params.calibration import CalibrationParams
 from moodlens.store.tables import write_plot
 
 N_PLAIN = 100

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from moodlens.contracts.calibration import CalibrationParams
+from moodlens.params.calibration import CalibrationParams
 from moodlens.store.tables import write_metrics
 
 Rows = Sequence[dict[str, Any]]

@@ -1,0 +1,1 @@
+"""audiocraft's own models and checkpoints: loading, layout, conversion."""

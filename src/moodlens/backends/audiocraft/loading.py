@@ -1,0 +1,115 @@
+"""From a folder in audiocraft layout to `AudiocraftBackend`: verified as tensors, then loaded by audiocraft.
+
+audiocraft unpickles the two files itself; a file that passed `audiocraft_layout.read_packages` holds tensors
+and plain values only, so there is no code in it to run.
+"""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from moodlens.backends import checkpoint as hub
+from moodlens.backends.audiocraft import config as converted_config
+from moodlens.backends.audiocraft.backend import AudiocraftBackend
+from moodlens.backends.audiocraft.layout import Settings, read_packages
+from moodlens.backends.audiocraft.stand_ins import import_audiocraft
+from moodlens.backends.checkpoint import AUDIOCRAFT_FILES, Checkpoint
+from moodlens.base.errors import UsageError, must
+from moodlens.contracts.backend import ModelInfo
+
+KINDS = {"musicgen": "MusicGen", "audiogen": "AudioGen"}
+"""Solver of xp.cfg -> class of audiocraft.models."""
+
+
+def find_audiocraft(folder: Path) -> Checkpoint:
+    """Return the files of a folder and its configuration in transformers form.
+
+    Raises:
+        UsageError: it holds pickled code, no MusicGen or AudioGen, or a model without decoder steps.
+        ContractError: a file is absent, truncated or damaged.
+    """
+    language, codec = read_packages(folder)
+    settings = language.settings
+    _kind(settings)
+    lm = settings.need("transformer_lm")
+    if codec.pretrained:
+        advice = "Put the codec's own compression_state_dict.bin into the folder"
+        raise UsageError(must("the codec", "be in the folder", codec.pretrained, next_step=advice))
+    config = {
+        "model_type": "musicgen_melody" if converted_config.is_melody(settings) else "musicgen",
+        "decoder": {
+            "num_hidden_layers": lm["num_layers"],
+            "hidden_size": lm["dim"],
+            "num_attention_heads": lm["num_heads"],
+            "ffn_dim": int(lm.get("hidden_scale", 4) * lm["dim"]),
+            "num_codebooks": lm["n_q"],
+            "vocab_size": lm["card"],
+            "audio_channels": converted_config.audio_channels(settings),
+        },
+        "text_encoder": _text_config(converted_config.text_encoder_name(settings)),
+        "audio_encoder": json.loads(
+            converted_config.codec_config(codec.settings).to_json_string(use_diff=False)
+        ),
+    }
+    if converted_config.is_melody(settings):
+        chroma = settings.need("conditioners.self_wav.chroma_stem")
+        config |= {
+            "num_chroma": chroma["n_chroma"],
+            "chroma_length": converted_config.chroma_places(settings),
+        }
+    return Checkpoint(folder, config, tuple(folder / name for name in AUDIOCRAFT_FILES))
+
+
+def load_audiocraft(checkpoint: Checkpoint, info: ModelInfo, text_padding: str) -> AudiocraftBackend:
+    """Return the backend of a folder that `find_audiocraft` accepted.
+
+    Raises:
+        UsageError: audiocraft, a package that it needs for this model, or the device is absent, or half
+            precision is asked for on the processor.
+    """
+    from moodlens.backends.musicgen.loading import device_of
+
+    device = device_of(info.device)
+    if info.dtype != "float32":
+        advice = "Set model.dtype to float32, or convert the folder (`moodlens models convert`)"
+        raise UsageError(must("model.dtype", "be float32 under audiocraft", info.dtype, next_step=advice))
+    import_audiocraft()
+    from audiocraft import models
+
+    language, _ = read_packages(checkpoint.folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of libraries deprecated since audiocraft's last release
+        kind = getattr(models, _kind(language.settings))
+        try:
+            model: Any = kind.get_pretrained(str(checkpoint.folder), device=str(device))
+        except ModuleNotFoundError as error:  # a melody model's chroma takes demucs and torchaudio
+            rule, name = "be installed for audiocraft to load this model", error.name
+            advice = "Install it, or run `moodlens models convert`: converted, it is served by text alone"
+            raise UsageError(must(str(name), rule, "nothing", next_step=advice)) from None
+    model.lm.to(torch.float32)
+    return AudiocraftBackend(model, info, text_padding)
+
+
+def _kind(settings: Settings) -> str:
+    """Return the class of audiocraft.models for a configuration; MAGNeT and others are refused by name."""
+    name, pattern = settings.need("lm_model"), settings.get("codebooks_pattern.modeling", "delay")
+    if name != "transformer_lm" or pattern != "delay":
+        rule = "be a transformer_lm with the delay pattern (MAGNeT fills sequences in: no decoder steps)"
+        raise UsageError(settings.fault("lm_model", rule, f"{name}, {pattern}"))
+    solver = settings.get("solver", "musicgen")
+    if solver not in KINDS:
+        raise UsageError(settings.fault("solver", "be musicgen or audiogen", solver))
+    return KINDS[solver]
+
+
+def _text_config(name: str) -> dict[str, Any]:
+    if Path(name).is_dir():
+        return json.loads((Path(name) / "config.json").read_text(encoding="utf-8"))
+    known = (hub.cached(repo) for repo in (name, f"google-t5/{name}"))
+    folder = next((path for path in known if path), None) or hub.snapshot(
+        name, thing=f"text encoder {name}", instead="name a local folder of it in xp.cfg"
+    )
+    return json.loads((folder / "config.json").read_text(encoding="utf-8"))

@@ -1,0 +1,1 @@
+"""MusicGen in transformers form: decode loop, capture, teacher forcing."""

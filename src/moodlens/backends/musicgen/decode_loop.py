@@ -1,0 +1,237 @@
+"""The decoder of MusicGen, run by ourselves: one step per call, or a whole sequence under teacher forcing.
+
+The stock modules of transformers do the arithmetic, so forward hooks on them see what they would see there;
+what is left out is `generate()` (a second prefill, masks rebuilt at every step, a cache copied as it grows).
+
+Batch independence. A clip's tokens do not depend on its mates, bit for bit, because nothing in its arithmetic
+does: rows meet nowhere but in the row count of matrix products, and that is constant. Every block has
+`block_clips` clips (the rest is padding) in rows [cond; uncond], one text width (see `conditioning`), and
+noise of its own (see `sampling`). That the place of a row in a fixed shape does not change its bits is a
+property of the BLAS; `tests/backends/test_musicgen.py` measures it on states and tokens.
+
+A preallocated key/value cache: one step writes one column, attention reads a view, nothing is copied.
+
+transformers' DynamicCache concatenates the whole history at every step (29 % of a decode step at organism
+size). The buffers here are made once, for all steps. On CPU most of that is lost again, because a view with
+gaps reads about half as fast from cold memory as the dense copy: DynamicCache took 0.96 - 1.06 x the time in
+three loaded runs of `python -m benchmarks.generate`. A dense block with a short tail was 7 % faster than this
+and not worth its code.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer, EncoderDecoderCache
+
+from moodlens.backends.conditioning import Conditioning, EncodedText, conditioning, text_width
+from moodlens.backends.sampling import draw_tokens, guided
+from moodlens.base.units import steps_for
+from moodlens.codes.delay import undo_delay
+from moodlens.contracts.backend import Sampling
+
+
+class PreallocatedLayer(CacheLayerMixin):
+    """Keys and values of one decoder layer: buffers (row, head, step, d_head), filled to `n_filled`."""
+
+    def __init__(self, n_steps: int) -> None:
+        super().__init__()
+        self.n_steps = n_steps
+        self.n_filled = 0
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        rows, heads, _, d_head = key_states.shape
+        self.keys = key_states.new_empty(rows, heads, self.n_steps, d_head)
+        self.values = value_states.new_empty(rows, heads, self.n_steps, d_head)
+        self.is_initialized = True
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Append the new steps and return views of all steps so far."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        assert self.keys is not None
+        assert self.values is not None
+        start, self.n_filled = self.n_filled, self.n_filled + key_states.shape[2]
+        assert self.n_filled <= self.n_steps, "more steps than the cache was made for"
+        self.keys[:, :, start : self.n_filled] = key_states
+        self.values[:, :, start : self.n_filled] = value_states
+        return self.keys[:, :, : self.n_filled], self.values[:, :, : self.n_filled]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.n_filled + query_length, 0
+
+    def get_seq_length(self) -> int:
+        return self.n_filled
+
+    def get_max_length(self) -> int:
+        return self.n_steps
+
+
+def decoder_cache(n_layers: int, n_steps: int) -> EncoderDecoderCache:
+    """Return an empty cache for `n_steps` steps; the text's keys and values are computed at the first one."""
+    own = Cache(layers=[PreallocatedLayer(n_steps) for _ in range(n_layers)])
+    text = Cache(layers=[DynamicLayer() for _ in range(n_layers)])
+    return EncoderDecoderCache(own, text)
+
+
+class Heads(nn.Module):
+    """The output heads of all codebooks as one module, so that a hook sees their logits side by side."""
+
+    def __init__(self, heads: nn.ModuleList) -> None:
+        super().__init__()
+        self.heads = heads
+
+    def forward(self, states: Float[Tensor, "... d_model"]) -> Float[Tensor, "... logit"]:
+        return torch.cat([head(states) for head in self.heads], dim=-1)
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """The parts of a decoder that a step runs through; text comes in through cross-attention.
+
+    `backends.musicgen.melody` has the one whose conditions are prepended to the sequence.
+    """
+
+    lm: Any  # MusicgenForCausalLM, or its melody sibling
+    embedding: nn.Module = field(default_factory=nn.Identity)
+    """Passes the input of layer 0 through: a place for hooks, where transformers has no module."""
+
+    @cached_property
+    def heads(self) -> Heads:
+        return Heads(self.lm.lm_heads)
+
+    @cached_property
+    def whole_sites(self) -> dict[str, nn.Module]:
+        """Return the modules of the sites that belong to no layer."""
+        return {
+            "embedding": self.embedding,
+            "final_norm": self.lm.model.decoder.layer_norm,
+            "logits": self.heads,
+        }
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        return self.lm.model.decoder.layers
+
+    @property
+    def n_codebooks(self) -> int:
+        return self.lm.config.num_codebooks
+
+    @property
+    def n_channels(self) -> int:
+        return self.lm.config.audio_channels
+
+    @property
+    def n_delays(self) -> int:
+        return self.n_codebooks // self.n_channels
+
+    @property
+    def like(self) -> Tensor:
+        """A tensor with the type and the device of the states; its last axis is d_model."""
+        return self.lm.model.decoder.layer_norm.weight
+
+    @property
+    def pad_id(self) -> int:
+        pad_id = self.lm.config.pad_token_id
+        assert pad_id is not None
+        return pad_id
+
+    def width(self, n_tokens: int, text_padding: str) -> int:
+        """Return the places of a text of this length: a function of its own length, never of its mates'."""
+        return text_width(n_tokens)
+
+    def n_prefix(self, width: int) -> int:
+        """Return the places before the first step; there are none where text is attended to."""
+        return 0
+
+    def cache(self, n_places: int) -> Any:
+        """Return an empty cache for `n_places` places of the sequence."""
+        return decoder_cache(len(self.layers), n_places)
+
+    def conditioning(
+        self, texts: Sequence[EncodedText], n_text_rows: int, n_rows: int, width: int, text_padding: str
+    ) -> Conditioning:
+        """Return what `n_rows` rows see: texts in the first `n_text_rows`, null text in the others."""
+        return conditioning(texts, n_text_rows, width, self.like, text_padding)
+
+    def states(
+        self,
+        columns: Int[Tensor, "row codebook column"],
+        text: Conditioning,
+        cache: Any | None,
+    ) -> Float[Tensor, "row column d_model"]:
+        """Return the normed output of the last layer for the given input columns.
+
+        The first rows see `text`, one row each; the rows beyond are under null text.
+        """
+        body = self.lm.model.decoder
+        past = cache.get_seq_length() if cache is not None else 0
+        hidden = sum(body.embed_tokens[k](columns[:, k]) for k in range(self.n_codebooks))
+        hidden = self.embedding(hidden + body.embed_positions(columns, past))
+        for layer in body.layers:
+            hidden = layer(
+                hidden,
+                None,  # one query, or causal by the module's own flag
+                text.hidden,
+                encoder_attention_mask=text.mask,
+                past_key_values=cache,
+                use_cache=cache is not None,
+            )
+        return body.layer_norm(hidden)
+
+    def logits(self, states: Float[Tensor, "row column d_model"]) -> Float[Tensor, "row codebook entry"]:
+        """Return the logits of every codebook at the last column, float32."""
+        return self.heads(states)[:, -1].unflatten(-1, (self.n_codebooks, -1)).float()
+
+
+def real_outputs(n_steps: int, n_codebooks: int, n_channels: int = 1) -> Iterator[list[bool]]:
+    """Yield per step which codebooks put out a token; the others put out the pad of the delay pattern.
+
+    >>> list(real_outputs(3, 2))
+    [[True, False], [True, True], [False, True]]
+    """
+    n_frames = n_steps - n_codebooks // n_channels + 1
+    for step in range(n_steps):
+        yield [0 <= step - k // n_channels < n_frames for k in range(n_codebooks)]
+
+
+def generate_block(
+    decoder: Decoder,
+    text: Conditioning,
+    n_rows: int,
+    uniforms: Float[Tensor, "clip step codebook"],
+    sampling: Sampling,
+) -> Int[Tensor, "clip codebook frame"]:
+    """Return the tokens of one block of clips.
+
+    Args:
+        decoder: the model.
+        text: one row per clip.
+        n_rows: rows of the decoder: as many as clips, [cond], or twice as many, [cond; uncond].
+        uniforms: the noise of each clip.
+        sampling: how tokens are drawn; n_frames says for how long.
+    """
+    n_clips = uniforms.shape[0]
+    n_steps = steps_for(sampling.n_frames, decoder.n_delays)
+    device = text.hidden.device
+    uniforms = uniforms.to(device)
+    real = torch.tensor(list(real_outputs(n_steps, decoder.n_codebooks, decoder.n_channels)), device=device)
+    columns = torch.full(
+        (n_clips, decoder.n_codebooks, n_steps + 1), decoder.pad_id, dtype=torch.long, device=device
+    )
+    cache = decoder.cache(n_steps + decoder.n_prefix(text.width))
+    for step in range(n_steps):
+        column = columns[:, :, step : step + 1]
+        states = decoder.states(column.repeat(n_rows // n_clips, 1, 1), text, cache)
+        logits = decoder.logits(states)
+        if n_rows > n_clips and sampling.guidance_scale != 1:
+            logits = guided(logits[:n_clips], logits[n_clips:], sampling.guidance_scale)
+        tokens = draw_tokens(logits[:n_clips], uniforms[:, step], sampling)
+        columns[:, :, step + 1] = torch.where(real[step], tokens, decoder.pad_id)
+    return undo_delay(columns, decoder.n_channels)

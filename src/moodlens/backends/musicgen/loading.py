@@ -1,0 +1,100 @@
+"""From a verified folder to a loaded MusicGen: the only place that calls `from_pretrained`.
+
+transformers without its bars and warnings, for the length of a load.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from transformers import (
+    AutoTokenizer,
+    MusicgenForConditionalGeneration,
+    MusicgenMelodyForConditionalGeneration,
+)
+from transformers.utils import logging as transformers_logging
+
+from moodlens.backends import attention
+from moodlens.backends.checkpoint import Checkpoint
+from moodlens.backends.musicgen.backend import BLOCK_CLIPS, MusicgenBackend
+from moodlens.base.errors import ContractError, UsageError, must
+from moodlens.contracts.backend import ModelInfo
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Silence transformers' bars and its warning that MusicGen's start token lies outside the vocabulary."""
+    verbosity, bar = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bar:
+            transformers_logging.enable_progress_bar()
+
+
+MODELS = {
+    "musicgen": MusicgenForConditionalGeneration,
+    "musicgen_melody": MusicgenMelodyForConditionalGeneration,
+}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def load_musicgen(
+    checkpoint: Checkpoint, info: ModelInfo, text_padding: str = "mask", block_clips: int = 0
+) -> MusicgenBackend:
+    """Return the backend of a verified checkpoint, on info.device in info.dtype.
+
+    Raises:
+        UsageError: the device is not there.
+        ContractError: the weights do not fit the configuration.
+    """
+    device = device_of(info.device)
+    with quiet_transformers():
+        loaded: Any = MODELS[checkpoint.config["model_type"]].from_pretrained(
+            checkpoint.folder,
+            dtype=DTYPES[info.dtype],
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+        model, report = loaded
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, local_files_only=True)
+    for fault in ("missing_keys", "mismatched_keys"):
+        if report.get(fault):
+            first = sorted(str(key) for key in report[fault])[0]
+            advice = "Restore the folder: config.json and the weights do not belong together"
+            where = f"{checkpoint.folder}, {fault.replace('_', ' ')}"
+            raise ContractError(
+                must("model weights", "fit config.json", first, where=where, next_step=advice)
+            )
+    release_file(model, DTYPES[info.dtype])
+    model.decoder.set_attn_implementation(attention.NAME)
+    return MusicgenBackend(model.to(device), tokenizer, info, block_clips or BLOCK_CLIPS, text_padding)
+
+
+def release_file(model: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Copy what is not in the model's dtype: views of the mapped file would keep all of it resident.
+
+    In float16 transformers leaves some of T5's in float32 (`_keep_in_fp32_modules`).
+    """
+    for parameter in model.parameters():
+        if parameter.dtype != dtype:
+            parameter.data = parameter.data.clone()
+
+
+def device_of(name: str) -> torch.device:
+    """Return the device if it is there.
+
+    Raises:
+        UsageError: it is not; the line names those that are.
+    """
+    kind = name.split(":")[0]
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not present.get(kind, False):
+        advice = "Set model.device to " + " or ".join(device for device, there in present.items() if there)
+        raise UsageError(must("model.device", "be present on this machine", name, next_step=advice))
+    return torch.device(name)

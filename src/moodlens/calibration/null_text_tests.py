@@ -1,0 +1,180 @@
+"""Tests of the rung `state` and of regressions under calibration; layers are read as steps x layers."""
+
+import numpy as np
+
+from moodlens.base.axes import EMOTIONS
+from moodlens.calibration.simulate import (
+    CAUTIOUS,
+    N_PERMUTATIONS,
+    PLACES,
+    PLACES_APART,
+    Instrument,
+    Sample,
+    Setting,
+)
+from moodlens.null_text.factors import FACTORS, follow_prompts
+from moodlens.null_text.partial import partial_r2
+from moodlens.null_text.readers import Reader
+from moodlens.null_text.regression import Reading, out_of_fold_hat, read_targets
+from moodlens.null_text.step_probe import choose, closed_form, leads_everywhere, of_both
+from moodlens.probes import kernel_ridge
+from moodlens.probes.family import ProbeSettings
+from moodlens.probes.folds import design_folds
+from moodlens.probes.kernel_ridge import nested_predictions, r_squared, shuffled_targets
+from moodlens.prompts.lexicon import AFFECT
+from moodlens.relate.mantel import orders
+from moodlens.stats.bootstrap import unit_resamples
+from moodlens.stats.multiplicity import max_p
+from moodlens.stats.permutation import p_values, relabellings
+from moodlens.stats.sign_flip import better_p
+
+N_FOLDS, RIDGE = 8, 0.1
+N_TARGETS = 4
+N_FLIPS = 999
+N_STEPS_LAYERS = 6
+STATES = Setting(True, 12, 0.5, everywhere=0.05)
+"""Six steps x layers of the model, then of the baseline: alike, and emotion as strong in both."""
+N_LEAD_FOLDS = 5
+SETTINGS = ProbeSettings(N_LEAD_FOLDS, RIDGE, N_PERMUTATIONS, N_FLIPS, 0.95, 0)
+TWICE = f"{CAUTIOUS}, and two readings share the level"
+N_VIEWS = 4
+"""Steps whose squared errors a reading of a target averages."""
+N_TURNS, N_SCALE = 19, 79
+"""Rotations of the partial R2, relabellings of the nested regression, each a refit; (n + 1) / 20 is whole."""
+
+
+def single_step(data: Sample, rng: np.random.Generator) -> float:
+    """Return the p of the best of steps x layers."""
+    design = data.design
+    folds = design_folds(design, "wording", N_FOLDS, rng)
+    table = relabellings(design.unit_labels("wording"), N_PERMUTATIONS, rng)[:, design.wordings]
+    return max_p(closed_form(data.grams[:N_STEPS_LAYERS], table, folds, RIDGE))
+
+
+def _readings(data: Sample, rng: np.random.Generator) -> tuple[list[Reading], np.ndarray]:
+    """Return how two readers, equally good, tell four factors of a third place; and the relabellings."""
+    if "readings" not in data.read:
+        labels = data.design.unit_labels("wording")
+        n = len(labels)
+        folds = rng.permutation(n) % N_FOLDS
+        order = orders(n, N_PERMUTATIONS, rng, np.bincount(data.design.wordings))
+        grams = data.unit_grams[: 2 * N_VIEWS]
+        hats = np.stack([out_of_fold_hat(gram, folds, RIDGE) for gram in grams])
+        readers = {"state": hats[:N_VIEWS], "other": hats[N_VIEWS:]}
+        asked = {name: data.unit_rows[2 * N_VIEWS, :, i] for i, name in enumerate(FACTORS)}
+        counts = unit_resamples(labels, 2, rng)
+        data.read["readings"] = read_targets(readers, asked, counts, order, 0.95, N_FOLDS), order
+    return data.read["readings"]
+
+
+def targets(data: Sample, rng: np.random.Generator) -> float:
+    """Return the smallest maxT p of factors that a state tells."""
+    return min(reading.p for reading in _readings(data, rng)[0])
+
+
+def target_above(data: Sample, rng: np.random.Generator) -> float:
+    """Return the p that a state tells the first factor better than another reader."""
+    return _readings(data, rng)[0][0].leads["other"].p
+
+
+def target_prompted(data: Sample, rng: np.random.Generator) -> float:
+    """Return the smallest maxT p that factors read out of states follow prompts that the music ignored."""
+    readings, order = _readings(data, rng)
+    affect = np.array([AFFECT[emotion] for emotion in EMOTIONS[: data.design.n_classes]])
+    felt = affect[data.design.unit_labels("wording")]
+    told = follow_prompts(readings, {"valence": felt[:, 0], "arousal": felt[:, 1]}, order)
+    return min(factor.prompted_p for factor in told)
+
+
+def _leads(data: Sample, rng: np.random.Generator) -> tuple[float, float]:
+    """Return the p of both readings of `null_text.step_probe`, chosen and everywhere, of two equal readers.
+
+    The chosen reading is taken from the closed-form probe; the stage refits a logistic one.
+    """
+    if "leads" not in data.read:
+        design, half = data.design, len(data.grams) // 2
+        folds = design_folds(design, "wording", N_LEAD_FOLDS, rng)
+        parts = data.grams.reshape(2, 2, -1, *data.grams.shape[1:])
+        own, other = (Reader(name, grams) for name, grams in zip(("state", "other"), parts, strict=True))
+        chosen = choose(data.grams[:half], design, "wording", folds, SETTINGS)
+        labels = design.labels[None].astype(np.int8)
+        predicted = kernel_ridge.predictions(kernel_ridge.hats_of(data.grams, folds, RIDGE), labels)[:, 0]
+        site = np.array(chosen)[np.searchsorted(np.unique(folds), folds)]
+        prompts = np.arange(design.n_prompts)
+        right = (predicted == design.labels).astype(np.float64)
+        p = better_p(
+            right[site, prompts][None],
+            right[half + site, prompts],
+            design,
+            "wording",
+            N_LEAD_FOLDS,
+            N_FLIPS,
+            rng,
+        )
+        (lead,) = leads_everywhere(own, [other], design, "wording", folds, RIDGE, N_FLIPS, rng)
+        data.read["leads"] = float(p[0]), lead.p
+    return data.read["leads"]
+
+
+def lead_chosen(data: Sample, rng: np.random.Generator) -> float:
+    """Return the p of the reading at the chosen step and layer."""
+    return _leads(data, rng)[0]
+
+
+def lead_everywhere(data: Sample, rng: np.random.Generator) -> float:
+    """Return the p of the reading over all steps and layers."""
+    return _leads(data, rng)[1]
+
+
+def lead(data: Sample, rng: np.random.Generator) -> float:
+    """Return the p that decides."""
+    return of_both(*_leads(data, rng))
+
+
+def beyond_descriptors(data: Sample, rng: np.random.Generator) -> float:
+    """Return the p of the partial R2 of a state beyond descriptors."""
+    labels = data.design.unit_labels("wording")
+    onehot = (labels[:, None] == np.arange(data.design.n_classes)).astype(np.float64)
+    folds = rng.permutation(len(labels)) % N_FOLDS
+    heard = data.unit_rows[1, :, :N_TARGETS]
+    found = partial_r2(
+        (heard - heard.mean(axis=0)) / heard.std(axis=0), data.unit_grams[0], onehot - onehot.mean(axis=0),
+        folds, RIDGE, N_TURNS, 0.95, rng,
+    )  # fmt: skip
+    return 1.0 if found is None else found.p
+
+
+def scale(data: Sample, rng: np.random.Generator) -> float:
+    """Return the p of a scale (valence, arousal) that a probe tells, its penalty chosen inside."""
+    design = data.design
+    folds = design_folds(design, "wording", N_FOLDS, rng)
+    values = data.prompt_rows[1, :, 0]
+    asked = shuffled_targets(values, design.wordings, N_SCALE, rng)
+    return float(p_values(r_squared(asked, *nested_predictions(data.grams[:1], folds, (0.1, 1.0), asked))))
+
+
+TESTS = (
+    Instrument("single-step probe, best of 6 steps x layers", PLACES, single_step),
+    Instrument(
+        "state above baseline, step and layer chosen",
+        STATES,
+        lead_chosen,
+        level=0.025,
+        why_conservative=CAUTIOUS,
+    ),
+    Instrument(
+        "state above baseline, all steps and layers",
+        STATES,
+        lead_everywhere,
+        level=0.025,
+        why_conservative=CAUTIOUS,
+    ),
+    Instrument("state above baseline, either", STATES, lead, level=0.025, why_conservative=TWICE),
+    Instrument("factor told by a state, best of 4", PLACES_APART, targets),
+    Instrument(
+        "factor told better than by a baseline", PLACES, target_above, level=0.025, why_conservative=CAUTIOUS
+    ),
+    Instrument("factor in a state that follows the prompt, best of 4", PLACES, target_prompted),
+    Instrument("partial R2 beyond descriptors", PLACES_APART, beyond_descriptors, slow=True),
+    Instrument("valence or arousal by a nested probe", PLACES_APART, scale, slow=True),
+)

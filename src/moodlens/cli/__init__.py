@@ -1,0 +1,1 @@
+"""`moodlens`: the commands outside the pipeline."""

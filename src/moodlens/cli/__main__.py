@@ -1,0 +1,124 @@
+"""`moodlens`: what a person asks outside the pipeline.
+
+moodlens verdict   the ladder of the last run, and where the report is
+moodlens models    list, download, convert and verify models
+moodlens plan      time, memory and disk of the pipeline for a model, before any work
+moodlens doctor    whether this machine and clone can run the pipeline, and what to do where not
+"""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from moodlens.base.command import exit_status
+from moodlens.base.errors import MoodLensError, UsageError, must
+from moodlens.cli import models, plan
+from moodlens.report.decide import verdict_text
+from moodlens.stages.shell import load_params, project_root
+from moodlens.store.tables import read_metrics
+
+PACKAGES = (
+    "torch",
+    "transformers",
+    "dvc",
+    "mlflow",
+    "great-expectations",
+    "scikit-learn",
+    "librosa",
+    "pandas",
+)
+NEEDED_GB = 6.0
+"""Disk of a fresh workspace: environment 4.5 GB, datasets and DVC's copy of them 0.3 GB, and room to work."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing the doctor looked at; `advice` is empty where nothing is wrong."""
+
+    thing: str
+    found: str
+    advice: str = ""
+
+
+def verdict(root: Path) -> str:
+    """Return the ladder of the last run as text, and where the report lies.
+
+    Raises:
+        UsageError: there is no verdict yet.
+    """
+    path = root / "metrics" / "decide.json"
+    if not path.is_file():
+        raise UsageError(must("metrics/decide.json", "exist", "nothing", next_step="Run `make repro`"))
+    return f"\n{verdict_text(read_metrics(path))}\n\nReport: {root / 'reports' / 'index.html'}"
+
+
+def examine(root: Path) -> Iterator[Finding]:
+    """Yield what the pipeline needs and whether it is there: packages, disk, parameters, weights."""
+    for name in PACKAGES:
+        try:
+            yield Finding(name, version(name))
+        except PackageNotFoundError:
+            yield Finding(name, "not installed", "Run `make repro`, which installs the pinned set")
+    free_gb = shutil.disk_usage(root).free / 1e9
+    advice = "" if free_gb >= NEEDED_GB else f"Free {NEEDED_GB - free_gb:.1f} GB"
+    yield Finding("free disk", f"{free_gb:.1f} GB", advice)
+    try:
+        params = load_params(root)
+    except MoodLensError as error:
+        yield Finding("params.yaml", "refused", str(error))
+        return
+    yield Finding("params.yaml", "accepted")
+    from moodlens.backends import catalog
+
+    try:
+        info = catalog.describe(catalog.find(params.model, root), params.model)
+    except MoodLensError as error:
+        yield Finding(f"model {params.model.id}", "refused", str(error))
+        return
+    yield Finding(
+        f"model {params.model.id}",
+        f"{info.n_layers} layers x {info.d_model}, sha256 {info.weights_sha256[:12]}",
+    )
+
+
+def doctor(root: Path) -> tuple[str, bool]:
+    """Return the findings as lines, and whether all is well."""
+    findings = list(examine(root))
+    lines = [f"{'ok' if not f.advice else '!!'}  {f.thing:<20} {f.found}" for f in findings]
+    lines += [f"    -> {f.advice}" for f in findings if f.advice]
+    return "\n".join(lines), not any(f.advice for f in findings)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; exit 0 done, 1 something is wrong, 2 wrong use."""
+    parser = argparse.ArgumentParser(prog="moodlens", description="What a person asks outside the pipeline.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("verdict", help="the ladder of the last run, and where the report is")
+    commands.add_parser("doctor", help="whether this machine and clone can run the pipeline")
+    models.add_commands(commands)
+    plan.add_command(commands)
+    chosen = parser.parse_args(argv)
+    return exit_status(lambda: _answer(chosen), kept="finished downloads are kept")
+
+
+def _answer(chosen: argparse.Namespace) -> int:
+    root = project_root()
+    well = True
+    if chosen.command == "verdict":
+        text = verdict(root)
+    elif chosen.command == "models":
+        text = models.run(chosen, root)
+    elif chosen.command == "plan":
+        text = plan.run(chosen, root, load_params(root))
+    else:
+        text, well = doctor(root)
+    print(text)
+    return 0 if well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,192 @@
+"""`moodlens models`: which models there are and where, audiocraft folders converted, folders verified.
+
+moodlens models list                     id, size, licence, where it lies; with --checksum the SHA-256
+moodlens models download MODEL           a published model into the hub's cache; its licence is said first
+moodlens models convert SOURCE TARGET    a folder in audiocraft layout -> transformers layout, safetensors
+moodlens models verify MODEL             an id or a folder: layout, configuration, whole files, SHA-256
+"""
+
+import argparse
+from collections.abc import Iterable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from moodlens.backends import catalog
+from moodlens.backends import checkpoint as hub
+from moodlens.backends.audiocraft.convert import cache_folder, is_audiocraft
+from moodlens.backends.checkpoint import AUDIOCRAFT_FILES, Checkpoint, verify_checkpoint
+from moodlens.base.errors import MoodLensError, UsageError, must, nearest
+from moodlens.params.pipeline import Model
+
+PUBLISHED_LICENCE = "CC-BY-NC 4.0"
+EMBEDDED_LICENCE = "Apache-2.0"
+PARAMETERS = {"small": "0.3 B", "medium": "1.5 B", "melody": "1.5 B", "large": "3.3 B"}
+"""Decoder parameters by size (audiocraft `MusicGen.get_pretrained`)."""
+
+NOT_CACHED = "not cached"
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add `models` with its four commands; `run` of this module carries them out."""
+    models = subparsers.add_parser("models", help="list, download, convert and verify models")
+    commands = models.add_subparsers(dest="models_command", required=True)
+    listing = commands.add_parser("list", help="id, size, licence, where it lies")
+    listing.add_argument(
+        "--checksum", action="store_true", help="SHA-256 of each model that is here (reads all of it)"
+    )
+    downloading = commands.add_parser("download", help="a published model into the hub's cache")
+    downloading.add_argument("model", help="a hub id from `moodlens models list`")
+    downloading.add_argument("--revision", default="", help="branch, tag or commit; default: the hub's own")
+    converting = commands.add_parser("convert", help="audiocraft layout -> transformers layout (safetensors)")
+    converting.add_argument("source", type=Path, help="folder with " + " and ".join(AUDIOCRAFT_FILES))
+    converting.add_argument("target", type=Path, help="folder to make")
+    converting.add_argument(
+        "--text-encoder", type=Path, help="folder of the T5; default: the one the configuration names"
+    )
+    verifying = commands.add_parser("verify", help="layout, configuration, whole files, SHA-256")
+    verifying.add_argument("model", help="an id from `moodlens models list`, or a folder")
+    verifying.add_argument("--revision", default="", help="of a hub model")
+
+
+def run(chosen: argparse.Namespace, root: Path) -> str:
+    """Return what a `models` command has to say.
+
+    Raises:
+        MoodLensError: the model is absent, refused or damaged; one line.
+    """
+    if chosen.models_command == "convert":
+        from moodlens.backends.audiocraft.convert import convert
+
+        target = convert(chosen.source, chosen.target, chosen.text_encoder)
+        return "converted\n" + _described(verify_checkpoint(target))
+    if chosen.models_command == "download":
+        return downloaded(chosen.model, chosen.revision)
+    if chosen.models_command == "verify":
+        return verified(chosen.model, chosen.revision, root)
+    return listed(root, chosen.checksum)
+
+
+def listed(root: Path, checksum: bool = False) -> str:
+    """Return one line per model: id, decoder parameters, licence, bytes on disk, folder."""
+    rows = [("model", "decoder", "licence", "on disk", "where")]
+    folders: list[tuple[str, str, str, Path | None]] = [
+        (name, "", EMBEDDED_LICENCE, root / folder) for name, folder in catalog.EMBEDDED.items()
+    ]
+    folders += [(repo, _parameters(repo), PUBLISHED_LICENCE, hub.cached(repo)) for repo in catalog.HUB]
+    if cache_folder().is_dir():
+        folders += [
+            (f"converted {path.name[:8]}", "", "as its source", path)
+            for path in sorted(cache_folder().iterdir())
+            if path.is_dir()
+        ]
+    for name, parameters, licence, folder in folders:
+        if folder is None or not folder.is_dir():
+            rows.append((name, parameters, licence, "", NOT_CACHED))
+            continue
+        where = str(folder) if any(folder.glob("*.safetensors")) else f"{folder} (no weights)"
+        if checksum:
+            where += f"  sha256 {_checksum(folder)}"
+        rows.append((name, parameters, licence, _size(folder.glob("*.safetensors")), where))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]])
+        for row in rows
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def downloaded(model_id: str, revision: str) -> str:
+    """Fetch a published model, whole, and return where it lies, its licence and its checksum.
+
+    Raises:
+        UsageError: the id is not published, or the hub cannot be reached.
+        ContractError: what arrived is damaged.
+    """
+    if model_id not in catalog.HUB:
+        advice = nearest(model_id, list(catalog.HUB))
+        raise UsageError(must("the model", "be a published id", model_id, next_step=advice))
+    print(f"{model_id}: {_parameters(model_id)} parameters, weights under {PUBLISHED_LICENCE}", flush=True)
+    instead = "copy a downloaded folder here and name it in model.id"
+    folder = hub.snapshot(model_id, revision, thing=model_id, instead=instead)
+    return f"revision  {folder.name}\nlicence   {PUBLISHED_LICENCE}\n" + _described(verify_checkpoint(folder))
+
+
+def verified(model_id: str, revision: str, root: Path) -> str:
+    """Return layout, sizes and checksum of a model that can be loaded.
+
+    Raises:
+        UsageError, ContractError: it cannot.
+    """
+    folder = root / Path(model_id).expanduser()
+    if model_id not in catalog.EMBEDDED and is_audiocraft(folder):
+        return _audiocraft_described(folder)
+    if model_id not in catalog.EMBEDDED and model_id and folder.is_dir():
+        return _described(verify_checkpoint(folder))
+    source = catalog.find(Model(model_id, revision, "float32", "cpu"), root)
+    return _described(source.checkpoint)
+
+
+def _described(checkpoint: Checkpoint) -> str:
+    decoder = checkpoint.config["decoder"]
+    kind = checkpoint.config["model_type"]
+    return "\n".join(
+        [
+            f"folder    {checkpoint.folder}",
+            f"layout    transformers, {kind}, {decoder['audio_channels']} channel(s)",
+            f"decoder   {decoder['num_hidden_layers']} layers x {decoder['hidden_size']}, "
+            f"{decoder['num_codebooks']} codebooks x {decoder['vocab_size']}",
+            f"weights   {_size(checkpoint.weights)}, sha256 {checkpoint.sha256}",
+            "pipeline  yes" + (", by text alone (no melody can be given)" if "melody" in kind else ""),
+        ]
+    )
+
+
+def _audiocraft_described(folder: Path) -> str:
+    from moodlens.backends.audiocraft import config
+    from moodlens.backends.audiocraft.layout import read_packages
+
+    language, codec = read_packages(folder)
+    settings = language.settings
+    config.check(settings)
+    lm = settings.need("transformer_lm")
+    kind = "melody" if config.is_melody(settings) else "text"
+    digests = [
+        f"weights   {name} {_size([folder / name])}, sha256 {_sha256(folder / name)}"
+        for name in AUDIOCRAFT_FILES
+    ]
+    return "\n".join(
+        [
+            f"folder    {folder}",
+            f"layout    audiocraft, {kind}, {config.audio_channels(settings)} channel(s)",
+            f"decoder   {lm['num_layers']} layers x {lm['dim']}, {lm['n_q']} codebooks x {lm['card']}",
+            f"codec     {codec.pretrained or str(len(codec.weights)) + ' tensors'}",
+            f"text      {config.text_encoder_name(settings)} (not in the folder)",
+            *digests,
+        ]
+    )
+
+
+def _parameters(repo: str) -> str:
+    words = repo.rsplit("musicgen-", 1)[-1].split("-")
+    return PARAMETERS["large" if "large" in words else next(word for word in words if word in PARAMETERS)]
+
+
+def _checksum(folder: Path) -> str:
+    try:
+        return verify_checkpoint(folder).sha256
+    except MoodLensError as error:
+        return f"not taken: {error}"
+
+
+def _size(files: Iterable[Path]) -> str:
+    n_bytes = sum(path.stat().st_size for path in files)
+    return f"{n_bytes / 1e9:.2f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:.1f} MB"
+
+
+def _sha256(path: Path) -> str:
+    digest = sha256()
+    with path.open("rb") as stream:
+        while part := stream.read(1 << 24):
+            digest.update(part)
+    return digest.hexdigest()

@@ -1,0 +1,138 @@
+"""The rung `state` in numbers: every reading of the null-text states beside its controls, as flat metrics."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from moodlens.null_text.factors import Told
+from moodlens.null_text.learning_curve import Point
+from moodlens.null_text.partial import Partial
+from moodlens.null_text.regression import Reading
+from moodlens.null_text.step_probe import StepProbe
+from moodlens.null_text.text_swap import SwapShares
+from moodlens.stats.sweep import FamilySignal
+
+REQUIRED = ("random decoder, trained text", "random twin")
+"""Baselines a state must beat at the same layer and step: the same architecture, fed the same tokens."""
+SAID = {"random_decoder": REQUIRED[0], "twin": REQUIRED[1], "model": "state"}
+DECODERS = tuple(SAID)
+
+
+@dataclass(frozen=True)
+class StateEvidence:
+    """Everything measured for the rung; `partial` is None where the design is too small for it."""
+
+    signal: FamilySignal  # PERMANOVA of mean states
+    probe: StepProbe
+    steps: tuple[int, ...]
+    hookpoints: tuple[str, ...]
+    curve: tuple[Point, ...]  # single steps, `state` first
+    whole_curve: tuple[Point, ...]  # means over the clip
+    partial: Partial | None
+    readings: tuple[Reading, ...]
+    factors: tuple[Told, ...]
+    swaps: dict[str, SwapShares]  # reader -> shares, states averaged over the clip
+    early_swap: SwapShares  # the model at the first kept step
+
+
+def site_name(found: StateEvidence, site: int) -> str:
+    """Return the name of a site of the grid, e.g. residual.2 at step 31."""
+    step, layer = divmod(site, len(found.hookpoints))
+    return f"{found.hookpoints[layer]} at step {found.steps[step]}"
+
+
+def rung_metrics(
+    found: StateEvidence, *, delta: float, n_permutations: int, n_units: int
+) -> dict[str, object]:
+    """Return the metrics of the rung: the fields that the ladder reads, then what stands beside them."""
+    probe, signal = found.probe, found.signal
+    equivalence = signal.equivalence["wording"]
+    compared = {
+        difference.baseline: {
+            "accuracy": difference.accuracy,
+            "difference": difference.difference,
+            "low": difference.low,
+            "high": difference.high,
+            "p": difference.p,
+        }
+        for difference in probe.differences
+    }
+    metrics: dict[str, object] = {
+        "best": site_name(found, probe.best),
+        "accuracy": probe.accuracy,
+        "low": probe.low,
+        "high": probe.high,
+        "accuracy_by_prompt": probe.accuracy_by_prompt,
+        "ridge_accuracy": probe.ridge_accuracy,
+        "permuted_extreme": probe.permuted_extreme,
+        "selectivity": probe.selectivity,
+        "p": probe.p,
+        "smallest_p": max(probe.smallest_p, equivalence.smallest_p),
+        "n_permutations": n_permutations,
+        "unit": probe.unit,
+        "n_units": n_units,
+        "baselines": {name: compared[name] for name in REQUIRED},
+        "everywhere": {
+            lead.baseline: {"accuracy": lead.accuracy, "difference": lead.difference, "p": lead.p}
+            for lead in probe.leads
+        },
+        "beside": {name: numbers for name, numbers in compared.items() if name not in REQUIRED},
+        "effect": signal.best.effect.effect,
+        "effect_low": signal.best.effect.low,
+        "effect_high": signal.best.effect.high,
+        "p_signal": min(site.tests["wording"].p_max for site in signal.sites),
+        "delta": delta,
+        "power": equivalence.power,
+        "n_needed": equivalence.n_needed,
+    }
+    metrics |= _partial(found.partial) | _few_shots(found.curve, "") | _few_shots(found.whole_curve, "whole_")
+    for reading in found.readings:
+        metrics[f"{reading.target}_r2"] = reading.value
+        metrics[f"{reading.target}_p"] = reading.p
+        metrics[f"{reading.target}_over_random_low"] = min(reading.leads[name].low for name in REQUIRED)
+    own, random = found.swaps["state"], found.swaps[REQUIRED[0]]
+    return metrics | {
+        "swap_own": own.own,
+        "swap_null": own.null,
+        "swap_read_as_music": own.swapped_music,
+        "swap_read_as_text": own.swapped_text,
+        "swap_random_read_as_music": random.swapped_music,
+        "swap_random_read_as_text": random.swapped_text,
+        "first_step_own": found.early_swap.own,
+        "first_step_null": found.early_swap.null,
+    }
+
+
+def factor_metrics(found: Sequence[Told]) -> dict[str, object]:
+    """Return what is known of each factor: its reading, what it follows, its lead over every other reader."""
+    return {
+        told.reading.target: {
+            "r2": told.reading.value,
+            "low": told.reading.low,
+            "high": told.reading.high,
+            "p": told.reading.p,
+            "asked_by": told.asked_by,
+            "prompted_r": told.prompted_r,
+            "prompted_p": told.prompted_p,
+            "leads": {name: vars(lead) for name, lead in told.reading.leads.items()},
+        }
+        for told in found
+    }
+
+
+def _partial(found: Partial | None) -> dict[str, object]:
+    values = (None,) * 5 if found is None else (found.value, found.low, found.high, found.p, found.base_r2)
+    names = ("partial_r2", "partial_r2_low", "partial_r2_high", "partial_r2_p", "acoustics_r2")
+    return dict(zip(names, values, strict=True))
+
+
+def _few_shots(curve: Sequence[Point], prefix: str) -> dict[str, object]:
+    """Return the points of the smallest training set: the state's accuracy, and its lead over the others."""
+    fewest = min(point.n_shots for point in curve)
+    found: dict[str, object] = {f"{prefix}shots": fewest}
+    for point in (point for point in curve if point.n_shots == fewest):
+        if point.reader == SAID["model"]:
+            found[f"{prefix}shots_accuracy"] = point.accuracy
+        elif point.reader not in REQUIRED:
+            name = f"{prefix}shots_over_{point.reader.replace(' ', '_')}"
+            found |= {name: point.difference, f"{name}_low": point.low, f"{name}_high": point.high}
+    return found

@@ -1,0 +1,155 @@
+"""The learning curve: how many prompts per emotion a reader needs before its probe names the emotion.
+
+A null-text state is a function of the tokens it was fed, so a reader of the tokens with enough prompts is
+never worse. What a trained layer can add is form: emotion laid out so that few prompts suffice. Hence all
+readers are trained on the same few prompts, of wordings that no test prompt has, and no layer or step is
+chosen: the layers are pooled, and the accuracy is the mean over the kept steps.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from moodlens.base.errors import ContractError, must
+from moodlens.null_text.readers import wording_counts
+from moodlens.stats.bootstrap import interval
+from moodlens.stats.design import Design
+
+MOST_TRAINED = 4
+"""An interval is given where training takes at most one in this many wordings of an emotion."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Training sets of one size: which prompts each trains on, and which it may be tested on."""
+
+    n_shots: int
+    train: Int[np.ndarray, "draw train"]
+    test: Bool[np.ndarray, "draw prompt"]  # its wording is not in training
+
+
+@dataclass(frozen=True)
+class Point:
+    """Accuracy of one reader at one size, and by how much it exceeds the first reader's, paired."""
+
+    reader: str
+    n_shots: int
+    accuracy: float
+    difference: float  # first reader minus this one
+    low: float | None  # None where too few draws survive a resample of wordings
+    high: float | None
+
+
+def draw_training_sets(design: Design, n_shots: int, n_draws: int, rng: np.random.Generator) -> Draws | None:
+    """Return seeded training sets of `n_shots` prompts per emotion, each of another wording.
+
+    None where an emotion has too few wordings to leave one for the test.
+    """
+    units = design.unit_labels("wording")
+    if np.bincount(units).min() <= n_shots:
+        return None
+    train = np.empty((n_draws, design.n_classes * n_shots), dtype=np.int64)
+    test = np.ones((n_draws, design.n_prompts), dtype=bool)
+    for draw in range(n_draws):
+        picked = []
+        for klass in range(design.n_classes):
+            picked += rng.choice(np.flatnonzero(units == klass), n_shots, replace=False).tolist()
+        test[draw] = ~np.isin(design.wordings, picked)
+        train[draw] = [rng.choice(np.flatnonzero(design.wordings == wording)) for wording in picked]
+    return Draws(n_shots, train, test)
+
+
+def accuracies(
+    grams: Float[np.ndarray, "view prompt prompt"], draws: Draws, design: Design, penalty: float
+) -> Float[np.ndarray, "draw prompt"]:
+    """Return how often each prompt is read right after each draw, mean over views; NaN where not tested.
+
+    The probe is the closed form of `probes.kernel_ridge`; training sets are balanced, as it assumes here.
+    """
+    klasses = np.arange(design.n_classes)
+    out = np.empty(draws.test.shape)
+    for draw, train in enumerate(draws.train):
+        inner, outer = grams[:, train[:, None], train], grams[:, :, train]
+        row_mean = inner.mean(axis=1)
+        mean = row_mean.mean(axis=1)[:, None, None]
+        inner = inner - row_mean[:, :, None] - row_mean[:, None, :] + mean
+        outer = outer - outer.mean(axis=2, keepdims=True) - row_mean[:, None, :] + mean
+        size = np.trace(inner, axis1=1, axis2=2)[:, None, None] / len(train)
+        weights = np.linalg.inv(inner + penalty * size * np.eye(len(train)))
+        targets = (design.labels[train][:, None] == klasses) / draws.n_shots
+        fitted = weights @ targets
+        scores = outer @ fitted - 0.5 * np.einsum("tk,vtk->vk", targets, inner @ fitted)[:, None]
+        out[draw] = (scores.argmax(axis=2) == design.labels).mean(axis=0)
+    out[~draws.test] = np.nan
+    return out
+
+
+def learning_curve(
+    readers: Sequence[tuple[str, Float[np.ndarray, "view prompt prompt"]]],
+    design: Design,
+    shots: Sequence[int],
+    *,
+    n_draws: int,
+    n_bootstrap: int,
+    penalty: float,
+    confidence: float,
+    rng: np.random.Generator,
+) -> list[Point]:
+    """Return the curves of all readers on the same draws; the first reader is the one that is compared.
+
+    The interval resamples wordings: a draw counts as often as its training wordings were drawn, in product,
+    and a test prompt as often as its own, so that both kinds of chance are in it. A resample leaves out
+    a third of the wordings, so there is an interval only where training takes at most a quarter of them.
+
+    Raises:
+        ContractError: no size leaves a wording of every emotion for the test.
+    """
+    fewest = int(np.bincount(design.unit_labels("wording")).min())
+    points: list[Point] = []
+    for n_shots in sorted({n for n in shots if n > 0}):
+        draws = draw_training_sets(design, n_shots, n_draws, rng)
+        if draws is None:
+            continue
+        weights = wording_counts(design, n_bootstrap, rng)
+        first = None
+        for name, grams in readers:
+            right = accuracies(grams, draws, design, penalty)
+            first = right if first is None else first
+            low = high = None
+            if n_shots * MOST_TRAINED <= fewest:
+                bounds = interval(_resampled(first - right, draws, design, weights), confidence)
+                low, high = float(bounds[0]), float(bounds[1])
+            mean, gain = _balanced(right, design), _balanced(first - right, design)
+            points.append(Point(name, n_shots, mean, gain, low, high))
+    if not points:
+        rule = f"hold a size from 1 to {fewest - 1}, which leaves a wording for the test"
+        advice = "Lower null_text.shots or add prompts"
+        raise ContractError(must("null_text.shots", rule, list(shots), next_step=advice))
+    return points
+
+
+def _balanced(right: Float[np.ndarray, "draw prompt"], design: Design) -> float:
+    """Return the mean over emotions of the mean over their tested (draw, prompt) pairs."""
+    per_class = [np.nanmean(right[:, design.labels == klass]) for klass in range(design.n_classes)]
+    return float(np.mean(per_class))
+
+
+def _resampled(
+    values: Float[np.ndarray, "draw prompt"],
+    draws: Draws,
+    design: Design,
+    weights: Float[np.ndarray, "boot wording"],
+) -> Float[np.ndarray, " boot"]:
+    """Return the balanced mean of `values` under each resample of wordings."""
+    trained = weights[:, design.wordings[draws.train]].prod(axis=2)  # (boot, draw)
+    tested = weights[:, design.wordings]
+    known = np.nan_to_num(values)
+    out = np.zeros(len(weights))
+    for klass in range(design.n_classes):
+        mine = design.labels == klass
+        top = ((trained @ known[:, mine]) * tested[:, mine]).sum(axis=1)
+        bottom = ((trained @ draws.test[:, mine].astype(np.float64)) * tested[:, mine]).sum(axis=1)
+        out += np.divide(top, bottom, out=np.full(len(weights), np.nan), where=bottom > 0)
+    return out / design.n_classes

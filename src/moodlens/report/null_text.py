@@ -1,0 +1,318 @@
+"""Readers of the same tokens side by side: accuracy by decoder step, and by prompts per emotion.
+
+What the states hold when only the music is fed to them, beside everything that is fed to them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from moodlens.plots.layers import bars, label_apart
+from moodlens.plots.style import INK, MUTED, SIGNAL, TWIN, draw, figure_svg, headline, null_line
+from moodlens.report.records import Cell, Figure, Finding, Grid
+from moodlens.report.wording import Row, count, interval, number, p_value, share
+
+LOOKS = {
+    "state": (SIGNAL, "-", "o", 2.0),
+    "random": (TWIN, "-", "s", 1.3),
+    "fed": (INK, "--", "", 1.1),
+}
+"""Kind of a line -> (colour, line, marker, width)."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """Accuracy of one reader; arrays are (place,), `low` and `high` NaN where there is no band."""
+
+    name: str
+    kind: str  # state: the model; random: an untrained decoder; fed: a reader of the tokens without a decoder
+    accuracy: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def reader_lines(
+    lines: tuple[Line, ...],
+    places: tuple[float, ...],
+    chance: float,
+    ax: Axes,
+    *,
+    title: str,
+    note: str,
+    xlabel: str,
+    banded: bool,
+) -> Axes:
+    """Draw the accuracy of every reader over the same places, and chance; return `ax`.
+
+    Args:
+        lines: the readers, the state first.
+        places: decoder steps, or prompts per emotion.
+        chance: accuracy without signal.
+        ax: where to draw.
+        title: above the axes.
+        note: n and what the bars or bands are.
+        xlabel: what the places are.
+        banded: draw low..high as a band (the range over layers), else as bars (an interval).
+    """
+    ax.set_ylim(0, 1.04)
+    ticks = np.linspace(0, 1, 5)
+    ax.set_yticks(ticks, [f"{tick:.0%}" for tick in ticks])
+    null_line(ax, chance)
+    names = {"chance": (chance, MUTED)}
+    x = np.arange(len(places))
+    for lane_index, line in enumerate(lines):
+        colour, style, marker, width = LOOKS[line.kind]
+        at = x if banded else x + 0.05 * (lane_index - (len(lines) - 1) / 2)
+        ax.plot(
+            at, line.accuracy, style, color=colour, marker=marker, markersize=5, linewidth=width, zorder=3
+        )
+        if banded and np.isfinite(line.low).all():
+            ax.fill_between(at, line.low, line.high, color=colour, alpha=0.14, linewidth=0, zorder=1)
+        elif not banded:
+            bars(ax, at, line.accuracy, line.low, line.high, colour)
+        names[line.name] = (float(line.accuracy[-1]), colour)
+    ax.set_xticks(x, [f"{place:g}" for place in places])
+    label_apart(ax, names)
+    headline(ax, title, note)
+    ax.set_ylabel("accuracy on unseen wordings")
+    ax.set_xlabel(xlabel)
+    return ax
+
+
+RANDOM = ("random decoder, trained text", "random twin")
+TARGETS = ("valence", "arousal", "tempo", "loudness", "brightness", "mode")
+
+STEPS_CAPTION = (
+    "Each probe reads one step of the clip under null text: nothing but the tokens so far reaches the state. "
+    "Untrained decoders of the same shape get the same tokens. Bands: lowest and highest layer. The dashed "
+    "readers see the tokens themselves; with prompts enough they are as good: a state is made from them."
+)
+CURVE_CAPTION = (
+    "All readers train on the same few prompts and are tested on other wordings; layers are pooled and steps "
+    "averaged, so none is chosen. A state that is read with fewer prompts than its tokens holds emotion in a "
+    "form that the tokens do not have."
+)
+MARKS = {"strong": "strong", "weak": "weak", "undecided": ""}
+LEADS = {
+    "random decoder, trained text": "ahead of random decoder",
+    "random twin": "of random twin",
+    "token history": "of the tokens so far",
+    "codec history": "of codec vectors so far",
+    "other descriptors": "of all other descriptors",
+}
+"""Reader of a factor -> its column."""
+FACTOR_NOTE = (
+    "Target: the factor as measured in the clip's own audio, by wording, layers pooled, steps averaged. What "
+    "is read out must also follow the prompt (arousal; valence for mode). Strong asks for a lead over every "
+    "reader, weak for one over the untrained decoders. "
+    "The factor's own descriptor is no baseline: it is what is measured."
+)
+NOTE = (
+    "The layer and step of the accuracy are chosen inside each training fold; baselines are read at the same "
+    "layer and step. A baseline's p is that of two readings, this one and the mean over all steps and layers"
+    ", the smaller counted twice. Partial R2 is beyond a linear reading of the descriptors."
+)
+
+
+def state_finding(
+    found: Mapping[str, Any],
+    steps: Sequence[Row],
+    curve: Sequence[Row],
+    confidence: float,
+    factors: Mapping[str, Any],
+) -> Finding:
+    """Return the state's readings: two pictures, the comparisons, what other texts do.
+
+    Args:
+        found: metrics/null_text.json.
+        steps: metrics/null_text_steps.csv.
+        curve: metrics/null_text_curve.csv.
+        confidence: of the intervals.
+        factors: verdicts on the factors of the music, metrics/decide.json `factors`.
+    """
+    rung, chance = found["state"], found["chance"]
+    size = f"{count(found['n_prompts'], 'prompt')}, {count(rung['n_units'], 'wording')}"
+    figures = (_by_step(steps, chance, size), _by_shots(curve, chance, size, confidence))
+    judged = (_factors(found["factors"], factors, confidence),) if factors else ()
+    grids = (_against(rung, confidence), *judged, _targets(rung), _swaps(rung))
+    return Finding(_summary(rung, chance), figures, grids)
+
+
+def _summary(rung: Mapping[str, Any], chance: float) -> str:
+    random = ", ".join(f"{name} {share(rung['baselines'][name]['accuracy'], 1)}" for name in RANDOM)
+    fed = ", ".join(f"{name} {share(base['accuracy'], 1)}" for name, base in rung["beside"].items())
+    return (
+        f"With the text cut off, one step's state names the emotion of unseen wordings in "
+        f"{share(rung['accuracy'], 1)} {interval(rung['low'], rung['high'], percent=True)} (p = "
+        f"{p_value(rung['p'])}, best of all layers and steps); untrained decoders, same tokens: {random}; "
+        f"readers of the tokens themselves: {fed}; chance {share(chance, 1)}."
+    )
+
+
+def _by_step(rows: Sequence[Row], chance: float, size: str) -> Figure:
+    places = tuple(sorted({float(row["step"]) for row in rows}))
+    lines = []
+    for name in dict.fromkeys(str(row["reader"]) for row in rows):
+        values = [
+            [float(r["accuracy"]) for r in rows if r["reader"] == name and r["step"] == s] for s in places
+        ]
+        layered = len(values[0]) > 1
+        middle = np.array([np.median(found) for found in values])
+        low, high = ([f(found) if layered else np.nan for found in values] for f in (min, max))
+        lines.append(Line(name, _kind(name), middle, np.array(low), np.array(high)))
+    note = f"{size}, folds hold wordings out; closed-form probe; line: median layer, band: all layers"
+    title = "One step at a time, under null text"
+    return _figure(
+        "state-steps", tuple(lines), places, chance, title, note, "decoder step", STEPS_CAPTION, True
+    )
+
+
+def _by_shots(rows: Sequence[Row], chance: float, size: str, confidence: float) -> Figure:
+    single = [row for row in rows if row["reading"] == "single step"]
+    places = tuple(sorted({float(row["n_shots"]) for row in single}))
+    lines = []
+    for name in dict.fromkeys(str(row["reader"]) for row in single):
+        mine = sorted((r for r in single if r["reader"] == name), key=lambda row: row["n_shots"])
+        accuracy = np.array([float(row["accuracy"]) for row in mine])
+        ahead = np.array([float(row["difference"]) for row in mine])
+        # The interval is that of the state's lead; drawn at the reader, it holds the state where undecided.
+        low, high = (np.array([float(row[end]) for row in mine]) for end in ("low", "high"))
+        own = name == "state"
+        ends = (np.full(len(mine), np.nan),) * 2 if own else (accuracy + ahead - high, accuracy + ahead - low)
+        lines.append(Line(name, _kind(name), accuracy, *ends))
+    note = f"{size}; bars: {share(confidence)} interval of the distance to the state, bootstrap over wordings"
+    title = "How few prompts suffice"
+    xlabel = "training prompts per emotion"
+    return _figure("state-curve", tuple(lines), places, chance, title, note, xlabel, CURVE_CAPTION, False)
+
+
+def _kind(name: str) -> str:
+    return "state" if name == "state" else "random" if name in RANDOM else "fed"
+
+
+def _figure(
+    key: str,
+    lines: tuple[Line, ...],
+    places: tuple[float, ...],
+    chance: float,
+    title: str,
+    note: str,
+    xlabel: str,
+    caption: str,
+    banded: bool,
+) -> Figure:
+    figure = draw(
+        lambda ax: reader_lines(
+            lines, places, chance, ax, title=title, note=note, xlabel=xlabel, banded=banded
+        )
+    )
+    said = [f"{line.name} {', '.join(share(float(v)) for v in line.accuracy)}" for line in lines]
+    return Figure(figure_svg(figure, key, f"{title}: {'; '.join(said)}. {note}."), caption)
+
+
+def _against(rung: Mapping[str, Any], confidence: float) -> Grid:
+    rows = []
+    for group, needed in (("baselines", "must be beaten"), ("beside", "beside")):
+        for name, base in rung[group].items():
+            ends = interval(base["low"], base["high"], percent=True)
+            rows.append(_row(name, needed, share(base["accuracy"], 1), share(base["difference"], 1), ends))
+    for prefix, what in (("", "single step"), ("whole_", "whole clip")):
+        lead = f"{prefix}shots_over_"
+        for key in (k for k in rung if k.startswith(lead) and not k.endswith(("_low", "_high"))):
+            name = (
+                f"{key.removeprefix(lead).replace('_', ' ')}, {count(rung[f'{prefix}shots'], 'prompt')} each"
+            )
+            own = rung[f"{prefix}shots_accuracy"]
+            ends = interval(rung[f"{key}_low"], rung[f"{key}_high"], percent=True)
+            rows.append(_row(name, what, share(own - rung[key], 1), share(rung[key], 1), ends))
+    if rung["partial_r2"] is not None:
+        ends = interval(rung["partial_r2_low"], rung["partial_r2_high"])
+        rows.append(
+            _row(
+                f"acoustic descriptors, partial R2 (p = {p_value(rung['partial_r2_p'])})",
+                "whole clip",
+                number(rung["acoustics_r2"], 2),
+                number(rung["partial_r2"], 2),
+                ends,
+            )
+        )
+    caption = f"The state against what it is fed; {share(confidence)} intervals over wordings"
+    return Grid(
+        caption, ("reader", "reading", "its value", "state ahead by", "interval"), tuple(rows), (NOTE,)
+    )
+
+
+def _factors(told: Mapping[str, Any], judged: Mapping[str, Any], confidence: float) -> Grid:
+    """Return the verdict on every factor with its lead over every other reader."""
+    readers = [name for name in LEADS if all(name in found["leads"] for found in told.values())]
+    rows = tuple(
+        (
+            Cell(name),
+            Cell(judged[name]["verdict"], MARKS[judged[name]["verdict"]]),
+            Cell(f"{number(found['r2'], 2)} {interval(found['low'], found['high'])}"),
+            Cell(p_value(found["p"])),
+            Cell(f"{number(found['prompted_r'], 2)} (p {p_value(found['prompted_p'])})"),
+            *(_lead(found["leads"][reader]) for reader in readers),
+        )
+        for name, found in told.items()
+    )
+    columns = ("factor", "verdict", "R2", "p, maxT", "follows the prompt", *(LEADS[name] for name in readers))
+    return Grid(
+        f"Factors of the music in the states, {share(confidence)} intervals over wordings", columns, rows,
+        (FACTOR_NOTE,),
+    )  # fmt: skip
+
+
+def _lead(lead: Mapping[str, float]) -> Cell:
+    return Cell(f"{number(lead['difference'], 2)} (p {p_value(lead['p'])})")
+
+
+def _targets(rung: Mapping[str, Any]) -> Grid:
+    rows = tuple(
+        _row(
+            name,
+            number(rung[f"{name}_r2"], 2),
+            p_value(rung[f"{name}_p"]),
+            number(rung[f"{name}_over_random_low"], 2),
+        )
+        for name in TARGETS
+        if f"{name}_r2" in rung
+    )
+    columns = ("target", "R2", "p, maxT", "lead over untrained decoders, low end")
+    notes = ("Valence and arousal as the prompt intends them; the others as measured in the clip's audio.",)
+    return Grid(
+        "What one step's state tells under null text, layers pooled, unseen wordings", columns, rows, notes
+    )
+
+
+def _swaps(rung: Mapping[str, Any]) -> Grid:
+    rows = (
+        _row("own text", share(rung["swap_own"], 1), "–", "–", "–"),
+        _row("null text", share(rung["swap_null"], 1), "–", "–", "–"),
+        _row(
+            "another emotion's text",
+            share(rung["swap_read_as_music"], 1),
+            share(rung["swap_read_as_text"], 1),
+            share(rung["swap_random_read_as_music"], 1),
+            share(rung["swap_random_read_as_text"], 1),
+        ),
+    )
+    first = f"{share(rung['first_step_own'], 1)} with own text, {share(rung['first_step_null'], 1)} without"
+    columns = (
+        "text beside the tokens",
+        "read as the music",
+        "read as the text",
+        "untrained: as the music",
+        "untrained: as the text",
+    )
+    notes = (f"Probe trained under own text. At the first kept step: {first}.",)
+    return Grid(
+        "What a probe reads when the text is taken away or exchanged, share of clips", columns, rows, notes
+    )
+
+
+def _row(*texts: str) -> tuple[Cell, ...]:
+    return tuple(Cell(text) for text in texts)

@@ -1,0 +1,328 @@
+"""Over time: separation by layer with its clusters, and power spectra by emotion.
+
+When emotion shows: separation over time, early against late, and the rhythm of the states.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from moodlens.plots.layers import label_apart
+from moodlens.plots.style import (
+    INK,
+    MUTED,
+    SIGNAL,
+    colour_of,
+    draw,
+    figure_svg,
+    headline,
+    in_order,
+    null_line,
+)
+from moodlens.report.records import Cell, Figure, Finding, Grid
+from moodlens.report.wording import (
+    Row,
+    count,
+    figure_id,
+    hookpoint_name,
+    interval,
+    long_name,
+    number,
+    p_value,
+    share,
+)
+
+LANE = 0.035
+"""Height of one layer's lane of clusters, as a share of the axes."""
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """One layer's separation over time; arrays are (window,)."""
+
+    name: str
+    effect: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    found: np.ndarray  # bool; the window lies in a cluster that is significant
+
+
+def separation_over_time(
+    layers: tuple[LayerTime, ...], times_s: np.ndarray, ax: Axes, *, title: str, note: str, unit: str
+) -> Axes:
+    """Draw each layer's effect over time, darker the later the layer, clusters as bars below; return `ax`.
+
+    The interval is drawn for the last layer only, where it would not hide the others.
+    """
+    shades = np.linspace(0.3, 1.0, len(layers))
+    for layer, shade in zip(layers, shades, strict=True):
+        ax.plot(times_s, layer.effect, color=SIGNAL, alpha=shade, linewidth=1.5, zorder=3)
+    last = layers[-1]
+    ax.fill_between(times_s, last.low, last.high, color=SIGNAL, alpha=0.15, linewidth=0, zorder=2)
+    top = max(float(layer.effect.max()) for layer in layers)
+    bottom = min(0.0, *(float(layer.effect.min()) for layer in layers))
+    lane = LANE * (top - bottom)
+    half = (times_s[1] - times_s[0]) / 2
+    for lane_index, (layer, shade) in enumerate(zip(layers, shades, strict=True)):
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], layer.found.astype(int), [0]])))
+        for start, stop in edges.reshape(-1, 2):
+            y = bottom - lane * (lane_index + 2)
+            ax.hlines(
+                y, times_s[start] - half, times_s[stop - 1] + half, color=SIGNAL, alpha=shade, linewidth=3
+            )
+    null_line(ax, 0.0)
+    ax.set_ylim(bottom - lane * (len(layers) + 2), top * 1.08)
+    ax.set_xlim(0, times_s[-1] + half)
+    ends = {layers[0].name: (float(layers[0].effect[-3:].mean()), SIGNAL)}
+    ends[last.name] = (float(last.effect[-3:].mean()), SIGNAL)
+    label_apart(
+        ax, {**ends, "no effect": (0.0, MUTED), "clusters": (bottom - lane * (len(layers) / 2 + 1.5), MUTED)}
+    )
+    headline(ax, title, note)
+    ax.set_ylabel(unit)
+    ax.set_xlabel("time of decoding, s")
+    return ax
+
+
+def spectra_by_emotion(
+    frequencies_hz: np.ndarray,
+    power: Mapping[str, np.ndarray],
+    tempo_hz: Mapping[str, float],
+    ax: Axes,
+    *,
+    title: str,
+    note: str,
+) -> Axes:
+    """Draw each emotion's power spectrum and mark the tempo its clips were measured at; return `ax`.
+
+    Args:
+        frequencies_hz: of the spectra.
+        power: emotion -> (frequency,) share of the power per Hz.
+        tempo_hz: emotion -> median tempo of its clips, beats per second.
+        ax: where to draw.
+        title: what moves.
+        note: n.
+    """
+    emotions = in_order(list(power))
+    for emotion in emotions:
+        ax.plot(frequencies_hz, power[emotion], color=colour_of(emotion), linewidth=1.6, label=emotion)
+    top = max(float(values.max()) for values in power.values())
+    for emotion in emotions:
+        if emotion in tempo_hz:
+            ax.plot(
+                tempo_hz[emotion],
+                top * 1.06,
+                marker="v",
+                markersize=8,
+                color=colour_of(emotion),
+                markeredgecolor=INK,
+                markeredgewidth=0.5,
+                linestyle="none",
+            )
+    ax.set_xlim(0, float(frequencies_hz[-1]))
+    ax.set_ylim(0, top * 1.13)
+    ax.legend(frameon=False, loc="upper right", fontsize=8.5)
+    headline(ax, title, note)
+    ax.set_xlabel("frequency, Hz (1 Hz is 60 beats per minute)")
+    ax.set_ylabel("share of power per Hz")
+    return ax
+
+
+CAPTION_TIME = (
+    "How much more alike wordings of one emotion are than wordings of different emotions, window by "
+    "window. Every layer reads the text at every step, so separation from the first step on is the prompt; "
+    "the music hardly differs yet. A bar below marks a cluster: emotion shows somewhere in it. Where a "
+    "cluster begins is no estimate of when the effect begins. The untrained twin’s states are not stored "
+    "step by step, so it is not drawn."
+)
+CAPTION_SPECTRA = (
+    "Power of the states’ leading components over frequency, by emotion; triangles: the median tempo "
+    "measured in the audio. A state that keeps the beat has power there. That is rhythm in the states; it "
+    "says nothing on whether emotion causes it."
+)
+NOTE_CHANGE = (
+    "Change: late minus early effect, first and last tenth of the steps. Its p turns the sign of whole "
+    "wordings’ contributions, corrected by maxT over the layers. The distance between emotions is "
+    "crossvalidated over wordings and grows with the norm of the states; the effect does not."
+)
+NOTE_TEMPO = (
+    "At tempo: share of clips whose strongest frequency between 50 and 200 per minute is the measured "
+    "tempo within 8 %; chance pairs clips with tempos of other wordings of the same emotion. Its p "
+    "exchanges tempos inside each emotion, so the emotion’s usual tempo alone cannot make it small."
+)
+NAMES = {
+    "magnitude": "norm",
+    "variance": "variance over time",
+    "centroid_components_hz": "spectral centroid, Hz",
+    "peak_components_hz": "strongest frequency, Hz",
+    "centroid_norm_hz": "spectral centroid of the norm, Hz",
+    "peak_norm_hz": "strongest frequency of the norm, Hz",
+}
+CURVES = ("effect", "low", "high", "p_cluster")
+FIXED = {"site", "layer", "half", "reading", "ratio", "share", "f", "p", "p_maxt"}
+
+
+def timing_finding(
+    metrics: Mapping[str, Any],
+    steps: Sequence[Row],
+    layers: Sequence[Row],
+    readings: Sequence[Row],
+    spectra: Sequence[Row],
+    tempo_hz: Mapping[str, float],
+    alpha: float,
+    confidence: float,
+) -> Finding:
+    """Return the chapter on time.
+
+    Args:
+        metrics: metrics/temporal.json.
+        steps: metrics/temporal_steps.csv.
+        layers: metrics/temporal_layers.csv.
+        readings: metrics/temporal_readings.csv.
+        spectra: metrics/temporal_spectra.csv.
+        tempo_hz: median measured tempo of each emotion, beats per second.
+        alpha: level at which a cluster counts.
+        confidence: of the intervals.
+    """
+    size = f"{count(metrics['n_wordings'], 'wording')}, {count(metrics['n_clips'], 'clip')}"
+    groups: dict[str, list[Row]] = {}
+    for row in steps:
+        groups.setdefault(f"{row['site']} · {row['half']}", []).append(row)
+    figures = [_over_time(name, rows, size, alpha, confidence) for name, rows in groups.items()]
+    figures.append(_spectra(metrics, spectra, tempo_hz, size))
+    return Finding(
+        _summary(metrics, alpha), tuple(figures), (_changes(layers, size), _readings(readings, size, alpha))
+    )
+
+
+def _summary(metrics: Mapping[str, Any], alpha: float) -> str:
+    p = metrics["cluster_p"]
+    where = (
+        f"Clusters at p < {alpha:g} cover {share(metrics['covered'])} of the layers’ time."
+        if p < alpha
+        else f"No cluster reaches p < {alpha:g} (smallest {p_value(p)})."
+    )
+    grown = metrics["change_p"] < alpha
+    bounds = interval(metrics["change_low"], metrics["change_high"])
+    change = (
+        f"The largest change from the first to the last tenth is {number(metrics['change'])} {bounds} at "
+        f"{hookpoint_name(metrics['change_site'])}, p {p_value(metrics['change_p'])}: "
+        + ("separation changes over time." if grown else "no change is shown.")
+    )
+    tempo = (
+        f"At {hookpoint_name(metrics['tempo_site'])} the states’ strongest frequency is the measured tempo "
+        f"in {share(metrics['tempo_hits'])} of the clips ({share(metrics['tempo_hits_chance'])} with tempos "
+        f"of other clips of the emotion, {share(metrics['tempo_hits_tokens'])} in the token stream’s "
+        f"changes; p {p_value(metrics['tempo_p'])})."
+    )
+    return f"{where} {change} {tempo}"
+
+
+def _over_time(name: str, rows: Sequence[Row], size: str, alpha: float, confidence: float) -> Figure:
+    numbers = sorted({int(row["layer"]) for row in rows})
+    drawn = []
+    for layer in numbers:
+        own = [row for row in rows if row["layer"] == layer]
+        column = {key: np.array([row[key] for row in own], dtype=np.float64) for key in CURVES}
+        found = column["p_cluster"] < alpha
+        drawn.append(LayerTime(f"layer {layer}", column["effect"], column["low"], column["high"], found))
+    times_s = np.array([row["time_s"] for row in rows if row["layer"] == numbers[0]], dtype=np.float64)
+    title = f"Emotion effect over time, {name}"
+    note = (
+        f"{size}; darker: later layers; band: {share(confidence)} bootstrap over wordings, "
+        f"layer {numbers[-1]}; bars: clusters, p < {alpha:g}"
+    )
+    figure = draw(
+        lambda ax: separation_over_time(
+            tuple(drawn), times_s, ax, title=title, note=note, unit="within − between similarity, centred"
+        )
+    )
+    said = "; ".join(
+        f"{layer.name} {number(float(layer.effect.min()))} to {number(float(layer.effect.max()))}"
+        for layer in drawn
+    )
+    return Figure(figure_svg(figure, figure_id("time", name), f"{title}: {said}. {note}."), CAPTION_TIME)
+
+
+def _spectra(
+    metrics: Mapping[str, Any], rows: Sequence[Row], tempo_hz: Mapping[str, float], size: str
+) -> Figure:
+    chosen = [row for row in rows if _site(row) == metrics["tempo_site"]]
+    frequencies = np.array([row["frequency_hz"] for row in chosen], dtype=np.float64)
+    power = {
+        emotion: np.array([row[emotion] for row in chosen], dtype=np.float64)
+        for emotion in chosen[0]
+        if emotion in tempo_hz
+    }
+    title = f"Rhythm of the states, {hookpoint_name(metrics['tempo_site'])}"
+    figure = draw(
+        lambda ax: spectra_by_emotion(frequencies, power, tempo_hz, ax, title=title, note=f"{size}; means")
+    )
+    said = ", ".join(
+        f"{name} strongest at {number(float(frequencies[values.argmax()]), 2)} Hz, tempo "
+        f"{number(tempo_hz[name], 2)} Hz"
+        for name, values in power.items()
+    )
+    return Figure(figure_svg(figure, "time-spectra", f"{title}: {said}."), CAPTION_SPECTRA)
+
+
+def _site(row: Row) -> str:
+    return (
+        f"{row['site']}.{row['layer']:.0f}/{row['half']}"
+        if row["layer"] == row["layer"]
+        else str(row["site"])
+    )
+
+
+def _changes(layers: Sequence[Row], size: str) -> Grid:
+    columns = (
+        "site",
+        "early effect",
+        "late effect",
+        "change",
+        "interval",
+        "p, maxT",
+        "late / early distance",
+        "interval",
+        "at tempo",
+        "chance",
+        "p, maxT",
+    )
+    rows = tuple(
+        (
+            Cell(long_name({**row, "model": "model"})),
+            Cell(number(row["early"])),
+            Cell(number(row["late"])),
+            Cell(number(row["change"])),
+            Cell(interval(row["low"], row["high"])),
+            Cell(p_value(row["p_maxt"])),
+            Cell(number(row["distance_ratio"])),
+            Cell(interval(row["distance_ratio_low"], row["distance_ratio_high"])),
+            Cell(share(row["tempo_hits_components"])),
+            Cell(share(row["tempo_chance_components"])),
+            Cell(p_value(row["tempo_p_components"])),
+        )
+        for row in layers
+    )
+    return Grid(f"Early, late and tempo by layer, {size}", columns, rows, (NOTE_CHANGE, NOTE_TEMPO))
+
+
+def _readings(rows: Sequence[Row], size: str, alpha: float) -> Grid:
+    emotions = [name for name in rows[0] if name not in FIXED]
+    columns = ("site", "reading", *emotions, "largest / smallest", "share of variance", "p, maxT")
+    cells = tuple(
+        (
+            Cell(long_name({**row, "model": "model"})),
+            Cell(NAMES[row["reading"]]),
+            *(Cell(number(row[emotion])) for emotion in emotions),
+            Cell(number(row["ratio"])),
+            Cell(share(row["share"]), "strong" if row["p_maxt"] < alpha else ""),
+            Cell(p_value(row["p_maxt"])),
+        )
+        for row in rows
+    )
+    note = "One number per clip, tested over wordings; p relabels whole wordings, maxT over all rows."
+    return Grid(f"Magnitude, variance and spectra by emotion, {size}", columns, cells, (note,))

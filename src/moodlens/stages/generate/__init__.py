@@ -1,0 +1,1 @@
+"""Stage `generate`: clips, audio tokens and activations, shard by shard."""

@@ -1,0 +1,1 @@
+"""Stage `geometry`: how emotions lie to one another."""

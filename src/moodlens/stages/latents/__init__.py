@@ -1,0 +1,1 @@
+"""Stage `latents`: what SAE latents tell of emotion."""

@@ -1,0 +1,146 @@
+"""Stage `latents`: what SAE latents say of emotion, beside everything simpler; moves the champion alias."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from moodlens.backends import catalog
+from moodlens.backends.musicgen.backend import MusicgenBackend
+from moodlens.base.errors import ContractError, UsageError, must
+from moodlens.contracts.tables import LATENTS
+from moodlens.params.pipeline import Latents, Params
+from moodlens.stages.latents.site import SiteFindings, examine
+from moodlens.stages.latents.tables import COUNTS, TOP, count_rows, latent_table, top_table
+from moodlens.store.registry import judge
+from moodlens.store.tables import read_metrics, write_metrics, write_plot, write_table
+from moodlens.store.tracking import Run, log_runs
+from moodlens.workspace.design import open_workspace
+
+BESIDE = ("untrained_sae", "dimensions", "kmeans", "words", "twin_sae")
+"""Readings whose count of selective units stands in the metrics; the others are in the CSV."""
+
+
+def run(params: Params, root: Path) -> None:
+    """Write metrics/latents.json, its tables, data/latents, and judge each registered SAE."""
+    trained = read_metrics(root / "metrics" / "sae.json")
+    if not trained.get("trained"):
+        print("latents: no SAE was trained, nothing to read (see metrics/sae.json)")
+        _write(root, {"sites": {}, "trained": False}, [], [], [])
+        return
+    import torch
+
+    torch.set_num_threads(params.compute.threads)
+    work = open_workspace(root)
+    backend = catalog.load(params.model, root)
+    if not isinstance(backend, MusicgenBackend):
+        rule = "be weights in transformers form, into which an SAE can be spliced"
+        advice = "Convert the folder with `moodlens models convert`"
+        raise UsageError(must("model.id", rule, params.model.id, where="params.yaml", next_step=advice))
+    twin = backend.random_twin(params.embed.twin_seed)
+    sites: dict[str, dict[str, Any]] = {}
+    tables, counts, tops = [], [], []
+    for site, of_sae in _sites(trained).items():
+        found = examine(work, site, of_sae["chosen"], params, backend, twin)
+        section = params.latents
+        tables.append(latent_table(found))
+        counts += count_rows(found)
+        tops.append(top_table(found, root, backend.info.frame_rate_hz, section.fdr, section.n_shown))
+        figures = figures_of(found)
+        sites[site] = figures | {"champion_gate": passes(of_sae["fvu"], figures, section)}
+    _write(root, {"sites": sites, "trained": True}, tables, counts, tops)
+    _judge(root, sites, trained)
+    log_runs(root, "latents", _logged(sites, params))
+
+
+def _sites(trained: Mapping[str, Any]) -> Mapping[str, Any]:
+    sites = trained.get("sites")
+    if not isinstance(sites, Mapping) or not sites:
+        advice = "Run `dvc repro sae`"
+        raise ContractError(must("metrics/sae.json", "hold sites", "none", next_step=advice))
+    return sites
+
+
+def figures_of(found: SiteFindings) -> dict[str, Any]:
+    """Return the numbers of a site for metrics/latents.json, the strength of the signal first."""
+    own, moved = found.readings["sae"].counts, found.moved
+    figures: dict[str, Any] = {
+        "n_selective": own.n_selective,
+        "n_selective_least": own.n_selective_least,
+        "n_over_2": own.n_over_2,
+        "n_over_4": own.n_over_4,
+        "n_latents": own.n_units,
+        "n_prompts": found.design.n_prompts,
+        "n_wordings": len(found.design.unit_labels("wording")),
+        "shuffled_over_2": found.shuffled["n_over_2"],
+        "shuffled_selective": found.shuffled["n_selective"],
+        **{
+            f"{name}_selective": found.readings[name].counts.n_selective
+            for name in BESIDE
+            if name in found.readings
+        },
+        **found.shares,
+        "held_out_chosen": moved.n_chosen,
+        "held_out_kept": moved.kept,
+        "held_out_chance": moved.chance,
+        **{f"accuracy_{name}": value for name, value in found.accuracy.items()},
+        **found.null_numbers,
+    }
+    if found.losses:
+        lost = found.losses
+        figures |= {f"nats_{name}": value for name, value in lost.items()}
+        figures["loss_recovered"] = (lost["mean"] - lost["sae"]) / (lost["mean"] - lost["original"])
+    return figures
+
+
+def passes(fvu: float, figures: Mapping[str, Any], section: Latents) -> bool:
+    """Return whether a version may become champion: FVU, selective latents, latents that seeds share."""
+    stable = figures.get("stable_70", 0.0) - figures.get("stable_70_random", 0.0)
+    return (
+        fvu <= section.champion_fvu
+        and figures["n_selective"] >= section.champion_selective
+        and stable >= section.champion_stability
+    )
+
+
+def _judge(root: Path, sites: Mapping[str, Mapping[str, Any]], trained: Mapping[str, Any]) -> None:
+    registered: Any = read_metrics(root / "metrics" / "sae.mlflow.json")["sites"]
+    for site, figures in sites.items():
+        seen = {
+            "fvu": float(_sites(trained)[site]["fvu"]),
+            "n_selective": float(figures["n_selective"]),
+            "stable_70": float(figures.get("stable_70", 0.0)),
+        }
+        judge(root, registered[site]["model"], registered[site]["version"], figures["champion_gate"], seen)
+
+
+def _logged(sites: Mapping[str, Mapping[str, Any]], params: Params) -> Run:
+    children = [
+        Run(
+            f"latents/{site}",
+            metrics={key: float(value) for key, value in figures.items() if isinstance(value, (int, float))},
+            tags={"sae.site": site},
+        )
+        for site, figures in sites.items()
+    ]
+    numbers = {f"{site}.n_selective": float(figures["n_selective"]) for site, figures in sites.items()}
+    return Run("latents", {"latents": vars(params.latents)}, numbers, children=children)
+
+
+def _write(
+    root: Path,
+    metrics: Mapping[str, Any],
+    tables: list[pd.DataFrame],
+    counts: list[dict[str, Any]],
+    tops: list[pd.DataFrame],
+) -> None:
+    empty = pd.DataFrame({name: [] for name in LATENTS.names})
+    whole = pd.concat(tables, ignore_index=True) if tables else empty
+    write_table(whole, LATENTS, root / "data" / "latents.parquet")
+    write_metrics(metrics, root / "metrics" / "latents.json")
+    write_plot(pd.DataFrame(counts, columns=list(COUNTS)), root / "metrics" / "latents_counts.csv")
+    shown = pd.concat(tops, ignore_index=True) if tops else pd.DataFrame(columns=list(TOP))
+    write_plot(shown, root / "metrics" / "latents_top.csv")
+    if not tables:
+        (root / "metrics" / "latents.mlflow.json").write_text('{"run_id": ""}\n', encoding="utf-8")

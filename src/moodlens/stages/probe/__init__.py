@@ -1,0 +1,1 @@
+"""Stage `probe`: linear probes at every site."""

@@ -1,0 +1,1 @@
+"""Stage `reencode`: generated tokens fed back under other texts and to untrained decoders."""

@@ -1,0 +1,182 @@
+"""Stage `reencode`: the generated tokens read again by the model and by two untrained decoders.
+
+What a layer holds under null text comes from the music alone. One task per shard of `generate`, with a
+receipt; a run that was killed keeps its finished shards (see `store.receipts`).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from moodlens.backends import catalog
+from moodlens.base.errors import ContractError, must
+from moodlens.base.seeding import rng_for
+from moodlens.capture.recorders import kept_steps
+from moodlens.compute.pool import run_tasks
+from moodlens.contracts.backend import Capture, ModelInfo
+from moodlens.contracts.tables import CLIPS, NEUTRAL, PROMPTS, REENCODED, SELFTESTS, SWAPS
+from moodlens.contracts.tensors import CONDITIONS, MODELS, shard_name
+from moodlens.forecast import machine
+from moodlens.forecast import plan as planning
+from moodlens.forecast.sizes import sizes_of
+from moodlens.forecast.stages import reencode_cost
+from moodlens.params.pipeline import Params
+from moodlens.prompts.design import swapped_prompts
+from moodlens.stages.reencode.shard import ForcedClip, ReencodeTask, reencode_shard
+from moodlens.store.code_fingerprint import made_by
+from moodlens.store.receipts import file_sha256, fingerprint, finished, remove_strangers
+from moodlens.store.tables import read_metrics, read_table, values, write_metrics, write_table
+
+
+def run(params: Params, root: Path) -> None:
+    """Write data/reencoded and metrics/reencode.json."""
+    source = catalog.find(params.model, root)
+    info = catalog.describe(source, params.model)
+    clips = read_table(CLIPS, root / "data" / "clips.parquet")
+    swaps = swap_table(clips, read_table(PROMPTS, root / "data" / "prompts.csv"), params.reencode.swap_seed)
+    tasks = plan(params, root, info, clips, swaps)
+    waiting = [task for task in tasks if finished(task.receipt, task.fingerprint, task.data) is None]
+    if waiting:
+        _forecast(waiting, source.checkpoint.config, params, root)
+    run_tasks(
+        reencode_shard, waiting,
+        workers=params.compute.workers, threads=params.compute.threads, label="reencode",
+        done=len(tasks) - len(waiting),
+    )  # fmt: skip
+    _finish(tasks, swaps, root, info)
+
+
+def _forecast(waiting: list[ReencodeTask], config: Mapping[str, object], params: Params, root: Path) -> None:
+    """Say what the shards that are not finished will take, and refuse what cannot fit."""
+    sizes, n_clips = sizes_of(config), sum(len(task.clips) for task in waiting)
+    n_prompts = len({clip.text for task in waiting for clip in task.clips})
+    load = planning.load_of(params, sizes, n_clips, n_prompts)
+    asked = planning.analysis_of(params, sizes, n_prompts)
+    cost = reencode_cost(sizes, load, asked, machine.measured_rates())
+    print(machine.line_of(cost, n_clips, cost.workers), flush=True)
+    machine.check_fits(cost, root, cost.workers, params.model.device)
+
+
+def swap_table(clips: pd.DataFrame, prompts: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return table SWAPS: whose text every clip gets under swapped text, and that text."""
+    emotions, ids = values(prompts, "emotion"), values(prompts, "prompt_id")
+    given = swapped_prompts(values(clips, "emotion"), emotions, rng_for("swap", seed), without=[NEUTRAL])
+    return pd.DataFrame(
+        {
+            "clip_id": values(clips, "clip_id"),
+            "emotion": values(clips, "emotion"),
+            "swapped_prompt_id": [ids[i] for i in given],
+            "swapped_emotion": [emotions[i] for i in given],
+        }
+    )
+
+
+def plan(
+    params: Params, root: Path, info: ModelInfo, clips: pd.DataFrame, swaps: pd.DataFrame
+) -> list[ReencodeTask]:
+    """Return one task per shard of codes.
+
+    Raises:
+        UsageError: more single steps are asked for than a clip has.
+        ContractError: a shard of codes is absent, or the clips were made by another model.
+    """
+    section, data = params.reencode, root / "data"
+    manifest: dict[str, Any] = read_metrics(data / "activations" / "manifest.json")
+    if manifest["model"]["weights_sha256"] != info.weights_sha256:
+        rule, got = "be the model that made the clips", params.model.id
+        advice = "Run `dvc repro generate` first"
+        raise ContractError(must("model.id", rule, got, where="params.yaml", next_step=advice))
+    layers = None if section.layers == "all" else tuple(section.layers)
+    capture = Capture(section.sites, layers, "both")
+    steps = kept_steps(int(manifest["n_steps"]), info.n_delays, section.n_steps)
+    recorded = manifest["capture"]
+    generated = Capture(
+        keep_steps=not recorded["pooled_only"], step_stride=recorded["step_stride"],
+        windows=tuple((first, stop) for first, stop in recorded["windows"]),
+    )  # fmt: skip
+    text_of = dict(zip(*_columns(root), strict=True))
+    shared = {
+        "model": asdict(replace(info, model_id="", revision="")),
+        "capture": asdict(capture),
+        "steps": steps,
+        "twin_seed": section.twin_seed,
+        "tolerance": section.tolerance,
+        **made_by("moodlens.stages.reencode.shard"),
+    }
+    tasks = []
+    given = dict(zip(values(swaps, "clip_id"), values(swaps, "swapped_prompt_id"), strict=True))
+    for shard, group in clips.sort_values(["shard", "row"]).groupby("shard", sort=True):
+        number = int(str(shard))
+        ids = zip(values(group, "clip_id"), values(group, "prompt_id"), strict=True)
+        part = tuple(ForcedClip(clip, text_of[prompt], text_of[given[clip]]) for clip, prompt in ids)
+        path = data / "codes" / shard_name("shard", number)
+        made_from = {
+            "shard": number,
+            "codes": file_sha256(path) if path.is_file() else "",  # its absence is said when it is read
+            "generated": manifest["shards"].get(path.name, ""),
+            "clips": [asdict(clip) for clip in part],
+        }
+        tasks.append(
+            ReencodeTask(
+                shard=number, clips=part, n_frames=int(group["n_frames"].iloc[0]), root=root,
+                model=params.model, weights_sha256=info.weights_sha256, capture=capture, steps=steps,
+                generated=generated, twin_seed=section.twin_seed, tolerance=section.tolerance,
+                threads=params.compute.threads,
+                fingerprint=fingerprint({**shared, **made_from}),
+            )
+        )  # fmt: skip
+    return tasks
+
+
+def _columns(root: Path) -> tuple[list[str], list[str]]:
+    prompts = read_table(PROMPTS, root / "data" / "prompts.csv")
+    return values(prompts, "prompt_id"), values(prompts, "text")
+
+
+def _finish(tasks: list[ReencodeTask], swaps: pd.DataFrame, root: Path, info: ModelInfo) -> None:
+    """Join the receipts into tables, remove what an earlier plan left, and write manifest and metrics."""
+    folder = root / "data" / "reencoded"
+    rows: dict[str, list[dict]] = {"reencoded": [], "selftests": []}
+    for task in tasks:
+        receipt = finished(task.receipt, task.fingerprint, task.data)
+        if receipt is None:
+            advice = "Another run wrote to data/ meanwhile: end it and run again"
+            raise ContractError(must(f"shard {task.shard}", "be finished", "no receipt", next_step=advice))
+        for table, found in rows.items():
+            found.extend(receipt.rows[table])
+    index, tests, swapped = (folder / f"{name}.parquet" for name in ("index", "selftests", "swaps"))
+    write_table(pd.DataFrame(rows["reencoded"]), REENCODED, index)
+    write_table(pd.DataFrame(rows["selftests"]), SELFTESTS, tests)
+    write_table(swaps, SWAPS, swapped)
+    hookpoints = list(dict.fromkeys(row["hookpoint"] for row in rows["reencoded"]))
+    manifest = {
+        "model": asdict(info),
+        "models": list(MODELS),
+        "conditions": list(CONDITIONS),
+        "hookpoints": hookpoints,
+        "steps": list(tasks[0].steps),
+        "shards": {task.summary.name: task.fingerprint for task in tasks},
+    }
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    kept = {path, index, tests, swapped} | {task.receipt for task in tasks} | {task.summary for task in tasks}
+    remove_strangers(folder, kept, ("*.safetensors", "receipt-*.json", ".*.tmp"))
+    tested = rows["selftests"]
+    worst = {
+        name: max(float(row[name]) for row in tested)
+        for name in ("forced_difference", "null_difference", "patch_difference")
+    }
+    write_metrics(
+        {
+            "n_clips": len(swaps),
+            "n_hookpoints": len(hookpoints),
+            "n_passes": len(swaps) * len(MODELS) * len(CONDITIONS),
+            "n_states_compared": sum(int(row["n_states"]) for row in tested),
+            **worst,
+        },
+        root / "metrics" / "reencode.json",
+    )

@@ -1,0 +1,92 @@
+"""Stage `report`: everything the other stages found, on one page; its headline in the terminal."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from moodlens.contracts.tables import ACOUSTICS, CLIPS, NEUTRAL, PROMPTS
+from moodlens.params.pipeline import Params
+from moodlens.report.background import GLOSSARY, checks_of, design_facts, provenance_of, subject_line
+from moodlens.report.decide import verdict_of
+from moodlens.report.listening import choose, listening
+from moodlens.report.page import overview_of, render
+from moodlens.report.records import Listening, Page, Verdict
+from moodlens.stages.report.chapters import chapters_of, stored_metrics, stored_table
+from moodlens.stats.design import Design, design_of
+from moodlens.store.atomic import replacing
+from moodlens.store.audio_files import read_waveform
+from moodlens.store.tables import write_metrics
+from moodlens.store.tracking import datasets
+
+
+def run(params: Params, root: Path) -> None:
+    """Write reports/index.html and metrics/overview.json; what was not run is said, not guessed."""
+    page = gather(params, root)
+    parts = (stored_metrics(root, name) for name in ("summary", "sae", "latents"))
+    write_metrics(overview_of(*parts), root / "metrics" / "overview.json")
+    path = root / "reports" / "index.html"
+    with replacing(path) as temporary:
+        temporary.write_text(render(page), encoding="utf-8")
+    decided = stored_metrics(root, "decide")
+    headline = decided["headline"] if decided else "No verdict yet: run `dvc repro`."
+    print(f"\n{headline}\nThe ladder: `moodlens verdict`. The report: {path}")
+
+
+def gather(params: Params, root: Path) -> Page:
+    """Return everything the page shows, None for what does not exist yet.
+
+    Raises:
+        ContractError: a file exists and cannot be read as what it is.
+    """
+    prompts, clips = stored_table(root, PROMPTS, "prompts.csv"), stored_table(root, CLIPS, "clips.parquet")
+    acoustics = stored_table(root, ACOUSTICS, "acoustics.parquet")
+    design = None if prompts is None else _design(prompts)
+    generated, checked = stored_metrics(root, "generate"), stored_metrics(root, "check")
+    pages = [path.stem for path in sorted((root / "reports" / "checks").glob("*.html"))]
+    heard = None
+    if prompts is not None and clips is not None:
+        heard = _listening(root, prompts, clips, acoustics, params.report.clips_per_emotion)
+    return Page(
+        title=params.report.title,
+        subject=subject_line(params, clips),
+        verdict=_verdict(root, design),
+        design=design_facts(params, design, clips, generated),
+        listening=heard,
+        chapters=chapters_of(root, params),
+        checks=None if checked is None else checks_of(checked, pages),
+        provenance=provenance_of(
+            params, generated, {found.path: found.md5 for found in datasets(root)}, _run_ids(root)
+        ),
+        glossary=GLOSSARY,
+    )
+
+
+def _design(prompts: pd.DataFrame) -> Design:
+    felt = prompts[prompts["emotion"] != NEUTRAL]
+    return design_of(*(felt[name].tolist() for name in ("prompt_id", "emotion", "wording")))
+
+
+def _verdict(root: Path, design: Design | None) -> Verdict | None:
+    decided = stored_metrics(root, "decide")
+    if decided is None or design is None:
+        return None
+    return verdict_of(decided, design.n_classes, design.n_prompts)
+
+
+def _listening(
+    root: Path, prompts: pd.DataFrame, clips: pd.DataFrame, acoustics: pd.DataFrame | None, per_emotion: int
+) -> Listening:
+    chosen = choose(clips, prompts, per_emotion)
+    files = {row["clip_id"]: root / "data" / row["audio_path"] for row in chosen.to_dict("records")}
+    waveforms = {clip_id: read_waveform(path)[0] for clip_id, path in files.items()}
+    return listening(
+        chosen, acoustics, {clip_id: path.read_bytes() for clip_id, path in files.items()}, waveforms
+    )
+
+
+def _run_ids(root: Path) -> dict[str, str]:
+    found = {}
+    for path in sorted((root / "metrics").glob("*.mlflow.json")):
+        found[path.name.removesuffix(".mlflow.json")] = json.loads(path.read_text(encoding="utf-8"))["run_id"]
+    return found

@@ -1,0 +1,1 @@
+"""Stage `sae`: training of sparse autoencoders."""

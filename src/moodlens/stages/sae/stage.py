@@ -1,0 +1,176 @@
+"""Stage `sae`: sparse autoencoders of text tokens and decoder layers, if the gates of `decide` are open.
+
+A closed gate is a result: the stage writes why nothing was trained and ends well, and so do the stages after
+it. `sae.override_gate` trains all the same; metrics and report then say that it was overridden.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from moodlens.backends import catalog
+from moodlens.base.errors import ContractError, must
+from moodlens.compute.pool import run_tasks
+from moodlens.params.pipeline import Params
+from moodlens.stages.sae.task import SaeTask, TrainedSae, train_one
+from moodlens.stages.sae.texts import write_rows
+from moodlens.store.registry import Registered, register_sae
+from moodlens.store.tables import read_metrics, write_metrics, write_plot
+from moodlens.store.tracking import Run, write_beside
+from moodlens.workspace.design import open_workspace
+from moodlens.workspace.sae_rows import TEXT_SITES, require_captured
+
+CURVE = ("site", "name", "epoch", "train_loss", "val_fvu", "val_mse", "val_l0", "dead")
+
+
+def run(params: Params, root: Path) -> None:
+    """Write data/sae, models/sae, metrics/sae.json, its curves, and register each site's SAE."""
+    gate = gate_of(read_metrics(root / "metrics" / "decide.json"))
+    metrics: dict[str, Any] = {
+        "gate_passed": gate["passed"],
+        "gate_overridden": params.sae.override_gate and not gate["passed"],
+        "gates_failed": ", ".join(gate["failed"]),
+    }
+    for folder in ("data/sae", "models/sae"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    if not gate["passed"] and not params.sae.override_gate:
+        print(f"sae: not trained, a gate of decide is closed ({metrics['gates_failed']})")
+        _write(root, {**metrics, "trained": False, "sites": {}}, [], {})
+        return
+    require_captured(root, params.sae.sites)
+    found = train_sites(params, root)
+    for stale in tasks_of(params, root)[0].checkpoints.glob("*"):
+        stale.unlink()
+    sites = {site: summary_of([one for one in found if one.site == site]) for site in params.sae.sites}
+    registered = {
+        site: register_sae(
+            root,
+            site,
+            root / "models" / "sae" / site.replace("/", "-") / figures["chosen"],
+            run_of(site, [one for one in found if one.site == site], figures, params),
+            _card(site, figures, params, metrics),
+        )
+        for site, figures in sites.items()
+    }
+    _write(root, {**metrics, "trained": True, "sites": sites}, found, registered)
+
+
+def gate_of(decided: Mapping[str, Any]) -> dict[str, Any]:
+    """Return {"passed": bool, "failed": names} of metrics/decide.json.
+
+    Raises:
+        ContractError: the verdict holds no gates.
+    """
+    gates = decided.get("gates")
+    if not isinstance(gates, Mapping) or "passed" not in gates:
+        advice = "Run `dvc repro decide`"
+        raise ContractError(
+            must("metrics/decide.json", "hold the gates of SAE training", "none", next_step=advice)
+        )
+    return {"passed": bool(gates["passed"]), "failed": [str(name) for name in gates.get("failed", [])]}
+
+
+def train_sites(params: Params, root: Path) -> list[TrainedSae]:
+    """Write the rows and train every SAE of the plan, `compute.workers` at a time."""
+    import torch
+
+    torch.set_num_threads(params.compute.threads)
+    work = open_workspace(root)
+    backend = catalog.load(params.model, root)
+    write_rows(work, params, backend, backend.random_twin(params.embed.twin_seed))
+    del backend
+    return run_tasks(
+        train_one,
+        tasks_of(params, root),
+        workers=params.compute.workers,
+        threads=params.compute.threads,
+        label="sae",
+        unit="SAE",
+    )
+
+
+def tasks_of(params: Params, root: Path) -> list[SaeTask]:
+    """Return one task per site and seed, and one per site for the untrained twin; the longest sites first."""
+    section = params.sae
+    sites = sorted(section.sites, key=lambda site: site in TEXT_SITES)
+    return [
+        SaeTask(root, section, site, number, twin, params.compute.threads)
+        for site in sites
+        for twin in ((False, True) if section.twin else (False,))
+        for number in range(1 if twin else section.n_seeds)
+    ]
+
+
+def summary_of(found: Sequence[TrainedSae]) -> dict[str, Any]:
+    """Return the figures of a site: of the seed with the lowest validation FVU, which no label chose.
+
+    `fvu_spread` is the largest minus the smallest held-out FVU of the seeds, `fvu_twin` the twin's.
+    """
+    seeds = [one for one in found if one.name != "twin"]
+    best = min(seeds, key=lambda one: one.figures["fvu_val"])
+    fvus = [one.figures["fvu"] for one in seeds]
+    kept = ("d_in", "d_sae", "n_rows", "fvu", "fvu_train", "mse", "mse_train", "l0", "dead")
+    figures: dict[str, Any] = {name: best.figures[name] for name in kept}
+    figures |= {"chosen": best.name, "n_seeds": len(seeds), "fvu_spread": max(fvus) - min(fvus)}
+    for twin in found:
+        if twin.name == "twin":
+            figures["fvu_twin"] = twin.figures["fvu"]
+    return figures
+
+
+def run_of(site: str, found: Sequence[TrainedSae], figures: Mapping[str, Any], params: Params) -> Run:
+    """Return the MLflow run of a site: its chosen SAE, a child per seed and for the twin, with curves."""
+
+    def curves(one: TrainedSae) -> dict[str, list[float]]:
+        # a curve must not share its name with a figure: MLflow refuses two values of one metric and step
+        return {f"by_epoch.{key}": [row[key] for row in one.curve] for key in CURVE[3:]}
+
+    children = [
+        Run(f"{site}/{one.name}", metrics=one.figures, curves=curves(one), tags={"sae.name": one.name})
+        for one in found
+    ]
+    chosen = next(one for one in found if one.name == figures["chosen"])
+    numbers = {key: value for key, value in figures.items() if isinstance(value, (int, float))}
+    section = {"sae": vars(params.sae), "model": vars(params.model)}
+    return Run(f"sae/{site}", section, numbers, curves(chosen), {"sae.site": site}, children)
+
+
+def _card(site: str, figures: Mapping[str, Any], params: Params, gate: Mapping[str, Any]) -> str:
+    """The model card: what the SAE is of, how good, what it may not be taken for."""
+    section = params.sae
+    gates = "open" if gate["gate_passed"] else f"overridden ({gate['gates_failed']})"
+    rows = [
+        f"# SAE of {site}, {params.model.id}",
+        "",
+        f"{section.architecture}, {figures['d_in']} -> {figures['d_sae']} latents; {figures['n_rows']} rows "
+        f"in training; {figures['chosen']} of {figures['n_seeds']} seeds, chosen by validation FVU.",
+        "",
+        "| | held-out wordings | training |",
+        "|---|---|---|",
+        f"| FVU | {figures['fvu']:.4f} | {figures['fvu_train']:.4f} |",
+        f"| MSE | {figures['mse']:.4f} | {figures['mse_train']:.4f} |",
+        f"| L0 | {figures['l0']:.1f} | |",
+        f"| dead | | {figures['dead']:.3f} |",
+        "",
+        f"Gates of `decide`: {gates}. Input: rows of {site}, (row, {figures['d_in']}) float32, model units.",
+        f"Output: latents, (row, {figures['d_sae']}) float32. That a latent follows an emotion's prompts "
+        "says nothing yet of what the model does with it.",
+    ]
+    return "\n".join(rows)
+
+
+def _write(
+    root: Path, metrics: Mapping[str, Any], found: Sequence[TrainedSae], registered: Mapping[str, Registered]
+) -> None:
+    write_metrics(metrics, root / "metrics" / "sae.json")
+    rows = [{"site": one.site, "name": one.name, **row} for one in found for row in one.curve]
+    write_plot(pd.DataFrame(rows, columns=list(CURVE)), root / "metrics" / "sae_curves.csv")
+    beside: dict[str, Any] = {
+        "run_id": "",
+        "sites": {site: vars(entry) for site, entry in registered.items()},
+    }
+    for entry in registered.values():
+        beside["run_id"] = beside["run_id"] or entry.run_id
+    write_beside(root, "sae", beside)

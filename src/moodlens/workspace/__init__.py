@@ -1,0 +1,1 @@
+"""What several stages read together: the design, sites, stored steps, re-encoded states, rows of SAEs."""

@@ -1,0 +1,126 @@
+"""Re-encoded states as `state` reads them: stored shards in, readers over the emotional prompts out."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from moodlens.base.errors import ContractError, must
+from moodlens.codes.histograms import token_history
+from moodlens.contracts.tables import SWAPS
+from moodlens.contracts.tensors import CODEC_HISTORY, MODELS
+from moodlens.null_text.readers import Reader
+from moodlens.stats.gram import SiteGram, prompt_grams, site_gram
+from moodlens.store.tables import read_metrics, read_table
+from moodlens.workspace.design import Workspace, clip_table, tensors_of
+
+NO_STATE = ("embedding", "cross_attention")
+REMAKE = "Run `dvc repro reencode` to read the clips again"
+
+
+@dataclass(frozen=True)
+class Reencoded:
+    """The folder data/reencoded of a workspace, and the clips it holds."""
+
+    work: Workspace
+    manifest: dict[str, Any]
+
+    @property
+    def steps(self) -> list[int]:
+        return self.manifest["steps"]
+
+    @property
+    def hookpoints(self) -> list[str]:
+        """The hookpoints that can hold a state: not the input, and not what is zero under null text."""
+        return [name for name in self.manifest["hookpoints"] if name.split(".")[0] not in NO_STATE]
+
+    @cached_property
+    def clips(self) -> pd.DataFrame:
+        return clip_table(self.work)
+
+    @property
+    def prompts(self) -> np.ndarray:
+        """The index of each clip's prompt in the design."""
+        return self.clips["prompt"].to_numpy()
+
+    def tensors(self, keys: list[str]) -> dict[str, np.ndarray]:
+        """Return stored tensors, one row per clip.
+
+        Raises:
+            ContractError: a shard is absent, truncated, lacks a tensor or clips.
+        """
+        return tensors_of(self.work, self.clips, "reencoded", "summary", keys)
+
+    def means(self, model: str, condition: str) -> list[SiteGram]:
+        """Return one site per hookpoint: means over the steps of each clip."""
+        keys = {name: f"{model}/{condition}/{name}/mean" for name in self.hookpoints}
+        found = self.tensors(list(keys.values()))
+        return [site_gram(name, found[key], self.prompts) for name, key in keys.items()]
+
+    def single_steps(self, model: str, condition: str) -> Reader:
+        """Return the reader of one model's kept steps at every hookpoint."""
+        keys = [f"{model}/{condition}/{name}/steps" for name in self.hookpoints]
+        found = self.tensors(keys)
+        for key in keys:
+            if found[key].shape[1] != len(self.steps):
+                rule = f"hold the {len(self.steps)} steps of the manifest"
+                raise ContractError(must(key, rule, found[key].shape[1], next_step=REMAKE))
+        grams = [
+            prompt_grams([site_gram(key, found[key][:, i], self.prompts) for key in keys])
+            for i in range(len(self.steps))
+        ]
+        return Reader(model, np.stack(grams))
+
+    def token_history(self) -> Reader:
+        """Return the reader of the token histograms fed up to each kept step."""
+        codes = tensors_of(self.work, self.clips, "codes", "shard", ["codes"])["codes"]
+        size = int(codes.max()) + 1
+        n_channels = int(self.manifest["model"]["audio_channels"])
+        rows = [token_history(codes, step, size, n_channels) for step in self.steps]
+        return self._history("token history", rows)
+
+    def codec_history(self) -> Reader:
+        """Return the reader of the mean codec vectors fed up to each kept step."""
+        stored = self.tensors([CODEC_HISTORY])[CODEC_HISTORY]
+        return self._history("codec history", [stored[:, i] for i in range(len(self.steps))])
+
+    def _history(self, name: str, rows: list[np.ndarray]) -> Reader:
+        sites = [
+            site_gram(f"{name} to step {step}", row, self.prompts)
+            for step, row in zip(self.steps, rows, strict=True)
+        ]
+        return Reader(name, prompt_grams(sites)[:, None])
+
+    def states(self, model: str, condition: str, part: str) -> np.ndarray:
+        """Return one part of all hookpoints side by side, (clip, width) float64; the first of `steps`."""
+        keys = [f"{model}/{condition}/{name}/{part}" for name in self.hookpoints]
+        found = self.tensors(keys)
+        if part == "steps":
+            found = {key: steps[:, 0] for key, steps in found.items()}
+        return np.concatenate([found[key].astype(np.float64) for key in keys], axis=-1)
+
+    def swapped_labels(self) -> np.ndarray:
+        """Return the emotion of the text each clip got under swapped text, -1 if it is none of the design."""
+        table = read_table(SWAPS, self.work.root / "data" / "reencoded" / "swaps.parquet")
+        given = table.set_index("clip_id")["swapped_emotion"].loc[self.clips["clip_id"]]
+        names = list(self.work.design.emotions)
+        return np.array([names.index(name) if name in names else -1 for name in given])
+
+
+def open_reencoded(work: Workspace) -> Reencoded:
+    """Return the re-encoded states of a workspace.
+
+    Raises:
+        ContractError: data/reencoded has no manifest, or one that lacks a model.
+    """
+    manifest: dict[str, Any] = read_metrics(work.root / "data" / "reencoded" / "manifest.json")
+    if tuple(manifest.get("models", ())) != MODELS or len(manifest.get("steps", ())) < 2:
+        rule = f"hold the states of {', '.join(MODELS)} at single steps"
+        raise ContractError(must("data/reencoded", rule, manifest.get("models"), next_step=REMAKE))
+    found = Reencoded(work, manifest)
+    if not found.hookpoints:
+        rule, advice = "hold a site that null text leaves a state", "Add residual to reencode.sites"
+        raise ContractError(must("data/reencoded", rule, manifest["hookpoints"], next_step=advice))
+    return found

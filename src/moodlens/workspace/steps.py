@@ -1,0 +1,116 @@
+"""Stored states step by step: one hookpoint of one shard at a time, so memory does not grow with clips."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from moodlens.base.errors import ContractError, must
+from moodlens.capture.recorders import complete_places
+from moodlens.contracts.tensors import shard_name
+from moodlens.store.shards import read_shard, shard_names
+from moodlens.workspace.design import KEEP_STEPS, REMAKE, StepsNotStored, Workspace, manifest_of, need_steps
+from moodlens.workspace.sites import place_of
+
+FOR_CURVES = "to get curves over time"
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The stored steps that all clips share, evenly spaced: a stretch of every stride-th decoder step."""
+
+    complete: slice  # stored steps at which every codebook puts out a token
+    stored: tuple[int, ...]  # decoder step of every stored step
+    frame_rate_hz: float  # decoder steps per second
+
+    @property
+    def steps(self) -> np.ndarray:
+        """The decoder step of each complete one."""
+        return np.array(self.stored[self.complete])
+
+    @property
+    def n_complete(self) -> int:
+        return self.complete.stop - self.complete.start
+
+    @property
+    def stride(self) -> int:
+        """Decoder steps from one complete step to the next, where there is no gap."""
+        return int(np.diff(self.steps).min()) if self.n_complete > 1 else 1
+
+    @property
+    def rate_hz(self) -> float:
+        """Stored steps per second."""
+        return self.frame_rate_hz / self.stride
+
+    @property
+    def first(self) -> int:
+        """How many strides into the clip the first complete step lies."""
+        return int(self.steps[0]) // self.stride
+
+
+def clock_of(work: Workspace, clips: pd.DataFrame) -> Clock:
+    """Return the steps of the clips.
+
+    Raises:
+        StepsNotStored: no steps are stored, or those of several windows with gaps between them.
+        ContractError: clips differ in length, or are too short for a complete step.
+    """
+    lengths = sorted(set(zip(clips["n_steps"], clips["n_frames"], strict=True)))
+    if len(lengths) != 1:
+        got = ", ".join(str(steps) for steps, _ in lengths[:4])
+        rule = "have one number of steps, so that step t is the same moment in all"
+        raise ContractError(must("clips", rule, got, next_step=REMAKE))
+    n_steps, n_frames = lengths[0]
+    stored = need_steps(work.root, f"{KEEP_STEPS} {FOR_CURVES}")
+    complete = complete_places(stored, int(n_steps), int(n_steps - n_frames + 1))
+    clock = Clock(complete, stored, float(n_frames / clips["duration_s"].mean()))
+    gaps = np.flatnonzero(np.diff(clock.steps) != clock.stride)
+    if gaps.size:
+        windows = manifest_of(work.root)["capture"]["windows"]
+        got = [[round(edge / clock.frame_rate_hz, 3) for edge in window] for window in windows]
+        rule = "leave no gap between stored steps"
+        where = f"no step between {clock.steps[gaps[0]]} and {clock.steps[gaps[0] + 1]}"
+        advice = f"Set one window, or [] to store all, in params.yaml and run `dvc repro` {FOR_CURVES}"
+        raise StepsNotStored(must("generate.windows", rule, got, where=where, next_step=advice))
+    return clock
+
+
+def hookpoints(work: Workspace, clips: pd.DataFrame) -> list[str]:
+    """Return <hookpoint>/<half> of every stored site, layers in order."""
+    first = work.root / "data" / "activations" / shard_name("shard", int(clips["shard"].iloc[0]))
+    keys = shard_names(first)
+    if not keys:
+        raise ContractError(must(first.name, "hold states of layers", "none", next_step=REMAKE))
+    return sorted(keys, key=place_of)
+
+
+def states_by_shard(
+    work: Workspace, clips: pd.DataFrame, clock: Clock, key: str
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (places, states) of one hookpoint, shard by shard.
+
+    `places` are the rows of `clips`, `states` their complete steps, (clip, step, d_model) float32.
+
+    Raises:
+        ContractError: a shard lacks clips or steps, or holds a value that is not finite.
+    """
+    order = np.arange(len(clips))
+    for shard, group in clips.assign(place=order).groupby("shard", sort=True):
+        name = shard_name("shard", int(str(shard)))
+        stored = read_shard(work.root / "data" / "activations" / name, [key])[key]
+        rows = group["row"].to_numpy()
+        if rows.max() >= len(stored):
+            got = f"{len(stored)} clips, row {rows.max()} is asked for"
+            raise ContractError(must(f"{name}, {key}", "hold every clip", got, next_step=REMAKE))
+        if stored.shape[1] != len(clock.stored):
+            rule = f"hold {len(clock.stored)} steps"
+            raise ContractError(must(f"{name}, {key}", rule, stored.shape[1], next_step=REMAKE))
+        states = stored[rows, clock.complete].astype(np.float32)
+        bad = ~np.isfinite(states).all(axis=(1, 2))
+        if bad.any():
+            clip_id = group["clip_id"].iloc[int(bad.argmax())]
+            got = f"a value that is not, clip {clip_id}"
+            advice = "The model overflows float16: check its dtype"
+            raise ContractError(must(f"{name}, {key}", "be finite", got, next_step=advice))
+        yield group["place"].to_numpy(), states

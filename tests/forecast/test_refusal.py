@@ -1,0 +1,142 @@
+"""The forecast before a run: what it says, what it refuses, and `moodlens plan`."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from moodlens.base.errors import UsageError
+from moodlens.cli import __main__ as cli
+from moodlens.forecast import machine, plan
+from moodlens.forecast.generation import MAPPED, Cost
+from moodlens.stages import STAGES
+from moodlens.stages.generate import stage as generate
+from moodlens.stages.reencode import stage as reencode
+from tests.stages.test_generate import ROOT, digests, model, params_of, undisturbed, workspace  # noqa: F401
+
+COST = Cost("generate", {"weights": 6_000_000_000, "cache": 1_000_000_000}, {"states": 9_000_000_000}, 60.0)
+
+
+def test_the_line():
+    line = machine.line_of(COST, 128, 2)
+    assert line == ("plan: generate 128 clips, about 60 s with 2 workers, 7.0 GB memory each, 9.0 GB on disk")
+
+
+def refusal(monkeypatch: pytest.MonkeyPatch, root: Path, memory: float, disk: float, workers: int) -> str:
+    monkeypatch.setattr(machine, "free_memory_bytes", lambda: memory)
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _root: shutil._ntuple_diskusage(0, 0, disk))
+    with pytest.raises(UsageError) as caught:
+        machine.check_fits(COST, root, workers, "cpu")
+    line = str(caught.value)
+    assert "\n" not in line
+    return line
+
+
+def test_too_little_memory_names_the_workers_that_fit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    line = refusal(monkeypatch, tmp_path, 8e9, 1e12, 2)
+    for part in ("must hold the workers of generate", "8.0 GB free, 14.0 GB needed by 2", "weights 6.0 GB"):
+        assert part in line
+    assert "Set compute.workers to 1" in line
+    assert "model.dtype bfloat16" in refusal(monkeypatch, tmp_path, 6e9, 1e12, 1)
+
+
+def test_a_mapped_file_is_no_reason_to_refuse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Its pages count in a peak; the system takes them back where memory is short."""
+    monkeypatch.setattr(machine, "free_memory_bytes", lambda: 15e9)
+    mapped = replace(COST, disk={}, memory={**COST.memory, MAPPED: 10**12})
+    machine.check_fits(mapped, tmp_path, 2, "cpu")
+    with pytest.raises(UsageError):
+        machine.check_fits(mapped, tmp_path, 3, "cpu")
+
+
+def test_too_little_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    line = refusal(monkeypatch, tmp_path, 1e12, 8e9, 2)
+    for part in ("the disk must hold what generate writes", "8.0 GB free, 9.0 GB needed", "step_stride"):
+        assert part in line
+
+
+def test_what_fits_passes_and_another_device_is_not_asked_for_memory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr(machine, "free_memory_bytes", lambda: 15e9)
+    machine.check_fits(replace(COST, disk={}), tmp_path, 2, "cpu")
+    monkeypatch.setattr(machine, "free_memory_bytes", lambda: 1.0)
+    machine.check_fits(replace(COST, disk={}), tmp_path, 2, "cuda")
+
+
+def test_a_containers_limit_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
+    (tmp_path / "memory.current").write_text("1000\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert machine.free_memory_bytes() > 10_000
+    (tmp_path / "memory.max").write_text("6000\n")
+    assert machine.free_memory_bytes() == 5000
+
+
+def test_a_run_that_cannot_fit_starts_nothing(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+):  # fmt: skip
+    root = workspace(tmp_path, model)
+    monkeypatch.setattr(machine, "free_memory_bytes", lambda: 1000)
+    with pytest.raises(UsageError, match=r"memory must hold the workers of generate; got '0\.0 MB free"):
+        generate.run(params_of(), root)
+    assert not (root / "data" / "activations").exists()
+
+
+def test_reencoding_that_cannot_fit_starts_nothing(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]  # noqa: F811
+):  # fmt: skip
+    root = shutil.copytree(undisturbed, tmp_path / "work")
+    monkeypatch.setattr(machine, "free_memory_bytes", lambda: 1000)
+    with pytest.raises(UsageError, match=r"memory must hold the workers of reencode; got '0\.0 MB free"):
+        reencode.run(params_of(), root)
+    assert capsys.readouterr().out.startswith("plan: reencode 12 clips, about ")
+    assert not (root / "data" / "reencoded").exists()
+
+
+def test_the_disk_forecast_is_what_a_run_writes(
+    undisturbed: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
+):  # fmt: skip
+    shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "models").mkdir(exist_ok=True)
+    cost = plan.costs_of(params_of(), tmp_path)[0]
+    written = {
+        name: sum(path.stat().st_size for path in (undisturbed / "data").glob(pattern))
+        for name, pattern in (
+            ("states", "activations/shard-*"), ("summaries", "activations/summary-*"), ("codes", "codes/*")
+        )
+    }  # fmt: skip
+    for name, n_bytes in written.items():
+        assert cost.disk[name] == pytest.approx(n_bytes, rel=0.2, abs=6000), name
+    generate.run(params_of(), tmp_path)
+    assert "plan:" not in capsys.readouterr().out  # nothing to do, nothing to forecast
+
+
+@pytest.fixture
+def here(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: F811
+    root = workspace(tmp_path, model)
+    shutil.copy(ROOT / "params.yaml", root)
+    (root / ".git").mkdir()
+    monkeypatch.setenv("DVC_ROOT", str(root))
+    return root
+
+
+def test_moodlens_plan(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    assert cli.main(["plan"]) == 0
+    text = capsys.readouterr().out
+    assert "organism, float32" in text
+    rows = {line.split()[0] for line in text.splitlines() if line.strip()}
+    assert rows >= set(STAGES) - {"prompts", "decide"}
+    assert text.endswith("fits\n")
+    assert cli.main(["plan", "--stage", "reencode"]) == 0
+    text = capsys.readouterr().out
+    assert "untrained decoders" in text
+    assert "attention summaries" not in text  # a term of generate
+    assert cli.main(["plan", "--stage", "reencod"]) == 2
+    assert "Did you mean 'reencode'?" in capsys.readouterr().err
+    monkeypatch.setattr(machine, "free_memory_bytes", lambda: 20e9)
+    assert cli.main(["plan", "--model", "facebook/musicgen-large", "--dtype", "float32"]) == 0
+    assert "does not fit: memory must hold" in capsys.readouterr().out
+    assert cli.main(["plan", "--model", "facebook/musicgen-lagre"]) == 2
+    assert "Did you mean 'facebook/musicgen-large'?" in capsys.readouterr().err
