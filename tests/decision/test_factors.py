@@ -39,7 +39,7 @@ def test_a_reader_of_the_same_tokens_that_is_as_good_makes_it_weak(reader: str):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"p": 0.2}, "tempo of the music is told at p = 0.2"),
+        ({"p": 0.2}, "tempo of the music is predicted at p = 0.2"),
         ({"r2": 0.01}, "R2 0.010"),
         ({"prompted_p": 0.3}, "follows the arousal of the prompts: r = 0.90, p = 0.3"),
     ],
@@ -59,5 +59,5 @@ def test_an_untrained_decoder_that_is_as_good_leaves_it_undecided(reader: str):
 def test_no_factor_is_found_in_a_state_that_was_not(state: Verdict):
     found = judge_factor("tempo", told(), THRESHOLDS, state)
     assert found.verdict == "undecided"
-    assert found.rule == f"undecided, because the rung state is {state} (asked: strong or weak)"
+    assert found.rule == f"undecided, because the rung state is {state} (required: strong or weak)"
     assert judge_factor("tempo", told(), THRESHOLDS, "weak").verdict == "strong"

@@ -29,8 +29,8 @@ def test_two_planned_looks_share_alpha_as_o_brien_and_fleming_tabulate():
     ("looks", "n", "said"),
     [
         ((10, 20), 16, "prompts.n_per_emotion must be one of the planned looks, 10, 20; got 16"),
-        ((20, 10), 10, "decide.looks must grow"),
-        ((10, 10), 10, "decide.looks must grow"),
+        ((20, 10), 10, "decide.looks must increase"),
+        ((10, 10), 10, "decide.looks must increase"),
     ],
 )
 def test_an_unplanned_look_is_refused(looks: tuple[int, ...], n: int, said: str):

@@ -1,1 +1,1 @@
-"""The ladder of claims: results in, verdicts out."""
+"""Verdicts from results: the ladder of claims, the factors of the music, the gates before SAE training."""

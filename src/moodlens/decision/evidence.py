@@ -1,4 +1,4 @@
-"""What the ladder looks at: one record per rung, filled from the metrics of `signal` and `probe`."""
+"""The evidence for one rung of the ladder, filled from the metrics of the stages that measured it."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Gain:
-    """Out-of-fold R2 of the emotion that a site adds to what `name` already tells, with its interval."""
+    """Out-of-fold R2 of the emotion that a site adds to what `name` already explains, with its interval."""
 
     name: str
     partial_r2: float
@@ -32,7 +32,7 @@ class Evidence:
     """What was measured for one rung at its best site; accuracies are balanced, chance 1 / n_emotions."""
 
     site: str
-    unit: Unit  # what folds hold out and relabelling moves
+    unit: Unit  # what folds hold out and what is relabelled
     n_emotions: int
     n_per_emotion: float  # prompts, mean over emotions
     n_permutations: int
@@ -40,17 +40,26 @@ class Evidence:
     accuracy: float  # logistic probe
     low: float
     high: float
-    ridge_accuracy: float  # closed form; beside `p` and `permuted_extreme`, which are this probe's
+    ridge_accuracy: float  # closed-form probe; `p` and `permuted_extreme` are of this probe
     permuted_extreme: float  # 99.9th percentile of the best site on permuted labels
     p: float  # maxT over the rung's sites
-    effect: float | None  # centred within - between similarity at the site of largest F; None: not asked
+    effect: float | None  # centred within - between similarity at the site of largest F; None: not required
     effect_low: float
     effect_high: float
     p_signal: float  # PERMANOVA, maxT over the rung's sites, same unit
     delta: float  # share of variance of the injected effect
-    power: float  # share of injected effects that test would have seen, weakest site
-    n_needed: int | None  # prompts per emotion at which it would see enough of them
+    power: float  # share of injected effects that the test detects, weakest site
+    n_needed: int | None  # prompts per emotion at which the test would detect enough of them
     baselines: tuple[Baseline, ...] = ()  # each must be beaten
-    beside: tuple[Baseline, ...] = ()  # shown, not required
+    beside: tuple[Baseline, ...] = ()  # reported, not required
     gains: tuple[Gain, ...] = ()  # each must be above zero
     tempo_bpm: float | None = None  # fastest minus slowest emotion, medians; music only
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One requirement of a claim, as a clause with its numbers."""
+
+    holds: bool
+    clause: str
+    n: float | None = None  # prompts per emotion at which it is expected to be settled; None: no number is

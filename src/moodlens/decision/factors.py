@@ -1,31 +1,37 @@
 """A verdict for each factor of the music: does a null-text state hold the one that prompts ask for?
 
-strong     p and prompted p below alpha_strong, R2 above effect_strong, told better than by every other
+strong     p and prompted p below alpha_strong, R2 above effect_strong, predicted better than by every other
            reader: untrained decoders, the tokens and codec vectors of the same steps, the other descriptors
-weak       p and prompted p below alpha_weak, R2 above effect_weak, told better than by the untrained decoders
-undecided  anything else: no equivalence is tested here, so "none" is never said
+weak       p and prompted p below alpha_weak, R2 above effect_weak, predicted better than by the untrained
+           decoders
+undecided  anything else; no equivalence is tested here, so "none" is not a verdict
 
-Both words ask that the rung `state` be reached: factors are looked at behind it (a gate), so that four more
-tests are not four more ways for a state without emotion to be found.
+Strong and weak both require that the rung `state` is reached. The factors are tested behind this gate, so
+that a state without emotion does not get four more chances of a false positive.
 
-A state is made from the tokens it was fed, so a reader of all of them is not expected to be beaten
-(docs/null_text.md): "weak" is what a true state usually gets; the rule names the readers that are as good.
+A state is computed from the tokens it was fed, so it is not expected to beat a reader of all of them
+(docs/null_text.md). A state that holds a factor therefore usually gets "weak"; the rule names the readers
+that are as good.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from moodlens.decision.ladder import REACHED, Condition, Verdict
+from moodlens.decision import sentences
+from moodlens.decision.evidence import Baseline, Condition
+from moodlens.decision.ladder import REACHED, Verdict, grade
 from moodlens.null_text.evidence import REQUIRED
 from moodlens.params.pipeline import Decide
 
 FactorWord = Literal["strong", "weak", "undecided"]
+NUMBERS = ("r2", "low", "high", "p", "prompted_r", "prompted_p")
+"""Fields of a factor in metrics/null_text.json that its verdict repeats."""
 
 
 @dataclass(frozen=True)
 class FactorVerdict:
-    """The verdict on one factor with the rule that fired."""
+    """The verdict on one factor with the rule that gave it."""
 
     verdict: FactorWord
     rule: str
@@ -38,57 +44,44 @@ class FactorVerdict:
 
 
 def judge_factor(
-    name: str, found: Mapping[str, Any], thresholds: Decide, state_verdict: Verdict
+    name: str, result: Mapping[str, Any], thresholds: Decide, state_verdict: Verdict
 ) -> FactorVerdict:
-    """Return the verdict on one factor of `factors` in metrics/null_text.json.
+    """Return the verdict on one factor.
 
     Args:
+        name: of the factor.
+        result: its entry under `factors` in metrics/null_text.json.
+        thresholds: the user's, params.yaml `decide`.
         state_verdict: on the rung `state`.
     """
-    gate = Condition(
-        state_verdict in REACHED, f"the rung state is {state_verdict} (asked: {' or '.join(REACHED)})"
-    )
-    strong, weak = ((gate, *_conditions(name, found, thresholds, strong)) for strong in (True, False))
-    if all(condition.holds for condition in strong):
-        verdict, rule = "strong", f"strong, because {_listed(strong, True)}"
-    elif all(condition.holds for condition in weak):
-        rule = f"weak, because {_listed(weak, True)}; not strong, because {_listed(strong, False)}"
-        verdict = "weak"
-    else:
-        verdict, rule = "undecided", f"undecided, because {_listed(weak, False)}"
-    numbers = {key: found[key] for key in ("r2", "low", "high", "p", "prompted_r", "prompted_p")}
-    return FactorVerdict(verdict, rule, **numbers)
+    clause = f"the rung state is {state_verdict} (required: {' or '.join(REACHED)})"
+    gate = Condition(state_verdict in REACHED, clause)
+    strong, weak = ((gate, *_conditions(name, result, thresholds, strong=strong)) for strong in (True, False))
+    verdict = grade(strong, weak)
+    numbers = {key: result[key] for key in NUMBERS}
+    return FactorVerdict(verdict=verdict, rule=sentences.rule(verdict, strong, weak), **numbers)
 
 
 def _conditions(
-    name: str, found: Mapping[str, Any], thresholds: Decide, strong: bool
+    name: str, result: Mapping[str, Any], thresholds: Decide, *, strong: bool
 ) -> tuple[Condition, ...]:
     alpha, least = (
         (thresholds.alpha_strong, thresholds.effect_strong)
         if strong
         else (thresholds.alpha_weak, thresholds.effect_weak)
     )
-    asked = f"what is read out follows the {found['asked_by']} of the prompts"
+    p, r2, prompted_p = result["p"], result["r2"], result["prompted_p"]
+    follows = (
+        f"the prediction follows the {result['asked_by']} of the prompts: r = {result['prompted_r']:.2f}"
+    )
     parts = [
-        Condition(
-            found["p"] < alpha, f"{name} of the music is told at p = {found['p']:.2g} (asked: < {alpha:g})"
-        ),
-        Condition(found["r2"] > least, f"R2 {found['r2']:.3f} (asked: > {least:g})"),
-        Condition(
-            found["prompted_p"] < alpha,
-            f"{asked}: r = {found['prompted_r']:.2f}, p = {found['prompted_p']:.2g} (asked: < {alpha:g})",
-        ),
+        Condition(p < alpha, f"{name} of the music is predicted at {sentences.p_clause(p, alpha)}"),
+        Condition(r2 > least, f"R2 {r2:.3f} (required: > {least:g})"),
+        Condition(prompted_p < alpha, f"{follows}, {sentences.p_clause(prompted_p, alpha)}"),
     ]
     one_sided = thresholds.alpha_weak / 2
-    for reader, lead in found["leads"].items():
+    for reader, lead in result["leads"].items():
         if strong or reader in REQUIRED:
-            clause = (
-                f"{lead['difference']:+.3f} [{lead['low']:+.3f}, {lead['high']:+.3f}] against the {reader}, "
-                f"p = {lead['p']:.2g} (asked: < {one_sided:g})"
-            )
-            parts.append(Condition(lead["p"] < one_sided, clause))
+            base = Baseline(reader, lead["value"], *(lead[key] for key in ("difference", "low", "high", "p")))
+            parts.append(Condition(base.p < one_sided, sentences.lead_clause(base, one_sided)))
     return tuple(parts)
-
-
-def _listed(parts: tuple[Condition, ...], holding: bool) -> str:
-    return "; ".join(condition.clause for condition in parts if condition.holds is holding)

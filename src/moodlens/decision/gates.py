@@ -1,7 +1,7 @@
-"""The gates before SAE training: is there enough signal in enough data for latents to mean anything?
+"""The gates before SAE training: is there enough signal in enough data for latents to be interpretable?
 
-The bars are the seeds'. Every gate is read from a metric that chose no layer by the same data, or that was
-corrected for the choice (maxT); the silhouette is reported beside them and stops nothing.
+Every gate uses a metric that selected no layer on the same data, or one that is corrected for the selection
+(maxT). The silhouette is reported beside them and stops nothing.
 """
 
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from moodlens.params.pipeline import Decide
 
 @dataclass(frozen=True)
 class Measured:
-    """What the gates look at; None is "not measured", which passes no gate."""
+    """What the gates test; None is "not measured", which passes no gate."""
 
     clips_per_emotion: float  # mean over emotions
     effect: float | None  # centred within - between similarity at the layer of largest F
     p_layers: float | None  # PERMANOVA, maxT over layers
-    acoustic_match: float | None  # share of clips whose sound fits the emotion of their prompt
+    acoustic_match: float | None  # share of clips whose acoustics match the emotion of their prompt
     silhouette: float | None  # of emotions at the best layer, in the original space
 
 
 @dataclass(frozen=True)
 class Gate:
-    """One gate: the value, the bar and the verdict."""
+    """One gate: the value, its threshold (`bar`) and the verdict."""
 
     name: str
     value: float | None
@@ -32,7 +32,7 @@ class Gate:
 
 
 def gates_of(measured: Measured, thresholds: Decide) -> tuple[Gate, ...]:
-    """Return every gate, in the order a reader asks: enough clips, a signal, music that fits, certainty."""
+    """Return every gate: number of clips, effect, acoustic match, significance, silhouette."""
     return (
         _above("clips_per_emotion", measured.clips_per_emotion, thresholds.gate_clips, reached=True),
         _above("effect", measured.effect, thresholds.gate_effect),

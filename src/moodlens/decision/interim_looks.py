@@ -1,7 +1,7 @@
-"""Repeated looks at a growing set of prompts, and what each look may spend of alpha.
+"""Interim looks at a growing set of prompts, and the share of alpha that each look may spend.
 
-Who tests at 10 prompts per emotion, then at 20, then at 50, each time at .05, has not tested at .05. Looks
-are planned in params.yaml (`decide.looks`); the share of alpha that each may use follows O'Brien and Fleming.
+Testing at 10, then 20, then 50 prompts per emotion, each time at .05, gives a type-I error above .05. Looks
+are therefore planned in params.yaml (`decide.looks`), and alpha is spent as O'Brien and Fleming propose.
 """
 
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from moodlens.stats.spending import overall, spent
 
 @dataclass(frozen=True)
 class Look:
-    """Where this run stands in the planned looks, and the levels it may test at."""
+    """The position of this run in the planned looks, and the levels it tests at."""
 
     number: int  # 1 = the first
     planned: int
@@ -24,18 +24,18 @@ class Look:
 
 
 def look_of(n_per_emotion: int, thresholds: Decide) -> Look:
-    """Return the look that `n_per_emotion` prompts are; without a plan it is the only one.
+    """Return the look at `n_per_emotion` prompts; without a plan it is the only one.
 
     Raises:
-        UsageError: the plan does not hold this number of prompts, or does not grow.
+        UsageError: the plan does not contain this number of prompts, or is not increasing.
     """
     plan = thresholds.looks or (n_per_emotion,)
     if list(plan) != sorted(set(plan)):
-        advice = "Write the prompts per emotion of each look, smallest first"
-        raise UsageError(must("decide.looks", "grow", list(plan), where="params.yaml", next_step=advice))
+        advice = "List the prompts per emotion of each look, smallest first"
+        raise UsageError(must("decide.looks", "increase", list(plan), where="params.yaml", next_step=advice))
     if n_per_emotion not in plan:
         rule = f"be one of the planned looks, {', '.join(map(str, plan))}"
-        advice = "Go to a planned number, or empty decide.looks: then this run is the only look"
+        advice = "Use a planned number, or empty decide.looks to make this run the only look"
         raise UsageError(
             must("prompts.n_per_emotion", rule, n_per_emotion, where="params.yaml", next_step=advice)
         )
@@ -47,5 +47,5 @@ def look_of(n_per_emotion: int, thresholds: Decide) -> Look:
 
 
 def at_look(thresholds: Decide, look: Look) -> Decide:
-    """Return the thresholds with the levels that this look may test at."""
+    """Return the thresholds with the levels of this look."""
     return replace(thresholds, alpha_weak=look.alpha_weak, alpha_strong=look.alpha_strong)
