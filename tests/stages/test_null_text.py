@@ -1,4 +1,4 @@
-"""`state` on planted states: what is planted is found, an echo is not, and damage is one line."""
+"""Stage `null_text` on planted states: what is planted is found, an echo is not, and damage is one line."""
 
 import json
 from dataclasses import replace
@@ -89,7 +89,9 @@ def test_the_same_inputs_give_the_same_bytes(planted: Path, params: Params):
     seen = []
     for _ in range(2):
         null_text.run(params, planted)
-        seen.append([(planted / "metrics" / f"state{end}").read_bytes() for end in (".json", "_curve.csv")])
+        seen.append(
+            [(planted / "metrics" / f"null_text{end}").read_bytes() for end in (".json", "_curve.csv")]
+        )
     assert seen[0] == seen[1]
 
 
@@ -137,5 +139,5 @@ def test_a_site_without_a_state_is_one_line(planted: Path, params: Params, tmp_p
 
 def test_shots_that_leave_no_test_are_one_line(planted: Path, params: Params):
     many = replace(params, null_text=replace(params.null_text, shots=(40,)))
-    with pytest.raises(ContractError, match=r"state\.shots must hold a size from 1 to \d+"):
+    with pytest.raises(ContractError, match=r"null_text\.shots must hold a size from 1 to \d+"):
         null_text.run(many, planted)
