@@ -242,7 +242,7 @@ TRAIN = """
     import sys, time
     from dataclasses import replace
     from pathlib import Path
-    from moodlens.stages import sae_task
+    from moodlens.stages.sae import task as sae_task
     from moodlens.stages.shell import load_params
 
     root, slow = Path(sys.argv[1]), float(sys.argv[2])
