@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Stages call `python`: the environment's comes first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help repro test check lint calibrate bench ui deps interop bench-sae organism audiocraft clean preflight
+.PHONY: help repro test check lint docs calibrate bench ui interop bench-sae organism audiocraft clean preflight
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,9 @@ lint: $(DEV)
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 
+docs: $(STAMP) ## write the figures that the docs quote from tracked files, and check the names in them
+	$(BIN)/python -m moodlens.docs
+
 calibrate: $(STAMP) ## error rates, power and the twins' verdicts: is the instrument right? (own pipeline, minutes)
 	$(BIN)/dvc repro calibration/dvc.yaml
 
@@ -49,10 +52,6 @@ bench: $(DEV) ## run every benchmark, write benchmarks/RESULTS.md
 ui: $(STAMP) ## MLflow's UI on this workspace's runs (two processes, port 5000)
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --workers 1 --port 5000 \
 	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"
-
-deps: $(DEV) ## make the code dependencies in dvc.yaml equal to the stages' import closures
-	$(BIN)/python -m moodlens.store.code_fingerprint
-	cd calibration && ../$(BIN)/python -m moodlens.stages.calibrate deps
 
 interop: ## our SAEs in the real SAELens and its SAEs here, in an environment of its own (.venv-interop)
 	@test -x .venv-interop/bin/python || $(PYTHON) -m venv .venv-interop

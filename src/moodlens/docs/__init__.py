@@ -1,0 +1,1 @@
+"""The documentation held equal to the project: figures from tracked files, and names that exist."""
