@@ -33,6 +33,7 @@ def root(tmp_path: Path) -> Path:
         ('r.csv range(rate) "test=a*" .3f', ".042 - .060"),
         ("r.csv range(rate) test=other .3f", ".500"),
         ("r.csv count(rate) icc=0 .0f", "2"),
+        ("r.csv range(rate) test!=other icc!=0 .2f", ".06"),
     ],
 )
 def test_a_source_is_read_and_printed(source: str, text: str, root: Path):
@@ -62,6 +63,8 @@ def test_a_source_without_format_or_with_a_wrong_one_is_refused(root: Path):
         figure("m.json sae/n", root)
     with pytest.raises(UsageError, match="a format must fit its value"):
         figure("m.json sae/word .2f", root)
+    with pytest.raises(UsageError, match="a filter must be column=value"):
+        figure("r.csv rate other .2f", root)
 
 
 def test_only_the_figures_change_across_a_line_break(root: Path):

@@ -8,8 +8,8 @@ A page lists its figures in comments, so that its text stays readable:
       metrics/overview.json sae/residual.3/fvu .3f
     -->
 
-The first line of a claim is a piece of the page's text that occurs there once. Spaces and line breaks count as one
-space. Each `{}` stands for a figure. Below, indented, stands one source for each figure (`sources`).
+The first line of a claim is a piece of the page's text that occurs there once. Spaces and line breaks count
+as one space. Each `{}` stands for a figure. Below, indented, stands one source for each figure (`sources`).
 """
 
 import re

@@ -6,13 +6,13 @@ A source is a line of words, quoted as in a shell: the file, what to read, filte
     calibration/rates.csv   range(rate) test="probe by prompt"    .3f
     benchmarks/results.json sae/output/SAELens/0                  ,.0f
 
-JSON: the keys down to the value, separated by "/". A key may hold dots and spaces. Where the keys end at a text
-of several lines, two more follow: the beginning of a line, and the position of a number after it, from 0.
-CSV: a column, for the one row that the filters leave; `range(column)` and `count(column)` take all rows that they
-leave. A filter is column=value; * and ? match any text.
+JSON: the keys down to the value, separated by "/". A key may hold dots and spaces. Where the keys end at a
+text of several lines, two more follow: the beginning of a line, and a number's position after it, from 0.
+CSV: a column, for the one row that the filters leave; `range(column)` and `count(column)` take all rows that
+they leave. A filter is column=value or column!=value; * and ? match any text.
 
-Formats are Python's, with these differences: `.2f` drops the zero before the point (.05), `0.2f` keeps it; a leading
-`%` multiplies by 100 (`%.0f` prints .833 as 83); `s` prints a word.
+Formats are Python's, with these differences: `.2f` drops the zero before the point (.05), `0.2f` keeps it; a
+leading `%` multiplies by 100 (`%.0f` prints .833 as 83); `s` prints a word.
 """
 
 import csv
@@ -27,6 +27,8 @@ from moodlens.base.errors import ContractError, UsageError, must
 
 Value = float | str
 NUMBER = re.compile(r"[+-]?(?:\d[\d,]*)?\.?\d+(?:e[+-]?\d+)?")
+
+FILTER = re.compile(r"(\w+)(!?=)(.*)")
 
 
 def figure(source: str, root: Path) -> str:
@@ -104,12 +106,19 @@ def _from_csv(path: Path, what: str, filters: Sequence[str]) -> list[Value]:
     function, column = inside.groups() if inside else ("value", what)
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    wanted = [part.split("=", 1) for part in filters]
-    for name in (column, *(name for name, _ in wanted)):
+    wanted = [FILTER.fullmatch(part) for part in filters]
+    if None in wanted:
+        raise UsageError(must("a filter", "be column=value", " ".join(filters), next_step="Fix it"))
+    conditions = [match.groups() for match in wanted if match]
+    for name in (column, *(name for name, *_ in conditions)):
         if name not in rows[0]:
             known = ", ".join(rows[0])
             raise ContractError(must(f"{path.name}: {name}", "be a column", known, next_step="Mend the name"))
-    left = [row[column] for row in rows if all(fnmatchcase(row[name], value) for name, value in wanted)]
+    left = [
+        row[column]
+        for row in rows
+        if all(fnmatchcase(row[name], value) is (sign == "=") for name, sign, value in conditions)
+    ]
     if function == "count":
         return [len(left)]
     if not left or (function == "value" and len(left) > 1):
