@@ -1,147 +1,153 @@
-"""A mapping read from YAML as frozen dataclasses: unknown keys, missing keys and wrong types are errors.
+"""Read what a YAML file holds into frozen dataclasses; a mistake is one line that says what to do.
 
-A sequence in the file becomes a tuple. Bounds and allowed names stand in the metadata of a dataclass field:
-`low`, `high`, `allowed`.
+pydantic checks types and bounds, which stand in the annotations of the dataclasses (see `params.quantities`).
+Values are checked as JSON in strict mode: an int passes for a float, a list becomes a tuple, and nothing
+else is converted (true is no number, "1" and 1.0 are no int). Every field must be present in the file, one
+with a default too, and no other key may be.
 """
 
-import types
-import typing
-from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any, Literal
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from moodlens.base.errors import UsageError, must, nearest
 
-FILE = "params.yaml"
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+T = TypeVar("T")
+
+MAX_SHOWN = 100
+"""Characters of a wrong value that a message shows."""
+MAX_BITS = 63
+"""Of a whole number, besides its sign: what numpy, torch and parquet store."""
+
+TYPES = {
+    "int_type": "be a whole number",
+    "float_type": "be a number",
+    "string_type": "be text",
+    "bool_type": "be true or false",
+    "tuple_type": "be a list",
+    "dict_type": "be a mapping",
+    "dataclass_type": "be a mapping",
+    "string_too_short": "not be empty",
+}
+"""Type of a pydantic error -> what the value must be."""
 
 
-def section_of(kind: type, raw: object, name: str) -> Any:
-    values = mapping_of(raw, name)
-    same_keys(values, [f.name for f in fields(kind)], "key", name)
-    hints = typing.get_type_hints(kind)
-    out = {}
-    for spec in fields(kind):
-        key = f"{name}.{spec.name}"
-        out[spec.name] = _value(hints[spec.name], values[spec.name], key)
-        _bounds(out[spec.name], spec.metadata, key)
-    return kind(**out)
+def read_section(kind: type[T], raw: object, name: str, file: str) -> T:
+    """Return `raw` as the dataclass `kind`.
+
+    Args:
+        kind: a dataclass; its fields may be dataclasses in turn.
+        raw: parsed YAML.
+        name: of the section, e.g. "generate"; "" for a whole file.
+        file: what messages call the file.
+
+    Raises:
+        UsageError: a key is unknown or missing, a value has the wrong type or is out of bounds. Of several
+            mistakes the message names one: the first unknown key, else the first wrong field.
+    """
+    from pydantic import ValidationError
+
+    text = json.dumps(_plain(raw, name, file))
+    try:
+        values = _adapter(kind).validate_json(text, strict=True, extra="forbid")
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+        first = min(errors, key=lambda each: each["type"] != "unexpected_keyword_argument")
+        raise UsageError(_line(first, kind, name, file)) from None
+    for path in _absent(asdict(values), raw):
+        raise UsageError(_line({"type": "missing", "loc": path}, kind, name, file))
+    return values
 
 
-def mapping_of(raw: object, name: str) -> Mapping[str, Any]:
-    if not isinstance(raw, Mapping):
-        raise UsageError(
-            must(
-                name,
-                "be a mapping",
-                type(raw).__name__,
-                where=FILE,
-                next_step="Compare with the repository's params.yaml",
-            )
-        )
-    return raw
+@cache
+def _adapter(kind: type[T]) -> "TypeAdapter[T]":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
 
 
-def same_keys(values: Mapping[str, Any], valid: list[str], what: str, section: str = "") -> None:
-    prefix = f"{section}." if section else ""
-    for key in values:
-        if key not in valid:
-            raise UsageError(
-                must(
-                    f"{prefix}{key}",
-                    f"be a known {what}",
-                    str(key),
-                    where=FILE,
-                    next_step=nearest(str(key), valid),
-                )
-            )
-    for key in valid:
-        if key not in values:
-            raise UsageError(
-                must(
-                    f"{prefix}{key}", "be present", "nothing", where=FILE, next_step=f"Add the {what} '{key}'"
-                )
-            )
-
-
-def _value(hint: Any, raw: object, key: str) -> Any:
-    """Return raw as the type `hint`; int passes for float, a sequence for a tuple, never bool for int."""
-    origin = typing.get_origin(hint)
-    if origin is Literal:
-        options = [str(o) for o in typing.get_args(hint)]
-        if raw not in options:
-            raise UsageError(
-                must(
-                    key,
-                    f"be one of {', '.join(options)}",
-                    raw,
-                    where=FILE,
-                    next_step=nearest(str(raw), options),
-                )
-            )
+def _plain(raw: object, name: str, file: str) -> Any:
+    """Return `raw` as JSON has it; refuse what JSON lacks: dates, sets, NaN, infinity, integers beyond 64 bits."""
+    if isinstance(raw, Mapping):
+        return {str(key): _plain(value, _join(name, str(key)), file) for key, value in raw.items()}
+    if isinstance(raw, (list, tuple)):
+        return [_plain(value, f"{name}[{index}]", file) for index, value in enumerate(raw)]
+    if isinstance(raw, int) and raw.bit_length() > MAX_BITS:
+        rule, advice = "fit 64 bits", "Write a smaller number"
+    elif isinstance(raw, float) and not math.isfinite(raw):
+        rule, advice = "be a finite number", f"See the comment beside it in {file}"
+    elif raw is None or isinstance(raw, (bool, int, float, str)):
         return raw
-    if origin in (types.UnionType, typing.Union):
-        sequence = typing.get_args(hint)[1]
-        if isinstance(raw, list):
-            return _value(sequence, raw, key)
-        if raw != "all":
-            raise UsageError(
-                must(
-                    key,
-                    "be 'all' or a list of layers",
-                    raw,
-                    where=FILE,
-                    next_step="Write all, or a list such as [0, 3]",
-                )
-            )
-        return raw
-    if origin is tuple and isinstance(raw, (list, tuple)):
-        item = typing.get_args(hint)[0]
-        return tuple(_value(item, entry, f"{key}[{i}]") for i, entry in enumerate(raw))
-    if isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(raw, Mapping):
-        inner = typing.get_args(hint)[1]
-        return {str(k): _value(inner, v, f"{key}.{k}") for k, v in raw.items()}
-    if hint is float and isinstance(raw, int) and not isinstance(raw, bool):
-        return float(raw)
-    if isinstance(hint, type) and isinstance(raw, hint) and not (hint is int and isinstance(raw, bool)):
-        return raw
-    wanted = {"tuple": "a list", "Mapping": "a mapping"}.get(
-        getattr(origin, "__name__", ""), getattr(hint, "__name__", str(hint))
-    )
-    raise UsageError(
-        must(
-            key,
-            f"be of type {wanted}",
-            "null" if raw is None else raw,
-            where=FILE,
-            next_step="See the comment beside it in params.yaml",
-        )
-    )
+    else:
+        rule, advice = "be text, a number, true, false, a list or a mapping", "Write text in quotes"
+    raise UsageError(must(name or "the file", rule, _shown(raw), where=file, next_step=advice))
 
 
-def _bounds(value: Any, limits: Mapping[str, Any], key: str) -> None:
-    if "low" in limits and value < limits["low"]:
-        raise UsageError(must(key, f"be at least {limits['low']}", value, where=FILE, next_step="Raise it"))
-    if "high" in limits and value > limits["high"]:
-        raise UsageError(must(key, f"be at most {limits['high']}", value, where=FILE, next_step="Lower it"))
-    if "allowed" in limits:
-        for item in value:
-            if item not in limits["allowed"]:
-                raise UsageError(
-                    must(
-                        key,
-                        "hold known names",
-                        item,
-                        where=FILE,
-                        next_step=nearest(str(item), list(limits["allowed"])),
-                    )
-                )
-        if not value or len(set(value)) != len(value):
-            raise UsageError(
-                must(
-                    key,
-                    "hold at least one name, each once",
-                    list(value),
-                    where=FILE,
-                    next_step="Correct the list",
-                )
-            )
+def _absent(values: Mapping[str, Any], raw: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Return the paths of the values that `raw` does not give: those a default stands in for."""
+    absent = []
+    for key, value in values.items():
+        if key not in raw:
+            absent.append((*path, key))
+        elif isinstance(value, Mapping):
+            absent += _absent(value, raw[key], (*path, key))
+    return absent
+
+
+def _line(error: Mapping[str, Any], kind: type, name: str, file: str) -> str:
+    """Return a pydantic error as `<key> must <rule>; got <value> (<file>). <next step>.`"""
+    path = [part for part in error["loc"] if not str(part).startswith(("<", "["))]
+    key = name
+    for part in path:
+        key = f"{key}[{part}]" if isinstance(part, int) else _join(key, part)
+    limits, got = error.get("ctx", {}), _shown(error.get("input"))
+    what = "key" if name or len(path) > 1 else "section"
+    advice = f"See the comment beside it in {file}"
+    match error["type"]:
+        case "unexpected_keyword_argument":
+            rule, got = f"be a known {what}", str(path[-1])
+            advice = nearest(got, _keys(kind, path[:-1]))
+        case "missing":
+            rule, got, advice = "be present", "nothing", f"Add the {what} '{path[-1]}'"
+        case "literal_error":
+            options = re.findall(r"'([^']*)'", limits["expected"])
+            rule, advice = f"be one of {', '.join(options)}", nearest(str(error["input"]), options)
+        case "greater_than_equal":
+            rule, advice = f"be at least {limits['ge']:.12g}", "Raise it"
+        case "greater_than":
+            rule, advice = f"be more than {limits['gt']:.12g}", "Raise it"
+        case "less_than_equal":
+            rule, advice = f"be at most {limits['le']:.12g}", "Lower it"
+        case "too_short":
+            rule, advice = f"hold at least {limits['min_length']} entry", "Add one"
+        case "rule":
+            rule, advice = limits["rule"], limits["next_step"]
+        case other:
+            rule = TYPES.get(other, error["msg"].replace("Input should ", "").lower())
+    return must(key or "the file", rule, got, where=file, next_step=advice)
+
+
+def _keys(kind: type, path: Sequence[str | int]) -> list[str]:
+    """Return the valid keys of the dataclass that lies at `path` inside `kind`."""
+    for part in path:
+        kind = get_type_hints(kind)[str(part)]
+    return [spec.name for spec in fields(kind)]
+
+
+def _join(name: str, key: str) -> str:
+    return f"{name}.{key}" if name else key
+
+
+def _shown(raw: object) -> object:
+    """Return a wrong value as a message shows it: null as YAML writes it, a long value cut."""
+    if raw is None:
+        return "null"
+    text = raw if isinstance(raw, str) else str(raw)
+    return raw if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + " ..."
