@@ -1,11 +1,14 @@
 """The pages themselves: figures as in the tracked files, names that exist, lines that fit a screen."""
 
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from moodlens.docs.__main__ import main, pages, stale_lines
 from moodlens.docs.names import Project, missing_names
+from moodlens.stages import STAGES
 
 ROOT = Path(__file__).parents[2]
 PAGES = pages(ROOT)
@@ -55,3 +58,17 @@ def test_outside_a_repository_it_says_where_to_run(tmp_path, monkeypatch, capsys
     monkeypatch.chdir(tmp_path)
     assert main([]) == 2
     assert "the working folder must hold docs/" in capsys.readouterr().err
+
+
+def test_the_floors_in_the_architecture_are_those_of_the_import_contract():
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
+    floors = [re.split(r" [|:] ", layer) for layer in contract["layers"]]
+    section = (ROOT / "docs" / "architecture.md").read_text().split("## Floors")[1].split("##")[0]
+    rows = re.findall(r"(?m)^\| (`.*?`) \|", section)
+    assert [re.findall(r"`(\w+)`", row) for row in rows] == floors
+
+
+def test_the_stages_in_the_architecture_are_those_of_the_pipeline():
+    section = (ROOT / "docs" / "architecture.md").read_text().split("## Stages")[1].split("##")[0]
+    named = {name for row in re.findall(r"(?m)^\| (`.*?`) \|", section) for name in re.findall(r"`(\w+)`", row)}
+    assert named == set(STAGES)

@@ -19,7 +19,7 @@ import yaml
 SPAN = re.compile(r"```[^\n]*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
 ENDINGS = "py|md|csv|json|yaml|toml|txt|ipynb|parquet|html|safetensors"
 FILE = re.compile(rf"(?<![\w./~$<>{{:=-])((?:[\w*-]+/)+[\w.*-]*(?<!\.)|[\w*-]+\.(?:{ENDINGS}))(?![\w/<*])")
-DOTTED = re.compile(r"(?<![\w./$:-])([a-z_]+(?:\.\w+)+)(?![\w/*<])")
+DOTTED = re.compile(r"(?<![\w./$:|-])([a-z_]+(?:\.\w+)+)(?![\w/*<])")
 MAKE = re.compile(r"(?<!\w)make ([a-z][a-z-]*)")
 MODULE = re.compile(r"python -m ([\w.]+)")
 COMMAND = re.compile(r"(?m)^\s*moodlens ([a-z]+)")
