@@ -11,10 +11,10 @@ from moodlens.organism.corpus import (
     FREE_SHARE,
     caption_at,
     emotion_score_at,
-    piece_at,
     score_at,
     synthesise,
 )
+from moodlens.organism.synth import render
 from moodlens.prompts.factors import poles_from, poles_of
 
 GOLDEN_SCORES = [(45, 26, "organ"), (19, 0, "flute"), (47, 26, "flute"), (80, 41, "organ")]
@@ -25,10 +25,10 @@ GOLDEN_DB = [-20.1358, -22.6942, -19.3235, -16.4494]
 def test_a_piece_does_not_depend_on_how_it_is_reached() -> None:
     scores, waves = synthesise(7, 3, 8)
     for offset in (4, 0, 2):
-        score, wave = piece_at(7, 3 + offset)
+        score = score_at(7, 3 + offset)
         assert score == scores[offset]
-        assert np.array_equal(wave, waves[offset])
-    assert piece_at(7, 5)[0] != piece_at(8, 5)[0]
+        assert np.array_equal(render(score), waves[offset])
+    assert score_at(7, 5) != score_at(8, 5)
 
 
 def test_emotions_come_in_turn_and_factor_pieces_at_their_share() -> None:

@@ -9,13 +9,13 @@ from moodlens.audio.descriptors import Descriptors
 from moodlens.organism.evaluate import (
     FOUR_EMOTIONS,
     Bootstrap,
-    Clips,
     best_threshold,
     chance_interval,
     factor_thresholds,
     measure,
     share,
 )
+from moodlens.organism.judged_clips import Clips
 
 SILENCE = Descriptors(100.0, 1.0, 0.5, -20.0, 6.0, 0.3, 800.0, 1500.0, 0.1, 500.0, 0.0)
 

@@ -98,6 +98,17 @@ def test_a_new_import_is_seen(tmp_path: Path):
     assert closure("moodlens.a", tmp_path) == {"moodlens", "moodlens.a", "moodlens.b"}
 
 
+def test_a_pipeline_with_its_own_runner_does_not_stand_on_the_stage_shell(tmp_path: Path):
+    for name in ("__init__", "base/__init__", "plots/__init__", "stages/__init__"):
+        (tmp_path / "moodlens" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "moodlens" / f"{name}.py").write_text("")
+    (tmp_path / "moodlens" / "stages" / "shell.py").write_text("from moodlens import base\n")
+    (tmp_path / "moodlens" / "plots" / "run.py").write_text("")
+    shell = ["moodlens/base", "moodlens/plots", "moodlens/stages/shell.py"]
+    assert rooms_of("moodlens.plots", tmp_path) == shell
+    assert rooms_of("moodlens.plots", tmp_path, "moodlens.plots.run") == ["moodlens/plots"]
+
+
 def test_the_main_pipeline_does_not_hang_on_the_training_of_the_embedded_model():
     """An output of models/organism/dvc.yaml among our deps would make a fresh clone train for hours."""
     organism = yaml.safe_load((ROOT / "models" / "organism" / "dvc.yaml").read_text())["stages"]

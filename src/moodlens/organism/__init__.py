@@ -1,1 +1,1 @@
-"""How the embedded model is made."""
+"""The embedded model: composer, synthesiser, architecture, training, evaluation and model card."""

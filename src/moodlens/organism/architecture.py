@@ -1,11 +1,10 @@
-"""The organism's shape: stock transformers classes at small sizes, random weights, and how it is saved.
+"""The organism's architecture: a small MusicGen of stock transformers classes and its tokenizer.
 
-Three models share it. The organism and its shuffled twin are trained (`train_decoder`); the random twin
-is drawn here on the fly.
+`build_random` draws untrained weights; `save` and `load_model` write and read a trained model. The organism
+and its shuffled twin both have this architecture.
 
-The parts of a MusicGen under their own types: transformers declares each of them optional or a dict.
-
-A word-level tokenizer in T5's clothes: every grammar word one token, any other word its characters.
+The accessors (`codec_of`, `text_encoder_of`, ...) give each part of a MusicGen its own type, because
+transformers declares it optional or a dict.
 """
 
 import copy
@@ -32,6 +31,7 @@ from transformers import (
 )
 from transformers.models.encodec.modeling_encodec import EncodecDecoderOutput, EncodecEncoderOutput
 
+from moodlens.base.errors import UsageError, must
 from moodlens.base.seeding import seed_for
 from moodlens.base.units import steps_for
 from moodlens.prompts.grammar import vocabulary
@@ -86,7 +86,9 @@ CHARACTERS = string.ascii_lowercase + string.digits + ",.-'"
 
 
 def build_tokenizer() -> T5Tokenizer:
-    """Return the tokenizer of the prompt grammar; the text is to be lower case.
+    """Return the tokenizer of the prompt grammar: one token per word, other words spelt by characters.
+
+    The text must be lower case.
 
     >>> tokenizer = build_tokenizer()
     >>> tokenizer.tokenize("sad flute piece")
@@ -104,10 +106,7 @@ def build_tokenizer() -> T5Tokenizer:
 SAMPLE_RATE_HZ = 16_000
 FRAME_RATE_HZ = 50
 HOP_SAMPLES = SAMPLE_RATE_HZ // FRAME_RATE_HZ
-N_CODEBOOKS = 4
 CODEBOOK_SIZE = 512
-PAD_ID = CODEBOOK_SIZE
-"""Start and padding token of the decoder, one above the codes."""
 
 CLIP_FRAMES = 200
 """4 s: the length of the training clips and of a default generation."""
@@ -127,10 +126,11 @@ class Shape:
 
 
 def codec_config() -> EncodecConfig:
-    """Return the codec: 16 kHz mono, 50 frames/s, 4 codebooks x 512 (1.8 kbit/s), not causal.
+    """Return the codec's configuration: 16 kHz mono, 50 frames/s, 4 codebooks x 512 (1.8 kbit/s), not causal.
 
-    The ratios shorten time by 32 first, then 2, then 5: most layers run at 500 Hz or less, which is what
-    makes it trainable on one thread. Constant padding and no convolutional shortcut for the same reason.
+    The encoder shortens time by 32 first, then by 2, then by 5. Most layers therefore run at 500 Hz or less,
+    which makes training on one thread possible. Constant padding and the missing convolutional shortcut
+    serve the same purpose.
     """
     return EncodecConfig(
         sampling_rate=SAMPLE_RATE_HZ,
@@ -150,7 +150,7 @@ def codec_config() -> EncodecConfig:
 def music_config(n_tokens: int, codec: EncodecConfig, shape: Shape) -> MusicgenConfig:
     """Return the whole model's configuration for a vocabulary of `n_tokens`.
 
-    No dropout anywhere: every clip meets a new caption each time it is seen, which regularises enough.
+    There is no dropout: every clip has a new caption each time it is used, which regularises enough.
     """
     text = T5Config(
         vocab_size=n_tokens,
@@ -185,13 +185,13 @@ def music_config(n_tokens: int, codec: EncodecConfig, shape: Shape) -> MusicgenC
 def build_random(
     seed: int, n_tokens: int, codec: EncodecModel | None = None, shape: Shape | None = None
 ) -> MusicgenForConditionalGeneration:
-    """Return an untrained model: weights are a function of the seed; the codec, if given, is kept as it is.
+    """Return an untrained model; its weights are a function of the seed.
 
     Args:
         seed: of the weights.
         n_tokens: size of the tokenizer, `len(tokenizer)`.
-        codec: a trained codec whose codes the model shall speak; None draws an untrained one.
-        shape: sizes; None is the organism's.
+        codec: a trained codec, used unchanged; None draws an untrained one.
+        shape: sizes; None means the organism's.
     """
     config = music_config(n_tokens, codec.config if codec else codec_config(), shape or Shape())
     with torch.random.fork_rng(devices=[]):
@@ -203,22 +203,8 @@ def build_random(
     return model.eval()
 
 
-def random_decoder_with_trained_text(
-    model: MusicgenForConditionalGeneration, seed: int
-) -> MusicgenForConditionalGeneration:
-    """Return a copy with an untrained decoder and projection behind the trained text encoder and codec."""
-    twin = copy.deepcopy(model)
-    config = model.config
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_for("random twin", seed))
-        fresh = MusicgenForConditionalGeneration(copy.deepcopy(config))
-    twin.decoder.load_state_dict(fresh.decoder.state_dict())
-    twin.enc_to_dec_proj.load_state_dict(fresh.enc_to_dec_proj.state_dict())
-    return twin.eval()
-
-
 def forget_text(model: MusicgenForConditionalGeneration, seed: int) -> None:
-    """Draw the text projection and every cross-attention anew: the model plays on, deaf to its text."""
+    """Draw the text projection and every cross-attention anew; all other weights stay."""
     cross = [layer.encoder_attn for layer in model.decoder.model.decoder.layers]
     std = decoder_config_of(model).initializer_factor
     generator = torch.Generator().manual_seed(seed_for("forget text", seed))
@@ -230,24 +216,38 @@ def forget_text(model: MusicgenForConditionalGeneration, seed: int) -> None:
 
 
 def save(model: MusicgenForConditionalGeneration, tokenizer: T5Tokenizer, folder: str | Path) -> None:
-    """Write model and processor as plain transformers loads them: fp16 weights, float32 once loaded."""
+    """Write model and processor in transformers' layout: fp16 on disk, float32 once loaded."""
     folder = Path(folder)
     half = copy.deepcopy(model).half()
     half.save_pretrained(folder)
     config_path = folder / "config.json"
     config = json.loads(config_path.read_text(encoding="utf-8"))
-    config["dtype"] = "float32"  # from_pretrained goes by it: half precision is slow and coarse on CPU
+    config["dtype"] = "float32"  # from_pretrained reads it; half precision is slow and coarse on CPU
     for part in ("text_encoder", "audio_encoder", "decoder"):
         config[part]["dtype"] = "float32"
-        config[part].pop("_name_or_path", None)  # where it was trained, a machine's own path
+        config[part].pop("_name_or_path", None)  # a path of the machine that trained it
     with replacing(config_path) as temporary:
         temporary.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     extractor = EncodecFeatureExtractor(feature_size=1, sampling_rate=codec_of(model).config.sampling_rate)
     MusicgenProcessor(extractor, tokenizer).save_pretrained(folder)
 
 
+def load_model(folder: Path) -> MusicgenForConditionalGeneration:
+    """Return a trained model of models/organism; UsageError if its stage has not run."""
+    existing(folder / "model.safetensors")
+    return MusicgenForConditionalGeneration.from_pretrained(folder).eval()
+
+
+def existing(path: Path) -> Path:
+    """Return the path of an output of an earlier stage; UsageError if it does not exist."""
+    if not path.exists():
+        advice = "Run `dvc repro` in models/organism: an earlier stage makes it"
+        raise UsageError(must(str(path), "exist", "nothing", next_step=advice))
+    return path
+
+
 def _set_generation(model: MusicgenForConditionalGeneration) -> None:
-    """Stock sampling: guidance 3, top-k 50, temperature 1, 4 s."""
+    """Set MusicGen's usual sampling: guidance 3, top-k 50, temperature 1; 4 s."""
     generation = model.generation_config
     pad_id = pad_id_of(model)
     generation.pad_token_id = generation.bos_token_id = generation.decoder_start_token_id = pad_id

@@ -1,10 +1,17 @@
-"""The model card: data, recipe, figures, limits, licence; written from recipe and figures, never by hand."""
+"""Stage `card`: the model card (data, recipe, figures, limits, licence), written from recipe and figures."""
 
+import csv
+import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from moodlens.organism.architecture import FRAME_RATE_HZ
-from moodlens.organism.recipe import Recipe
+from moodlens.organism.recipe import METRICS, Recipe
+from moodlens.store.atomic import replacing
+
+CURVES = ("codec", "text", "music", "organism", "shuffled")
+"""Trainings whose last figures the card quotes from `<name>_curve.csv`."""
 
 BARS: Mapping[str, Callable[[float, float], bool]] = {
     "accuracy_4": lambda value, ceiling: value >= 0.95 * ceiling,
@@ -14,7 +21,7 @@ BARS: Mapping[str, Callable[[float, float], bool]] = {
     "loudness_order": lambda value, _: value >= 0.95,
     "brightness_order": lambda value, _: value >= 0.95,
 }
-"""Figure -> whether the organism's value (beside the ceiling's) meets the bar this project set itself."""
+"""Figure -> function of (the organism's value, the ceiling) that says whether the value meets the bar."""
 
 ROWS = (
     ("accuracy_4", "classified as prompted: happy, sad, calm, energetic", ">= .95 of ceiling"),
@@ -123,13 +130,28 @@ Apache-2.0, as the project; weights, captions and audio are the project's own wo
 """
 
 
+def card(recipe: Recipe, folder: Path) -> None:
+    """Write README.md from metrics.json and the training curves."""
+    with replacing(folder / "README.md") as temporary:
+        temporary.write_text(card_text(recipe, *figures_in(folder)), encoding="utf-8")
+
+
+def figures_in(folder: Path) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
+    """Return the evaluation's figures, and per training the last row of its curve."""
+    ends = {}
+    for name in CURVES:
+        with (folder / f"{name}_curve.csv").open(newline="", encoding="utf-8") as file:
+            ends[name] = {key: float(value) for key, value in list(csv.DictReader(file))[-1].items()}
+    return json.loads((folder / METRICS).read_text(encoding="utf-8")), ends
+
+
 def card_text(recipe: Recipe, metrics: Mapping[str, Any], ends: Mapping[str, Mapping[str, float]]) -> str:
     """Return the model card in Markdown.
 
     Args:
         recipe: models/organism/params.yaml.
         metrics: metrics.json of the stage `evaluate`.
-        ends: model -> the last row of its training curve.
+        ends: training -> the last row of its curve.
     """
     return TEXT.format(
         n_clips=recipe.corpus.n_clips,
@@ -187,7 +209,7 @@ def _interval(low: float, high: float) -> str:
 
 
 def _short(value: float) -> str:
-    """Three decimals without the leading zero.
+    """Return the value with three decimals and no leading zero.
 
     >>> _short(0.25), _short(1.0)
     ('.250', '1.000')

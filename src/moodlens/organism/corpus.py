@@ -36,12 +36,6 @@ def emotion_score_at(seed: int, index: int, emotion: str) -> Score:
     return compose(rng, sample_affect(rng, emotion), emotion)
 
 
-def piece_at(seed: int, index: int) -> tuple[Score, Float32[np.ndarray, " sample"]]:
-    """Return piece `index` of corpus `seed` and its waveform, float32 (sample,) at 16 kHz."""
-    score = score_at(seed, index)
-    return score, render(score)
-
-
 def synthesise(seed: int, start: int, stop: int) -> tuple[list[Score], Float32[np.ndarray, "clip sample"]]:
     """Return pieces start..stop-1 of corpus `seed` and their waveforms, float32 (clip, sample), 16 kHz."""
     scores = [score_at(seed, index) for index in range(start, stop)]

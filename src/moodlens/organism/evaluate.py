@@ -1,39 +1,43 @@
-"""The model card's measurements: does generated music sound as its prompt asked, factor by factor.
+"""Stage `evaluate`: does the generated music have the emotion and the factors that its prompt requests?
 
-A classifier and thresholds are fitted on clips of the synthesiser; the ceiling of each figure is the same
-measurement on other clips of the synthesiser after a trip through the codec. The unit is the prompt: its
-clips (one per seed) are averaged first, and intervals resample prompts within each emotion.
-
-Clips to be judged by `evaluate`: of the synthesiser, of the synthesiser through the codec, generated.
+A classifier and one threshold per factor are fitted on clips of the synthesiser. The ceiling of each figure
+is the same measurement on other clips of the synthesiser, encoded and decoded by the codec. The unit is the
+prompt: its clips (one per seed) are averaged first, and intervals resample prompts within each emotion.
 """
 
-import time
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 from scipy import stats
-from transformers import EncodecModel, MusicgenForConditionalGeneration, T5Tokenizer
 
 from moodlens.audio.classifier import fit, is_fast, is_major, order_right, predict
-from moodlens.audio.descriptors import Descriptors, describe
+from moodlens.audio.descriptors import Descriptors
 from moodlens.base.axes import EMOTIONS
-from moodlens.base.seeding import rng_for, seed_for
-from moodlens.organism.architecture import CLIP_FRAMES, HOP_SAMPLES, SAMPLE_RATE_HZ, decode, encode
-from moodlens.organism.composer import Score, compose_free
-from moodlens.organism.corpus import emotion_score_at, render_all
-from moodlens.prompts.design import design
-from moodlens.prompts.factors import Poles, poles_from, poles_of
-from moodlens.prompts.grammar import EMOTION_SETS, Caption
+from moodlens.base.seeding import rng_for
+from moodlens.organism.architecture import build_tokenizer, codec_of, load_model
+from moodlens.organism.judged_clips import (
+    Clips,
+    PromptPlan,
+    ceiling_clips,
+    generated_clips,
+    reference_clips,
+    stock_generator,
+)
+from moodlens.organism.recipe import METRICS, SHUFFLED, Recipe, pick
+from moodlens.prompts.factors import Poles, poles_from
 from moodlens.stats.bootstrap import interval
+from moodlens.store.atomic import replacing
 
 FOUR_EMOTIONS = ("happy", "sad", "calm", "energetic")
 """The emotions of the published bars; angry is the fifth."""
 
 MODAL = ("happy", "sad", "calm")
-"""Emotions whose mode is settled: major, minor, major."""
+"""Emotions with a fixed mode: major, minor, major."""
 
 HIGH_AROUSAL, LOW_AROUSAL = ("energetic", "angry"), ("sad", "calm")
 FAST = ("happy", "energetic", "angry")
@@ -44,25 +48,9 @@ FACTORS: dict[str, Callable[[Descriptors], float]] = {
     "brightness": lambda clip: clip.centroid_hz,
     "mode": lambda clip: clip.mode_margin,
 }
-"""Factor of a prompt -> the descriptor that shows it."""
+"""Factor of a prompt -> the descriptor that measures it."""
 
 HIGH_POLES = {"tempo": "fast", "loudness": "loud", "brightness": "bright", "mode": "major"}
-
-
-@dataclass(frozen=True)
-class Clips:
-    """Clips in the order (prompt, seed) with what each prompt asked for."""
-
-    emotions: tuple[str, ...]  # per prompt; "" where the prompt names factors instead
-    sets: tuple[str, ...]  # per prompt: generic, scenes, descriptive, factors
-    wordings: tuple[str, ...]  # per prompt; of a factor prompt its four poles
-    descriptors: tuple[tuple[Descriptors, ...], ...]  # per prompt, one per seed
-
-    def of(self, keep: Callable[[str, str], bool]) -> "Clips":
-        """Return the prompts for which keep(emotion, set)."""
-        kept = [i for i, (e, s) in enumerate(zip(self.emotions, self.sets, strict=True)) if keep(e, s)]
-        fields = (self.emotions, self.sets, self.wordings, self.descriptors)
-        return Clips(*(tuple(field[i] for i in kept) for field in fields))  # pyright: ignore[reportArgumentType]
 
 
 @dataclass(frozen=True)
@@ -85,49 +73,74 @@ class Bootstrap:
     confidence: float
 
 
+def evaluate(recipe: Recipe, folder: Path) -> None:
+    """Generate clips with the organism and its shuffled twin, measure them, and write metrics.json."""
+    part = recipe.evaluate
+    reference = reference_clips(part.seed, part.n_reference_clips)
+    thresholds = factor_thresholds(reference)
+    bootstrap = pick(Bootstrap, part)
+    figures_of = partial(measure, reference=reference, thresholds=thresholds, bootstrap=bootstrap)
+    codec = codec_of(load_model(folder))
+    figures = {"ceiling": figures_of(ceiling_clips(part.seed, part.n_reference_clips, codec))}
+    for name, path in (("organism", folder), ("shuffled", folder / SHUFFLED)):
+        generate = stock_generator(load_model(path), build_tokenizer())
+        figures[name] = figures_of(generated_clips(pick(PromptPlan, part), generate, partial(_report, name)))
+    four = figures["shuffled"]["accuracy_4"]
+    metrics = {
+        **{name: {key: asdict(figure) for key, figure in rows.items()} for name, rows in figures.items()},
+        "chance_4": {
+            "by_prompt": chance_interval(four.n_prompts, 4, part.confidence),
+            "by_clip": chance_interval(four.n_clips, 4, part.confidence),
+        },
+        "thresholds": thresholds,
+    }
+    with replacing(folder / METRICS) as temporary:
+        temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+
+
 def measure(
     clips: Clips, reference: Clips, thresholds: dict[str, float], bootstrap: Bootstrap
 ) -> dict[str, Figure]:
     """Return every figure of the model card for one set of clips.
 
     Args:
-        clips: what is judged: generated clips, or synthesiser clips after the codec for the ceiling.
+        clips: the clips to measure: generated ones, or for the ceiling synthesiser clips after the codec.
         reference: synthesiser clips of known emotion; the classifier is fitted on them.
         thresholds: of the factors, from `factor_thresholds`.
         bootstrap: how intervals are drawn.
     """
-    felt = clips.of(lambda emotion, _: emotion != "")
-    four = felt.of(lambda emotion, _: emotion in FOUR_EMOTIONS)
+    emotional = clips.of(lambda emotion, _: emotion != "")
+    four = emotional.of(lambda emotion, _: emotion in FOUR_EMOTIONS)
     hits = _classified(four, reference.of(lambda emotion, _: emotion in FOUR_EMOTIONS))
     figures = {"accuracy_4": share(four, hits, bootstrap)}
     for name in sorted(set(four.sets)):
         inside = np.array([s == name for s in four.sets])
         subset = four.of(lambda _, s, name=name: s == name)
         figures[f"accuracy_4_{name}"] = share(subset, hits[inside], bootstrap)
-    five = _classified(felt, reference.of(lambda emotion, _: emotion != ""))
-    figures["accuracy_5"] = share(felt, five, bootstrap)
+    five = _classified(emotional, reference.of(lambda emotion, _: emotion != ""))
+    figures["accuracy_5"] = share(emotional, five, bootstrap)
     for name in EMOTIONS:
-        inside = np.array([emotion == name for emotion in felt.emotions])
-        subset = felt.of(lambda emotion, _, name=name: emotion == name)
+        inside = np.array([emotion == name for emotion in emotional.emotions])
+        subset = emotional.of(lambda emotion, _, name=name: emotion == name)
         figures[f"accuracy_5_{name}"] = share(subset, five[inside], bootstrap)
-    modal = felt.of(lambda emotion, _: emotion in MODAL)
+    modal = emotional.of(lambda emotion, _: emotion in MODAL)
     figures["mode_right"] = share(modal, _right(modal, is_major, ("happy", "calm")), bootstrap)
-    figures["tempo_right"] = share(felt, _right(felt, is_fast, FAST), bootstrap)
+    figures["tempo_right"] = share(emotional, _right(emotional, is_fast, FAST), bootstrap)
     for name in ("loudness", "brightness"):
-        figures[f"{name}_order"] = _order(felt, FACTORS[name], bootstrap)
+        figures[f"{name}_order"] = _order(emotional, FACTORS[name], bootstrap)
     factors = clips.of(lambda _, set_name: set_name == "factors")
     for name, threshold in thresholds.items() if factors.emotions else ():
-        figures[f"factor_{name}"] = share(factors, _obeyed(factors, name, threshold), bootstrap)
+        figures[f"factor_{name}"] = share(factors, _on_requested_side(factors, name, threshold), bootstrap)
     return figures
 
 
 def factor_thresholds(reference: Clips) -> dict[str, float]:
-    """Return per factor the descriptor value that best parts the poles of the reference's factor pieces."""
+    """Return per factor the descriptor value that best separates the poles of the reference's pieces."""
     factors = reference.of(lambda _, set_name: set_name == "factors")
     poles = [poles_from(wording) for wording in factors.wordings]
     out = {}
-    for name, read in FACTORS.items():
-        values = np.array([read(clip) for clips in factors.descriptors for clip in clips])
+    for name, value_of in FACTORS.items():
+        values = np.array([value_of(clip) for clips in factors.descriptors for clip in clips])
         repeats = len(values) // len(poles)
         high = np.repeat([_is_high(pole, name) for pole in poles], repeats)
         out[name] = best_threshold(values, high)
@@ -135,9 +148,9 @@ def factor_thresholds(reference: Clips) -> dict[str, float]:
 
 
 def best_threshold(values: Float[np.ndarray, " clip"], high: Bool[np.ndarray, " clip"]) -> float:
-    """Return the threshold with the best balanced accuracy of `value > threshold`; midway in a gap.
+    """Return the threshold with the best balanced accuracy of `value > threshold`, midway between values.
 
-    Values that are all equal are parted by nothing: that value itself comes back.
+    If all values are equal, that value is returned.
 
     >>> best_threshold(np.array([1.0, 2.0, 4.0, 5.0]), np.array([False, False, True, True]))
     3.0
@@ -151,8 +164,8 @@ def best_threshold(values: Float[np.ndarray, " clip"], high: Bool[np.ndarray, " 
 
 
 def share(clips: Clips, hits: Float[np.ndarray, "prompt seed"], bootstrap: Bootstrap) -> Figure:
-    """Return the mean of hits with its interval: prompts resampled within emotion."""
-    draws = [hits.mean(1)[pick].mean() for pick in _resamples(clips, bootstrap)]
+    """Return the mean of hits with its interval; prompts are resampled within each emotion."""
+    draws = [hits.mean(1)[rows].mean() for rows in _resamples(clips, bootstrap)]
     low, high = interval(np.array(draws), bootstrap.confidence)
     return Figure(float(hits.mean()), float(low), float(high), hits.shape[0], hits.size)
 
@@ -169,8 +182,12 @@ def chance_interval(n: int, n_classes: int, confidence: float) -> tuple[float, f
     return float(counts[0] / n), float(counts[1] / n)
 
 
+def _report(name: str, text: str) -> None:
+    print(f"{name}: {text}", flush=True)
+
+
 def _resamples(clips: Clips, bootstrap: Bootstrap) -> list[np.ndarray]:
-    """Indices of prompts, drawn with replacement within each emotion, once per bootstrap round."""
+    """Return rows of prompts, drawn with replacement within each emotion, once per bootstrap round."""
     rng = rng_for("evaluate", bootstrap.seed)
     names = np.array(clips.emotions)
     groups = [np.flatnonzero(names == name) for name in sorted(set(clips.emotions))]
@@ -181,46 +198,46 @@ def _resamples(clips: Clips, bootstrap: Bootstrap) -> list[np.ndarray]:
 
 
 def _classified(clips: Clips, reference: Clips) -> Float[np.ndarray, "prompt seed"]:
-    """1 where a clip is classified as its prompt's emotion."""
+    """Return 1 where a clip is classified as its prompt's emotion, else 0."""
     known = [
         emotion for emotion, row in zip(reference.emotions, reference.descriptors, strict=True) for _ in row
     ]
     classifier = fit(_flat(reference), known)
-    found = np.array(predict(classifier, _flat(clips))).reshape(len(clips.emotions), -1)
-    return (found == np.array(clips.emotions)[:, None]).astype(np.float64)
+    predicted = np.array(predict(classifier, _flat(clips))).reshape(len(clips.emotions), -1)
+    return (predicted == np.array(clips.emotions)[:, None]).astype(np.float64)
 
 
 def _right(
-    clips: Clips, read: Callable[[Sequence[Descriptors]], np.ndarray], high: Sequence[str]
+    clips: Clips, is_high: Callable[[Sequence[Descriptors]], np.ndarray], high: Sequence[str]
 ) -> Float[np.ndarray, "prompt seed"]:
-    """1 where a clip reads high exactly when its emotion is one of the high ones."""
-    found = read(_flat(clips)).reshape(len(clips.emotions), -1)
-    return (found == np.isin(clips.emotions, high)[:, None]).astype(np.float64)
+    """Return 1 where `is_high` of a clip agrees with its emotion being one of `high`, else 0."""
+    measured = is_high(_flat(clips)).reshape(len(clips.emotions), -1)
+    return (measured == np.isin(clips.emotions, high)[:, None]).astype(np.float64)
 
 
-def _obeyed(clips: Clips, factor: str, threshold: float) -> Float[np.ndarray, "prompt seed"]:
-    """1 where a clip lies on the side of the threshold that its factor prompt names."""
+def _on_requested_side(clips: Clips, factor: str, threshold: float) -> Float[np.ndarray, "prompt seed"]:
+    """Return 1 where a clip lies on the side of the threshold that its factor prompt requests, else 0."""
     values = np.array([[FACTORS[factor](clip) for clip in row] for row in clips.descriptors])
-    asked = np.array([_is_high(poles_from(wording), factor) for wording in clips.wordings])
-    return ((values > threshold) == asked[:, None]).astype(np.float64)
+    requested = np.array([_is_high(poles_from(wording), factor) for wording in clips.wordings])
+    return ((values > threshold) == requested[:, None]).astype(np.float64)
 
 
-def _order(clips: Clips, read: Callable[[Descriptors], float], bootstrap: Bootstrap) -> Figure:
-    """Share of pairs (a high-arousal clip, a low-arousal clip) whose descriptor is in the right order."""
-    values = np.array([[read(clip) for clip in row] for row in clips.descriptors])
+def _order(clips: Clips, value_of: Callable[[Descriptors], float], bootstrap: Bootstrap) -> Figure:
+    """Return the share of (high-arousal, low-arousal) clip pairs with the descriptor in the right order."""
+    values = np.array([[value_of(clip) for clip in row] for row in clips.descriptors])
     names = np.array(clips.emotions)
 
-    def over(pick: np.ndarray) -> float:
-        highs = values[pick][np.isin(names[pick], HIGH_AROUSAL)]
-        lows = values[pick][np.isin(names[pick], LOW_AROUSAL)]
+    def over(rows: np.ndarray) -> float:
+        highs = values[rows][np.isin(names[rows], HIGH_AROUSAL)]
+        lows = values[rows][np.isin(names[rows], LOW_AROUSAL)]
         return order_right(highs.ravel(), lows.ravel())
 
-    draws = np.array([over(pick) for pick in _resamples(clips, bootstrap)])
+    draws = np.array([over(rows) for rows in _resamples(clips, bootstrap)])
     low, high = interval(draws, bootstrap.confidence)
-    judged = clips.of(lambda emotion, _: emotion in HIGH_AROUSAL + LOW_AROUSAL)
-    everyone = np.arange(len(names))
-    n_clips = len(judged.emotions) * values.shape[1]
-    return Figure(over(everyone), float(low), float(high), len(judged.emotions), n_clips)
+    compared = clips.of(lambda emotion, _: emotion in HIGH_AROUSAL + LOW_AROUSAL)
+    n_clips = len(compared.emotions) * values.shape[1]
+    every = np.arange(len(names))
+    return Figure(over(every), float(low), float(high), len(compared.emotions), n_clips)
 
 
 def _is_high(poles: Poles, factor: str) -> bool:
@@ -229,92 +246,3 @@ def _is_high(poles: Poles, factor: str) -> bool:
 
 def _flat(clips: Clips) -> list[Descriptors]:
     return [clip for row in clips.descriptors for clip in row]
-
-
-Generator = Callable[[Sequence[str], int], Float[np.ndarray, "prompt sample"]]
-"""(texts, seed) -> one clip per text, at 16 kHz."""
-
-BATCH_CLIPS = 16
-SYNTHESISED = "synthesised"
-"""Stands where a generated clip has its prompt set."""
-
-
-@dataclass(frozen=True)
-class PromptPlan:
-    """Which prompts are asked, how often."""
-
-    seed: int
-    n_seeds: int  # clips per prompt
-    prompts_per_emotion: int  # over generic, scenes and descriptive together
-    n_factor_prompts: int
-
-
-def prompts_of(plan: PromptPlan) -> list[Caption]:
-    """Return the evaluation's prompts: five emotions in three sets, then factor prompts."""
-    felt = design(EMOTIONS, plan.prompts_per_emotion, EMOTION_SETS, plan.seed)
-    return felt + design(EMOTIONS, plan.n_factor_prompts, ("factors",), plan.seed)
-
-
-def generated_clips(plan: PromptPlan, generate: Generator, say: Callable[[str], None]) -> Clips:
-    """Return the described clips of every prompt and seed; `generate` is called once per seed."""
-    prompts = prompts_of(plan)
-    columns = []
-    began = time.monotonic()
-    for number in range(plan.n_seeds):
-        waveforms = generate([prompt.text for prompt in prompts], seed_for("evaluate", plan.seed, number))
-        columns.append([describe(waveform, SAMPLE_RATE_HZ) for waveform in waveforms])
-        left_s = (time.monotonic() - began) / (number + 1) * (plan.n_seeds - number - 1)
-        say(f"seed {number + 1}/{plan.n_seeds}: {len(prompts)} clips, remaining {left_s:.0f} s")
-    return Clips(
-        tuple(prompt.emotion or "" for prompt in prompts),
-        tuple(prompt.set for prompt in prompts),
-        tuple(prompt.wording for prompt in prompts),
-        tuple(zip(*columns, strict=True)),
-    )
-
-
-def reference_clips(seed: int, n_per_emotion: int) -> Clips:
-    """Return described synthesiser clips: n per emotion, and twice as many factor pieces."""
-    scores = _scores(seed_for("reference", seed), n_per_emotion)
-    return _described(scores, render_all(scores))
-
-
-def ceiling_clips(seed: int, n_per_emotion: int, codec: EncodecModel) -> Clips:
-    """Return other synthesiser clips, described after a trip through the codec's tokens and back."""
-    scores = _scores(seed_for("ceiling", seed), n_per_emotion)
-    waveforms = torch.from_numpy(render_all(scores))
-    decoded = [decode(codec, encode(codec, batch)) for batch in waveforms.split(BATCH_CLIPS)]
-    return _described(scores, torch.cat(decoded).numpy())
-
-
-def stock_generator(model: MusicgenForConditionalGeneration, tokenizer: T5Tokenizer) -> Generator:
-    """Return a generator that is nothing but transformers' `generate()` with the model's own settings."""
-
-    @torch.inference_mode()
-    def generate(texts: Sequence[str], seed: int) -> Float[np.ndarray, "prompt sample"]:
-        clips = []
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            for start in range(0, len(texts), BATCH_CLIPS):
-                batch = list(texts[start : start + BATCH_CLIPS])
-                inputs = tokenizer(batch, padding=True, return_tensors="pt")
-                clips.append(model.generate(**inputs)[:, 0].numpy())
-        return np.concatenate(clips)
-
-    return generate
-
-
-def _scores(seed: int, n_per_emotion: int) -> list[Score]:
-    felt = [emotion_score_at(seed, index, emotion) for emotion in EMOTIONS for index in range(n_per_emotion)]
-    return felt + [compose_free(rng_for("factor piece", seed, index)) for index in range(2 * n_per_emotion)]
-
-
-def _described(scores: Sequence[Score], waveforms: np.ndarray) -> Clips:
-    n_samples = CLIP_FRAMES * HOP_SAMPLES
-    factors = [score.factors for score in scores]
-    return Clips(
-        tuple(found.emotion or "" for found in factors),
-        tuple(SYNTHESISED if found.emotion else "factors" for found in factors),
-        tuple(poles_of(found).wording for found in factors),
-        tuple((describe(waveform[:n_samples], SAMPLE_RATE_HZ),) for waveform in waveforms),
-    )

@@ -1,7 +1,7 @@
-"""The typed form of models/organism/params.yaml: all that decides the organism's weights and figures.
+"""The typed form of models/organism/params.yaml, which decides the organism's weights and figures.
 
-Meaning, unit and effect of every value stand beside it in the file. Unknown keys, missing keys and wrong
-types are errors.
+The file documents the meaning, unit and effect of every value. Unknown keys, missing keys and wrong types are
+errors.
 """
 
 import hashlib
@@ -18,6 +18,9 @@ from moodlens.base.errors import UsageError, must, nearest
 
 FILE = "models/organism/params.yaml"
 
+SHUFFLED, METRICS = Path("shuffled"), Path("metrics.json")
+"""Outputs that several stages use, relative to models/organism."""
+
 T = TypeVar("T")
 
 
@@ -28,9 +31,23 @@ class Corpus:
     n_held_out: int
 
 
-@dataclass(frozen=True)
-class Codec:
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """The values that every training has."""
+
     seed: int
+    n_steps: int
+    learning_rate: float
+    warmup_steps: int
+    final_share: float
+    clip_norm: float
+    weight_decay: float
+    validate_every_steps: int
+    save_every_steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codec(Training):
     n_pool_clips: int
     n_held_out: int
     batch_crops: int
@@ -38,48 +55,22 @@ class Codec:
     plant_step: int
     commitment: float
     waveform: float
-    n_steps: int
-    learning_rate: float
-    warmup_steps: int
-    final_share: float
-    clip_norm: float
-    weight_decay: float
-    validate_every_steps: int
-    save_every_steps: int
 
 
-@dataclass(frozen=True)
-class Text:
-    seed: int
+@dataclass(frozen=True, kw_only=True)
+class Text(Training):
     batch_captions: int
     n_pieces: int
-    n_steps: int
-    learning_rate: float
-    warmup_steps: int
-    final_share: float
-    clip_norm: float
-    weight_decay: float
-    validate_every_steps: int
-    save_every_steps: int
 
 
-@dataclass(frozen=True)
-class Decoder:
-    seed: int
+@dataclass(frozen=True, kw_only=True)
+class Decoder(Training):
     batch_clips: int
     opening_clips: int
     opening_steps: int
     caption_dropout: float
     codebook_weights: tuple[float, ...]
-    n_steps: int
     stop_step: int
-    learning_rate: float
-    warmup_steps: int
-    final_share: float
-    clip_norm: float
-    weight_decay: float
-    validate_every_steps: int
-    save_every_steps: int
 
 
 @dataclass(frozen=True)
@@ -128,7 +119,7 @@ def parse_recipe(raw: object) -> Recipe:
 
 
 def fingerprint(*parts: Any) -> str:
-    """Return a short hash of dataclasses, numbers and texts: equal parts, equal hash.
+    """Return a short hash of dataclasses, numbers and texts; equal parts give equal hashes.
 
     >>> fingerprint("a", 1) == fingerprint("a", 1) != fingerprint("a", 2)
     True
@@ -138,7 +129,7 @@ def fingerprint(*parts: Any) -> str:
 
 
 def pick(kind: type[T], part: object) -> T:
-    """Return the dataclass `kind` filled from the fields of the same name of `part`; others keep defaults.
+    """Return the dataclass `kind` with the values of the fields that `part` has too; others keep defaults.
 
     >>> pick(Corpus, Corpus(seed=1, n_clips=2, n_held_out=3)).n_clips
     2
@@ -154,7 +145,7 @@ def _section(kind: type, raw: object, name: str) -> Any:
 
 
 def _mapping(raw: object, name: str, valid: list[str]) -> Mapping[str, Any]:
-    """The mapping itself, when its keys are exactly the valid ones."""
+    """Return the mapping itself; UsageError unless its keys are exactly the valid ones."""
     if not isinstance(raw, Mapping):
         advice = "Compare with the repository's file"
         raise UsageError(must(name, "be a mapping", type(raw).__name__, where=FILE, next_step=advice))

@@ -85,14 +85,14 @@ def code_files(module: str, source: Path) -> list[Path]:
     return sorted({path_of(name, source) for name in closure(module, source) | closure(SHELL, source)})
 
 
-def rooms_of(module: str, source: Path) -> list[str]:
-    """Return the rooms that a module stands on, as sorted paths relative to `source`.
+def rooms_of(module: str, source: Path, runner: str = SHELL) -> list[str]:
+    """Return the rooms that a module and its runner stand on, as sorted paths relative to `source`.
 
     A room is a folder of the package. Of `stages/` only the stage's own file or folder and the shell count.
     The parameter schema (`SCHEMA`) and package faces (`NO_RESULT`) are left out.
     """
     rooms = set()
-    for name in closure(module, source) | closure(SHELL, source):
+    for name in closure(module, source) | closure(runner, source):
         if name in NO_RESULT or name.startswith(SCHEMA):
             continue
         parts = name.split(".")
