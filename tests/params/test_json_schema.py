@@ -1,4 +1,4 @@
-"""docs/params.schema.json: equal to what the types give, and as strict as the reader where JSON Schema can be."""
+"""docs/params.schema.json: equal to what the types give, and read by another validator."""
 
 import json
 from pathlib import Path

@@ -57,9 +57,7 @@ class AllOrList:
                 "<all>": core_schema.literal_schema(["all"]),
                 "<list>": handler.generate_schema(get_args(source)[1]),
             },
-            discriminator=lambda raw: (
-                "<all>" if raw == "all" else "<list>" if isinstance(raw, list) else None
-            ),
+            discriminator=_branch_of,
             custom_error_type="rule",
             custom_error_message="{rule}",
             custom_error_context={
@@ -67,6 +65,13 @@ class AllOrList:
                 "next_step": "Write all, or a list such as [0, 3]",
             },
         )
+
+
+def _branch_of(raw: Any) -> str | None:
+    """Return which side of `AllOrList` a value is on; the brackets mark it as no key of the file."""
+    if raw == "all":
+        return "<all>"
+    return "<list>" if isinstance(raw, list) else None
 
 
 def _refuse_repeats(entries: tuple[Any, ...]) -> tuple[Any, ...]:

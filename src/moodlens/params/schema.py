@@ -56,7 +56,7 @@ def read_section(kind: type[T], raw: object, name: str, file: str) -> T:
 
     text = json.dumps(_plain(raw, name, file))
     try:
-        values = _adapter(kind).validate_json(text, strict=True, extra="forbid")
+        values: Any = _adapter(kind).validate_json(text, strict=True, extra="forbid")
     except ValidationError as error:
         errors = error.errors(include_url=False)
         first = min(errors, key=lambda each: each["type"] != "unexpected_keyword_argument")
@@ -67,14 +67,14 @@ def read_section(kind: type[T], raw: object, name: str, file: str) -> T:
 
 
 @cache
-def _adapter(kind: type[T]) -> "TypeAdapter[T]":
+def _adapter(kind: type) -> "TypeAdapter[Any]":
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind)
 
 
 def _plain(raw: object, name: str, file: str) -> Any:
-    """Return `raw` as JSON has it; refuse what JSON lacks: dates, sets, NaN, infinity, integers beyond 64 bits."""
+    """Return `raw` as JSON values; refuse dates, sets, NaN, infinity and integers beyond 64 bits."""
     if isinstance(raw, Mapping):
         return {str(key): _plain(value, _join(name, str(key)), file) for key, value in raw.items()}
     if isinstance(raw, (list, tuple)):
@@ -130,7 +130,7 @@ def _line(error: Mapping[str, Any], kind: type, name: str, file: str) -> str:
         case "rule":
             rule, advice = limits["rule"], limits["next_step"]
         case other:
-            rule = TYPES.get(other, error["msg"].replace("Input should ", "").lower())
+            rule = TYPES.get(str(other)) or str(error["msg"]).replace("Input should ", "").lower()
     return must(key or "the file", rule, got, where=file, next_step=advice)
 
 
