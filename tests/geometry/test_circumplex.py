@@ -15,10 +15,9 @@ from moodlens.geometry.circumplex import (
     rank_correlations,
     smallest_emotion_p,
 )
-from moodlens.geometry.silhouette import squared_distances
 from moodlens.prompts.lexicon import AFFECT
 from moodlens.stats.bootstrap import resamples
-from moodlens.stats.gram import centred
+from moodlens.stats.gram import centred, squared_distances
 from moodlens.stats.permutation import p_values, relabellings
 from tests.stats.synthetic import EMOTIONS, design
 

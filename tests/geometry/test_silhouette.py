@@ -6,7 +6,8 @@ from scipy.spatial.distance import pdist, squareform
 from scipy.stats import binom
 from sklearn.metrics import silhouette_score
 
-from moodlens.geometry.silhouette import silhouettes, squared_distances
+from moodlens.geometry.silhouette import silhouettes
+from moodlens.stats.gram import squared_distances
 from moodlens.stats.permutation import p_values, relabellings
 from tests.stats.synthetic import design
 

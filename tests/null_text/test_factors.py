@@ -5,7 +5,8 @@ import pytest
 
 from moodlens.contracts.tables import ACOUSTICS
 from moodlens.null_text.factors import FACTORS, follow_prompts
-from moodlens.null_text.regression import out_of_fold_hat, read_targets
+from moodlens.null_text.regression import read_targets
+from moodlens.probes.kernel_ridge import out_of_fold_hat
 
 N = 36
 FOLDS = np.arange(N) % 6

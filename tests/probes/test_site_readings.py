@@ -7,16 +7,24 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from moodlens.probes.directions import angles, contrasts, within_deviation
-from moodlens.probes.family import ProbeSettings, grid_accuracies, probe_family
+from moodlens.probes.family import ProbeSettings, probe_family
 from moodlens.probes.folds import design_folds
-from moodlens.probes.kernel_ridge import accuracies, hats_of, predictions
+from moodlens.probes.kernel_ridge import accuracies, grid_accuracies, hats_of, predictions
 from moodlens.probes.logistic import block_order, online_bits
 from moodlens.probes.site_readings import PromptColumns, read_sites
 from moodlens.stats.gram import prompt_grams, site_gram
 from moodlens.stats.permutation import p_values, relabellings
 from tests.stats.synthetic import design, sites
 
-SETTINGS = ProbeSettings(4, 0.1, 99, 100, 0.95, 0, (0.1, 1.0))
+SETTINGS = ProbeSettings(
+    n_folds=4,
+    ridge=0.1,
+    n_permutations=99,
+    n_bootstrap=100,
+    confidence=0.95,
+    seed=0,
+    ridge_grid=(0.1, 1.0),
+)
 MADE = design(12, 12, 12, per_wording=2)
 COLUMNS = PromptColumns(
     np.array([0.7, -0.6, 0.6])[MADE.labels], np.array([0.4, -0.5, -0.7])[MADE.labels], np.arange(36) % 5

@@ -7,9 +7,10 @@ from scipy.spatial.distance import pdist, squareform
 from skbio.stats.distance import mantel as skbio_mantel
 
 from moodlens.base.errors import ContractError
-from moodlens.relate.mantel import distances, has_pairs_within, mantel, orders
+from moodlens.relate.mantel import has_pairs_within, mantel
+from moodlens.stats.gram import squared_distances
 from moodlens.stats.multiplicity import max_t
-from moodlens.stats.permutation import p_values
+from moodlens.stats.permutation import p_values, unit_orders
 
 N = 20
 
@@ -20,7 +21,9 @@ def square(x: np.ndarray) -> np.ndarray:
 
 def test_distances_of_a_gram_matrix_are_those_of_its_rows():
     x = np.random.default_rng(0).normal(size=(3, N, 5))
-    np.testing.assert_allclose(distances(x @ x.transpose(0, 2, 1)), [square(each) for each in x], atol=1e-7)
+    np.testing.assert_allclose(
+        np.sqrt(squared_distances(x @ x.transpose(0, 2, 1))), [square(each) for each in x], atol=1e-7
+    )
 
 
 def test_r_equals_scikit_bio_and_p_its_permutation_scheme():
@@ -28,7 +31,7 @@ def test_r_equals_scikit_bio_and_p_its_permutation_scheme():
     x = rng.normal(size=(N, 4))
     states = np.stack([square(x + noise * rng.normal(size=x.shape)) for noise in (0.5, 3.0)])
     sound = square(x[:, :2])
-    found = mantel(states, sound, orders(N, 1999, rng)).r
+    found = mantel(states, sound, unit_orders(N, 1999, rng)).r
     for layer in range(2):
         r, p, _ = skbio_mantel(states[layer], sound, permutations=1999, alternative="greater", seed=3)
         assert found[layer, 0] == pytest.approx(r, abs=1e-10)
@@ -39,7 +42,7 @@ def test_r_equals_scikit_bio_and_p_its_permutation_scheme():
 def test_relabelled_r_equal_scikit_bio_on_relabelled_matrices():
     rng = np.random.default_rng(2)
     states, sound = square(rng.normal(size=(N, 3))), square(rng.normal(size=(N, 3)))
-    order = orders(N, 5, rng)
+    order = unit_orders(N, 5, rng)
     found = mantel(states[None], sound, order).r[0]
     for r, each in zip(found, order, strict=True):
         expected, _, _ = skbio_mantel(states, sound[np.ix_(each, each)], permutations=0)
@@ -52,7 +55,7 @@ def test_partial_r_is_the_correlation_of_residuals():
     upper = np.triu_indices(N, 1)
     design = np.column_stack([np.ones(len(upper[0])), z[upper]])
     rest = [each[upper] - design @ np.linalg.lstsq(design, each[upper], rcond=None)[0] for each in (x, y)]
-    found = mantel(x[None], y, orders(N, 3, rng), z).partial
+    found = mantel(x[None], y, unit_orders(N, 3, rng), z).partial
     assert found is not None
     assert found[0, 0] == pytest.approx(scipy_stats.pearsonr(*rest).statistic, abs=1e-12)
 
@@ -69,20 +72,20 @@ def test_false_positives_come_at_the_nominal_rate(kind: str):
         sound = square(rng.normal(size=(N, 3)))
         states = np.stack([square(layer) for layer in layers])
         if kind == "simple":
-            r = mantel(states, sound, orders(N, 99, rng)).r
+            r = mantel(states, sound, unit_orders(N, 99, rng)).r
         elif kind == "partial":
             text = square(rng.normal(size=(N, 3)))
             weights = rng.uniform(0.3, 1, 6)[:, None, None]
             noise = np.stack([square(rng.normal(size=(N, 3))) for _ in range(6)])
             mixed = weights * text + noise
-            found = mantel(mixed[:5], mixed[5], orders(N, 99, rng), text)
+            found = mantel(mixed[:5], mixed[5], unit_orders(N, 99, rng), text)
             assert found.partial is not None
             r = found.partial
         else:
             centres = 4 * rng.normal(size=(4, 3))
             states = np.stack([square(layer + centres[strata]) for layer in layers])
             heard = square(rng.normal(size=(N, 3)) + 4 * rng.normal(size=(4, 3))[strata])
-            r = mantel(states, heard, orders(N, 99, rng, strata), strata=strata).r
+            r = mantel(states, heard, unit_orders(N, 99, rng, strata), strata=strata).r
         hits += max_t(r).min() <= 0.05
     low, high = scipy_stats.binom.interval(0.999, n_sets, 0.05)
     assert low <= hits <= high
@@ -94,8 +97,8 @@ def test_what_the_emotions_differ_in_is_a_simple_association_and_no_stratified_o
     centres = 4 * rng.normal(size=(4, 3))
     states = square(centres[strata] + rng.normal(size=(N, 3)))[None]
     sound = square(centres[strata] + rng.normal(size=(N, 3)))
-    assert p_values(mantel(states, sound, orders(N, 999, rng)).r)[0] < 0.01
-    within = mantel(states, sound, orders(N, 999, rng, strata), strata=strata)
+    assert p_values(mantel(states, sound, unit_orders(N, 999, rng)).r)[0] < 0.01
+    within = mantel(states, sound, unit_orders(N, 999, rng, strata), strata=strata)
     assert p_values(within.r)[0] > 0.05
     assert abs(within.r[0, 0]) < 0.5
 
@@ -111,7 +114,7 @@ def test_units_of_fewer_clips_are_no_association_if_only_equals_change_places():
             for _ in range(2)
         )
         for name, strata in (("free", None), ("equals", sizes)):
-            r = mantel(states[None], sound, orders(N, 99, rng, strata)).r
+            r = mantel(states[None], sound, unit_orders(N, 99, rng, strata)).r
             hits[name] += p_values(r)[0] <= 0.05
     low, high = scipy_stats.binom.interval(0.999, n_sets, 0.05)
     assert low <= hits["equals"] <= high
@@ -130,7 +133,7 @@ def test_pairs_of_one_emotion_are_centred_among_equal_sizes_by_hand():
 
 def test_orders_keep_to_their_strata_and_start_with_the_observed():
     strata = np.array([0, 1, 0, 1, 1])
-    table = orders(5, 50, np.random.default_rng(6), strata)
+    table = unit_orders(5, 50, np.random.default_rng(6), strata)
     assert table[0].tolist() == [0, 1, 2, 3, 4]
     assert (strata[table] == strata).all()
     assert (np.sort(table, axis=1) == np.arange(5)).all()
@@ -142,9 +145,9 @@ def test_bad_input_is_refused_in_one_line():
     rng = np.random.default_rng(7)
     four = square(rng.normal(size=(4, 2)))
     with pytest.raises(ContractError, match="a Mantel test must have at least 5 wordings; got 4"):
-        mantel(four[None], four, orders(4, 9, rng))
+        mantel(four[None], four, unit_orders(4, 9, rng))
     good, flat = square(rng.normal(size=(6, 2))), np.ones((6, 6)) - np.eye(6)
     with pytest.raises(ContractError, match="distances of the sound must differ"):
-        mantel(good[None], flat, orders(6, 9, rng))
+        mantel(good[None], flat, unit_orders(6, 9, rng))
     with pytest.raises(ContractError, match="distances of states must differ"):
-        mantel(flat[None], good, orders(6, 9, rng))
+        mantel(flat[None], good, unit_orders(6, 9, rng))

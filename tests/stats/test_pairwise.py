@@ -3,8 +3,10 @@
 from itertools import combinations
 
 import numpy as np
+import ot
 import pytest
 from hyppo.ksample import MMD
+from scipy.stats import wasserstein_distance
 from sklearn.metrics.pairwise import rbf_kernel
 
 from moodlens.stats.bootstrap import unit_resamples
@@ -15,6 +17,7 @@ from moodlens.stats.pairwise import (
     discrepancy_draws,
     near,
     rbf_kernels,
+    sliced_wasserstein,
 )
 from moodlens.stats.permutation import relabellings
 
@@ -145,3 +148,35 @@ def test_the_interval_of_a_real_effect_covers_it():
         low, high = np.quantile(draws[0], [0.05, 0.95])
         covered += low <= 2 * (across - inside) <= high
     assert 120 <= covered <= 147
+
+
+@pytest.mark.parametrize("sizes", [(6, 6, 6), (3, 8, 5)])
+def test_along_one_line_it_is_scipys_mean_over_pairs_of_emotions(sizes):
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(3), sizes)
+    line = rng.normal(size=len(labels)) + labels
+    table = relabellings(labels, 6, rng)
+    found = sliced_wasserstein(np.outer(line, line)[None], table, 1, rng)[0]
+    pairs = list(combinations(range(3), 2))
+    weights = [sizes[k] * sizes[m] for k, m in pairs]
+    for perm in range(7):
+        each = [wasserstein_distance(line[table[perm] == k], line[table[perm] == m]) for k, m in pairs]
+        assert found[perm] == pytest.approx(np.average(each, weights=weights), rel=1e-5)
+
+
+def test_many_lines_come_near_pot():
+    rng = np.random.default_rng(1)
+    labels = np.repeat([0, 1], 20)
+    rows = rng.normal(size=(40, 5)) + labels[:, None]
+    found = sliced_wasserstein((rows @ rows.T)[None], labels[None], 4000, rng).item()
+    expected = ot.sliced_wasserstein_distance(rows[:20], rows[20:], n_projections=4000, p=1, seed=0)
+    assert found == pytest.approx(expected, rel=0.03)
+
+
+def test_rotation_and_padding_with_nothing_change_nothing_but_the_lines():
+    rng = np.random.default_rng(2)
+    labels = np.repeat([0, 1], 15)
+    rows = rng.normal(size=(30, 4)) + labels[:, None]
+    turned = np.hstack([rows, np.zeros((30, 3))]) @ np.linalg.qr(rng.normal(size=(7, 7)))[0]
+    values = [sliced_wasserstein((x @ x.T)[None], labels[None], 3000, rng).item() for x in (rows, turned)]
+    assert values[0] == pytest.approx(values[1], rel=0.03)

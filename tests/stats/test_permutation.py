@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from moodlens.base.errors import ContractError
-from moodlens.stats.permutation import p_values, relabellings, require_reachable, smallest_p, units_needed
+from moodlens.stats.permutation import (
+    p_values,
+    relabellings,
+    require_reachable,
+    smallest_p,
+    unit_orders,
+    units_needed,
+)
 
 LABELS = np.array([0, 0, 0, 1, 1, 2])
 
@@ -49,3 +56,14 @@ def test_a_threshold_out_of_reach_says_what_would_reach_it():
     with pytest.raises(ContractError, match=r"relabellings for music must be at least 1000 .* got 500"):
         require_reachable("music", 1 / 501, 500, 2, "prompt", 0.001)
     require_reachable("music", enough, 9999, 2, "prompt", 0.001)
+
+
+def test_orders_are_permutations_within_blocks_and_agree_with_relabellings():
+    labels, blocks = np.repeat([0, 1, 2], 8), np.tile([0, 1, 2, 3], 6)
+    orders = unit_orders(24, 1500, np.random.default_rng(0), blocks)
+    assert orders[0].tolist() == list(range(24))
+    assert (np.sort(orders, axis=1) == np.arange(24)).all()
+    assert (blocks[orders] == blocks).all()
+    assert len(np.unique(orders[1:], axis=0)) == 1500
+    table = relabellings(labels, 1500, np.random.default_rng(0), blocks)
+    assert (table == labels[orders]).all()

@@ -6,7 +6,8 @@ from scipy.stats import binom
 
 from moodlens.stats.bootstrap import resamples
 from moodlens.stats.permutation import p_values
-from moodlens.temporal.divergence import divergence, flipped_changes, random_signs
+from moodlens.stats.sign_flip import random_signs
+from moodlens.temporal.divergence import divergence, flipped_changes
 from tests.stats.synthetic import design
 
 ONCE = np.ones((1, 4), dtype=int)

@@ -17,18 +17,20 @@ from moodlens.calibration.simulate import (
     Test,
 )
 from moodlens.geometry.circumplex import affect_distances, emotion_map, rank_correlations
-from moodlens.geometry.silhouette import silhouettes, squared_distances
+from moodlens.geometry.silhouette import silhouettes
 from moodlens.latents.evidence import correlations
 from moodlens.latents.selectivity import selectivity
 from moodlens.prompts.lexicon import AFFECT
 from moodlens.relate.family import Tested, descriptor_tests, distance_tests, matched_test
 from moodlens.relate.matching import DESCRIPTORS, Matches, matches
 from moodlens.stats.bootstrap import unit_resamples
+from moodlens.stats.gram import squared_distances
 from moodlens.stats.multiplicity import max_t
 from moodlens.stats.permanova import pseudo_f
 from moodlens.stats.permutation import p_values, relabellings
+from moodlens.stats.sign_flip import random_signs
 from moodlens.temporal.clip_scalars import by_emotion
-from moodlens.temporal.divergence import flipped_changes, random_signs
+from moodlens.temporal.divergence import flipped_changes
 from moodlens.temporal.rhythm import TempoMatch, tempo_match, within_emotion
 from moodlens.temporal.separation import clusters
 

@@ -15,17 +15,16 @@ from moodlens.calibration.simulate import (
 from moodlens.null_text.factors import FACTORS, follow_prompts
 from moodlens.null_text.partial import partial_r2
 from moodlens.null_text.readers import Reader
-from moodlens.null_text.regression import Reading, out_of_fold_hat, read_targets
-from moodlens.null_text.step_probe import choose, closed_form, leads_everywhere, of_both
+from moodlens.null_text.regression import Reading, read_targets
+from moodlens.null_text.step_probe import choose, leads_everywhere, of_both
 from moodlens.probes import kernel_ridge
 from moodlens.probes.family import ProbeSettings
 from moodlens.probes.folds import design_folds
-from moodlens.probes.kernel_ridge import nested_predictions, r_squared, shuffled_targets
+from moodlens.probes.kernel_ridge import nested_predictions, out_of_fold_hat, r_squared, shuffled_targets
 from moodlens.prompts.lexicon import AFFECT
-from moodlens.relate.mantel import orders
 from moodlens.stats.bootstrap import unit_resamples
 from moodlens.stats.multiplicity import max_p
-from moodlens.stats.permutation import p_values, relabellings
+from moodlens.stats.permutation import p_values, relabellings, unit_orders
 from moodlens.stats.sign_flip import better_p
 
 N_FOLDS, RIDGE = 8, 0.1
@@ -35,7 +34,14 @@ N_STEPS_LAYERS = 6
 STATES = Setting(True, 12, 0.5, everywhere=0.05)
 """Six steps x layers of the model, then of the baseline: alike, and emotion as strong in both."""
 N_LEAD_FOLDS = 5
-SETTINGS = ProbeSettings(N_LEAD_FOLDS, RIDGE, N_PERMUTATIONS, N_FLIPS, 0.95, 0)
+SETTINGS = ProbeSettings(
+    n_folds=N_LEAD_FOLDS,
+    ridge=RIDGE,
+    n_permutations=N_PERMUTATIONS,
+    n_bootstrap=N_FLIPS,
+    confidence=0.95,
+    seed=0,
+)
 TWICE = f"{CAUTIOUS}, and two readings share the level"
 N_VIEWS = 4
 """Steps whose squared errors a reading of a target averages."""
@@ -48,7 +54,7 @@ def single_step(data: Sample, rng: np.random.Generator) -> float:
     design = data.design
     folds = design_folds(design, "wording", N_FOLDS, rng)
     table = relabellings(design.unit_labels("wording"), N_PERMUTATIONS, rng)[:, design.wordings]
-    return max_p(closed_form(data.grams[:N_STEPS_LAYERS], table, folds, RIDGE))
+    return max_p(kernel_ridge.grid_accuracies(data.grams[:N_STEPS_LAYERS], folds, table, (RIDGE,)))
 
 
 def _readings(data: Sample, rng: np.random.Generator) -> tuple[list[Reading], np.ndarray]:
@@ -57,7 +63,7 @@ def _readings(data: Sample, rng: np.random.Generator) -> tuple[list[Reading], np
         labels = data.design.unit_labels("wording")
         n = len(labels)
         folds = rng.permutation(n) % N_FOLDS
-        order = orders(n, N_PERMUTATIONS, rng, np.bincount(data.design.wordings))
+        order = unit_orders(n, N_PERMUTATIONS, rng, np.bincount(data.design.wordings))
         grams = data.unit_grams[: 2 * N_VIEWS]
         hats = np.stack([out_of_fold_hat(gram, folds, RIDGE) for gram in grams])
         readers = {"state": hats[:N_VIEWS], "other": hats[N_VIEWS:]}

@@ -15,8 +15,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.sparse import coo_matrix, csr_matrix
 
-from moodlens.geometry.silhouette import squared_distances
-from moodlens.stats.gram import centred
+from moodlens.stats.gram import centred, squared_distances
 
 TOLERANCE = 1e-5
 """How near log2(k) the weights' sum must come."""

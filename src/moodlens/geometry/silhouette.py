@@ -11,18 +11,6 @@ BUFFER = 2**22
 """Numbers of one block of relabellings."""
 
 
-def squared_distances(gram: Float[np.ndarray, "point point"]) -> Float[np.ndarray, "point point"]:
-    """Return |x_i - x_j|^2 = K_ii + K_jj - 2 K_ij; rounding below zero is cut off.
-
-    >>> squared_distances(np.array([[1.0, 3.0], [3.0, 9.0]])).tolist()
-    [[0.0, 4.0], [4.0, 0.0]]
-    """
-    norms = np.diag(gram)
-    squares = np.maximum(norms[:, None] + norms[None, :] - 2 * gram, 0)
-    np.fill_diagonal(squares, 0)
-    return squares
-
-
 def silhouettes(
     distances: Float[np.ndarray, "point point"], table: Int[np.ndarray, "perm point"]
 ) -> Float[np.ndarray, " perm"]:

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from moodlens.base.errors import ContractError, must
-from moodlens.null_text.readers import wording_counts
-from moodlens.stats.bootstrap import interval
+from moodlens.probes.kernel_ridge import centred_blocks, class_scores
+from moodlens.stats.bootstrap import interval, wording_resamples
 from moodlens.stats.design import Design
 
 MOST_TRAINED = 4
@@ -68,19 +68,10 @@ def accuracies(
 
     The probe is the closed form of `probes.kernel_ridge`; training sets are balanced, as it assumes here.
     """
-    klasses = np.arange(design.n_classes)
     out = np.empty(draws.test.shape)
     for draw, train in enumerate(draws.train):
-        inner, outer = grams[:, train[:, None], train], grams[:, :, train]
-        row_mean = inner.mean(axis=1)
-        mean = row_mean.mean(axis=1)[:, None, None]
-        inner = inner - row_mean[:, :, None] - row_mean[:, None, :] + mean
-        outer = outer - outer.mean(axis=2, keepdims=True) - row_mean[:, None, :] + mean
-        size = np.trace(inner, axis1=1, axis2=2)[:, None, None] / len(train)
-        weights = np.linalg.inv(inner + penalty * size * np.eye(len(train)))
-        targets = (design.labels[train][:, None] == klasses) / draws.n_shots
-        fitted = weights @ targets
-        scores = outer @ fitted - 0.5 * np.einsum("tk,vtk->vk", targets, inner @ fitted)[:, None]
+        inner, outer = centred_blocks(grams[:, train[:, None], train], grams[:, :, train])
+        scores = class_scores(inner, outer, design.labels[train], design.n_classes, penalty)
         out[draw] = (scores.argmax(axis=2) == design.labels).mean(axis=0)
     out[~draws.test] = np.nan
     return out
@@ -112,7 +103,7 @@ def learning_curve(
         draws = draw_training_sets(design, n_shots, n_draws, rng)
         if draws is None:
             continue
-        weights = wording_counts(design, n_bootstrap, rng)
+        weights = wording_resamples(design, n_bootstrap, rng)
         first = None
         for name, grams in readers:
             right = accuracies(grams, draws, design, penalty)

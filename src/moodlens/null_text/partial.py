@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from moodlens.null_text.regression import out_of_fold_hat
+from moodlens.probes.kernel_ridge import out_of_fold_hat
 from moodlens.stats.gram import centred
 
 LEAST_FREE = 2

@@ -8,9 +8,8 @@ readers are compared step by step.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from moodlens.stats.bootstrap import resamples
 from moodlens.stats.design import Design
 from moodlens.stats.gram import centred, group_means
 
@@ -50,11 +49,3 @@ def wording_means(values: Float[np.ndarray, "prompt ..."], design: Design) -> Fl
     """
     onehot = (design.wordings[None, :] == np.arange(design.wordings.max() + 1)[:, None]).astype(np.float64)
     return np.einsum("up,p...->u...", onehot / onehot.sum(axis=1, keepdims=True), values)
-
-
-def wording_counts(
-    design: Design, n_bootstrap: int, rng: np.random.Generator
-) -> Int[np.ndarray, "boot unit"]:
-    """Return how often each wording occurs in each resample, drawn within emotions."""
-    _, first = np.unique(design.wordings, return_index=True)
-    return resamples(design, "wording", n_bootstrap, rng)[:, first]

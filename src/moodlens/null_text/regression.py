@@ -16,38 +16,6 @@ from moodlens.stats.multiplicity import max_t
 from moodlens.stats.sign_flip import gain_p
 
 
-def out_of_fold_hat(
-    gram: Float[np.ndarray, "unit unit"], folds: Int[np.ndarray, " unit"], penalty: float
-) -> Float[np.ndarray, "unit unit"]:
-    """Return H so that H @ y predicts every unit from the units of other folds, intercept included."""
-    n = len(folds)
-    hat = np.zeros((n, n))
-    for fold in np.unique(folds):
-        (test,) = np.nonzero(folds == fold)
-        (train,) = np.nonzero(folds != fold)
-        m = len(train)
-        inner, outer = gram[np.ix_(train, train)], gram[np.ix_(test, train)]
-        centre = np.eye(m) - 1 / m
-        row_mean = inner.mean(axis=0)
-        inner = centre @ inner @ centre
-        outer = (outer - row_mean) @ centre
-        size = max(float(np.trace(inner)) / m, np.finfo(float).tiny)
-        hat[np.ix_(test, train)] = outer @ np.linalg.inv(inner + penalty * size * np.eye(m)) @ centre + 1 / m
-    return hat
-
-
-def r2(
-    hats: Float[np.ndarray, "... unit unit"], targets: Float[np.ndarray, "unit target"]
-) -> Float[np.ndarray, "..."]:
-    """Return the out-of-fold R2 over all targets together, against the mean of all units.
-
-    >>> float(r2(np.eye(3), np.array([[1.0], [2.0], [3.0]])))
-    1.0
-    """
-    errors = np.square(targets - hats @ targets).sum(axis=(-2, -1))
-    return np.asarray(1 - errors / np.square(targets - targets.mean(axis=0)).sum())
-
-
 @dataclass(frozen=True)
 class Lead:
     """By how much a reader's R2 exceeds another's; interval by resampling wordings."""

@@ -24,14 +24,15 @@ from jaxtyping import Float, Int
 
 from moodlens.base.seeding import rng_for
 from moodlens.null_text.readers import Reader
-from moodlens.probes import kernel_ridge, logistic
+from moodlens.probes import logistic
 from moodlens.probes.controls import Comparison, Difference, best_extreme, difference, selectivity
 from moodlens.probes.family import ProbeSettings
-from moodlens.probes.folds import design_folds, group_folds
-from moodlens.stats.bootstrap import balanced_accuracy, class_means, interval, resamples
+from moodlens.probes.folds import group_folds
+from moodlens.probes.kernel_ridge import grid_accuracies, hats_of, predictions
+from moodlens.stats.bootstrap import balanced_accuracy, class_means, interval
 from moodlens.stats.design import Design, Unit
 from moodlens.stats.multiplicity import max_p
-from moodlens.stats.permutation import relabellings, smallest_p
+from moodlens.stats.permutation import smallest_p
 from moodlens.stats.sign_flip import better_p
 
 N_READINGS = 2
@@ -54,9 +55,7 @@ def everywhere(
     penalty: float,
 ) -> Float[np.ndarray, " prompt"]:
     """Return at what share of the sites the closed-form probe of the other folds reads each prompt right."""
-    predicted = kernel_ridge.predictions(
-        kernel_ridge.hats_of(grams, folds, penalty), labels[None].astype(np.int8)
-    )[:, 0]
+    predicted = predictions(hats_of(grams, folds, penalty), labels[None].astype(np.int8))[:, 0]
     return (predicted == labels).mean(axis=0)
 
 
@@ -127,14 +126,12 @@ def step_probe(
     """
     n_steps, n_layers, n, _ = model.grams.shape
     grams = model.grams.reshape(-1, n, n)
-    folds = design_folds(design, unit, settings.n_folds, rng_for("folds", unit, settings.seed))
-    table = relabellings(
-        design.unit_labels(unit), settings.n_permutations, rng_for("relabel", unit, settings.seed)
-    )[:, design.members(unit)]
-    measured = closed_form(grams, table, folds, settings.ridge)
+    folds = settings.folds(design, unit)
+    table = settings.relabellings(design, unit)
+    measured = grid_accuracies(grams, folds, table, (settings.ridge,))
     chosen = choose(grams, design, unit, folds, settings)
     correct = read_at(model, chosen, n_layers, design, folds, settings.ridge)
-    counts = resamples(design, unit, settings.n_bootstrap, rng_for("resample", unit, settings.seed))
+    counts = settings.resamples(design, unit)
     low, high = interval(class_means(correct, design.labels, counts), settings.confidence)
     best = int(measured[:, 0].argmax())
     of_best = measured.max(axis=0)
@@ -151,45 +148,33 @@ def step_probe(
         found = difference(other.name, correct[None], 0, right, design, unit, how, rng)
         differences.append(replace(found, p=of_both(found.p, lead.p)))
     return StepProbe(
-        unit,
-        float(balanced_accuracy(correct, design.labels)),
-        float(low),
-        float(high),
-        correct,
-        chosen,
-        best,
-        float(measured[best, 0]),
-        best_extreme(measured),
-        float(selectivity(measured)[best]),
-        max_p(measured),
-        smallest_p(design.unit_labels(unit), settings.n_permutations),
-        measured[:, 0].reshape(n_steps, n_layers),
-        ((against + 1) / measured.shape[1]).reshape(n_steps, n_layers),
-        _accuracy(model, design, "prompt", settings),
-        tuple(differences),
-        leads,
+        unit=unit,
+        accuracy=float(balanced_accuracy(correct, design.labels)),
+        low=float(low),
+        high=float(high),
+        correct=correct,
+        chosen=chosen,
+        best=best,
+        ridge_accuracy=float(measured[best, 0]),
+        permuted_extreme=best_extreme(measured),
+        selectivity=float(selectivity(measured)[best]),
+        p=max_p(measured),
+        smallest_p=smallest_p(design.unit_labels(unit), settings.n_permutations),
+        by_site=measured[:, 0].reshape(n_steps, n_layers),
+        p_by_site=((against + 1) / measured.shape[1]).reshape(n_steps, n_layers),
+        accuracy_by_prompt=_accuracy(model, design, "prompt", settings),
+        differences=tuple(differences),
+        leads=leads,
     )
 
 
 def _accuracy(model: Reader, design: Design, unit: Unit, settings: ProbeSettings) -> float:
     """Return the nested accuracy alone, folds by `unit`."""
     _, n_layers, n, _ = model.grams.shape
-    folds = design_folds(design, unit, settings.n_folds, rng_for("folds", unit, settings.seed))
+    folds = settings.folds(design, unit)
     chosen = choose(model.grams.reshape(-1, n, n), design, unit, folds, settings)
     return float(
         balanced_accuracy(read_at(model, chosen, n_layers, design, folds, settings.ridge), design.labels)
-    )
-
-
-def closed_form(
-    grams: Float[np.ndarray, "site prompt prompt"],
-    labels: Int[np.ndarray, "perm prompt"],
-    folds: Int[np.ndarray, " prompt"],
-    penalty: float,
-) -> Float[np.ndarray, "site perm"]:
-    """Return the out-of-fold balanced accuracy of every site under every labelling."""
-    return kernel_ridge.accuracies(
-        kernel_ridge.predictions(kernel_ridge.hats_of(grams, folds, penalty), labels), labels
     )
 
 
@@ -209,7 +194,7 @@ def choose(
         rng = rng_for("inner folds", unit, int(fold), settings.seed)
         inner = group_folds(groups, min(settings.n_folds, int(groups.max()) + 1), rng)
         labels = design.labels[train][None].astype(np.int8)
-        accuracy = closed_form(grams[:, train[:, None], train], labels, inner, settings.ridge)
+        accuracy = grid_accuracies(grams[:, train[:, None], train], inner, labels, (settings.ridge,))
         chosen.append(int(accuracy[:, 0].argmax()))
     return tuple(chosen)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from moodlens.probes.kernel_ridge import class_scores
 from moodlens.stats.design import Design
 
 
@@ -50,15 +51,11 @@ def swap_shares(
     for fold in np.unique(folds):
         train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds[prompts] == fold)
         seen = means[train] - means[train].mean(axis=0)
-        inner = seen @ seen.T
-        onehot = (design.labels[train][:, None] == np.arange(design.n_classes)).astype(np.float64)
-        targets = onehot / np.maximum(onehot.sum(axis=0), 1)
-        size = float(np.trace(inner)) / len(train)
-        fitted = np.linalg.solve(inner + penalty * size * np.eye(len(train)), targets)
-        offset = 0.5 * np.einsum("tk,tk->k", targets, inner @ fitted)
+        inner, labels = (seen @ seen.T)[None], design.labels[train]
         for name, values in centred.items():
-            scores = (values[test] - means[train].mean(axis=0)) @ seen.T @ fitted - offset
-            read[name][test] = scores.argmax(axis=1)
+            outer = ((values[test] - means[train].mean(axis=0)) @ seen.T)[None]
+            scores = class_scores(inner, outer, labels, design.n_classes, penalty)
+            read[name][test] = scores[0].argmax(axis=1)
     music = design.labels[prompts]
     given = swapped >= 0
     return SwapShares(

@@ -12,15 +12,18 @@ counts estimated from survey data, Survey Methodology 24; Clopper and Pearson 19
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats as scipy_stats
 
 from moodlens.base.seeding import rng_for
-from moodlens.probes import kernel_ridge, logistic
+from moodlens.params.pipeline import NullText, Probe
+from moodlens.probes import logistic
 from moodlens.probes.controls import best_extreme, selectivity
 from moodlens.probes.folds import design_folds
+from moodlens.probes.kernel_ridge import grid_accuracies
 from moodlens.stats.bootstrap import balanced_accuracy, class_means, resamples
 from moodlens.stats.design import Design, Unit
 from moodlens.stats.gram import SiteGram, prompt_grams
@@ -65,6 +68,37 @@ class ProbeSettings:
     seed: int
     ridge_grid: tuple[float, ...] = ()  # penalties of the closed-form probe; (): `ridge` alone
 
+    @classmethod
+    def from_section(cls, section: Probe | NullText) -> Self:
+        """Return the settings that a section of params.yaml holds."""
+        return cls(
+            n_folds=section.n_folds,
+            ridge=section.ridge,
+            n_permutations=section.n_permutations,
+            n_bootstrap=section.n_bootstrap,
+            confidence=section.confidence,
+            seed=section.seed,
+            ridge_grid=section.ridge_grid if isinstance(section, Probe) else (),
+        )
+
+    @property
+    def ridges(self) -> tuple[float, ...]:
+        """Return the candidate penalties of the closed-form probe."""
+        return self.ridge_grid or (self.ridge,)
+
+    def folds(self, design: Design, unit: Unit) -> Int[np.ndarray, " prompt"]:
+        """Return the fold of each prompt; it depends on the seed and the unit only."""
+        return design_folds(design, unit, self.n_folds, rng_for("folds", unit, self.seed))
+
+    def relabellings(self, design: Design, unit: Unit) -> Int[np.ndarray, "perm prompt"]:
+        """Return the label of each prompt, whole units relabelled; row 0 is observed."""
+        labels, rng = design.unit_labels(unit), rng_for("relabel", unit, self.seed)
+        return relabellings(labels, self.n_permutations, rng)[:, design.members(unit)]
+
+    def resamples(self, design: Design, unit: Unit) -> Int[np.ndarray, "boot prompt"]:
+        """Return how often each prompt occurs in each bootstrap resample of whole units."""
+        return resamples(design, unit, self.n_bootstrap, rng_for("resample", unit, self.seed))
+
 
 @dataclass(frozen=True)
 class SiteProbe:
@@ -102,16 +136,14 @@ def probe_family(
     that every family and baseline is read on the same folds. The closed-form probe takes the best penalty of
     its grid for the observed labels and for every relabelling alike, so the choice is part of its p.
     """
-    folds = design_folds(design, unit, settings.n_folds, rng_for("folds", unit, settings.seed))
-    table = relabellings(
-        design.unit_labels(unit), settings.n_permutations, rng_for("relabel", unit, settings.seed)
-    )[:, design.members(unit)]
-    counts = resamples(design, unit, settings.n_bootstrap, rng_for("resample", unit, settings.seed))
+    folds = settings.folds(design, unit)
+    table = settings.relabellings(design, unit)
+    counts = settings.resamples(design, unit)
     grams = prompt_grams(sites)
-    measured = grid_accuracies(grams, folds, table, settings.ridge_grid or (settings.ridge,))
+    measured = grid_accuracies(grams, folds, table, settings.ridges)
     gains, p_single = selectivity(measured), p_values(measured)
     best_of_each = measured.max(axis=0)
-    found = []
+    probes = []
     for i, site in enumerate(sites):
         right = logistic.out_of_fold(grams[i], design.labels, folds, settings.ridge) == design.labels
         correct = right.astype(np.float64)
@@ -121,42 +153,24 @@ def probe_family(
             accuracy, draws, len(design.unit_labels(unit)), design.n_prompts, settings.confidence
         )
         against_best = np.concatenate([measured[i, :1], best_of_each[1:]])
-        found.append(
+        probes.append(
             SiteProbe(
-                site.site,
-                accuracy,
-                low,
-                high,
-                correct,
-                float(measured[i, 0]),
-                float(gains[i]),
-                float(p_single[i]),
-                float(p_values(against_best)),
+                site=site.site,
+                accuracy=accuracy,
+                low=low,
+                high=high,
+                correct=correct,
+                ridge_accuracy=float(measured[i, 0]),
+                selectivity=float(gains[i]),
+                p=float(p_single[i]),
+                p_max=float(p_values(against_best)),
             )
         )
-    best = max(found, key=lambda probe: (probe.ridge_accuracy, probe.accuracy))
-    n_permutations = settings.n_permutations
     return FamilyProbe(
-        unit,
-        tuple(found),
-        best,
-        best_extreme(measured),
-        max_p(measured),
-        smallest_p(design.unit_labels(unit), n_permutations),
+        unit=unit,
+        sites=tuple(probes),
+        best=max(probes, key=lambda probe: (probe.ridge_accuracy, probe.accuracy)),
+        permuted_extreme=best_extreme(measured),
+        p=max_p(measured),
+        smallest_p=smallest_p(design.unit_labels(unit), settings.n_permutations),
     )
-
-
-def grid_accuracies(
-    grams: Float[np.ndarray, "layer prompt prompt"],
-    folds: Int[np.ndarray, " prompt"],
-    table: Int[np.ndarray, "perm prompt"],
-    ridges: Sequence[float],
-) -> Float[np.ndarray, "layer perm"]:
-    """Return the closed-form accuracy at the best penalty, of every layer under every labelling."""
-    each = [
-        kernel_ridge.accuracies(
-            kernel_ridge.predictions(kernel_ridge.hats_of(grams, folds, penalty), table), table
-        )
-        for penalty in ridges
-    ]
-    return np.max(each, axis=0)

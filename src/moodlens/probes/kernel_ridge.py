@@ -21,8 +21,81 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Float, Int
 
+from moodlens.stats.permutation import unit_orders
+
 BUFFER = 2**22
 """Numbers of one (layer, train, perm, klass) block: 32 MB in float64."""
+
+
+def centred_blocks(
+    inner: Float[np.ndarray, "kernel train train"], outer: Float[np.ndarray, "kernel test train"]
+) -> tuple[Float[np.ndarray, "kernel train train"], Float[np.ndarray, "kernel test train"]]:
+    """Return the kernels among training rows and between test and training rows, after centring.
+
+    Every row has the mean of the training rows subtracted, as a linear model with an intercept would.
+
+    >>> x, y = np.array([[1.0], [3.0]]), np.array([[4.0]])
+    >>> centred_blocks((x @ x.T)[None], (y @ x.T)[None])[1].tolist()       # (4 - 2)(1 - 2), (4 - 2)(3 - 2)
+    [[[-2.0, 2.0]]]
+    """
+    row_mean = inner.mean(axis=1)
+    mean = row_mean.mean(axis=1)[:, None, None]
+    inner = inner - row_mean[:, :, None] - row_mean[:, None, :] + mean
+    outer = outer - outer.mean(axis=2, keepdims=True) - row_mean[:, None, :] + mean
+    return inner, outer
+
+
+def class_scores(
+    inner: Float[np.ndarray, "kernel train train"],
+    outer: Float[np.ndarray, "kernel test train"],
+    labels: Int[np.ndarray, " train"],
+    n_classes: int,
+    ridge: float,
+) -> Float[np.ndarray, "kernel test klass"]:
+    """Return the scores of the closed-form probe for one labelling; the largest names the class.
+
+    The formula is that of the module. `hats_of` and `predictions` compute the same for many labellings.
+
+    Args:
+        inner: kernels among the training rows, from `centred_blocks`.
+        outer: kernels between the rows to predict and the training rows, centred likewise.
+        labels: class of each training row.
+        n_classes: number of classes.
+        ridge: penalty, as a multiple of the mean diagonal of `inner`.
+    """
+    n = len(labels)
+    size = np.trace(inner, axis1=1, axis2=2)[:, None, None] / n
+    onehot = (labels[:, None] == np.arange(n_classes)).astype(np.float64)
+    targets = onehot / np.maximum(onehot.sum(axis=0), 1)
+    fitted = np.linalg.inv(inner + ridge * size * np.eye(n)) @ targets
+    return outer @ fitted - 0.5 * np.einsum("tk,vtk->vk", targets, inner @ fitted)[:, None]
+
+
+def out_of_fold_hat(
+    gram: Float[np.ndarray, "row row"], folds: Int[np.ndarray, " row"], ridge: float
+) -> Float[np.ndarray, "row row"]:
+    """Return H so that H @ y predicts every row from the rows of the other folds, intercept included.
+
+    Args:
+        gram: Gram matrix of the rows.
+        folds: fold of each row.
+        ridge: penalty, as a multiple of the mean diagonal of the centred training kernel.
+    """
+    n = len(folds)
+    hat = np.zeros((n, n))
+    for fold in np.unique(folds):
+        (test,) = np.nonzero(folds == fold)
+        (train,) = np.nonzero(folds != fold)
+        m = len(train)
+        inner, outer = gram[np.ix_(train, train)], gram[np.ix_(test, train)]
+        # Centring by matrix products, unlike `centred_blocks`: stored results keep their last bits.
+        centre = np.eye(m) - 1 / m
+        row_mean = inner.mean(axis=0)
+        inner = centre @ inner @ centre
+        outer = (outer - row_mean) @ centre
+        size = max(float(np.trace(inner)) / m, np.finfo(float).tiny)
+        hat[np.ix_(test, train)] = outer @ np.linalg.inv(inner + ridge * size * np.eye(m)) @ centre + 1 / m
+    return hat
 
 
 @dataclass(frozen=True)
@@ -49,12 +122,7 @@ def hats_of(
     for fold in np.unique(folds):
         (test,) = np.nonzero(folds == fold)
         (train,) = np.nonzero(folds != fold)
-        inner = grams[:, train[:, None], train]
-        outer = grams[:, test[:, None], train]
-        row_mean = inner.mean(axis=1)
-        mean = row_mean.mean(axis=1)[:, None, None]
-        inner = inner - row_mean[:, :, None] - row_mean[:, None, :] + mean
-        outer = outer - outer.mean(axis=2, keepdims=True) - row_mean[:, None, :] + mean
+        inner, outer = centred_blocks(grams[:, train[:, None], train], grams[:, test[:, None], train])
         penalty = ridge * np.trace(inner, axis1=1, axis2=2) / len(train)
         inverse = np.linalg.inv(inner + penalty[:, None, None] * np.eye(len(train)))
         hats.append(FoldHat(test, train, outer @ inverse, inner @ inverse))
@@ -105,6 +173,17 @@ def accuracies(
     return recall / n_classes
 
 
+def grid_accuracies(
+    grams: Float[np.ndarray, "layer prompt prompt"],
+    folds: Int[np.ndarray, " prompt"],
+    table: Int[np.ndarray, "perm prompt"],
+    ridges: Sequence[float],
+) -> Float[np.ndarray, "layer perm"]:
+    """Return the out-of-fold balanced accuracy at the best penalty, of every layer under every labelling."""
+    each = [accuracies(predictions(hats_of(grams, folds, ridge), table), table) for ridge in ridges]
+    return np.max(each, axis=0)
+
+
 def nested_predictions(
     kernels: Float[np.ndarray, "kernel prompt prompt"],
     folds: Int[np.ndarray, " prompt"],
@@ -150,11 +229,7 @@ def _fit(
     """Predict the prompts `held` by every candidate trained on the others."""
     n = len(targets)
     train = np.setdiff1d(np.arange(n), held)
-    inner, outer = kernels[:, train[:, None], train], kernels[:, held[:, None], train]
-    row_mean = inner.mean(axis=1)
-    mean = row_mean.mean(axis=1)[:, None, None]
-    inner = inner - row_mean[:, :, None] - row_mean[:, None, :] + mean
-    outer = outer - outer.mean(axis=2, keepdims=True) - row_mean[:, None, :] + mean
+    inner, outer = centred_blocks(kernels[:, train[:, None], train], kernels[:, held[:, None], train])
     size = np.trace(inner, axis1=1, axis2=2)[:, None, None, None] / len(train)
     penalty = size * np.asarray(ridges)[None, :, None, None] * np.eye(len(train))
     hats = outer[:, None] @ np.linalg.inv(inner[:, None] + penalty)
@@ -191,6 +266,5 @@ def shuffled_targets(
         rng: source of them.
     """
     per_unit = np.bincount(members, weights=values) / np.bincount(members)
-    table = np.tile(per_unit, (n_permutations + 1, 1))
-    table[1:] = rng.permuted(table[1:], axis=1)
-    return table[:, members].T
+    orders = unit_orders(len(per_unit), n_permutations, rng)
+    return per_unit[orders][:, members].T

@@ -8,9 +8,9 @@ from jaxtyping import Float, Int
 
 from moodlens.base.seeding import rng_for
 from moodlens.probes import logistic
-from moodlens.probes.family import ProbeSettings, grid_accuracies
-from moodlens.probes.folds import design_folds, group_folds
-from moodlens.probes.kernel_ridge import nested_predictions, r_squared, shuffled_targets
+from moodlens.probes.family import ProbeSettings
+from moodlens.probes.folds import group_folds
+from moodlens.probes.kernel_ridge import grid_accuracies, nested_predictions, r_squared, shuffled_targets
 from moodlens.probes.logistic import block_order, online_bits
 from moodlens.stats.bootstrap import balanced_accuracy
 from moodlens.stats.design import Design
@@ -62,8 +62,7 @@ def read_sites(
     """
     grams = prompt_grams(sites)
     members = design.members("wording")
-    folds = design_folds(design, "wording", settings.n_folds, rng_for("folds", "wording", settings.seed))
-    ridges = settings.ridge_grid or (settings.ridge,)
+    folds, ridges = settings.folds(design, "wording"), settings.ridges
     scales = {
         name: read_scale(grams, values, members, folds, ridges, settings.n_permutations, settings.seed)
         for name, values in (("valence", columns.valence), ("arousal", columns.arousal))
@@ -121,10 +120,10 @@ def _control_task(
     grams: np.ndarray, design: Design, settings: ProbeSettings
 ) -> tuple[Float[np.ndarray, " layer"], Float[np.ndarray, " layer"]]:
     """Return accuracy on random labels of wordings, and on the emotions, folds by prompt for both."""
-    folds = design_folds(design, "prompt", settings.n_folds, rng_for("folds", "prompt", settings.seed))
+    folds = settings.folds(design, "prompt")
     rng = rng_for("control", settings.seed)
     table = relabellings(design.unit_labels("wording"), N_CONTROLS, rng)[:, design.members("wording")]
-    measured = grid_accuracies(grams, folds, table, settings.ridge_grid or (settings.ridge,))
+    measured = grid_accuracies(grams, folds, table, settings.ridges)
     return measured[:, 1:].mean(axis=1), measured[:, 0]
 
 

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from scipy.stats import norm, rankdata
 
 from moodlens.probes.kernel_ridge import FoldHat, hats_of
-from moodlens.relate.mantel import orders
+from moodlens.stats.permutation import unit_orders
 
 CHUNK, NUMBERS = 500, 2**20
 """Relabellings predicted at once, fewer where their targets are more numbers than this: memory stays flat."""
@@ -82,7 +82,7 @@ def between_wordings(
         n_permutations: random relabellings of wordings.
         rng: source of randomness.
     """
-    order = orders(len(descriptors), n_permutations, rng, sizes)
+    order = unit_orders(len(descriptors), n_permutations, rng, sizes)
     return Regression(out_of_fold_r2(hats_of(grams, folds, ridge), scaled(descriptors), order))
 
 
@@ -107,7 +107,7 @@ def within_prompts(
     if np.bincount(prompts).max() < 2:
         return None
     project = np.eye(len(prompts)) - _same_prompt_means(prompts)
-    order = orders(len(prompts), n_permutations, rng, prompts)
+    order = unit_orders(len(prompts), n_permutations, rng, prompts)
     hats = hats_of(project @ grams @ project, folds, ridge)
     return Regression(out_of_fold_r2(hats, scaled(project @ descriptors), order))
 

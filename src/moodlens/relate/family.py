@@ -7,11 +7,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from moodlens.relate.descriptor_regression import between_wordings, normal_scores, within_prompts
-from moodlens.relate.mantel import crossed, distances, has_pairs_within, mantel, orders
+from moodlens.relate.mantel import has_pairs_within, mantel
 from moodlens.relate.matching import matched_effects
-from moodlens.stats.gram import SiteGram, centred, group_means, prompt_grams
+from moodlens.stats.gram import SiteGram, centred, group_means, prompt_grams, squared_distances
 from moodlens.stats.multiplicity import max_t
-from moodlens.stats.permutation import p_values
+from moodlens.stats.permutation import crossed, p_values, unit_orders
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,14 @@ def distance_tests(
         sizes: prompts of each unit; only units of one size change places.
         n_permutations, rng: of the relabellings.
     """
-    heard = distances(sound)
-    places = distances(grams)
-    given = None if text is None else distances(text)
-    simple = mantel(places, heard, orders(len(sound), n_permutations, rng, sizes), given)
+    acoustic = np.sqrt(squared_distances(sound))
+    states = np.sqrt(squared_distances(grams))
+    given = None if text is None else np.sqrt(squared_distances(text))
+    simple = mantel(states, acoustic, unit_orders(len(sound), n_permutations, rng, sizes), given)
     within, strata = None, crossed(emotions, sizes)
     if has_pairs_within(strata):
-        order = orders(len(sound), n_permutations, rng, strata)
-        within = judged(mantel(places, heard, order, strata=emotions, sizes=sizes).r)
+        order = unit_orders(len(sound), n_permutations, rng, strata)
+        within = judged(mantel(states, acoustic, order, strata=emotions, sizes=sizes).r)
     return Distances(judged(simple.r), within, None if simple.partial is None else judged(simple.partial))
 
 

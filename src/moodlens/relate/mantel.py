@@ -24,32 +24,6 @@ from moodlens.base.errors import ContractError, must
 FEWEST_UNITS = 5
 
 
-def distances(gram: Float[np.ndarray, "... unit unit"]) -> Float[np.ndarray, "... unit unit"]:
-    """Return the Euclidean distances of rows with this Gram matrix.
-
-    >>> distances(np.array([[0.0, 0.0], [0.0, 25.0]])).tolist()
-    [[0.0, 5.0], [5.0, 0.0]]
-    """
-    diagonal = np.diagonal(gram, axis1=-2, axis2=-1)
-    squares = diagonal[..., :, None] + diagonal[..., None, :] - 2 * gram
-    return np.sqrt(np.clip(squares, 0, None))
-
-
-def orders(
-    n_units: int,
-    n_permutations: int,
-    rng: np.random.Generator,
-    strata: Int[np.ndarray, " unit"] | None = None,
-) -> Int[np.ndarray, "perm unit"]:
-    """Return 1 + n_permutations orders of the units, the first as they are; within strata where given."""
-    table = np.tile(np.arange(n_units), (n_permutations + 1, 1))
-    groups = np.zeros(n_units, dtype=np.int64) if strata is None else strata
-    for group in np.unique(groups):
-        (columns,) = np.nonzero(groups == group)
-        table[1:, columns] = rng.permuted(table[1:, columns], axis=1)
-    return table
-
-
 @dataclass(frozen=True)
 class Mantel:
     """Correlations under every order, the observed first; r.shape = (layer, perm)."""
@@ -71,7 +45,7 @@ def mantel(
     Args:
         states: distances at each layer.
         sound: distances of the acoustic descriptors.
-        order: from `orders`.
+        order: from `stats.permutation.unit_orders`.
         given: distances to hold constant (text encoder), or None.
         strata: emotion of each unit where only pairs of one emotion count; `order` must keep to them.
         sizes: prompts of each unit; with `strata`, pairs are centred among those of equal sizes.
@@ -110,15 +84,6 @@ def partial_correlation(
     """Return (r_xy - r_xz r_yz) / sqrt((1 - r_xz^2) (1 - r_yz^2)); 0 where x or y is z."""
     scale = np.sqrt(np.clip(1 - r_xz**2, 0, None) * np.clip(1 - r_yz**2, 0, None))
     return np.divide(r_xy - r_xz * r_yz, scale, out=np.zeros_like(r_xy), where=scale > 1e-9)
-
-
-def crossed(*factors: Int[np.ndarray, " unit"]) -> Int[np.ndarray, " unit"]:
-    """Return the number of each unit's combination of factors.
-
-    >>> crossed(np.array([0, 0, 1]), np.array([2, 1, 2])).tolist()
-    [1, 0, 2]
-    """
-    return np.unique(np.stack(factors), axis=1, return_inverse=True)[1].ravel()
 
 
 def has_pairs_within(strata: Int[np.ndarray, " unit"]) -> bool:

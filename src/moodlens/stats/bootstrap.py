@@ -13,6 +13,14 @@ def resamples(
     return unit_resamples(design.unit_labels(unit), n_bootstrap, rng)[:, design.members(unit)]
 
 
+def wording_resamples(
+    design: Design, n_bootstrap: int, rng: np.random.Generator
+) -> Int[np.ndarray, "boot wording"]:
+    """Return how often each wording occurs in each resample, drawn with replacement per emotion."""
+    _, first = np.unique(design.members("wording"), return_index=True)
+    return resamples(design, "wording", n_bootstrap, rng)[:, first]
+
+
 def unit_resamples(
     labels: Int[np.ndarray, " unit"], n_bootstrap: int, rng: np.random.Generator
 ) -> Int[np.ndarray, "boot unit"]:

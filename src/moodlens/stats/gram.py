@@ -144,6 +144,16 @@ def cosines(gram: Float[np.ndarray, "row row"]) -> Float[np.ndarray, "row row"]:
     return np.clip(gram / np.outer(norms, norms), -1, 1)
 
 
+def squared_distances(gram: Float[np.ndarray, "... row row"]) -> Float[np.ndarray, "... row row"]:
+    """Return |x_i - x_j|^2 = K_ii + K_jj - 2 K_ij; values below zero, which are rounding, become zero.
+
+    >>> squared_distances(np.array([[1.0, 3.0], [3.0, 9.0]])).tolist()
+    [[0.0, 4.0], [4.0, 0.0]]
+    """
+    own = np.diagonal(gram, axis1=-2, axis2=-1)
+    return np.clip(own[..., :, None] + own[..., None, :] - 2 * gram, 0, None)
+
+
 def prompt_pairs(
     similarity: Float[np.ndarray, "row row"], prompts: Int[np.ndarray, " row"]
 ) -> Float[np.ndarray, "prompt prompt"]:

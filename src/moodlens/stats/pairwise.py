@@ -30,8 +30,8 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Float, Int
 
+from moodlens.stats.gram import squared_distances
 from moodlens.stats.permanova import group_counts, same_label_sums
-from moodlens.stats.units import squared_distances
 
 
 def contrast(

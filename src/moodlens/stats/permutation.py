@@ -34,14 +34,50 @@ def relabellings(
         rng: source of randomness.
         blocks: block of each unit in a crossed design (the template): labels move within blocks only.
     """
-    table = np.tile(labels.astype(np.int8), (n_permutations + 1, 1))
+    return _permuted_rows(labels.astype(np.int8), n_permutations, rng, blocks)
+
+
+def unit_orders(
+    n_units: int,
+    n_permutations: int,
+    rng: np.random.Generator,
+    blocks: Int[np.ndarray, " unit"] | None = None,
+) -> Int[np.ndarray, "perm unit"]:
+    """Return 1 + n_permutations orders of the units; the first is the observed one.
+
+    Args:
+        n_units: how many units there are.
+        n_permutations: how many random orders.
+        rng: source of randomness.
+        blocks: block of each unit; units are exchanged within blocks only. See `crossed`.
+    """
+    return _permuted_rows(np.arange(n_units), n_permutations, rng, blocks)
+
+
+def _permuted_rows(
+    values: Int[np.ndarray, " unit"],
+    n_permutations: int,
+    rng: np.random.Generator,
+    blocks: Int[np.ndarray, " unit"] | None,
+) -> Int[np.ndarray, "perm unit"]:
+    """Return the values, then n_permutations copies of them permuted within blocks."""
+    table = np.tile(values, (n_permutations + 1, 1))
     for block in [0] if blocks is None else np.unique(blocks):
-        columns = np.arange(len(labels)) if blocks is None else np.nonzero(blocks == block)[0]
-        wide = np.tile(labels[columns].astype(np.intp), (min(ROWS_AT_ONCE, n_permutations), 1))
+        columns = np.arange(len(values)) if blocks is None else np.nonzero(blocks == block)[0]
+        wide = np.tile(values[columns].astype(np.intp), (min(ROWS_AT_ONCE, n_permutations), 1))
         for start in range(1, n_permutations + 1, ROWS_AT_ONCE):
             rows = wide[: n_permutations + 1 - start]
             table[start : start + ROWS_AT_ONCE, columns] = rng.permuted(rows, axis=1)
     return table
+
+
+def crossed(*factors: Int[np.ndarray, " unit"]) -> Int[np.ndarray, " unit"]:
+    """Return the block of each unit: units with the same value of every factor share a block.
+
+    >>> crossed(np.array([0, 0, 1]), np.array([2, 1, 2])).tolist()
+    [1, 0, 2]
+    """
+    return np.unique(np.stack(factors), axis=1, return_inverse=True)[1].ravel()
 
 
 def p_values(statistics: Float[np.ndarray, "... perm"]) -> Float[np.ndarray, "..."]:

@@ -39,6 +39,11 @@ def sign_flips(n_units: int, n_permutations: int, rng: np.random.Generator) -> I
         raise ContractError(
             must("a paired comparison", f"have at least {FEWEST_UNITS} units", n_units, next_step=advice)
         )
+    return random_signs(n_units, n_permutations, rng)
+
+
+def random_signs(n_units: int, n_permutations: int, rng: np.random.Generator) -> Int[np.ndarray, "perm unit"]:
+    """Return 1 + n_permutations rows of signs for any number of units; the first row is all +1."""
     signs = rng.choice(np.array([-1, 1], dtype=np.int8), size=(n_permutations + 1, n_units))
     signs[0] = 1
     return signs

@@ -129,3 +129,15 @@ def prompt_icc(site: SiteGram, labels: Int[np.ndarray, " prompt"]) -> float | No
     m0 = (n_rows - (counts**2).sum() / n_rows) / (n_prompts - 1)
     whole = prompts + (m0 - 1) * clips
     return float((prompts - clips) / whole) if whole > 0 else None
+
+
+def range_of_medians(
+    values: Float[np.ndarray, " clip"], labels: Int[np.ndarray, " clip"]
+) -> tuple[float, int, int]:
+    """Return the largest difference between emotions' medians, and the emotions of the lowest and highest.
+
+    >>> range_of_medians(np.array([60.0, 70.0, 120.0, 122.0]), np.array([0, 0, 1, 1]))
+    (56.0, 0, 1)
+    """
+    medians = np.array([np.median(values[labels == k]) for k in range(labels.max() + 1)])
+    return float(medians.max() - medians.min()), int(medians.argmin()), int(medians.argmax())

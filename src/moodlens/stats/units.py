@@ -11,7 +11,15 @@ import numpy as np
 from jaxtyping import Float
 
 from moodlens.stats.design import Design, Unit
-from moodlens.stats.gram import SiteGram, centred, cosines, group_means, mean_weights, prompt_pairs
+from moodlens.stats.gram import (
+    SiteGram,
+    centred,
+    cosines,
+    group_means,
+    mean_weights,
+    prompt_pairs,
+    squared_distances,
+)
 from moodlens.stats.similarity import centred_cosines
 
 
@@ -64,16 +72,6 @@ def units_of(sites: Sequence[SiteGram], design: Design, unit: Unit) -> Units:
         tuple(None if site.means is None else weights @ site.means for site in sites),
         {name: np.array(values) for name, values in ceilings.items()},
     )
-
-
-def squared_distances(gram: Float[np.ndarray, "... row row"]) -> Float[np.ndarray, "... row row"]:
-    """Return |x_i - x_j|^2 = K_ii + K_jj - 2 K_ij.
-
-    >>> squared_distances(np.array([[1.0, 3.0], [3.0, 9.0]])).tolist()
-    [[0.0, 4.0], [4.0, 0.0]]
-    """
-    own = np.diagonal(gram, axis1=-2, axis2=-1)
-    return np.clip(own[..., :, None] + own[..., None, :] - 2 * gram, 0, None)
 
 
 def _nearness(site: SiteGram) -> Float[np.ndarray, "row row"]:

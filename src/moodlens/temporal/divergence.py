@@ -117,10 +117,3 @@ def flipped_changes(
         rest = changes[1:][own]
         left_out[own] = (rest.mean() - rest) * np.sqrt(len(own) / (len(own) - 1))
     return np.abs(signs @ (changes[0] / n + left_out))
-
-
-def random_signs(n_units: int, n_permutations: int, rng: np.random.Generator) -> Int[np.ndarray, "perm unit"]:
-    """Return 1 + n_permutations rows of +1 and -1; the first is all +1."""
-    table = 2 * rng.integers(0, 2, (n_permutations + 1, n_units)) - 1
-    table[0] = 1
-    return table

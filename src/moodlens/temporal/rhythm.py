@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 
 from moodlens.base.errors import ContractError, must
 from moodlens.stats.gram import mean_weights
-from moodlens.stats.permutation import p_values
+from moodlens.stats.permutation import crossed, p_values, unit_orders
 
 SEGMENT_S = 8.0
 """Welch's segments; a shorter clip is one segment. 8 s resolve 0.125 Hz, 7.5 beats per minute."""
@@ -183,11 +183,7 @@ def within_emotion(
 
     Only units of one size (number of prompts) change places: means of few prompts scatter more.
     """
-    table = np.tile(np.arange(len(labels)), (n_permutations + 1, 1))
-    for klass, size in np.unique(np.stack([labels, sizes]), axis=1).T:
-        (columns,) = np.nonzero((labels == klass) & (sizes == size))
-        table[1:, columns] = rng.permuted(table[1:, columns], axis=1)
-    return table
+    return unit_orders(len(labels), n_permutations, rng, crossed(labels, sizes))
 
 
 def _others(labels: Int[np.ndarray, " unit"]) -> Bool[np.ndarray, "unit unit"]:

@@ -78,5 +78,5 @@ def test_two_readers_of_equal_worth_are_told_apart_no_more_often_than_the_level_
 
 
 def test_no_size_that_fits_is_an_error():
-    with pytest.raises(ContractError, match=r"state\.shots must hold a size from 1 to 2, .*; got \[3, 8\]"):
+    with pytest.raises(ContractError, match=r"null_text\.shots must hold a size from 1 to 2, .*got \[3, 8\]"):
         curve([("a", np.eye(24)[None])], design(3), [3, 8])

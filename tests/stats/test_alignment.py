@@ -1,11 +1,13 @@
-"""Similarity to the labels: against definitions written out, scikit-learn, and independent data."""
+"""Debiased CKA and CCA with the labels, and the share of dimensions that differ."""
+
+from itertools import combinations
 
 import numpy as np
 import pytest
 from sklearn.cross_decomposition import CCA
 
 from moodlens.base.errors import ContractError
-from moodlens.stats.alignment import label_cca, label_cka
+from moodlens.stats.alignment import differing_share, label_cca, label_cka
 from moodlens.stats.gram import centred
 from moodlens.stats.permutation import relabellings
 
@@ -93,3 +95,31 @@ def test_cca_rank_cka_size_are_refused_in_one_line():
         label_cca(gram, labels[None], 4)
     with pytest.raises(ContractError, match="at least 4 units; got 3"):
         label_cka(gram[:, :3, :3], np.array([[0, 0, 1]]))
+
+
+@pytest.mark.parametrize("sizes", [(6, 6, 6), (3, 8, 5)])
+def test_the_share_of_dimensions_equals_a_loop_over_pairs(sizes):
+    rng = np.random.default_rng(3)
+    labels = np.repeat(np.arange(3), sizes)
+    rows = rng.normal(size=(len(labels), 40)) * 7 + 100
+    table = relabellings(labels, 5, rng)
+    found = differing_share([rows, np.hstack([rows, np.full((len(rows), 1), 3.0)])], table, 0.3)
+    scaled = (rows - rows.mean(axis=0)) / rows.std(axis=0)
+    for perm in range(6):
+        means = np.stack([scaled[table[perm] == k].mean(axis=0) for k in range(3)])
+        pairs = list(combinations(range(3), 2))
+        shares = [(np.abs(means[k] - means[m]) > 0.3).mean() for k, m in pairs]
+        expected = np.average(shares, weights=[sizes[k] * sizes[m] for k, m in pairs])
+        assert found[:, perm] == pytest.approx([expected, expected], abs=1e-6)
+
+
+def test_by_chance_alone_most_dimensions_pass_the_seeds_threshold():
+    """Two groups of 16: class means differ by sqrt(2 / 16) = .35 on average, so |N(0, .35)| > .1 in 78 %."""
+    rng = np.random.default_rng(4)
+    share = differing_share([rng.normal(size=(32, 4000))], np.repeat([0, 1], 16)[None], 0.1).item()
+    assert share == pytest.approx(0.78, abs=0.02)
+
+
+def test_a_site_of_constants_is_refused():
+    with pytest.raises(ContractError, match="a dimension that varies"):
+        differing_share([np.ones((4, 3))], np.array([[0, 0, 1, 1]]), 0.1)

@@ -1,4 +1,4 @@
-"""One number per unit: F against scipy, constants, and the correction over readings."""
+"""One number per clip, by emotion."""
 
 import numpy as np
 import pytest

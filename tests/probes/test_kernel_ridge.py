@@ -1,18 +1,126 @@
-"""Nested kernel ridge against scikit-learn, planted scales, and the null."""
+"""Kernel ridge against scikit-learn, planted classes and scales, and the null."""
 
 import numpy as np
 import pytest
 from scipy.stats import binom
 from sklearn.kernel_ridge import KernelRidge
-from sklearn.model_selection import GridSearchCV, LeaveOneGroupOut
+from sklearn.linear_model import Ridge, RidgeClassifier
+from sklearn.model_selection import GridSearchCV, LeaveOneGroupOut, cross_val_score
 
 from moodlens.probes.directions import partial_r2
-from moodlens.probes.folds import design_folds
-from moodlens.probes.kernel_ridge import nested_predictions, r_squared, shuffled_targets
+from moodlens.probes.folds import design_folds, group_folds
+from moodlens.probes.kernel_ridge import (
+    accuracies,
+    centred_blocks,
+    class_scores,
+    hats_of,
+    nested_predictions,
+    out_of_fold_hat,
+    predictions,
+    r_squared,
+    shuffled_targets,
+)
+from moodlens.probes.logistic import features_of
 from moodlens.probes.site_readings import read_scale
 from moodlens.stats.bootstrap import resamples
 from moodlens.stats.gram import centred, prompt_grams, site_gram
+from moodlens.stats.permutation import p_values, relabellings
 from tests.stats.synthetic import design, sites
+
+
+def probe(rows, labels, folds, ridge=0.1):
+    return predictions(hats_of((rows @ rows.T)[None], folds, ridge), labels[None])[0, 0]
+
+
+def test_two_equal_groups_are_told_apart_as_by_scikit_learns_ridge_classifier():
+    rng = np.random.default_rng(0)
+    labels = np.tile([0, 1], 16)
+    rows = rng.normal(size=(32, 10)) + 0.5 * labels[:, None] + 3
+    folds = np.repeat(np.arange(4), 8)
+    expected = np.empty(32, dtype=int)
+    for fold in range(4):
+        train = folds != fold
+        spread = ((rows[train] - rows[train].mean(axis=0)) ** 2).sum() / train.sum()
+        expected[~train] = (
+            RidgeClassifier(alpha=0.1 * spread).fit(rows[train], labels[train]).predict(rows[~train])
+        )
+    assert probe(rows, labels, folds).tolist() == expected.tolist()
+
+
+def test_many_unequal_groups_equal_the_same_rule_written_with_scikit_learns_ridge():
+    rng = np.random.default_rng(1)
+    labels = np.repeat([0, 1, 2], [20, 8, 12])
+    rows = rng.normal(size=(40, 6)) + rng.normal(size=(3, 6))[labels]
+    folds = group_folds(np.arange(40), 5, rng)
+    expected = np.empty(40, dtype=int)
+    for fold in range(5):
+        train = folds != fold
+        center = rows[train].mean(axis=0)
+        inside, outside = rows[train] - center, rows[~train] - center
+        targets = np.eye(3)[labels[train]] / np.bincount(labels[train])
+        model = Ridge(alpha=0.1 * (inside**2).sum() / len(inside), fit_intercept=False).fit(inside, targets)
+        half = 0.5 * (targets * model.predict(inside)).sum(axis=0)
+        expected[~train] = (model.predict(outside) - half).argmax(axis=1)
+    assert probe(rows, labels, folds).tolist() == expected.tolist()
+
+
+def test_a_class_between_two_others_is_not_masked():
+    labels = np.repeat([0, 1, 2], 10)
+    rows = (labels + np.random.default_rng(2).normal(size=30) * 0.1)[:, None] * np.ones(3)
+    folds = np.tile(np.arange(5), 6)
+    assert (probe(rows, labels, folds) == labels).all()
+
+
+def test_all_labellings_at_once_equal_one_by_one():
+    rng = np.random.default_rng(3)
+    made = design(5, 7, 6)
+    grams = prompt_grams(sites(made, rng, n_layers=2))
+    table = relabellings(made.labels, 30, rng)
+    hats = hats_of(grams, group_folds(np.arange(18), 4, rng), 0.1)
+    whole = predictions(hats, table)
+    for perm in (0, 11, 30):
+        assert (predictions(hats, table[perm : perm + 1])[:, 0] == whole[:, perm]).all()
+
+
+def test_a_class_absent_from_training_is_never_named():
+    rows, labels = np.random.default_rng(4).normal(size=(9, 3)), np.repeat([0, 1, 2], 3)
+    predicted = probe(rows, labels, folds=np.repeat([0, 1, 2], 3))
+    assert (predicted != labels).all()
+
+
+def test_accuracy_weighs_emotions_equally():
+    labels = np.array([[0, 0, 0, 1], [1, 0, 0, 0]])
+    predicted = np.zeros((1, 2, 4), dtype=np.int8)
+    assert accuracies(predicted, labels).tolist() == [[0.5, 0.5]]
+
+
+def test_with_no_effect_p_is_uniform_and_plain_folds_are_not():
+    """Clips of one prompt in training and test: a plain 5-fold probe reads the prompt, not emotion."""
+    made, n_sims, alarms, plain = design(8, 8), 150, 0, []
+    for seed in range(n_sims):
+        rng = np.random.default_rng([seed, 1])
+        (site,) = sites(made, rng, icc=0.3)
+        table = relabellings(made.labels, 99, rng)
+        hats = hats_of(prompt_grams([site]), group_folds(np.arange(16), 8, rng), 0.1)
+        alarms += p_values(accuracies(predictions(hats, table), table))[0] <= 0.05
+        if seed < 10:
+            (many,) = sites(made, rng, icc=0.5, n_clips=5)
+            rows, labels = features_of(centred(many.values)), made.labels[many.prompts]
+            shuffled = rng.permutation(len(labels))
+            plain.append(cross_val_score(RidgeClassifier(), rows[shuffled], labels[shuffled], cv=5).mean())
+    assert alarms <= binom.ppf(0.999, n_sims, 0.05)
+    assert np.mean(plain) > 0.7
+
+
+@pytest.mark.parametrize("share", [0.15])
+def test_a_planted_effect_is_read(share):
+    made, rng = design(16, 16, 16, 16), np.random.default_rng(5)
+    grams = prompt_grams(sites(made, rng, n_layers=2, share=share, layer=1))
+    table = relabellings(made.labels, 199, rng)
+    found = accuracies(predictions(hats_of(grams, group_folds(np.arange(64), 8, rng), 0.1), table), table)
+    assert p_values(found)[1] == pytest.approx(1 / 200)
+    assert found[1, 0] > 0.6
+
 
 RIDGES = (0.01, 0.1, 1.0, 10.0)
 
@@ -158,3 +266,30 @@ def test_r_squared_of_the_training_means_is_zero():
     rows, values, folds = example()
     _, means = nested_predictions(centred(rows @ rows.T)[None], folds, (1.0,), values[:, None])
     assert r_squared(values[:, None], means, means).item() == 0
+
+
+def test_the_hat_is_kernel_ridge_with_an_intercept():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(36, 5)) + 3, rng.normal(size=36)
+    folds = np.arange(36) % 6
+    predicted = out_of_fold_hat(x @ x.T, folds, 0.3) @ y
+    for fold in range(6):
+        train, test = folds != fold, folds == fold
+        inner = x[train] - x[train].mean(axis=0)
+        alpha = 0.3 * np.square(inner).sum() / train.sum()
+        model = KernelRidge(alpha=alpha).fit(inner, y[train] - y[train].mean())
+        expected = model.predict(x[test] - x[train].mean(axis=0)) + y[train].mean()
+        np.testing.assert_allclose(predicted[test], expected)
+
+
+def test_scores_of_one_labelling_choose_the_class_of_predictions():
+    rng = np.random.default_rng(3)
+    labels = np.tile([0, 1, 2], 10)
+    rows = rng.normal(size=(30, 8)) + labels[:, None]
+    grams, folds = (rows @ rows.T)[None], np.repeat(np.arange(5), 6)
+    expected = predictions(hats_of(grams, folds, 0.3), labels[None])[0, 0]
+    for fold in range(5):
+        train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        blocks = centred_blocks(grams[:, train[:, None], train], grams[:, test[:, None], train])
+        scores = class_scores(*blocks, labels[train], 3, 0.3)
+        assert scores[0].argmax(axis=1).tolist() == expected[test].tolist()

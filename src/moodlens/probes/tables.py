@@ -1,0 +1,174 @@
+"""Results of the probes of all families, as the rows and numbers of their files."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+
+from moodlens.base.seeding import rng_for
+from moodlens.probes.controls import Comparison, Difference, difference
+from moodlens.probes.family import FamilyProbe, ProbeSettings
+from moodlens.probes.layer_gains import BASES, Gains
+from moodlens.probes.site_readings import Reading
+from moodlens.stats.design import Design, Unit
+from moodlens.stats.site_names import CLAIM_UNITS, site_columns
+
+RUNG_OF = {"words": "words", "text": "text_code", "music": "music", "layers": "layers"}
+"""Family of sites -> rung of the ladder."""
+REQUIRED = {"text": ("words", "twin_text"), "music": ("words",), "layers": ("words", "twin_layers")}
+"""Baselines that a family must exceed on the same folds."""
+BESIDE = {"layers": ("text",)}
+"""Baselines that are reported without a condition."""
+BASELINE_NAMES = {
+    "words": "bag of words",
+    "twin_text": "random text encoder",
+    "twin_layers": "random twin",
+    "text": "text encoder",
+}
+
+
+@dataclass(frozen=True)
+class ProbeResults:
+    """The probes of every family of sites."""
+
+    design: Design
+    settings: ProbeSettings
+    families: Mapping[str, Mapping[Unit, FamilyProbe]]  # by the unit that folds keep whole
+    scores: Mapping[str, tuple[Reading, ...]]  # further scores of each site
+    gains: Gains
+
+
+def metrics_of(results: ProbeResults) -> dict[str, dict[str, object]]:
+    """Return the metrics of every rung: what the ladder reads, then further scores of the best site."""
+    return {
+        RUNG_OF[family]: rung_metrics(results, family) | _score_metrics(results, family)
+        for family in results.families
+        if family in RUNG_OF
+    }
+
+
+def rung_metrics(results: ProbeResults, name: str) -> dict[str, object]:
+    """Return what the ladder reads of a family: its best site on the rung's own folds, and its baselines."""
+    unit = CLAIM_UNITS[name]
+    family = results.families[name][unit]
+    best = family.best
+    by_prompt = next(site for site in results.families[name]["prompt"].sites if site.site == best.site)
+    metrics: dict[str, object] = {
+        "best": best.site,
+        "accuracy": best.accuracy,
+        "low": best.low,
+        "high": best.high,
+        "accuracy_by_prompt": by_prompt.accuracy,
+        "ridge_accuracy": best.ridge_accuracy,
+        "permuted_extreme": family.permuted_extreme,
+        "selectivity": best.selectivity,
+        "p": family.p,
+        "smallest_p": family.smallest_p,
+        "n_permutations": results.settings.n_permutations,
+        "unit": unit,
+        "n_units": len(results.design.unit_labels(unit)),
+    }
+    for group, names in (("baselines", REQUIRED), ("beside", BESIDE)):
+        metrics[group] = {
+            BASELINE_NAMES[other]: _numbers(_against(results, name, other)) for other in names.get(name, ())
+        }
+    return metrics
+
+
+def _against(results: ProbeResults, name: str, other: str) -> Difference:
+    """Return the paired difference of a family from a baseline; the twin of a layer is the same layer."""
+    unit, settings = CLAIM_UNITS[name], results.settings
+    family, baseline = results.families[name][unit], results.families[other][unit]
+    best = family.best
+    names = [site.site for site in family.sites]
+    by_site = {site.site: site.correct for site in baseline.sites}
+    same_sites = set(names) <= set(by_site)
+    floor = np.stack([by_site[name] for name in names]) if same_sites else baseline.best.correct
+    correct = np.stack([site.correct for site in family.sites])
+    rng = rng_for("difference", best.site, other, unit, settings.seed)
+    how = Comparison(settings.n_folds, settings.n_bootstrap, settings.n_permutations, settings.confidence)
+    index = names.index(best.site)
+    return difference(BASELINE_NAMES[other], correct, index, floor, results.design, unit, how, rng)
+
+
+def _numbers(difference: Difference) -> dict[str, float]:
+    numbers = asdict(difference)
+    del numbers["baseline"]
+    return numbers
+
+
+def _score_metrics(results: ProbeResults, name: str) -> dict[str, object]:
+    """Return the further scores of the best site of a family."""
+    best = results.families[name][CLAIM_UNITS[name]].best.site
+    scores = next(scores for scores in results.scores[name] if scores.site == best)
+    row = _score_columns(scores) | _gain_columns(results.gains, name, best)
+    del row["control_accuracy"]  # accuracy minus selectivity; in the table
+    return row
+
+
+def _score_columns(scores: Reading) -> dict[str, object]:
+    valence, arousal = scores.valence, scores.arousal
+    return {
+        "r2_valence": None if valence is None else valence.r2,
+        "p_valence": None if valence is None else valence.p,
+        "r2_arousal": None if arousal is None else arousal.r2,
+        "p_arousal": None if arousal is None else arousal.p,
+        "by_template": scores.by_template,
+        "control_accuracy": scores.control_accuracy,
+        "control_selectivity": scores.control_selectivity,
+        "mdl_bits": scores.mdl_bits,
+    }
+
+
+def _gain_columns(gains: Gains, family: str, site: str) -> dict[str, object]:
+    row: dict[str, object] = {}
+    for base in BASES:
+        if (gain := gains.get((family, base), {}).get(site)) is not None:
+            name = f"partial_r2_{base}"
+            row |= {name: gain.partial_r2, f"{name}_low": gain.low, f"{name}_high": gain.high}
+    return row
+
+
+def plot_rows(results: ProbeResults) -> pd.DataFrame:
+    """Return one row per site: metrics/probe_layers.csv. Baselines repeat as columns."""
+    rows = []
+    families = results.families
+    for name, family in families.items():
+        by_prompt, by_wording = family["prompt"].sites, family["wording"].sites
+        for site, held_out, scores in zip(by_prompt, by_wording, results.scores[name], strict=True):
+            rows.append(
+                {
+                    **site_columns(name, site.site),
+                    "accuracy": held_out.accuracy,
+                    "low": held_out.low,
+                    "high": held_out.high,
+                    "p": held_out.p,
+                    "p_maxt": held_out.p_max,
+                    "ridge_accuracy": held_out.ridge_accuracy,
+                    "selectivity": held_out.selectivity,
+                    "accuracy_by_prompt": site.accuracy,
+                    "low_by_prompt": site.low,
+                    "high_by_prompt": site.high,
+                    "p_by_prompt": site.p,
+                    "p_maxt_by_prompt": site.p_max,
+                    **_score_columns(scores),
+                    **_gain_columns(results.gains, name, site.site),
+                    **_twin_column(results, name, site.site),
+                }
+            )
+    frame = pd.DataFrame(rows)
+    for name, column in (("words", "bow_accuracy"), ("text", "text_accuracy")):
+        frame[column] = families[name]["wording"].best.accuracy if name in families else pd.NA
+    music = families["music"]["wording"].sites if "music" in families else ()
+    acoustics = [site.accuracy for site in music if site.site == "acoustics"]
+    frame["acoustics_accuracy"] = acoustics[0] if acoustics else pd.NA
+    return frame
+
+
+def _twin_column(results: ProbeResults, family: str, site: str) -> dict[str, object]:
+    if family != "layers" or "twin_layers" not in results.families:
+        return {}
+    twins = results.families["twin_layers"]["wording"].sites
+    same = [twin.accuracy for twin in twins if twin.site == site]
+    return {"twin_accuracy": same[0]} if same else {}
