@@ -140,7 +140,7 @@ def test_a_missing_key_and_a_wrong_type_are_named():
     with pytest.raises(UsageError, match=r"corpus\.seed must be present"):
         parse_recipe(lacking)
     wrong["organism"]["n_steps"] = "many"
-    with pytest.raises(UsageError, match=r"organism\.n_steps must be of type int; got 'many'"):
+    with pytest.raises(UsageError, match=r"organism\.n_steps must be a whole number; got 'many'"):
         parse_recipe(wrong)
 
 

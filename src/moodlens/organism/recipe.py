@@ -6,15 +6,14 @@ errors.
 
 import hashlib
 import json
-import typing
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
-from moodlens.base.errors import UsageError, must, nearest
+from moodlens.base.errors import UsageError, must
+from moodlens.params.schema import read_section
 
 FILE = "models/organism/params.yaml"
 
@@ -113,9 +112,7 @@ def load_recipe(path: Path) -> Recipe:
 
 def parse_recipe(raw: object) -> Recipe:
     """Return the recipe of a parsed file; errors as `load_recipe`."""
-    kinds = typing.get_type_hints(Recipe)
-    sections = _mapping(raw, "the file", list(kinds))
-    return Recipe(**{name: _section(kind, sections[name], name) for name, kind in kinds.items()})
+    return read_section(Recipe, raw, "", FILE)
 
 
 def fingerprint(*parts: Any) -> str:
@@ -136,36 +133,3 @@ def pick(kind: type[T], part: object) -> T:
     """
     names = [field.name for field in fields(kind) if hasattr(part, field.name)]  # pyright: ignore
     return kind(**{name: getattr(part, name) for name in names})
-
-
-def _section(kind: type, raw: object, name: str) -> Any:
-    hints = typing.get_type_hints(kind)
-    values = _mapping(raw, name, list(hints))
-    return kind(**{key: _value(hint, values[key], f"{name}.{key}") for key, hint in hints.items()})
-
-
-def _mapping(raw: object, name: str, valid: list[str]) -> Mapping[str, Any]:
-    """Return the mapping itself; UsageError unless its keys are exactly the valid ones."""
-    if not isinstance(raw, Mapping):
-        advice = "Compare with the repository's file"
-        raise UsageError(must(name, "be a mapping", type(raw).__name__, where=FILE, next_step=advice))
-    for key in raw:
-        if key not in valid:
-            advice = nearest(str(key), valid)
-            raise UsageError(must(f"a key of {name}", "be known", str(key), where=FILE, next_step=advice))
-    for key in valid:
-        if key not in raw:
-            raise UsageError(must(f"{name}.{key}", "be present", "nothing", where=FILE, next_step="Add it"))
-    return raw
-
-
-def _value(hint: Any, raw: object, name: str) -> Any:
-    if hint is float and type(raw) is int:
-        return float(raw)
-    if typing.get_origin(hint) is tuple and isinstance(raw, list):
-        return tuple(_value(typing.get_args(hint)[0], item, f"{name}[{i}]") for i, item in enumerate(raw))
-    if isinstance(hint, type) and type(raw) is hint:
-        return raw
-    wanted = "a list of numbers" if typing.get_origin(hint) is tuple else f"of type {hint.__name__}"
-    advice = "See the comment beside it"
-    raise UsageError(must(name, f"be {wanted}", raw, where=FILE, next_step=advice))
