@@ -15,7 +15,7 @@ from transformers import (
     T5Config,
 )
 
-from moodlens.backends.musicgen.untrained import default_dtype
+from moodlens.backends.musicgen.backend import default_dtype
 from moodlens.forecast.sizes import published_config
 
 REPOSITORY = Path(__file__).resolve().parents[1]

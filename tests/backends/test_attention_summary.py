@@ -7,7 +7,7 @@ from scipy.stats import entropy as scipy_entropy
 
 from moodlens.attention.words import CLASSES, CONTROL, EMOTION, END
 from moodlens.backends import attention
-from moodlens.backends.attention import AttentionRecorder, own_readings
+from moodlens.backends.attention import AttentionRecorder, self_statistics
 from moodlens.backends.musicgen.backend import MusicgenBackend
 from moodlens.base.errors import ContractError, UsageError
 from moodlens.codes.delay import apply_delay
@@ -131,7 +131,7 @@ def test_guidance_and_batch_mates_do_not_change_a_clip(sharp: MusicgenBackend):
 def test_uniform_weights_give_the_references_of_uniform_attention():
     weights = torch.tril(torch.ones(5, 5))
     weights = (weights / weights.sum(-1, keepdim=True))[None, None]
-    entropy, distance, first = own_readings(weights, 0)[:, 0, 0].numpy()
+    entropy, distance, first = self_statistics(weights, 0)[:, 0, 0].numpy()
     np.testing.assert_allclose(entropy, np.log([1, 2, 3, 4, 5]), atol=1e-6)
     np.testing.assert_allclose(distance, [0, 0.5, 1, 1.5, 2], atol=1e-6)
     np.testing.assert_allclose(first, [1, 1 / 2, 1 / 3, 1 / 4, 1 / 5], atol=1e-6)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from moodlens.backends import catalog
-from moodlens.backends.audiocraft.convert import cache_folder, converted, is_audiocraft
+from moodlens.backends.audiocraft.converted import cache_folder, converted, is_audiocraft
 from moodlens.backends.checkpoint import verify_checkpoint
 from moodlens.base.errors import ContractError
 from moodlens.params.pipeline import Model

@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import nn
 
+from moodlens.backends import requests
 from moodlens.backends.musicgen import packed as module
 from moodlens.backends.musicgen.backend import MusicgenBackend
-from moodlens.backends.musicgen.packed import linears_of, packed, packing_pays
+from moodlens.backends.musicgen.packed import linears_of, packed, packs
 from moodlens.contracts.backend import Capture, ClipRequest, Sampling
 from moodlens.forecast.sizes import published_config, sizes_of
 
@@ -19,7 +20,7 @@ BOTH = Capture(("residual", "mlp", "cross_attention", "logits"), half="both")
 @pytest.fixture
 def packing(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Pack the tiny model's layers too, and count how many are packed at once."""
-    monkeypatch.setattr(module, "PACKED_WIDTH", 1)
+    monkeypatch.setattr(requests, "PACKED_WIDTH", 1)
     counts: list[int] = []
     product = module._product
 
@@ -63,7 +64,7 @@ def test_greedy_tokens_and_states_are_those_of_the_plain_product(
     n_packed = len(packing)
     forced = backend.teacher_force(made.codes, TEXTS, BOTH)
     assert len(packing) == n_packed  # a whole pass multiplies with the plain weights
-    monkeypatch.setattr(module, "PACKED_WIDTH", 10_000)
+    monkeypatch.setattr(requests, "PACKED_WIDTH", 10_000)
     plain = backend.generate(REQUESTS, greedy, BOTH)
     assert len(packing) == n_packed
     assert np.array_equal(made.codes, plain.codes)
@@ -94,11 +95,11 @@ def test_the_modules_are_as_before_whatever_happens(backend: MusicgenBackend, pa
 
 
 def test_where_it_pays():
-    assert packing_pays(torch.zeros(1024), 1_440_000_000)  # MusicGen-small
-    assert not packing_pays(torch.zeros(192), 1_000_000)
-    assert not packing_pays(torch.zeros(1536), 6_300_000_000)  # medium
-    assert not packing_pays(torch.zeros(1024, dtype=torch.bfloat16), 720_000_000)
-    assert not packing_pays(torch.zeros(1024, device="meta"), 1_440_000_000)
+    assert packs(torch.zeros(1024), 1_440_000_000)  # MusicGen-small
+    assert not packs(torch.zeros(192), 1_000_000)
+    assert not packs(torch.zeros(1536), 6_300_000_000)  # medium
+    assert not packs(torch.zeros(1024, dtype=torch.bfloat16), 720_000_000)
+    assert not packs(torch.zeros(1024, device="meta"), 1_440_000_000)
 
 
 def test_plan_knows_the_rule(backend: MusicgenBackend):

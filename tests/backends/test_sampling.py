@@ -65,10 +65,16 @@ def test_frequencies_follow_the_filters_of_transformers(top_k: int, top_p: float
 
 
 def test_guidance_has_the_bits_of_transformers():
-    cond, uncond = torch.randn(2, 5, 4, 32)
+    logits = torch.randn(10, 4, 32)
     processor = ClassifierFreeGuidanceLogitsProcessor(3.0)
-    theirs = processor(torch.zeros(5, 1, dtype=torch.long), torch.cat([cond[:, 0], uncond[:, 0]]))
-    assert torch.equal(guided(cond, uncond, 3.0)[:, 0], theirs)
+    theirs = processor(torch.zeros(5, 1, dtype=torch.long), logits[:, 0])
+    assert torch.equal(guided(logits, 5, 3.0)[:, 0], theirs)
+
+
+def test_without_guidance_the_logits_are_those_of_the_conditional_rows():
+    logits = torch.randn(10, 4, 32)
+    assert torch.equal(guided(logits, 5, 1.0), logits[:5])
+    assert torch.equal(guided(logits[:5], 5, 3.0), logits[:5])
 
 
 def test_noise_is_a_function_of_clip_step_and_codebook():

@@ -8,7 +8,7 @@ import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from moodlens.backends import catalog
-from moodlens.backends.audiocraft.convert import converted
+from moodlens.backends.audiocraft.converted import converted
 from moodlens.backends.checkpoint import verify_checkpoint
 from moodlens.cli import __main__ as cli
 

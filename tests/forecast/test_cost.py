@@ -22,9 +22,9 @@ from moodlens.forecast.generation import (
     Load,
     Rates,
     generate_cost,
-    kept_bytes,
     loading_bytes,
     step_seconds,
+    stored_bytes,
     summary_bytes,
     with_loading,
 )
@@ -34,7 +34,7 @@ from tests.tiny_model import tiny_model
 
 SMALL = "facebook/musicgen-small"
 LOAD = Load(
-    n_clips=8, n_prompts=4, n_frames=50, clips_per_shard=4, block_clips=4, halves_run=2, hookpoints=24,
+    n_clips=8, n_prompts=4, n_frames=50, clips_per_shard=4, block_clips=4, n_halves_run=2, hookpoints=24,
     width=24 * 1024,
     step_stride=1, keep_steps=True, dtype="float32", store_dtype="float16", workers=1,
 )  # fmt: skip
@@ -87,7 +87,7 @@ def test_the_known_sizes():
 def test_bytes_by_hand():
     sizes = sizes_of(published_config(SMALL) or {})
     # 24 hookpoints x 8 clips x 53 steps x 1024 x 2 bytes; 5 vectors of 1024 and 53 norms in float32
-    assert kept_bytes(sizes, LOAD, 8) == 24 * 8 * 53 * 1024 * 2
+    assert stored_bytes(sizes, LOAD, 8) == 24 * 8 * 53 * 1024 * 2
     assert summary_bytes(sizes, LOAD, 8) == 24 * 8 * 4 * (5 * 1024 + 53)
     cost = generate_cost(sizes, LOAD, Rates(1e11, 2e10))
     assert cost.disk["codes"] == 2 * 8 * 4 * 50

@@ -1,1 +1,1 @@
-"""Music generators behind one protocol."""
+"""Music generators behind one protocol: loading, generation with capture, teacher forcing, decoding."""

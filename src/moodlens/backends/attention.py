@@ -1,18 +1,16 @@
-"""Attention as the decode loop needs it: cheap for one query, and none at all where there is no text.
+"""The attention function of the decode loop, and summaries of attention weights while they are computed.
 
-Registered with transformers under `NAME`, so the stock modules call it. Three things differ from its `sdpa`:
-- Rows beyond the text's rows are the null half of guidance. Their keys and values would be zero and their
-  output exactly 0 (the projections have no bias), so they are not computed: 0 is put out.
-- A module may carry a `watch`, a function that is handed its weights (see `attention_summary`).
-- One query per row is two batched products. The fused CPU kernel takes 10 - 30 % longer for that shape (32
-  rows, 6 heads of 32, 32 - 200 keys, one thread), and the weights are there for attention summaries.
+`attend` is registered with transformers under `NAME`, so the stock modules call it. It differs from `sdpa`:
+- Rows beyond the rows of the text are the unconditional half. Their keys and values would be zero and their
+  output exactly 0 (the projections have no bias), so `attend` outputs 0 without computing them.
+- A module may have an attribute `watch`, a function that receives the attention weights.
+- One query per row takes two batched products. The fused CPU kernel takes 10 - 30 % longer for that shape (32
+  rows, 6 heads of 32, 32 - 200 keys, one thread), and the products give the weights for summaries.
 
-Attention reduced while it is computed: a few numbers per clip, layer, head and step, never a map.
-
-The attention of this package (`attention.attend`) hands every module's weights to the module's `watch`. With
-one query per call, as in generation, these are the weights the step uses anyway; with a whole sequence of
-queries, as under teacher forcing, they are formed once more in short chunks of queries. Watching reads, it
-never writes: tokens and states stay the same, bit for bit.
+`AttentionRecorder` reduces the weights to a few numbers per clip, layer, head and step; it never stores an
+attention map. With one query per call, as in generation, it reads the weights that the step uses anyway. With
+a whole sequence of queries, as under teacher forcing, the weights are computed once more in chunks of
+queries. Recording only reads: tokens and states stay bit-identical.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +28,7 @@ from moodlens.base.errors import ContractError, UsageError, must
 
 NAME = "moodlens"
 CHUNK = 64
-"""Queries whose weights are held at once when a whole sequence is watched."""
+"""Number of queries whose weights are held at once when a whole sequence is recorded."""
 
 
 def attend(
@@ -43,7 +41,7 @@ def attend(
     dropout: float = 0.0,
     **_: object,
 ) -> tuple[Tensor, Tensor | None]:
-    """Return the attention output, (row, query, head, d_head), and the weights where they were formed.
+    """Return the attention output, (row, query, head, d_head), and the weights, None for a whole sequence.
 
     Args:
         module: the attention module; its `is_causal` says whether a sequence of queries is masked causally.
@@ -51,8 +49,8 @@ def attend(
         key: (row with text, head, key, d_head); as many rows as `query`, or fewer.
         value: as `key`.
         attention_mask: True where a query may attend, (row with text, 1, 1, key), or None.
-        scaling: of the products; None is d_head ** -0.5.
-        dropout: must be 0; the loop never trains.
+        scaling: factor of the products; None is d_head ** -0.5.
+        dropout: must be 0, since the decode loop never trains.
     """
     assert dropout == 0
     n_rows, n_text = query.shape[0], key.shape[0]
@@ -87,10 +85,11 @@ def chunks(query: Tensor, key: Tensor, mask: Tensor | None) -> Iterator[Tensor]:
         key: (row, head, key, d_head).
         mask: True where a query may attend, or None.
     """
-    places = torch.arange(key.shape[2], device=key.device)
+    positions = torch.arange(key.shape[2], device=key.device)
     for start in range(0, query.shape[2], CHUNK):
         part = query[:, :, start : start + CHUNK]
-        allowed = places <= places[start : start + part.shape[2], None] if mask is None else mask
+        own = positions[start : start + part.shape[2], None]
+        allowed = positions <= own if mask is None else mask
         scores = torch.matmul(part, key.transpose(2, 3)).masked_fill(~allowed, -torch.inf)
         yield scores.softmax(-1)
 
@@ -100,28 +99,30 @@ AttentionInterface.register(NAME, attend)
 
 KINDS = {"cross": "encoder_attn", "self": "self_attn"}
 """Kind of attention -> the module of a decoder layer."""
-READINGS = {
+STATISTICS = {
     "cross": ("entropy", "emotion", "control", "end"),
     "self": ("entropy", "distance", "first"),
 }
-"""What is kept of each kind: nats; masses of token classes; steps back; mass on the first step."""
-KEPT = (EMOTION, CONTROL, END)
+"""Statistics of each kind. Entropy is in nats; emotion, control and end are the attention mass on tokens of
+that class; distance is the mean number of steps back; first is the mass on the first step."""
+MASS_CLASSES = (EMOTION, CONTROL, END)
 SMALLEST = 1e-30
 NO_TEXT = "Leave generate.attention off for a model that prepends its text (melody)"
 
 
 Weights = Float[Tensor, "row head query key"]
-Readings = Float[Tensor, "reading row head query"]
+Statistics = Float[Tensor, "statistic row head query"]
 
 
 class AttentionRecorder:
-    """Summarises the conditional rows of cross-attention and self-attention.
+    """Records statistics of the conditional rows of cross-attention and self-attention.
 
     Args:
         layers: decoder layers.
-        classes: per clip the class of each of its tokens (`attention.words`); rows of clips come first.
+        classes: per clip the class of each of its tokens (`moodlens.attention.words`); the first rows of a
+            module's input belong to these clips.
         n_steps: decoder steps that will be run.
-        kinds: what to watch, of `KINDS`.
+        kinds: kinds of attention to record, of `KINDS`.
 
     Raises:
         UsageError: the model has no such attention.
@@ -141,7 +142,7 @@ class AttentionRecorder:
 
     @contextmanager
     def attached(self) -> Iterator["AttentionRecorder"]:
-        """Watch the modules for the length of the block; the watches go whatever happens."""
+        """Record inside the `with` block; the modules are restored even if the block fails."""
         for (kind, layer), module in self.modules.items():
             module.watch = self._watch(kind, layer)  # type: ignore[assignment]
         try:
@@ -156,7 +157,7 @@ class AttentionRecorder:
             if weights.shape[2] > 1:
                 self._append(kind, [layer], part)
                 return
-            # One step of generation: all layers are reduced together, which costs a third of one by one.
+            # One step of generation: reducing all layers together costs a third of reducing them one by one.
             waiting = self._waiting.setdefault(kind, [])
             waiting.append(part)
             if len(waiting) == self.n_layers:
@@ -166,22 +167,22 @@ class AttentionRecorder:
         return watch
 
     def _append(self, kind: str, layers: Sequence[int], weights: Weights) -> None:
-        """Write the readings of `layers`, whose rows follow each other in `weights`, behind the last."""
+        """Append the statistics of `layers`, whose rows follow each other in `weights`."""
         start = self.counts[kind, layers[0]]
         stop = start + weights.shape[2]
         if stop > self.n_steps:
             raise ContractError(_count_error(kind, layers[0], stop, self.n_steps))
-        readings = self._cross(weights) if kind == "cross" else own_readings(weights, start)
-        n_readings, _, heads, _ = readings.shape
+        statistics = self._cross(weights) if kind == "cross" else self_statistics(weights, start)
+        n_statistics, _, heads, _ = statistics.shape
         if kind not in self.buffers:
-            shape = (n_readings, self.n_layers, len(self.classes), heads, self.n_steps)
-            self.buffers[kind] = torch.zeros(shape, dtype=torch.float32, device=readings.device)
-        by_layer = readings.unflatten(1, (len(layers), len(self.classes)))
+            shape = (n_statistics, self.n_layers, len(self.classes), heads, self.n_steps)
+            self.buffers[kind] = torch.zeros(shape, dtype=torch.float32, device=statistics.device)
+        by_layer = statistics.unflatten(1, (len(layers), len(self.classes)))
         self.buffers[kind][:, layers[0] : layers[-1] + 1, :, :, start:stop] = by_layer
         for layer in layers:
             self.counts[kind, layer] = stop
 
-    def _cross(self, weights: Weights) -> Readings:
+    def _cross(self, weights: Weights) -> Statistics:
         if self._columns is None:
             self._columns = class_columns(self.classes, weights)
         by_layer = weights.unflatten(0, (-1, len(self.classes)))
@@ -189,47 +190,47 @@ class AttentionRecorder:
         return torch.cat([entropy(weights)[None], masses.permute(3, 0, 1, 2)])
 
     def finish(self) -> dict[str, np.ndarray]:
-        """Return `<kind>/<reading>` -> (clip, layer, head, step), float32, and `tokens` (clip, class).
+        """Return `<kind>/<statistic>` -> (clip, layer, head, step), float32, and `tokens` (clip, class).
 
         Raises:
-            ContractError: a module was not seen at every step exactly once.
+            ContractError: a module was not recorded at every step exactly once.
         """
         if not self.modules:
             return {}
         for (kind, layer), count in self.counts.items():
             if count != self.n_steps:
                 raise ContractError(_count_error(kind, layer, count, self.n_steps))
-        found = {
-            f"{kind}/{reading}": np.ascontiguousarray(values.transpose(0, 1).cpu().numpy())
+        statistics = {
+            f"{kind}/{name}": np.ascontiguousarray(values.transpose(0, 1).cpu().numpy())
             for kind, buffer in self.buffers.items()
-            for reading, values in zip(READINGS[kind], buffer, strict=True)
+            for name, values in zip(STATISTICS[kind], buffer, strict=True)
         }
         counts = [np.bincount(classes, minlength=len(CLASSES)) for classes in self.classes]
-        return {**found, "tokens": np.stack(counts).astype(np.int16)}
+        return {**statistics, "tokens": np.stack(counts).astype(np.int16)}
 
 
-def own_readings(weights: Weights, first: int) -> Readings:
-    """Return entropy, mean distance in steps, mass on the first step; `first` is the first query's step."""
+def self_statistics(weights: Weights, first: int) -> Statistics:
+    """Return the statistics of self-attention as in `STATISTICS`; `first` is the step of the first query."""
     n_queries, n_keys = weights.shape[2:]
-    places = torch.arange(n_keys, device=weights.device, dtype=weights.dtype)
-    distance = places[first : first + n_queries] - weights @ places
+    steps = torch.arange(n_keys, device=weights.device, dtype=weights.dtype)
+    distance = steps[first : first + n_queries] - weights @ steps
     return torch.stack([entropy(weights), distance, weights[..., 0]])
 
 
 def entropy(weights: Weights) -> Float[Tensor, "row head query"]:
     """Return -sum w ln w over keys, in nats; 0 ln 0 is 0.
 
-    `torch.special.entr` says the same at twice the cost on CPU.
+    `torch.special.entr` gives the same at twice the cost on the CPU.
     """
     return -torch.linalg.vecdot(weights, weights.clamp_min(SMALLEST).log())
 
 
 def class_columns(classes: Sequence[np.ndarray], like: Weights) -> Float[Tensor, "row key klass"]:
-    """Return 1 where a token belongs to one of the classes that are kept, for every row; pads to none."""
-    columns = like.new_zeros(len(classes), like.shape[-1], len(KEPT))
-    for row, found in enumerate(classes):
-        for column, klass in enumerate(KEPT):
-            columns[row, : len(found), column] = torch.from_numpy(found == klass).to(columns)
+    """Return 1 where a token belongs to a class of `MASS_CLASSES`, per row; padding belongs to none."""
+    columns = like.new_zeros(len(classes), like.shape[-1], len(MASS_CLASSES))
+    for row, of_token in enumerate(classes):
+        for column, klass in enumerate(MASS_CLASSES):
+            columns[row, : len(of_token), column] = torch.from_numpy(of_token == klass).to(columns)
     return columns
 
 

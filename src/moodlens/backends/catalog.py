@@ -1,7 +1,7 @@
-"""Which model a `model.id` names, where its files are, and how it is loaded.
+"""The models that a `model.id` can name: where their files are, and how they are loaded.
 
-`find` touches files and, for a hub id, the hub; it imports neither torch nor transformers, so that a stage
-can tell finished shards from stale ones before anything heavy starts. `load` is the only door to a backend.
+`find` reads files and, for a hub id, the hub. It imports neither torch nor transformers, so that a stage can
+tell finished shards from stale ones before it imports them. `load` is the only way to a backend.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from moodlens.backends import checkpoint as hub
-from moodlens.backends.audiocraft.convert import converted, is_audiocraft
+from moodlens.backends.audiocraft.converted import converted, is_audiocraft
 from moodlens.backends.checkpoint import Checkpoint, verify_checkpoint
 from moodlens.base.errors import ContractError, UsageError, must, nearest
 from moodlens.contracts.backend import ModelInfo, MusicBackend
@@ -18,9 +18,9 @@ from moodlens.params.pipeline import Model
 ORGANISM = "models/organism"
 EMBEDDED = {"organism": ORGANISM, "organism-shuffled": f"{ORGANISM}/shuffled", "organism-random": ORGANISM}
 AUDIOCRAFT = "audiocraft:"
-"""Before a folder in audiocraft layout: audiocraft itself runs it, nothing is converted."""
+"""Prefix of a folder in audiocraft layout that audiocraft itself runs, without conversion."""
 RANDOM = "organism-random"
-RANDOM_SEED = 1_000_003  # not a seed of baseline twins: the random organism must not be its own twin
+RANDOM_SEED = 1_000_003  # not a seed of baseline twins, or the random organism would be its own twin
 HUB = (
     "facebook/musicgen-small",
     "facebook/musicgen-medium",
@@ -37,7 +37,7 @@ HUB = (
 
 @dataclass(frozen=True)
 class Source:
-    """A model that was found and verified, not yet loaded."""
+    """A model that was located and verified, not yet loaded."""
 
     model_id: str
     revision: str
@@ -46,7 +46,7 @@ class Source:
 
     @property
     def weights_sha256(self) -> str:
-        """Identity of the weights; of an untrained model, of its seed and of what it was made from."""
+        """Digest of the weights; for an untrained model, of its seed and of the model it is made from."""
         trained = self.checkpoint.sha256
         if not self.untrained:
             return trained
@@ -61,7 +61,7 @@ def find(model: Model, root: Path) -> Source:
         root: workspace; embedded models and relative folders are below it.
 
     Raises:
-        UsageError: the id is unknown, the hub cannot be reached, the folder is no MusicGen or pickled.
+        UsageError: the id is unknown, the hub cannot be reached, or the folder is not a MusicGen or pickled.
         ContractError: a file is missing, truncated or damaged.
     """
     if model.id in EMBEDDED:
@@ -79,8 +79,8 @@ def find(model: Model, root: Path) -> Source:
     if model.id.startswith(AUDIOCRAFT):
         from moodlens.backends.audiocraft.loading import find_audiocraft
 
-        named = root / Path(model.id.removeprefix(AUDIOCRAFT)).expanduser()
-        return Source(model.id, "", find_audiocraft(named))
+        folder = root / Path(model.id.removeprefix(AUDIOCRAFT)).expanduser()
+        return Source(model.id, "", find_audiocraft(folder))
     folder = root / Path(model.id).expanduser()
     if model.id and folder.is_dir():
         folder = converted(folder) if is_audiocraft(folder) else folder
@@ -96,7 +96,7 @@ def find(model: Model, root: Path) -> Source:
 
 
 def describe(source: Source, model: Model) -> ModelInfo:
-    """Return what is known of the model from its configuration alone; nothing is loaded."""
+    """Return the description of the model from its configuration alone; nothing is loaded."""
     config = source.checkpoint.config
     text, codec, decoder = config["text_encoder"], config["audio_encoder"], config["decoder"]
     hop = 1
@@ -120,10 +120,10 @@ def describe(source: Source, model: Model) -> ModelInfo:
 
 
 def load(model: Model, root: Path, block_clips: int = 0) -> MusicBackend:
-    """Return the loaded backend of `model.id`; block_clips 0 is the backend's own (16 clips side by side).
+    """Return the loaded backend of `model.id`; block_clips 0 is the backend's default (16 clips together).
 
     Raises:
-        UsageError, ContractError: as `find`; the device is absent; weights do not fit the configuration.
+        UsageError, ContractError: as `find`; the device is absent; weights do not fit their configuration.
     """
     from dataclasses import replace
 

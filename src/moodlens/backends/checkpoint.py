@@ -1,8 +1,7 @@
-"""A model folder is verified before anything is loaded from it: layout, whole files, no pickled code.
+"""Verification of model folders before anything is loaded from them, and folders of the model hub.
 
-Only JSON and safetensors headers are read here: neither torch nor transformers is imported.
-
-Folders of a model hub: from the cache if they are there, else downloaded; never guessed.
+A verified folder has a known layout, whole files and no pickled code. Only JSON and safetensors headers are
+read: neither torch nor transformers is imported. Hub models come from the local cache, or are downloaded.
 """
 
 import json
@@ -35,8 +34,8 @@ class Checkpoint:
     @property
     def sha256(self) -> str:
         """SHA-256 of the configuration and of the weight files' bytes, in the order of their names."""
-        found = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in self.weights]
-        return _digest(json.dumps(self.config, sort_keys=True), tuple(found))
+        files = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in self.weights]
+        return _digest(json.dumps(self.config, sort_keys=True), tuple(files))
 
 
 @lru_cache(maxsize=8)
@@ -50,13 +49,13 @@ def _digest(config: str, weights: tuple[tuple[str, int, int], ...]) -> str:
 
 
 def verify_checkpoint(folder: Path) -> Checkpoint:
-    """Return the checkpoint in `folder` if it can be loaded without running code or guessing.
+    """Return the checkpoint in `folder`, after checking that it can be loaded without running code.
 
     Args:
         folder: in transformers layout.
 
     Raises:
-        UsageError: the folder is absent, is no MusicGen, or holds pickled weights only.
+        UsageError: the folder is absent, is not a MusicGen, or holds pickled weights only.
         ContractError: a file is missing, truncated or damaged.
     """
     if not folder.is_dir():
@@ -72,10 +71,10 @@ def verify_checkpoint(folder: Path) -> Checkpoint:
 
 
 def check_safetensors(path: Path) -> None:
-    """Check that a safetensors file is whole: its size is what its header says.
+    """Check that the size of a safetensors file is the one that its header states.
 
     Raises:
-        ContractError: it is missing, truncated, or has no readable header.
+        ContractError: the file is missing, truncated, or has no readable header.
     """
     if not path.is_file():
         raise missing(path.parent, path.name)
@@ -128,7 +127,7 @@ def _check_architecture(config: Mapping[str, Any], folder: Path) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        pickled = sorted(found.name for pattern in PICKLED for found in path.parent.glob(pattern))
+        pickled = sorted(file.name for pattern in PICKLED for file in path.parent.glob(pattern))
         if pickled:
             advice = "Convert an audiocraft checkpoint to transformers layout (safetensors) first"
             where = f"{path.parent} has no {path.name}"
@@ -137,19 +136,19 @@ def _read_json(path: Path) -> dict[str, Any]:
             )
         raise missing(path.parent, path.name)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ContractError(_damaged(path, "be valid JSON", str(error))) from None
-    if not isinstance(found, dict):
-        raise ContractError(_damaged(path, "be a JSON object", type(found).__name__))
-    return found
+    if not isinstance(config, dict):
+        raise ContractError(_damaged(path, "be a JSON object", type(config).__name__))
+    return config
 
 
 RESTORE = "Restore the file (embedded models: `git checkout -- models`; others: download or copy it again)"
 
 
 def missing(folder: Path, name: str) -> ContractError:
-    """Return the error of a model folder that lacks a file."""
+    """Return the error for a model folder that lacks a file."""
     return ContractError(must(f"model folder {folder}", f"hold {name}", "nothing", next_step=RESTORE))
 
 
@@ -158,11 +157,11 @@ def _damaged(path: Path, rule: str, got: str) -> str:
 
 
 MODEL_FILES = ("*.json", "*.safetensors", "spiece.model")
-"""Configuration, tokenizer and weights; never pickles, never another framework's copy."""
+"""Configuration, tokenizer and weights; no pickles and no copies for other frameworks."""
 
 
 def cached(repo: str, revision: str = "") -> Path | None:
-    """Return the folder of a hub model if it is in the local cache; the network is not touched."""
+    """Return the folder of a hub model if it is in the local cache; the network is not used."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -179,15 +178,15 @@ def snapshot(repo: str, revision: str = "", *, thing: str, instead: str) -> Path
     Args:
         repo: the hub id.
         revision: branch, tag or commit; empty is the default branch.
-        thing: what the error line calls it.
-        instead: what the error line advises beside downloading.
+        thing: what the error message calls it.
+        instead: what the error message advises apart from downloading.
 
     Raises:
-        UsageError: it is neither cached nor can the hub be reached.
+        UsageError: it is not cached, and the hub cannot be reached.
     """
-    found = cached(repo, revision)
-    if found is not None:
-        return found
+    folder = cached(repo, revision)
+    if folder is not None:
+        return folder
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 

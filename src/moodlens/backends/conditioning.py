@@ -1,10 +1,12 @@
-"""The text side: each prompt encoded alone, and blocks of conditioning whose shape no mate can change.
+"""Text conditioning: each prompt is encoded alone, in shapes that do not depend on the other prompts.
 
-Float sums depend in their last bits on the shape of the arrays. So a text is encoded by itself, without pads,
-and is padded to a multiple of `TEXT_BUCKET` tokens that depends on its own length only; clips of different
-widths never share a block. Null text is zero *after* projection, as in transformers and audiocraft: keys and
-values are then zero and the bias-free cross-attention puts out exactly 0 whatever it attends to. So null rows
-need no conditioning at all: the decoder takes fewer rows of text than rows of tokens (see `attention`).
+The last bits of floating-point sums depend on the shape of the arrays. A text is therefore encoded by itself,
+without padding, and then padded to a multiple of `TEXT_BUCKET` tokens that depends on its own length only.
+Clips of different widths never share a block.
+
+Null text is zero *after* projection, as in transformers and audiocraft. Keys and values are then zero, and
+the cross-attention, which has no bias, outputs exactly 0. Null rows thus need no conditioning: the decoder
+takes fewer rows of text than rows of tokens (see `backends.attention`).
 """
 
 from collections.abc import Sequence
@@ -16,11 +18,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from moodlens.backends.requests import check_prompt
 from moodlens.base.errors import UsageError, must, nearest
 
 TEXT_BUCKET = 32
 TEXT_PADDINGS = ("mask", "attend")
-"""What a text's empty places do; see `check_padding`."""
+"""Policies for the empty positions of a text, see `check_padding`."""
 
 
 @dataclass(frozen=True)
@@ -34,27 +37,24 @@ class EncodedText:
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What rows see of their text.
+    """The text input of the decoder's rows.
 
-    Cross-attention: the first rows' texts, and True in `mask` where a row may attend. Melody: what every row
-    has before its first step; there is no mask.
+    Cross-attention: the texts of the first rows, and `mask`, True where a row may attend. Melody: the prefix
+    of every row before its first step, without a mask.
     """
 
-    hidden: Float[Tensor, "text_row place d_model"]
-    mask: Bool[Tensor, "text_row 1 1 place"] | None
-    width: int  # places of the text
+    hidden: Float[Tensor, "text_row position d_model"]
+    mask: Bool[Tensor, "text_row 1 1 position"] | None
+    width: int  # positions of the text
 
 
 def encode_text(model: Any, tokenizer: PreTrainedTokenizerBase, text: str) -> EncodedText:
     """Return the encoding of one prompt, alone in its batch.
 
     Raises:
-        UsageError: the prompt holds nothing but white space.
+        UsageError: the prompt holds only white space.
     """
-    if not text.strip():
-        raise UsageError(
-            must("a prompt", "hold words", text, next_step="Null text is None, not an empty prompt")
-        )
+    check_prompt(text)
     ids = tokenizer(text, return_tensors="pt")["input_ids"].to(model.device)
     hidden = model.text_encoder(input_ids=ids).last_hidden_state[0]
     projection = getattr(model, "enc_to_dec_proj", None)
@@ -72,14 +72,15 @@ def text_width(n_tokens: int) -> int:
 
 
 def check_padding(text_padding: str) -> str:
-    """Return the policy of a text's empty places, if there is such a one.
+    """Return the policy for the empty positions of a text, after checking that it exists.
 
-    `mask`: a text attends to its own tokens alone: what audiocraft makes of a prompt alone in its batch.
-    `attend`: it attends to every place of its width, the empty ones being zeros that take part in the
-    softmax: what audiocraft makes of it beside a prompt as long as that width.
+    `mask`: the decoder attends to the text's own tokens only. audiocraft does this for a prompt that is alone
+    in its batch.
+    `attend`: the decoder attends to every position of the text's width; empty positions are zeros that take
+    part in the softmax. audiocraft does this for a prompt beside another one as long as that width.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such policy.
     """
     if text_padding not in TEXT_PADDINGS:
         advice = nearest(text_padding, list(TEXT_PADDINGS))
@@ -90,7 +91,7 @@ def check_padding(text_padding: str) -> str:
 def conditioning(
     texts: Sequence[EncodedText], n_rows: int, width: int, like: Tensor, text_padding: str
 ) -> Conditioning:
-    """Return the conditioning of `n_rows` rows; rows beyond the texts are padding of the block, and null.
+    """Return the conditioning of `n_rows` rows; rows beyond the texts are padding and hold null text.
 
     Args:
         texts: encodings no longer than `width` tokens.
@@ -100,7 +101,7 @@ def conditioning(
         text_padding: see `check_padding`.
     """
     hidden = like.new_zeros(n_rows, width, like.shape[-1])
-    # a padding row attends to all its zeros: same result as none, without the 0/0 of an empty softmax
+    # a padding row attends to its zeros: the result is 0 as well, without the 0/0 of an empty softmax
     mask = torch.ones(n_rows, 1, 1, width, dtype=torch.bool, device=like.device)
     for row, text in enumerate(texts):
         n_tokens = text.projected.shape[0]

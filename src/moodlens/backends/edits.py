@@ -1,7 +1,7 @@
-"""Changing what a module puts out: by a function, or by given values that are counted like a recording.
+"""Replacement of module outputs: by a function, or by given values whose steps are counted.
 
-Hooks run in the order they were attached, so a recorder that is attached after a patch sees the patched
-output, as the next module does.
+Hooks run in the order in which they were attached. A recorder that is attached after a patch therefore
+records the patched output, which is also what the next module receives.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,13 +16,13 @@ from moodlens.contracts.backend import Patch
 
 
 def sites_of(patches: Sequence[Patch]) -> tuple[str, ...]:
-    """Return the sites that patches touch, each once."""
+    """Return the sites that patches name, each once."""
     return tuple(dict.fromkeys(patch.hookpoint.split(".")[0] for patch in patches))
 
 
 @contextmanager
 def replaced(module: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Put `change` of the module's states (row, step, width) in their place for the length of the block."""
+    """Replace the output of `module`, (row, step, width), by `change` of it inside the `with` block."""
 
     def replace(_module: nn.Module, _args: object, output: object) -> object:
         states = output[0] if isinstance(output, tuple) else output
@@ -45,18 +45,18 @@ def patched(
     n_steps: int,
     n_prefix: int = 0,
 ) -> Iterator[None]:
-    """Apply patches for the length of the block.
+    """Apply patches inside the `with` block.
 
     Args:
-        modules: hookpoint -> module, those of the patches among them.
+        modules: hookpoint -> module; must contain the hookpoints of the patches.
         patches: `values` has one row per row of its half.
         rows: half -> the rows of a module's output that belong to it.
         n_steps: decoder steps that will be run.
-        n_prefix: places before the first step (a prepended condition), which no patch reaches.
+        n_prefix: positions before the first step (a prepended condition); they are never patched.
 
     Raises:
         UsageError: a patch names a hookpoint, half or step that is not run, or its values have another shape.
-        ContractError: a module did not put out the steps that were to be patched.
+        ContractError: a module did not output the steps that were to be patched.
     """
     writers = [_Writer(patch, modules, rows, n_steps, n_prefix) for patch in patches]
     with ExitStack() as stack:
@@ -68,7 +68,7 @@ def patched(
 
 
 class _Writer:
-    """One patch under way: it counts the steps that went by, and those it replaced."""
+    """One patch being applied; it counts the steps that passed and the steps that it replaced."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class _Writer:
         self.n_written = 0
 
     def apply(self, states: Tensor) -> Tensor:
-        """Return `states` (row, new steps, width) with the steps that are the patch's own replaced."""
+        """Return `states` (row, new steps, width) with the patched steps replaced."""
         start, self.n_seen = self.n_seen, self.n_seen + states.shape[1]
         inside = (self.steps >= start) & (self.steps < self.n_seen)
         if not inside.any():
@@ -111,9 +111,9 @@ class _Writer:
                 must(self.thing, f"be {states.shape[2]} wide", self.values.shape[2], next_step="Correct it")
             )
         changed = states.clone()
-        places = torch.from_numpy(self.steps[inside] - start)
+        columns = torch.from_numpy(self.steps[inside] - start)
         values = self.values[:, torch.from_numpy(inside)].to(device=states.device, dtype=states.dtype)
-        changed[self.rows, places.to(states.device)] = values
+        changed[self.rows, columns.to(states.device)] = values
         self.n_written += int(inside.sum())
         return changed
 

@@ -1,13 +1,11 @@
-"""Recording by forward hooks: every call appends, and the count is checked at the end.
+"""Recording of module outputs by forward hooks: every call appends, and the count is checked at the end.
 
 A hook sees one call per decoder step during generation (the first call may hold a prefix of several steps)
-and one call with all steps under teacher forcing: both are "append what came". A hook that assigns instead of
-appending keeps one step of hundreds; here the recorder owns the place it writes to, and `finish` refuses a
-recording whose count differs from the steps that were run.
+and one call with all steps under teacher forcing. In both cases the recorder appends the new steps. A hook
+that assigns instead of appending keeps one step of hundreds. `Recorder.finish` therefore refuses a recording
+whose count differs from the number of steps that were run.
 
-Attention is not recorded here but summarised where its weights are formed, see `attention_summary`.
-
-States of parts of the clips as those of all.
+Attention is not recorded here. It is summarised where its weights are formed, see `backends.attention`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from moodlens.base.axes import HALVES
 from moodlens.base.errors import ContractError, UsageError, must, nearest
 from moodlens.capture.recorders import Track
 from moodlens.contracts.backend import Capture, States
@@ -32,24 +29,8 @@ SITES: Mapping[str, FindSite] = {
 }
 """Site -> the module of a decoder layer whose output is recorded there, (row, step, d_model)."""
 CHUNK_STEPS = 32
-"""Steps that are held in float32 before they are summarised and stored: one place per step and hookpoint."""
+"""Number of steps that are held in float32 before they are summarised and stored, per hookpoint."""
 EVERY_STEP = Capture()
-
-
-def captured_halves(capture: Capture) -> tuple[str, ...]:
-    """Return the halves a capture records.
-
-    >>> captured_halves(Capture(half="both"))
-    ('cond', 'uncond')
-
-    Raises:
-        UsageError: there is no such half.
-    """
-    if capture.half not in (*HALVES, "both"):
-        raise UsageError(
-            must("generate.half", "be cond, uncond or both", capture.half, next_step="Correct it")
-        )
-    return HALVES if capture.half == "both" else (capture.half,)
 
 
 def captured_modules(
@@ -58,13 +39,13 @@ def captured_modules(
     whole: Mapping[str, nn.Module] | None = None,
     sites: Mapping[str, FindSite] = SITES,
 ) -> dict[str, nn.Module]:
-    """Return hookpoint name -> module, sites in the order asked, layers ascending.
+    """Return hookpoint name -> module, sites in the requested order, layers ascending.
 
     Args:
         layers: of the decoder.
-        capture: sites and layers; layers do not choose among the sites that belong to none.
+        capture: sites and layers; `capture.layers` does not apply to sites that belong to no layer.
         whole: site of the whole decoder (`contracts.tensors.WHOLE_SITES`) -> module.
-        sites: where a layer of this library has its sites.
+        sites: site -> module of a decoder layer, in the names of the model's library.
 
     Raises:
         UsageError: a site or a layer is unknown to this model.
@@ -79,13 +60,13 @@ def captured_modules(
         if not 0 <= layer < len(layers):
             rule = f"lie in 0..{len(layers) - 1} for this model"
             raise UsageError(must("generate.layers", rule, layer, next_step="Correct the list or write all"))
-    found: dict[str, nn.Module] = {}
+    modules: dict[str, nn.Module] = {}
     for site in capture.sites:
         if site in whole:
-            found[hookpoint(site, 0)] = whole[site]
+            modules[hookpoint(site, 0)] = whole[site]
         else:
-            found |= {hookpoint(site, layer): _module(layers[layer], site, sites) for layer in chosen}
-    return found
+            modules |= {hookpoint(site, layer): _module(layers[layer], site, sites) for layer in chosen}
+    return modules
 
 
 def _module(layer: nn.Module, site: str, sites: Mapping[str, FindSite]) -> nn.Module:
@@ -97,28 +78,28 @@ def _module(layer: nn.Module, site: str, sites: Mapping[str, FindSite]) -> nn.Mo
 
 
 def present_sites(layer: nn.Module, sites: Mapping[str, FindSite] = SITES) -> list[str]:
-    """Return the sites that a decoder layer has: a melody model attends to no text."""
-    return [name for name, found in sites.items() if _has(layer, found)]
+    """Return the sites that a decoder layer has; a melody model has no cross-attention."""
+    return [name for name, find_site in sites.items() if _has(layer, find_site)]
 
 
-def _has(layer: nn.Module, site: FindSite) -> bool:
+def _has(layer: nn.Module, find_site: FindSite) -> bool:
     try:
-        site(layer)
+        find_site(layer)
     except AttributeError:
         return False
     return True
 
 
 class Recorder:
-    """Passes the outputs of hooked modules on, a chunk of steps at a time, to what is kept of them.
+    """Collects the outputs of hooked modules and passes them, a chunk of steps at a time, to `Track`s.
 
     Args:
         modules: hookpoint -> module.
         rows: half -> the rows of a module's output that belong to it.
         n_steps: decoder steps that will be run.
-        capture: which steps are kept and whether summaries run beside.
+        capture: which steps are stored and whether they are summarised.
         n_delays: distinct delays of the pattern, for the summaries.
-        n_prefix: places before the first step (a prepended condition); they are counted and left out.
+        n_prefix: positions before the first step (a prepended condition); they are counted but not recorded.
     """
 
     def __init__(
@@ -141,7 +122,7 @@ class Recorder:
 
     @contextmanager
     def attached(self) -> Iterator["Recorder"]:
-        """Hook the modules for the length of the block; the hooks go whatever happens."""
+        """Hook the modules inside the `with` block; the hooks are removed even if the block fails."""
         handles = [module.register_forward_hook(self._hook(name)) for name, module in self.modules.items()]
         try:
             yield self
@@ -158,7 +139,7 @@ class Recorder:
         return record
 
     def append(self, name: str, states: Tensor) -> None:
-        """Take `states` (row, new steps, d_model) behind what hookpoint `name` has recorded."""
+        """Append `states` (row, new steps, d_model) to the recording of hookpoint `name`."""
         start = self.counts[name]
         stop = start + states.shape[1]
         if stop > self.n_prefix + self.n_steps:
@@ -170,7 +151,7 @@ class Recorder:
             self._take(f"{name}/{half}", new[rows], first)
 
     def _take(self, key: str, states: Tensor, first: int) -> None:
-        """Put steps into the chunk of `key`; a full chunk, or the end, goes to the track."""
+        """Put steps into the chunk of `key`; pass a full chunk, or the last one, to the track."""
         at = 0
         while at < states.shape[1]:
             filled = (first + at) % CHUNK_STEPS
@@ -188,7 +169,7 @@ class Recorder:
         return self._chunks[key]
 
     def finish(self) -> States:
-        """Return what was kept.
+        """Return the stored steps, summaries and quality figures.
 
         Raises:
             ContractError: a hookpoint did not record every step exactly once.
@@ -196,13 +177,13 @@ class Recorder:
         for name, count in self.counts.items():
             if count != self.n_prefix + self.n_steps:
                 raise ContractError(_count_error(name, count - self.n_prefix, self.n_steps))
-        made = States()
+        recorded = States()
         for key, track in self.tracks.items():
-            if track.kept is not None:
-                made.values[key] = track.kept
-            made.summaries |= {f"{key}/{name}": found for name, found in track.summary.items()}
-            made.figures |= {f"{key}/{name}": found for name, found in track.figures.items()}
-        return made
+            if track.stored is not None:
+                recorded.values[key] = track.stored
+            recorded.summaries |= {f"{key}/{name}": values for name, values in track.summary.items()}
+            recorded.figures |= {f"{key}/{name}": values for name, values in track.figures.items()}
+        return recorded
 
 
 def _count_error(name: str, count: int, n_steps: int) -> str:
@@ -215,12 +196,19 @@ def _count_error(name: str, count: int, n_steps: int) -> str:
 PARTS = ("values", "summaries", "figures", "attention")
 
 
-def place(whole: States, found: States, clips: Sequence[int], n_clips: int) -> None:
-    """Put the states of some clips into those of all `n_clips`; a part that holds all is taken as it is."""
+def insert_clips(whole: States, part: States, clips: Sequence[int], n_clips: int) -> None:
+    """Insert the states of some clips into the states of all clips.
+
+    Args:
+        whole: states of all clips, changed in place.
+        part: states of the clips `clips`, in that order; arrays that hold all clips are not copied.
+        clips: indices among all clips.
+        n_clips: number of all clips.
+    """
     for name in PARTS:
         into: dict[str, np.ndarray] = getattr(whole, name)
-        part: dict[str, np.ndarray] = getattr(found, name)
-        for key, states in part.items():
+        arrays: dict[str, np.ndarray] = getattr(part, name)
+        for key, states in arrays.items():
             if list(clips) == list(range(n_clips)):
                 into[key] = states
                 continue

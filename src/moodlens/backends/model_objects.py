@@ -1,6 +1,6 @@
-"""Models that somebody else loaded: audiocraft and transformers objects under one small surface.
+"""MusicGen objects that the user loaded, of audiocraft or transformers, behind one small interface.
 
-Neither library is imported here: an object of a class can only exist once its module is in `sys.modules`.
+Neither library is imported here: if an object of a class exists, its module is already in `sys.modules`.
 """
 
 import math
@@ -17,7 +17,7 @@ ACCEPTED = "Pass audiocraft.models.MusicGen or transformers.MusicgenForCondition
 
 
 class ModelObject(Protocol):
-    """What recording asks of a loaded model."""
+    """What `ActivationExtractor` needs of a loaded model."""
 
     layers: Sequence[nn.Module]
     max_delay: int  # steps beyond the frames under the delay pattern
@@ -28,15 +28,15 @@ class ModelObject(Protocol):
         ...
 
     def on_restart(self, restart: Callable[[], None]) -> list[Any]:
-        """Hook the model so that `restart` runs whenever it begins its sequence anew; return the handles."""
+        """Hook the model so that `restart` runs whenever it restarts its sequence; return the handles."""
         ...
 
 
 def model_object(model: object, processor: object = None) -> ModelObject:
-    """Return the surface of a loaded model.
+    """Return the interface of a loaded model.
 
     Raises:
-        UsageError: it is neither of audiocraft's nor of transformers' MusicGen classes, or has no tokenizer.
+        UsageError: it is not a MusicGen of audiocraft or transformers, or it has no tokenizer.
     """
     if _is_a(model, "audiocraft.models.musicgen", "MusicGen"):
         return AudiocraftObject(model)
@@ -54,7 +54,7 @@ def _is_a(model: object, module: str, name: str) -> bool:
 
 
 class AudiocraftObject:
-    """`audiocraft.models.MusicGen`; its first decoder call holds the prefix, if there is one, and step 0."""
+    """`audiocraft.models.MusicGen`; its first decoder call holds the prefix, if any, and step 0."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
@@ -67,7 +67,7 @@ class AudiocraftObject:
 
         Raises:
             UsageError: settings were given, guidance takes two calls per step, or the clip is longer than the
-                model's window (audiocraft then generates in overlapping pieces).
+                model's window (audiocraft would then generate overlapping pieces).
         """
         if settings:
             advice = "Use model.set_generation_params before generate"
@@ -84,7 +84,7 @@ class AudiocraftObject:
         return audio, tokens.shape[-1]
 
     def on_restart(self, restart: Callable[[], None]) -> list[Any]:
-        """audiocraft runs each step once: nothing to hook."""
+        """Return no handles: audiocraft runs each step once."""
         return []
 
 
@@ -108,16 +108,16 @@ class TransformersObject:
     def generate(self, texts: Sequence[str], settings: Mapping[str, object]) -> tuple[Tensor, int]:
         """Return audio and frames of `generate(**settings)`."""
         inputs = self._tokenizer(list(texts), padding=True, return_tensors="pt").to(self._model.device)
-        made = self._model.generate(**inputs, **settings)
-        audio = made if isinstance(made, Tensor) else made.sequences
+        output = self._model.generate(**inputs, **settings)
+        audio = output if isinstance(output, Tensor) else output.sequences
         hop = math.prod(self._model.config.audio_encoder.upsampling_ratios)
         return audio, audio.shape[-1] // hop
 
     def on_restart(self, restart: Callable[[], None]) -> list[Any]:
-        """Hook the decoder: a call with an empty cache begins the sequence, maybe for the second time."""
+        """Hook the decoder: a call with an empty cache starts the sequence, possibly for the second time."""
 
-        def before(_module: nn.Module, _args: object, given: dict[str, Any]) -> None:
-            past = given.get("past_key_values")
+        def before(_module: nn.Module, _args: object, kwargs: dict[str, Any]) -> None:
+            past = kwargs.get("past_key_values")
             if past is None or past.get_seq_length() == 0:
                 restart()
 

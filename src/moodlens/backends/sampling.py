@@ -1,4 +1,4 @@
-"""Drawing tokens: guidance, filters, and noise that is a function of (clip seed, step, codebook) alone."""
+"""Drawing of tokens: guidance, filters, and noise that depends on (clip seed, step, codebook) only."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,10 @@ from moodlens.contracts.backend import Sampling
 
 
 def clip_uniforms(seed_key: int, n_steps: int, n_codebooks: int) -> Float[np.ndarray, "step codebook"]:
-    """Return the uniform numbers of one clip, float32 in [0, 1).
+    """Return the uniform random numbers of one clip, float32 in [0, 1).
 
-    Number (step, codebook) is entry `step * n_codebooks + codebook` of the counter-based Philox stream keyed
-    by the clip's seed: it depends on neither the batch nor the shard nor the length of the clip.
+    Number (step, codebook) is entry `step * n_codebooks + codebook` of the counter-based Philox stream whose
+    key is the clip's seed. It does not depend on the batch, the shard, or the length of the clip.
 
     >>> import numpy as np
     >>> bool(np.array_equal(clip_uniforms(7, 3, 4), clip_uniforms(7, 9, 4)[:3]))
@@ -25,12 +25,20 @@ def clip_uniforms(seed_key: int, n_steps: int, n_codebooks: int) -> Float[np.nda
 
 
 def guided(
-    cond: Float[Tensor, "clip codebook entry"], uncond: Float[Tensor, "clip codebook entry"], scale: float
+    logits: Float[Tensor, "row codebook entry"], n_clips: int, scale: float
 ) -> Float[Tensor, "clip codebook entry"]:
-    """Return uncond + scale * (cond - uncond): classifier-free guidance on logits.
+    """Return the logits of every clip after classifier-free guidance, uncond + scale * (cond - uncond).
+
+    Args:
+        logits: rows [cond] or [cond; uncond], `n_clips` rows each.
+        n_clips: number of clips.
+        scale: guidance scale. At scale 1, or without unconditional rows, the result is the conditional rows.
 
     Source: transformers `ClassifierFreeGuidanceLogitsProcessor` (same order of operations, same bits).
     """
+    cond, uncond = logits[:n_clips], logits[n_clips:]
+    if scale == 1 or not len(uncond):
+        return cond
     return uncond + (cond - uncond) * scale
 
 
@@ -39,9 +47,10 @@ def draw_tokens(
 ) -> Int[Tensor, "clip codebook"]:
     """Return one token per clip and codebook.
 
-    Temperature 0 takes the likeliest entry. Otherwise: divide by the temperature, keep the top_k likeliest,
-    keep the smallest set whose probability reaches top_p, and invert the cumulative distribution at
-    `uniforms` (in the order of the codebook: the last bit of a logit moves a token only on a border).
+    At temperature 0 the token is the most likely entry. Otherwise the logits are divided by the temperature,
+    the top_k most likely entries are kept, of these the smallest set whose probability reaches top_p, and the
+    cumulative distribution over the codebook's entries is inverted at `uniforms`. Entries stay in the order
+    of the codebook, so that a change in the last bit of a logit changes a token only at a boundary.
 
     Source: order of the filters as in transformers `generate`.
     """
@@ -55,7 +64,7 @@ def draw_tokens(
         scaled = _nucleus(scaled, sampling.top_p)
     cumulative = scaled.softmax(-1).cumsum(-1)
     total = cumulative[..., -1:]
-    # u * total may round up to total, which no entry exceeds: stay one float below it
+    # u * total may round up to total, which no cumulative value exceeds: stay one float below it
     target = torch.minimum(uniforms.unsqueeze(-1) * total, torch.nextafter(total, torch.zeros_like(total)))
     return (cumulative <= target).sum(-1)
 
@@ -66,14 +75,14 @@ def _nucleus(
     """Return the logits with everything outside the smallest set of probability >= top_p at -inf."""
     ordered, order = scaled.sort(dim=-1, descending=True, stable=True)
     probability = ordered.softmax(-1)
-    outside = probability.cumsum(-1) - probability >= top_p  # the likeliest has no mass before it: it stays
+    outside = probability.cumsum(-1) - probability >= top_p  # the most likely entry always stays
     return scaled.masked_fill(torch.zeros_like(outside).scatter(-1, order, outside), -torch.inf)
 
 
 def block_uniforms(
     seed_keys: Sequence[int], n_clips: int, n_steps: int, n_codebooks: int
 ) -> Float[Tensor, "clip step codebook"]:
-    """Return the uniforms of a block of `n_clips` clips; clips beyond the keys are padding and get zeros."""
+    """Return the uniforms of a block of `n_clips` clips; clips without a key are padding and get zeros."""
     numbers = np.zeros((n_clips, n_steps, n_codebooks), dtype=np.float32)
     for i, seed_key in enumerate(seed_keys):
         numbers[i] = clip_uniforms(seed_key, n_steps, n_codebooks)

@@ -1,1 +1,1 @@
-"""What is computed from states while they are at hand: summaries per layer, and the figures `check` reads."""
+"""Recorders: stored steps, running summaries and quality figures of states that arrive in chunks."""

@@ -1,12 +1,8 @@
-"""Summaries and quality figures of recorded states that arrive in chunks of steps: memory of a few vectors.
+"""Recorders of one hookpoint and half: chosen steps, running summaries, or both, from chunks of steps.
 
-Means and variances are merged chunk by chunk in float64 (Chan, Golub and LeVeque 1979, "Updating formulae and
-a pairwise algorithm for computing sample variances"), so that a large mean does not eat the variance. The
-result is a function of the states and of where the chunks end.
-
-What is kept of one hookpoint and half while its states go by: chosen steps, running summaries, or both.
-
-Which single steps are kept of a clip.
+Summaries need the memory of a few vectors. Means and variances are merged chunk by chunk in float64 (Chan,
+Golub and LeVeque 1979, "Updating formulae and a pairwise algorithm for computing sample variances"), so that
+a large mean does not degrade the variance. The result depends on the states and on the chunk boundaries.
 """
 
 from bisect import bisect_left
@@ -21,7 +17,7 @@ from moodlens.contracts.tensors import WINDOW, stored_steps
 
 
 def complete_steps(n_steps: int, n_delays: int) -> slice:
-    """Return the steps at which every codebook puts out a token.
+    """Return the steps at which every codebook outputs a token.
 
     Args:
         n_steps: decoder steps of a clip.
@@ -31,7 +27,7 @@ def complete_steps(n_steps: int, n_delays: int) -> slice:
     slice(3, 500, None)
 
     Raises:
-        ContractError: the clip is too short to have one.
+        ContractError: the clip is too short to have such a step.
     """
     partial = n_delays - 1
     if n_steps <= 2 * partial:
@@ -40,14 +36,14 @@ def complete_steps(n_steps: int, n_delays: int) -> slice:
     return slice(partial, n_steps - partial)
 
 
-def complete_places(stored: Sequence[int], n_steps: int, n_delays: int) -> slice:
-    """Return which of the stored steps (`contracts.tensors.stored_steps`) are complete.
+def complete_indices(stored: Sequence[int], n_steps: int, n_delays: int) -> slice:
+    """Return the indices of the stored steps (`contracts.tensors.stored_steps`) that are complete.
 
-    >>> complete_places(range(503), 503, 4), complete_places(range(0, 503, 10), 503, 4)
+    >>> complete_indices(range(503), 503, 4), complete_indices(range(0, 503, 10), 503, 4)
     (slice(3, 500, None), slice(1, 50, None))
 
     Raises:
-        ContractError: none is.
+        ContractError: no stored step is complete.
     """
     whole = complete_steps(n_steps, n_delays)
     first, stop = (bisect_left(stored, edge) for edge in (whole.start, whole.stop))
@@ -68,12 +64,12 @@ def window_steps(n_steps: int) -> int:
 
 
 def step_norms(states: Float[np.ndarray, "clip step d_model"]) -> Float[np.ndarray, "clip step"]:
-    """Return the L2 norm of every state, float32, summed in float64."""
+    """Return the L2 norm of every state as float32, accumulated in float64."""
     return np.sqrt(np.einsum("csd,csd->cs", states, states, dtype=np.float64)).astype(np.float32)
 
 
 class Running:
-    """Statistics of one hookpoint and half over the steps of some clips.
+    """Running statistics of one hookpoint and half over the steps of some clips.
 
     Args:
         shape: (clip, step, d_model) that all chunks together will have.
@@ -94,7 +90,7 @@ class Running:
         self._n_complete = 0
         self._n_seen = 0
         self._norm = np.zeros((n_clips, n_steps), dtype=np.float32)
-        self._moved = np.zeros((n_clips, n_steps), dtype=np.float32)  # entry 0 has no step before it
+        self._moved = np.zeros((n_clips, n_steps), dtype=np.float32)  # entry 0 has no previous step
         self._high, self._low = np.full((n_clips, d_model), -np.inf), np.full((n_clips, d_model), np.inf)
         self._last = np.zeros((n_clips, 0, d_model), dtype=np.float32)
         self._n_finite, self._n_stored = np.zeros(n_clips), 0
@@ -102,13 +98,13 @@ class Running:
     def add(
         self,
         states: Float[np.ndarray, "clip step d_model"],
-        stored: Float[np.ndarray, "clip kept d_model"],
+        stored: Float[np.ndarray, "clip stored d_model"],
     ) -> None:
-        """Take in the next steps.
+        """Add the next steps.
 
         Args:
             states: as recorded, float32.
-            stored: those of them that are stored, as written: float16 may overflow, and that must show.
+            stored: the steps of them that are stored, in the stored type, so that overflow in float16 counts.
         """
         first, stop = self._n_seen, self._n_seen + states.shape[1]
         joined = np.concatenate([self._last, states], axis=1)
@@ -140,22 +136,22 @@ class Running:
     def summary(self) -> dict[str, Float[np.ndarray, "clip ..."]]:
         """Return mean, var, early, late (clip, d_model) and norm (clip, step), float32.
 
-        All but the norm run over the complete steps only: in the first and the last n_delays - 1 steps of the
+        All but the norm cover the complete steps only: in the first and the last n_delays - 1 steps of the
         delay pattern some codebooks hold padding.
         """
-        found = {
+        summary = {
             "mean": self._mean,
             "var": self._squares / self._n_complete,
             **{name: total / self._edge for name, total in self._sums.items()},
             "norm": self._norm,
         }
-        return {name: values.astype(np.float32) for name, values in found.items()}
+        return {name: values.astype(np.float32) for name, values in summary.items()}
 
     def figures(self) -> dict[str, Float[np.ndarray, " clip"]]:
-        """Return per clip what the activation table says of a recording, float64, model units.
+        """Return the quality figures of the activation table per clip, float64, model units.
 
-        `step_change` is the median of |x_t - x_(t-1)| / |x_(t-1)| over steps, 0 where a state never changes:
-        an overwritten hook repeats one state. So does the null half of cross-attention, which is exactly 0.
+        `step_change` is the median over steps of |x_t - x_(t-1)| / |x_(t-1)|. It is 0 if the state never
+        changes, as for an overwritten hook, and for cross-attention under null text, which is exactly 0.
         """
         moved, before = self._moved[:, 1:].astype(np.float64), self._norm[:, :-1].astype(np.float64)
         relative = np.divide(moved, before, out=(moved > 0).astype(np.float64), where=before > 0)
@@ -173,7 +169,7 @@ class Running:
 def summarise(
     states: Float[np.ndarray, "clip step d_model"], n_delays: int
 ) -> dict[str, Float[np.ndarray, "clip ..."]]:
-    """Return `Running.summary` of states that are all there: mean, var, early, late and norm, float32.
+    """Return `Running.summary` of complete states: mean, var, early, late and norm, float32.
 
     Raises:
         ContractError: the clips have no complete step.
@@ -184,17 +180,17 @@ def summarise(
 
 
 def _overlap(first: int, stop: int, start: int, end: int) -> slice:
-    """Return the part of the steps first..stop that lies in start..end, counted from `first`."""
+    """Return the overlap of the steps first..stop with start..end, counted from `first`."""
     return slice(min(max(start - first, 0), stop - first), max(min(end, stop) - first, 0))
 
 
 class Track:
-    """Takes states chunk by chunk and never holds more of them than the capture asks for.
+    """Stores and summarises states that arrive in chunks; it holds only the steps that the capture requests.
 
     Args:
-        n_steps: decoder steps that will come.
-        capture: which steps to keep, in which type, and whether summaries are wanted.
-        n_delays: see `running.complete_steps`.
+        n_steps: decoder steps of the clips.
+        capture: which steps to store, in which type, and whether to summarise.
+        n_delays: see `complete_steps`.
     """
 
     def __init__(self, n_steps: int, capture: Capture, n_delays: int) -> None:
@@ -203,62 +199,62 @@ class Track:
         self._n_delays = n_delays
         self._steps = np.array(stored_steps(n_steps, capture.step_stride, capture.windows), dtype=np.int64)
         self._n_seen = 0
-        self._kept: np.ndarray | None = None
+        self._stored: np.ndarray | None = None
         self._running: Running | None = None
 
     def add(self, states: Float[np.ndarray, "clip step d_model"]) -> None:
-        """Take in the next steps, float32."""
+        """Add the next steps, float32."""
         if self._n_seen == 0:
             self._begin(states.shape[0], states.shape[2])
-        stored = self._keep(states) if self._kept is not None else states
+        stored = self._store(states) if self._stored is not None else states
         if self._running is not None:
             self._running.add(states, stored)
         self._n_seen += states.shape[1]
 
     def _begin(self, n_clips: int, d_model: int) -> None:
         if self._capture.keep_steps:
-            self._kept = np.empty((n_clips, len(self._steps), d_model), dtype=self._capture.dtype)
+            self._stored = np.empty((n_clips, len(self._steps), d_model), dtype=self._capture.dtype)
         if self._capture.summaries:
             self._running = Running((n_clips, self._n_steps, d_model), self._n_delays)
 
-    def _keep(self, states: np.ndarray) -> np.ndarray:
-        assert self._kept is not None
+    def _store(self, states: np.ndarray) -> np.ndarray:
+        assert self._stored is not None
         first, stop = self._n_seen, self._n_seen + states.shape[1]
         at, end = np.searchsorted(self._steps, (first, stop))
-        place = self._kept[:, at:end]
-        with np.errstate(over="ignore"):  # infinity shows in finite_fraction, where `check` stops it
-            place[...] = states[:, self._steps[at:end] - first]
-        return place
+        part = self._stored[:, at:end]
+        with np.errstate(over="ignore"):  # finite_fraction counts infinities, and stage `check` refuses them
+            part[...] = states[:, self._steps[at:end] - first]
+        return part
 
     @property
-    def kept(self) -> Float[np.ndarray, "clip kept d_model"] | None:
-        """The chosen steps, in the type asked for; None where summaries alone were."""
-        return self._kept
+    def stored(self) -> Float[np.ndarray, "clip stored d_model"] | None:
+        """The chosen steps in the requested type; None if only summaries were requested."""
+        return self._stored
 
     @property
     def summary(self) -> dict[str, Float[np.ndarray, "clip ..."]]:
-        """mean, var, early, late, norm; nothing where none were asked for."""
+        """mean, var, early, late and norm; empty if no summaries were requested."""
         return self._running.summary() if self._running is not None else {}
 
     @property
     def figures(self) -> dict[str, Float[np.ndarray, " clip"]]:
-        """The quality figures of the activation table; nothing where no summaries were asked for."""
+        """The quality figures of the activation table; empty if no summaries were requested."""
         return self._running.figures() if self._running is not None else {}
 
 
-def kept_steps(n_steps: int, n_delays: int, n_kept: int) -> tuple[int, ...]:
-    """Return decoder steps spread evenly from the first complete step to the last.
+def spaced_steps(n_steps: int, n_delays: int, n_spaced: int) -> tuple[int, ...]:
+    """Return `n_spaced` decoder steps, evenly spaced from the first complete step to the last.
 
     Raises:
         UsageError: the clip has fewer complete steps.
 
-    >>> kept_steps(203, 4, 8)
+    >>> spaced_steps(203, 4, 8)
     (3, 31, 59, 87, 115, 143, 171, 199)
     """
     whole = complete_steps(n_steps, n_delays)
     n_whole = whole.stop - whole.start
-    if n_kept > n_whole:
+    if n_spaced > n_whole:
         rule = f"be at most {n_whole}, the complete steps of a clip"
         advice = "Lower reencode.n_steps or raise generate.duration_s"
-        raise UsageError(must("reencode.n_steps", rule, n_kept, where="params.yaml", next_step=advice))
-    return tuple(int(step) for step in np.linspace(whole.start, whole.stop - 1, n_kept).round())
+        raise UsageError(must("reencode.n_steps", rule, n_spaced, where="params.yaml", next_step=advice))
+    return tuple(int(step) for step in np.linspace(whole.start, whole.stop - 1, n_spaced).round())

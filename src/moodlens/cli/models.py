@@ -14,7 +14,7 @@ from typing import Any
 
 from moodlens.backends import catalog
 from moodlens.backends import checkpoint as hub
-from moodlens.backends.audiocraft.convert import cache_folder, is_audiocraft
+from moodlens.backends.audiocraft.converted import cache_folder, is_audiocraft
 from moodlens.backends.checkpoint import AUDIOCRAFT_FILES, Checkpoint, verify_checkpoint
 from moodlens.base.errors import MoodLensError, UsageError, must, nearest
 from moodlens.params.pipeline import Model

@@ -1,1 +1,1 @@
-"""Time, memory and disk of every stage, from a model's sizes and the parameters, before any work."""
+"""Forecast of time, memory and disk of every stage, before it runs."""

@@ -1,7 +1,7 @@
-"""What this machine has for a forecast, and the refusal of what cannot fit.
+"""Rates and free resources of this machine, and the refusal of runs that do not fit.
 
-Measured in a moment: how fast one core multiplies and reads, how much memory and disk are free. The formulas
-are in `forecast.generation` and `forecast.stages`, what they are asked of a run in `forecast.plan`.
+The measurements take a moment: how fast one core multiplies and reads, how much memory and disk are free. The
+cost formulas are in `forecast.generation` and `forecast.stages`; `forecast.plan` applies them to a run.
 """
 
 import shutil
@@ -21,7 +21,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def measured_rates() -> Rates:
-    """Return what one core does now: a square product of 512, a sum over 64 MB; best of a few."""
+    """Return the current rates of one core: a matrix product of size 512, a sum over 64 MB; best of a few."""
     square = np.ones((512, 512), dtype=np.float32)
     big = np.ones(16_000_000, dtype=np.float32)
     product_s = min(_seconds(lambda: square @ square) for _ in range(5))
@@ -36,7 +36,7 @@ def _seconds(work: Any) -> float:
 
 
 def free_memory_bytes() -> int:
-    """Return the memory that new processes can take, within a container's limit."""
+    """Return the memory that new processes can use, within the limit of a container."""
     free = psutil.virtual_memory().available
     limit, used = CGROUP / "memory.max", CGROUP / "memory.current"
     if limit.is_file() and used.is_file() and limit.read_text().strip().isdigit():
@@ -57,17 +57,17 @@ def check_fits(cost: Cost, root: Path, workers: int, device: str) -> None:
     """Check that the stage fits into the memory and the disk that are free.
 
     Raises:
-        UsageError: it does not; the line has the numbers and the largest terms.
+        UsageError: it does not; the message has the numbers and the largest terms.
     """
     if fault := fault_of(replace(cost, workers=workers), root, device):
         raise UsageError(fault)
 
 
 def fault_of(cost: Cost, root: Path, device: str) -> str:
-    """Return why a stage does not fit into the memory and the disk that are free, "" where it does.
+    """Return why a stage does not fit into the free memory and disk, "" if it fits.
 
-    Memory is checked where the model runs on the processor; on another device weights, cache and chunks are
-    there, and the forecast says how much they need.
+    Memory is checked only if the model runs on the CPU. On another device, that device holds the weights, the
+    cache and the chunks; the forecast states their size.
     """
     free_disk = shutil.disk_usage(root).free
     if cost.disk_bytes > free_disk:
@@ -107,7 +107,7 @@ def in_bytes(n_bytes: float) -> str:
 
 
 def in_time(seconds: float) -> str:
-    """Return a duration in the unit that reads best.
+    """Return a duration in seconds, minutes or hours.
 
     >>> in_time(42), in_time(600), in_time(9000)
     ('42 s', '10 min', '2.5 h')

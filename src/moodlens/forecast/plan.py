@@ -1,15 +1,16 @@
-"""What configuration and parameters ask of every stage, in the terms of the cost formulas; their answers."""
+"""The cost of every stage, from the configuration of a model and the parameters of a run."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from moodlens.backends import catalog
+from moodlens.backends.requests import halves_run
 from moodlens.base.errors import MoodLensError
 from moodlens.base.units import frames_for, steps_for, steps_within
 from moodlens.contracts.tables import PROMPTS
 from moodlens.contracts.tensors import WHOLE_SITES
-from moodlens.forecast import stages
+from moodlens.forecast import latents, stages
 from moodlens.forecast.generation import Cost, Load, generate_cost
 from moodlens.forecast.machine import measured_rates
 from moodlens.forecast.sizes import Sizes, published_config, sizes_of
@@ -18,52 +19,52 @@ from moodlens.params.pipeline import Model, Params
 from moodlens.store.tables import read_table
 
 DENSE = ("relu", "jumprelu", "gated")
-"""SAE architectures whose steps multiply every latent."""
+"""SAE architectures whose training steps multiply every latent."""
 N_DIVERSE = 420
-"""Texts that `sae.prompts: diverse` adds, those that are in the design left out."""
+"""Number of texts that `sae.prompts: diverse` adds to those of the design."""
 
 
 def config_of(model: Model, root: Path) -> Mapping[str, Any]:
-    """Return the configuration of a model: of its folder, or of a published one that is not on this machine.
+    """Return the configuration of a model: from its folder, or of a published model without a folder.
 
     Raises:
-        UsageError, ContractError: as `catalog.find`, for anything but a published id.
+        UsageError, ContractError: as `catalog.find`, except for a published id.
     """
     try:
         return catalog.find(model, root).checkpoint.config
     except MoodLensError:
-        found = published_config(model.id)
-        if found is None:
+        published = published_config(model.id)
+        if published is None:
             raise
-        return found
+        return published
 
 
 def load_of(params: Params, sizes: Sizes, n_clips: int, n_prompts: int) -> Load:
-    """Return what the parameters ask of a model of these sizes."""
-    asked = params.generate
-    n_layers = sizes.n_layers if asked.layers == "all" else len(set(asked.layers))
-    n_halves = 2 if asked.half == "both" else 1
+    """Return the load that the parameters put on a model of these sizes."""
+    section = params.generate
+    n_layers = sizes.n_layers if section.layers == "all" else len(set(section.layers))
+    n_halves = 2 if section.half == "both" else 1
     return Load(
         n_clips=n_clips,
         n_prompts=n_prompts,
-        n_frames=frames_for(asked.duration_s, sizes.frame_rate_hz),
-        clips_per_shard=asked.clips_per_shard,
-        block_clips=asked.block_clips,
-        halves_run=2 if asked.guidance_scale != 1 or asked.half != "cond" else 1,
-        hookpoints=n_halves * _n_hookpoints(asked.sites, n_layers),
-        width=n_halves * sizes.width_of(asked.sites, n_layers),
-        step_stride=asked.step_stride,
-        keep_steps=not asked.pooled_only,
+        n_frames=frames_for(section.duration_s, sizes.frame_rate_hz),
+        clips_per_shard=section.clips_per_shard,
+        block_clips=section.block_clips,
+        n_halves_run=len(halves_run(section.guidance_scale, section.half)),
+        hookpoints=n_halves * _n_hookpoints(section.sites, n_layers),
+        width=n_halves * sizes.width_of(section.sites, n_layers),
+        step_stride=section.step_stride,
+        keep_steps=not section.pooled_only,
         dtype=params.model.dtype,
-        store_dtype=asked.store_dtype,
+        store_dtype=section.store_dtype,
         workers=params.compute.workers,
-        windows=steps_within(asked.windows, sizes.frame_rate_hz),
-        attention=asked.attention,
+        windows=steps_within(section.windows, sizes.frame_rate_hz),
+        attention=section.attention,
     )
 
 
 def analysis_of(params: Params, sizes: Sizes, n_prompts: int) -> Analysis:
-    """Return what the parameters ask of the stages after `generate`."""
+    """Return the numbers that the parameters set for the stages after `generate`."""
     section, sae = params.reencode, params.sae
     n_layers = sizes.n_layers if section.layers == "all" else len(set(section.layers))
     n_frames = frames_for(params.generate.duration_s, sizes.frame_rate_hz)
@@ -100,7 +101,7 @@ def _n_hookpoints(sites: Sequence[str], n_layers: int) -> int:
 
 
 def n_prompts_of(params: Params, root: Path) -> int:
-    """Return the prompts of the workspace, or as many as the parameters ask for where there is no table."""
+    """Return the number of prompts: of the workspace's table, or without a table of the parameters."""
     path = root / "data" / "prompts.csv"
     if path.is_file():
         return len(read_table(PROMPTS, path))
@@ -108,25 +109,25 @@ def n_prompts_of(params: Params, root: Path) -> int:
 
 
 def costs_of(params: Params, root: Path) -> list[Cost]:
-    """Return the cost of every stage that takes time, memory or disk, in the order of dvc.yaml."""
+    """Return the cost of every stage that takes notable time, memory or disk, in the order of dvc.yaml."""
     sizes = sizes_of(config_of(params.model, root))
     n_prompts = n_prompts_of(params, root)
     load = load_of(params, sizes, n_prompts * params.generate.n_seeds, n_prompts)
-    asked, rates = analysis_of(params, sizes, n_prompts), measured_rates()
+    analysis, rates = analysis_of(params, sizes, n_prompts), measured_rates()
     return [
         generate_cost(sizes, load, rates),
-        stages.reencode_cost(sizes, load, asked, rates),
+        stages.reencode_cost(sizes, load, analysis, rates),
         stages.embed_cost(sizes, load, rates),
         stages.acoustics_cost(sizes, load),
-        stages.check_cost(load, asked),
-        stages.signal_cost(load, asked),
-        stages.probe_cost(load, asked),
-        stages.state_cost(load, asked),
-        stages.temporal_cost(sizes, load, asked),
-        stages.attention_cost(sizes, load, asked),
-        stages.geometry_cost(load, asked),
-        stages.relate_cost(load, asked),
-        stages.sae_cost(sizes, load, asked, rates),
-        stages.latents_cost(sizes, load, asked, rates),
-        stages.report_cost(sizes, load, asked),
+        stages.check_cost(load, analysis),
+        stages.signal_cost(load, analysis),
+        stages.probe_cost(load, analysis),
+        stages.null_text_cost(load, analysis),
+        stages.temporal_cost(sizes, load, analysis),
+        stages.attention_cost(sizes, load, analysis),
+        stages.geometry_cost(load, analysis),
+        stages.relate_cost(load, analysis),
+        latents.sae_cost(sizes, load, analysis, rates),
+        latents.latents_cost(sizes, load, analysis, rates),
+        stages.report_cost(sizes, load, analysis),
     ]

@@ -1,16 +1,16 @@
-"""How large a MusicGen is, from its configuration alone: parameters of each part, weights of a step.
+"""Sizes of a MusicGen from its configuration: parameters of each part, weights of a decoder step.
 
-Configurations of the published MusicGens, by id: what `moodlens plan` needs where no weights are at hand.
+`published_config` gives the configurations of the published models, so that `moodlens plan` needs no weights.
 
-Source: audiocraft 1.3.0 `config/model/lm/model_scale`, `config/conditioner`, `config/model/encodec`; the same
-values stand in the `config.json` of facebook/musicgen-* (transformers `convert_musicgen_transformers`).
+Source: audiocraft 1.3.0 `config/model/lm/model_scale`, `config/conditioner`, `config/model/encodec`; the
+`config.json` of facebook/musicgen-* has the same values (transformers `convert_musicgen_transformers`).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from moodlens.backends.musicgen.packed import PACKED_BYTES, PACKED_WIDTH
+from moodlens.backends.requests import packing_pays
 
 POSITIONS = 2048  # rows of the sinusoidal table that every decoder holds
 
@@ -27,7 +27,7 @@ class Sizes:
     codebook_size: int
     n_delays: int
     d_text: int
-    n_prefix: int  # chroma places of a melody model before its text
+    n_prefix: int  # chroma positions of a melody model before its text
     n_decoder: int  # parameters, with the projections of the conditions
     n_text: int
     n_codec: int
@@ -48,20 +48,19 @@ class Sizes:
         return self.sample_rate_hz / self.frame_rate_hz
 
     def packed_bytes(self, dtype: str) -> int:
-        """Return the bytes of the packed weights beside the plain ones, 0 where none are made."""
+        """Return the bytes of the packed copy of the weights, 0 if none is made."""
         n_bytes = 4 * self.n_step
-        packs = dtype == "float32" and self.d_model >= PACKED_WIDTH and n_bytes <= PACKED_BYTES
-        return n_bytes if packs else 0
+        return n_bytes if packing_pays(dtype, self.d_model, n_bytes) else 0
 
     def width_of(self, sites: Sequence[str], n_layers: int) -> int:
-        """Return the values per row and step of some sites in `n_layers` layers, one half."""
+        """Return the number of values per row and step of some sites in `n_layers` layers, one half."""
         d = self.d_model
         whole = {"embedding": d, "final_norm": d, "logits": self.n_codebooks * self.codebook_size}
         return sum(whole.get(site, n_layers * d) for site in sites)
 
     @property
     def n_step(self) -> int:
-        """Decoder weights that one row of one step is multiplied with; the text's keys are cached."""
+        """Decoder weights that one row of one step is multiplied with; the keys of the text are cached."""
         d = self.d_model
         attention = (4 if self.n_prefix else 6) * d * d
         return self.n_layers * (attention + 2 * d * self.d_ffn) + self.n_codebooks * self.codebook_size * d
@@ -114,7 +113,7 @@ def _text(config: Mapping[str, Any]) -> int:
 
 
 def _codec(config: Mapping[str, Any]) -> int:
-    """Convolutions of SEANet (weight norm adds one gain per channel), the LSTMs, and the codebooks."""
+    """Return the parameters of SEANet: convolutions (weight norm adds a gain per channel) and LSTMs."""
     filters, hidden = config["num_filters"], config["hidden_size"]
     channels, kernel = config.get("audio_channels", 1), config.get("kernel_size", 7)
     inner, last = config.get("residual_kernel_size", 3), config.get("last_kernel_size", 7)

@@ -1,8 +1,8 @@
-"""What the stages after `generate` take: the same kind of formulas as `forecast.generation`, stage by stage.
+"""Memory, disk and time of the stages after `generate`, with formulas as in `forecast.generation`.
 
-A stage of one process holds what it has imported, what it reads, and copies while it works; each formula
-names the arrays of the stage's own code. What does not grow with the model (tables, tests over prompts) is in
-the imported set, measured on the organism's default run. docs/plan.md has them written out and checked.
+A stage of one process holds its imports, its input, and copies while it works. Each formula names the arrays
+of the stage's code. What does not grow with the model (tables, tests over prompts) is part of the imports,
+measured on the organism's default run. docs/plan.md writes the formulas out and compares them.
 """
 
 from collections.abc import Mapping
@@ -21,11 +21,11 @@ from moodlens.forecast.generation import (
     Load,
     Rates,
     attention_values,
-    kept_bytes,
     loading_seconds,
     n_shards_of,
     n_steps_of,
     samples_of,
+    stored_bytes,
     with_loading,
 )
 from moodlens.forecast.sizes import Sizes
@@ -35,27 +35,22 @@ IMPORTED = {
     "null_text": 370_000_000, "temporal": 365_000_000, "attention": 285_000_000, "geometry": 270_000_000,
     "relate": 310_000_000, "report": 195_000_000, "sae": 680_000_000, "latents": 650_000_000,
 }  # fmt: skip
-"""Resident bytes of a stage that has imported what it needs and read the tables of a small design."""
-NOT_RUN_BYTES = 260_000_000  # of an analysis that only says why it is not run
+"""Resident bytes of a stage after its imports and reading the tables of a small design."""
+NOT_RUN_BYTES = 260_000_000  # of an analysis that only reports why it cannot run
 UMAP_BYTES = 290_000_000  # umap-learn and numba, while they compile
-DESCRIBED_BYTES = 80  # per sample of the clip that is measured: spectra of all descriptors
+DESCRIBED_BYTES = 80  # per sample of a clip: spectra of all descriptors
 CHECKED_BYTES = 3_500  # per row of a checked table: frame, conditions and their results
 REENCODED_PARTS = 10  # bytes per value: mean, early, late in float16, var in float32
 PASSES = 9  # three models, three texts
 REENCODED_ROW_BYTES = 375  # of index and receipts, per clip, pass and hookpoint
-STATE_READERS = 5
+NULL_TEXT_PROBES = 5
 METRIC_COPIES = 3  # statistics of a family, adjusted and standardised
 TOKENS_PER_TEXT = 10
-SAE_STATES = 6  # weights, gradient, two moments, the best epoch's copy, the checkpoint being written
-SAE_ROWS_AT_ONCE, FIT_ROWS = 4096, 8192
-SAE_STEP_S = 8e-3  # of a step's calls, whatever its width
-RELABELLED_VALUES = 5 * 256 + 4 * 50  # per relabelling: a block of latents, and the wordings of each emotion
-READINGS_OF_LATENTS = 4  # as wide as the latents: the SAE, the untrained one, k-means, and their sums
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What is asked of the stages after `generate`, as numbers."""
+    """The requested work of the stages after `generate`, as numbers."""
 
     reencoded_width: int  # values per clip and step at the re-encoded hookpoints, one half
     reencoded_hookpoints: int
@@ -66,23 +61,23 @@ class Analysis:
     umap: bool
     text_sites: int
     layer_sites: int
-    n_texts: int  # that SAEs read
+    n_texts: int  # that SAEs are trained on
     expansion: int
-    n_saes: int  # per site, the twin's included
+    n_saes: int  # per site, the one of the twin included
     sae_steps: int
     batch_rows: int
     buffer_rows: int
     topk: bool
     null_text: bool
-    players: int
+    players: int  # audio players on the report page
 
 
-def reencode_cost(sizes: Sizes, load: Load, asked: Analysis, rates: Rates) -> Cost:
+def reencode_cost(sizes: Sizes, load: Load, analysis: Analysis, rates: Rates) -> Cost:
     """Return the cost of stage `reencode`: three models, clip by clip, after the self-tests of a shard."""
-    word, width, n_steps = DTYPE_BYTES[load.dtype], asked.reencoded_width, n_steps_of(sizes, load)
+    word, width, n_steps = DTYPE_BYTES[load.dtype], analysis.reencoded_width, n_steps_of(sizes, load)
     clips = min(load.clips_per_shard, load.n_clips)
     one_pass = 2 * 4 * width * (n_steps + CHUNK_STEPS)  # float32, both halves
-    per_clip = PASSES * width * (REENCODED_PARTS + 2 * asked.reencoded_steps)
+    per_clip = PASSES * width * (REENCODED_PARTS + 2 * analysis.reencoded_steps)
     parts = clips * per_clip
     inside = 2 * 4 * n_steps * (sizes.d_ffn + 6 * sizes.d_model)
     memory = {
@@ -90,15 +85,15 @@ def reencode_cost(sizes: Sizes, load: Load, asked: Analysis, rates: Rates) -> Co
         "weights": word * (sizes.n_model + sizes.n_codec),
         "untrained decoders": word * (2 * sizes.n_model - sizes.n_text),
         "inside a pass": inside,
-        # the self-test's comparison, two passes side by side, the last clip, a shard joined and written
+        # never together: the self-test's comparison, two passes, the last clip, a shard that is written
         "passes, or a shard being written": max(
-            kept_bytes(sizes, load, clips) + one_pass, 2 * one_pass, parts + one_pass, 3 * parts
+            stored_bytes(sizes, load, clips) + one_pass, 2 * one_pass, parts + one_pass, 3 * parts
         ),
     }
-    history = 4 * asked.reencoded_steps * sizes.d_codec
+    history = 4 * analysis.reencoded_steps * sizes.d_codec
     disk = {
         "states": load.n_clips * (per_clip + history),
-        "tables and receipts": load.n_clips * PASSES * asked.reencoded_hookpoints * REENCODED_ROW_BYTES,
+        "tables and receipts": load.n_clips * PASSES * analysis.reencoded_hookpoints * REENCODED_ROW_BYTES,
     }
     rows = load.n_clips * (PASSES + 2) + n_shards_of(load) * 8
     flop = 2 * rows * n_steps * sizes.n_step
@@ -109,7 +104,7 @@ def reencode_cost(sizes: Sizes, load: Load, asked: Analysis, rates: Rates) -> Co
 
 
 def embed_cost(sizes: Sizes, load: Load, rates: Rates) -> Cost:
-    """Return the cost of stage `embed`: pooled and per token, before and after projection, and the twin's."""
+    """Return the cost of stage `embed`: pooled and per token, before and after projection, with the twin."""
     word = DTYPE_BYTES[load.dtype]
     wide = sizes.d_text + sizes.d_model
     per_prompt = 4 * (wide + sizes.d_text + TOKENS_PER_TEXT * wide)
@@ -133,17 +128,17 @@ def acoustics_cost(sizes: Sizes, load: Load) -> Cost:
     return Cost("acoustics", memory, {"table": 130 * load.n_clips}, seconds, workers=workers)
 
 
-def check_cost(load: Load, asked: Analysis) -> Cost:
+def check_cost(load: Load, analysis: Analysis) -> Cost:
     """Return the cost of stage `check`: tables row by row, every audio file decoded."""
-    rows = load.n_clips * (load.hookpoints + PASSES * asked.reencoded_hookpoints)
+    rows = load.n_clips * (load.hookpoints + PASSES * analysis.reencoded_hookpoints)
     memory = {"libraries": IMPORTED["check"], "tables": CHECKED_BYTES * rows}
     return Cost("check", memory, {"pages": 120_000}, 6.0 + 2e-4 * rows)
 
 
-def signal_cost(load: Load, asked: Analysis) -> Cost:
+def signal_cost(load: Load, analysis: Analysis) -> Cost:
     """Return the cost of stage `signal`: means of all layers and of the twin's, Gram matrices, 12 metrics."""
     families = 2 * load.hookpoints + 8
-    statistics = 8 * asked.n_metrics * (asked.permutations["signal"])
+    statistics = 8 * analysis.n_metrics * (analysis.permutations["signal"])
     memory = {
         "libraries": IMPORTED["signal"],
         **_families(load),
@@ -153,32 +148,32 @@ def signal_cost(load: Load, asked: Analysis) -> Cost:
     return Cost("signal", memory, {}, seconds)
 
 
-def probe_cost(load: Load, asked: Analysis) -> Cost:
+def probe_cost(load: Load, analysis: Analysis) -> Cost:
     """Return the cost of stage `probe`: the same Gram matrices, ridge predictions of every relabelling."""
-    predictions = 8 * load.hookpoints * asked.permutations["probe"] * load.n_prompts
+    predictions = 8 * load.hookpoints * analysis.permutations["probe"] * load.n_prompts
     memory = {"libraries": IMPORTED["probe"], **_families(load), "predictions": predictions}
     seconds = 4.0 + 0.57 * (2 * load.hookpoints + 8)
     return Cost("probe", memory, {}, seconds)
 
 
-def state_cost(load: Load, asked: Analysis) -> Cost:
-    """Return the cost of stage `state`: single steps of all layers, one model at a time, and their Grams."""
-    steps, width = asked.reencoded_steps, asked.reencoded_width
-    grams = 8 * STATE_READERS * asked.reencoded_hookpoints * steps * load.n_prompts**2
+def null_text_cost(load: Load, analysis: Analysis) -> Cost:
+    """Return the cost of stage `null_text`: single steps of all layers, one model at a time, and Grams."""
+    steps, width = analysis.reencoded_steps, analysis.reencoded_width
+    grams = 8 * NULL_TEXT_PROBES * analysis.reencoded_hookpoints * steps * load.n_prompts**2
     memory = {
         "libraries": IMPORTED["null_text"],
-        # float64: two conditions, the third's layers and the same side by side; float16 as read
+        # float64: two conditions, layers of the third, and both concatenated; float16 as read
         "single steps of three conditions": (4 * 8 + 2) * load.n_clips * steps * width,
         "Gram matrices": grams,
     }
-    seconds = 7.0 + 0.07 * asked.reencoded_hookpoints * steps
+    seconds = 7.0 + 0.07 * analysis.reencoded_hookpoints * steps
     return Cost("null_text", memory, {}, seconds)
 
 
-def temporal_cost(sizes: Sizes, load: Load, asked: Analysis) -> Cost:
+def temporal_cost(sizes: Sizes, load: Load, analysis: Analysis) -> Cost:
     """Return the cost of stage `temporal`: a layer of a shard at a time; relabelled curves of all layers.
 
-    Without steps, or with gaps between them, it says so and ends.
+    Without stored steps, or with gaps between them, the stage only reports that it cannot run.
     """
     steps = stored_steps(n_steps_of(sizes, load), load.step_stride, load.windows)
     gaps = any(step - before != load.step_stride for before, step in pairwise(steps))
@@ -186,7 +181,7 @@ def temporal_cost(sizes: Sizes, load: Load, asked: Analysis) -> Cost:
         return Cost("temporal", {"libraries": NOT_RUN_BYTES}, {}, 2.0)
     clips = min(load.clips_per_shard, load.n_clips)
     states = clips * n_steps_of(sizes, load) * sizes.d_model if load.keep_steps else 0
-    curves = 8 * asked.permutations["temporal"] * asked.n_windows * load.hookpoints
+    curves = 8 * analysis.permutations["temporal"] * analysis.n_windows * load.hookpoints
     memory = {
         "libraries": IMPORTED["temporal"],
         "states of a layer": states * (DTYPE_BYTES[load.store_dtype] + 2 * 4),
@@ -197,138 +192,50 @@ def temporal_cost(sizes: Sizes, load: Load, asked: Analysis) -> Cost:
     return Cost("temporal", memory, {}, seconds)
 
 
-def attention_cost(sizes: Sizes, load: Load, asked: Analysis) -> Cost:
+def attention_cost(sizes: Sizes, load: Load, analysis: Analysis) -> Cost:
     """Return the cost of stage `attention`: all summaries of all clips, read shard by shard and joined."""
     values = attention_values(sizes, load, load.n_clips)
-    tests = 8 * asked.permutations["attention"] * sizes.n_layers * sizes.n_heads if load.attention else 0
+    tests = 8 * analysis.permutations["attention"] * sizes.n_layers * sizes.n_heads if load.attention else 0
     memory = {"libraries": IMPORTED["attention"], "summaries": 2 * 2 * values, "tests": 3 * tests}
     return Cost("attention", memory, {}, 3.0 + 5e-9 * values + 1e-8 * tests)
 
 
-def geometry_cost(load: Load, asked: Analysis) -> Cost:
+def geometry_cost(load: Load, analysis: Analysis) -> Cost:
     """Return the cost of stage `geometry`: families as in `signal`, and UMAP's compiler."""
     families = sum(_families(load).values())
     memory = {
         "libraries": IMPORTED["geometry"],
-        "families, or UMAP's compiler": max(families, UMAP_BYTES if asked.umap else 0),
+        "families, or UMAP's compiler": max(families, UMAP_BYTES if analysis.umap else 0),
     }
     seconds = (
         4.0
-        + (12.0 if asked.umap else 0.0)
-        + 5e-9 * load.hookpoints * asked.permutations["geometry"] * load.n_prompts
+        + (12.0 if analysis.umap else 0.0)
+        + 5e-9 * load.hookpoints * analysis.permutations["geometry"] * load.n_prompts
     )
     return Cost("geometry", memory, {}, seconds)
 
 
-def relate_cost(load: Load, asked: Analysis) -> Cost:
+def relate_cost(load: Load, analysis: Analysis) -> Cost:
     """Return the cost of stage `relate`: families as in `signal`, descriptors under every relabelling."""
-    relabelled = 8 * 11 * load.hookpoints * asked.permutations["relate"]
+    relabelled = 8 * 11 * load.hookpoints * analysis.permutations["relate"]
     memory = {"libraries": IMPORTED["relate"], **_families(load), "regressions": 4 * relabelled}
-    seconds = 4.0 + 1e-7 * load.hookpoints * asked.permutations["relate"]
+    seconds = 4.0 + 1e-7 * load.hookpoints * analysis.permutations["relate"]
     return Cost("relate", memory, {}, seconds)
 
 
 def _families(load: Load) -> dict[str, int]:
-    """Terms of the means of all layers and of the untrained twin: read, joined, and kept as Gram matrices."""
+    """Return the terms of the means of all layers and of the twin: read, concatenated, as Gram matrices."""
     n_sites = 2 * load.hookpoints
     return {
-        "means read and joined": 2 * 4 * load.n_clips * load.width,
+        "means read and concatenated": 2 * 4 * load.n_clips * load.width,
         "means of prompts": 2 * 8 * load.n_prompts * load.width,
         "Gram matrices": 8 * n_sites * (load.n_clips**2 + 3 * load.n_prompts**2),
     }
 
 
-def sae_cost(sizes: Sizes, load: Load, asked: Analysis, rates: Rates) -> Cost:
-    """Return the cost of stage `sae`: first model and twin write rows, then SAEs train, one per process."""
-    word, n_steps = DTYPE_BYTES[load.dtype], n_steps_of(sizes, load)
-    tokens = asked.n_texts * TOKENS_PER_TEXT * sizes.d_text
-    clips = min(load.clips_per_shard, load.n_clips)
-    layer = n_steps * sizes.d_model
-    writing = (
-        word * (2 * sizes.n_model + sizes.n_codec)
-        + 3 * 4 * tokens
-        + asked.layer_sites * clips * layer * (2 * 4 + 2)
-    )
-    training = [_training(d_in, rows, asked) for d_in, rows, n in _sites(sizes, load, asked) if n]
-    beside = LIBRARIES_BYTES if load.workers > 1 else 0
-    trained = load.workers * (beside + max(training, default=0))
-    rows_and_training = {
-        "libraries": IMPORTED["sae"],
-        "writing rows, or training by all workers": max(writing, trained),
-    }
-    memory = with_loading(rows_and_training, sizes, load.dtype)
-    weights = [4 * n_sites * 2 * asked.expansion * d_in**2 for d_in, _, n_sites in _sites(sizes, load, asked)]
-    disk = {
-        "texts": 2 * 4 * tokens if asked.text_sites else 0,
-        "twin's layers": 2 * asked.layer_sites * load.n_clips * layer,
-        "SAEs": asked.n_saes * sum(weights),
-    }
-    per_row = 1.5 if asked.topk else 6.0
-    flop = sum(
-        n_sites * asked.n_saes * asked.sae_steps * asked.batch_rows * per_row * 2 * asked.expansion * d_in**2
-        for d_in, _, n_sites in _sites(sizes, load, asked)
-    )
-    n_steps_in_all = (asked.text_sites + asked.layer_sites) * asked.n_saes * asked.sae_steps
-    training_s = SAE_STEP_S * n_steps_in_all + flop / rates.flop_s / EFFICIENCY
-    seconds = loading_seconds(sizes) + _reading_texts(sizes, load, asked, rates) + training_s / load.workers
-    return Cost("sae", memory, disk, seconds)
-
-
-def _reading_texts(sizes: Sizes, load: Load, asked: Analysis, rates: Rates) -> float:
-    """Return the seconds in which model and twin encode all texts, one text at a time."""
-    if not asked.text_sites:
-        return 0.0
-    read = DTYPE_BYTES[load.dtype] * sizes.n_text / rates.byte_s
-    return 2 * asked.n_texts * (read + 2 * sizes.n_text * TOKENS_PER_TEXT / rates.flop_s / EFFICIENCY)
-
-
-def latents_cost(sizes: Sizes, load: Load, asked: Analysis, rates: Rates) -> Cost:
-    """Return the cost of stage `latents`: model and twin beside the readings of one site."""
-    word = DTYPE_BYTES[load.dtype]
-    clips = min(load.clips_per_shard, load.n_clips)
-    passes = 2 * 4 * clips * n_steps_of(sizes, load) * sizes.d_model if asked.layer_sites else 0
-    readings = [_reading(d_in, rows, asked) for d_in, rows, n_sites in _sites(sizes, load, asked) if n_sites]
-    memory = {
-        "libraries": IMPORTED["latents"],
-        "weights": word * (sizes.n_model + sizes.n_codec),
-        "untrained twin": word * sizes.n_model,
-        "readings, or a shard under null text": max([passes, *readings]),
-    }
-    null = 2 * 2 * load.n_clips * n_steps_of(sizes, load) * sizes.n_step if asked.null_text else 0
-    n_sites = asked.text_sites + asked.layer_sites
-    seconds = loading_seconds(sizes) + 8.0 * n_sites + asked.layer_sites * null / rates.flop_s / EFFICIENCY
-    return Cost("latents", with_loading(memory, sizes, load.dtype), {"table": 100_000 * n_sites}, seconds)
-
-
-def _sites(sizes: Sizes, load: Load, asked: Analysis) -> tuple[tuple[int, int, int], ...]:
-    """Return (width, rows, sites) of the text sites and of the decoder layers."""
-    return (
-        (sizes.d_text, asked.n_texts * TOKENS_PER_TEXT, asked.text_sites),
-        (sizes.d_model, load.n_clips * n_steps_of(sizes, load), asked.layer_sites),
-    )
-
-
-def _training(d_in: int, rows: int, asked: Analysis) -> int:
-    weights = 4 * 2 * asked.expansion * d_in**2
-    batch = 4 * asked.batch_rows * (2 * d_in + 2 * asked.expansion * d_in)
-    looking = 4 * SAE_ROWS_AT_ONCE * (2 * d_in + 2 * asked.expansion * d_in)  # held-out rows, all latents
-    return SAE_STATES * weights + max(batch, looking) + 2 * 4 * d_in * min(rows, asked.buffer_rows)
-
-
-def _reading(d_in: int, rows: int, asked: Analysis) -> int:
-    d_sae = asked.expansion * d_in
-    sampled = rows * d_in * 2 * 2 + 2 * 4 * FIT_ROWS * d_in
-    chunk = READINGS_OF_LATENTS * 4 * SAE_ROWS_AT_ONCE * d_sae
-    pooled = READINGS_OF_LATENTS * 8 * asked.n_texts * d_sae
-    relabelled = 8 * asked.permutations["latents"] * RELABELLED_VALUES
-    matched = 3 * 8 * min(d_sae, 4096) * d_sae
-    weights = 4 * 2 * 4 * d_sae * d_in
-    return weights + sampled + chunk + pooled + max(relabelled, matched)
-
-
-def report_cost(sizes: Sizes, load: Load, asked: Analysis) -> Cost:
-    """Return the cost of stage `report`: pictures, and the players' clips as text in one page."""
-    audio = round(FLAC_SHARE * 2 * asked.players * samples_of(sizes, load) * sizes.audio_channels)
-    waveforms = 4 * asked.players * samples_of(sizes, load) * sizes.audio_channels
+def report_cost(sizes: Sizes, load: Load, analysis: Analysis) -> Cost:
+    """Return the cost of stage `report`: figures, and the clips of the players encoded in one page."""
+    audio = round(FLAC_SHARE * 2 * analysis.players * samples_of(sizes, load) * sizes.audio_channels)
+    waveforms = 4 * analysis.players * samples_of(sizes, load) * sizes.audio_channels
     memory = {"libraries": IMPORTED["report"], "players": 6 * audio + waveforms}
     return Cost("report", memory, {"page": 1_300_000 + round(4 / 3 * audio)}, LOADING_S + 10.0)

@@ -1,4 +1,4 @@
-"""Stored states step by step: one hookpoint of one shard at a time, so memory does not grow with clips."""
+"""Stored states of single steps, one hookpoint of one shard at a time: memory does not grow with clips."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,26 +7,27 @@ import numpy as np
 import pandas as pd
 
 from moodlens.base.errors import ContractError, must
-from moodlens.capture.recorders import complete_places
+from moodlens.capture.recorders import complete_indices
 from moodlens.contracts.tensors import shard_name
-from moodlens.store.shards import read_shard, shard_names
+from moodlens.stats.site_names import split_site
+from moodlens.store.shards import shard_names
 from moodlens.workspace.design import KEEP_STEPS, REMAKE, StepsNotStored, Workspace, manifest_of, need_steps
-from moodlens.workspace.sites import place_of
+from moodlens.workspace.shards import by_shard, shard_path
 
 FOR_CURVES = "to get curves over time"
 
 
 @dataclass(frozen=True)
 class Clock:
-    """The stored steps that all clips share, evenly spaced: a stretch of every stride-th decoder step."""
+    """The stored steps that all clips share, evenly spaced: every stride-th decoder step of one stretch."""
 
-    complete: slice  # stored steps at which every codebook puts out a token
+    complete: slice  # stored steps at which every codebook outputs a token
     stored: tuple[int, ...]  # decoder step of every stored step
     frame_rate_hz: float  # decoder steps per second
 
     @property
     def steps(self) -> np.ndarray:
-        """The decoder step of each complete one."""
+        """The decoder step of each complete stored step."""
         return np.array(self.stored[self.complete])
 
     @property
@@ -45,15 +46,15 @@ class Clock:
 
     @property
     def first(self) -> int:
-        """How many strides into the clip the first complete step lies."""
+        """The number of strides from the start of the clip to the first complete step."""
         return int(self.steps[0]) // self.stride
 
 
 def clock_of(work: Workspace, clips: pd.DataFrame) -> Clock:
-    """Return the steps of the clips.
+    """Return the stored steps of the clips.
 
     Raises:
-        StepsNotStored: no steps are stored, or those of several windows with gaps between them.
+        StepsNotStored: no steps are stored, or the stored windows leave gaps between them.
         ContractError: clips differ in length, or are too short for a complete step.
     """
     lengths = sorted(set(zip(clips["n_steps"], clips["n_frames"], strict=True)))
@@ -63,7 +64,7 @@ def clock_of(work: Workspace, clips: pd.DataFrame) -> Clock:
         raise ContractError(must("clips", rule, got, next_step=REMAKE))
     n_steps, n_frames = lengths[0]
     stored = need_steps(work.root, f"{KEEP_STEPS} {FOR_CURVES}")
-    complete = complete_places(stored, int(n_steps), int(n_steps - n_frames + 1))
+    complete = complete_indices(stored, int(n_steps), int(n_steps - n_frames + 1))
     clock = Clock(complete, stored, float(n_frames / clips["duration_s"].mean()))
     gaps = np.flatnonzero(np.diff(clock.steps) != clock.stride)
     if gaps.size:
@@ -78,39 +79,33 @@ def clock_of(work: Workspace, clips: pd.DataFrame) -> Clock:
 
 def hookpoints(work: Workspace, clips: pd.DataFrame) -> list[str]:
     """Return <hookpoint>/<half> of every stored site, layers in order."""
-    first = work.root / "data" / "activations" / shard_name("shard", int(clips["shard"].iloc[0]))
+    first = shard_path(work.root, "activations", "shard", int(clips["shard"].iloc[0]))
     keys = shard_names(first)
     if not keys:
         raise ContractError(must(first.name, "hold states of layers", "none", next_step=REMAKE))
-    return sorted(keys, key=place_of)
+    return sorted(keys, key=split_site)
 
 
 def states_by_shard(
     work: Workspace, clips: pd.DataFrame, clock: Clock, key: str
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield (places, states) of one hookpoint, shard by shard.
+    """Yield (positions, states) of one hookpoint, shard by shard.
 
-    `places` are the rows of `clips`, `states` their complete steps, (clip, step, d_model) float32.
+    `positions` are the rows of `clips`, `states` their complete steps, (clip, step, d_model) float32.
 
     Raises:
         ContractError: a shard lacks clips or steps, or holds a value that is not finite.
     """
-    order = np.arange(len(clips))
-    for shard, group in clips.assign(place=order).groupby("shard", sort=True):
-        name = shard_name("shard", int(str(shard)))
-        stored = read_shard(work.root / "data" / "activations" / name, [key])[key]
-        rows = group["row"].to_numpy()
-        if rows.max() >= len(stored):
-            got = f"{len(stored)} clips, row {rows.max()} is asked for"
-            raise ContractError(must(f"{name}, {key}", "hold every clip", got, next_step=REMAKE))
+    for part in by_shard(work.root, clips, "activations", "shard", [key]):
+        name, stored = shard_name("shard", part.shard), part.tensors[key]
         if stored.shape[1] != len(clock.stored):
             rule = f"hold {len(clock.stored)} steps"
             raise ContractError(must(f"{name}, {key}", rule, stored.shape[1], next_step=REMAKE))
-        states = stored[rows, clock.complete].astype(np.float32)
+        states = stored[:, clock.complete].astype(np.float32)
         bad = ~np.isfinite(states).all(axis=(1, 2))
         if bad.any():
-            clip_id = group["clip_id"].iloc[int(bad.argmax())]
+            clip_id = part.clips["clip_id"].iloc[int(bad.argmax())]
             got = f"a value that is not, clip {clip_id}"
             advice = "The model overflows float16: check its dtype"
             raise ContractError(must(f"{name}, {key}", "be finite", got, next_step=advice))
-        yield group["place"].to_numpy(), states
+        yield part.positions, states

@@ -1,1 +1,1 @@
-"""audiocraft's own models and checkpoints: loading, layout, conversion."""
+"""audiocraft checkpoints: read, converted to transformers form, or run by audiocraft itself."""

@@ -1,6 +1,6 @@
-"""The configuration side of a conversion: audiocraft's `xp.cfg` in, transformers' `config.json` out.
+"""Conversion of the configuration: from audiocraft's `xp.cfg` to transformers' `config.json`.
 
-audiocraft can train more architectures than transformers' MusicGen can express; `check` refuses those,
+audiocraft can train more architectures than transformers' MusicGen can express. `check` refuses those
 setting by setting, instead of converting weights into a model that would compute something else.
 """
 
@@ -55,7 +55,7 @@ LANGUAGE_MODEL_DEMANDS: dict[str, tuple[object, object]] = {
     "fuser.input_interpolate": ([], []),
     "fuser.cross_attention_pos_emb": (False, False),
 }
-"""Setting -> the value transformers can express, and audiocraft's own default where xp.cfg is silent."""
+"""Setting -> the value that transformers can express, and audiocraft's default if xp.cfg lacks it."""
 
 CODEC_DEMANDS: dict[str, tuple[object, object]] = {
     "compression_model": ("encodec", None),
@@ -74,7 +74,7 @@ def check(settings: Settings) -> None:
     """Check that transformers can express the language model.
 
     Raises:
-        UsageError: a setting has a value that its architecture lacks, or this is no MusicGen.
+        UsageError: a setting has a value that transformers lacks, or this is not a MusicGen.
     """
     for name, (allowed, default) in LANGUAGE_MODEL_DEMANDS.items():
         settings.demand(name, allowed, default)
@@ -90,12 +90,12 @@ def check(settings: Settings) -> None:
 
 
 def is_melody(settings: Settings) -> bool:
-    """Say whether the model takes a melody: chroma and text are then prepended to the sequence."""
+    """Say whether the model takes a melody; chroma and text are then prepended to the sequence."""
     return settings.get("conditioners.self_wav") is not None
 
 
 def audio_channels(settings: Settings) -> int:
-    """Return 2 where left and right codebooks are interleaved, else 1."""
+    """Return 2 if the codebooks of left and right are interleaved, else 1."""
     return 2 if settings.get("interleave_stereo_codebooks.use", False) else 1
 
 
@@ -108,7 +108,7 @@ def codec_config(settings: Settings) -> EncodecConfig:
     """Return the codec's configuration.
 
     Raises:
-        UsageError: it is no EnCodec that transformers can express.
+        UsageError: transformers cannot express the codec.
     """
     for name, (allowed, default) in CODEC_DEMANDS.items():
         settings.demand(name, allowed, default)
@@ -117,7 +117,7 @@ def codec_config(settings: Settings) -> EncodecConfig:
     ratios = list(seanet["ratios"])
     bits = math.ceil(math.log2(rvq["bins"])) * math.ceil(sample_rate_hz / math.prod(ratios))
     return EncodecConfig(
-        # kbit/s of all codebooks; a hair more, because transformers rounds the number of codebooks down
+        # kbit/s of all codebooks, and one float more: transformers rounds the number of codebooks down
         target_bandwidths=[math.nextafter(n_codebooks * bits / 1000, math.inf)],
         sampling_rate=sample_rate_hz,
         audio_channels=settings.get("encodec.channels", 1),
@@ -142,10 +142,10 @@ def codec_config(settings: Settings) -> EncodecConfig:
 
 
 def skeleton(settings: Settings, text: Any, codec: EncodecConfig) -> Any:
-    """Return the transformers model of the settings without memory for its weights (meta device).
+    """Return the transformers model of the settings on the meta device, without memory for its weights.
 
     Raises:
-        UsageError: text encoder and decoder have one width: transformers then has no projection for the text.
+        UsageError: text encoder and decoder have the same width; transformers then drops the text projection.
     """
     lm = settings.need("transformer_lm")
     if text.d_model == lm["dim"]:
@@ -171,7 +171,7 @@ def skeleton(settings: Settings, text: Any, codec: EncodecConfig) -> Any:
             decoder = MusicgenDecoderConfig(**sizes)
             config = MusicgenConfig(text_encoder=text, audio_encoder=codec, decoder=decoder)
             return MusicgenForConditionalGeneration(config)
-        chroma, length = settings.need("conditioners.self_wav.chroma_stem"), chroma_places(settings)
+        chroma, length = settings.need("conditioners.self_wav.chroma_stem"), chroma_positions(settings)
         decoder = MusicgenMelodyDecoderConfig(**sizes)
         config = MusicgenMelodyConfig(
             text_encoder=text,
@@ -183,18 +183,18 @@ def skeleton(settings: Settings, text: Any, codec: EncodecConfig) -> Any:
         return MusicgenMelodyForConditionalGeneration(config)
 
 
-def chroma_places(settings: Settings) -> int:
-    """Return the places that a melody model's chroma takes before the text."""
+def chroma_positions(settings: Settings) -> int:
+    """Return the number of positions of a melody model's chroma before the text."""
     chroma = settings.need("conditioners.self_wav.chroma_stem")
     hop = 2 ** chroma["radix2_exp"] // 4
     return int(chroma["sample_rate"] * settings.need("dataset.segment_duration")) // hop + 1
 
 
 def processor(config: Any, tokenizer: Any) -> Any:
-    """Return what is saved beside a converted model to prepare its input.
+    """Return the processor that is saved beside a converted model.
 
-    Of a melody model that is the tokenizer alone: transformers makes its chroma extractor only where
-    torchaudio is installed, and text needs none.
+    For a melody model it is the tokenizer alone: transformers needs torchaudio to make the chroma extractor,
+    and text needs none.
     """
     if config.model_type == "musicgen_melody":
         return tokenizer
@@ -204,12 +204,12 @@ def processor(config: Any, tokenizer: Any) -> Any:
 
 
 def write(model: Any, folder: Path) -> None:
-    """Write `config.json` and `generation_config.json` (as audiocraft samples: top-k 250, guidance 3)."""
+    """Write `config.json` and `generation_config.json` with audiocraft's sampling (top-k 250, guidance 3)."""
     config = json.loads(model.config.to_json_string(use_diff=False))
     config["architectures"], config["dtype"] = [type(model).__name__], "float32"
     for part in ("text_encoder", "audio_encoder", "decoder"):
         config[part]["dtype"] = "float32"
-        config[part].pop("_name_or_path", None)  # a machine's own path
+        config[part].pop("_name_or_path", None)  # a path on this machine
     text = json.dumps(config, indent=2, sort_keys=True)
     (folder / "config.json").write_text(text + "\n", encoding="utf-8")
     decoder, codec = model.config.decoder, model.config.audio_encoder

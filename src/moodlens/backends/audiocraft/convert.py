@@ -1,6 +1,6 @@
-"""From a folder in audiocraft layout to one in transformers layout: same weights, other names, safetensors.
+"""Conversion of a folder in audiocraft layout to transformers layout: same weights, other names, safetensors.
 
-Language model (the rest of the name is kept; weights keep their precision)
+Language model (the rest of a name does not change; weights keep their precision)
 
     emb.N                                             decoder.model.decoder.embed_tokens.N
     linears.N                                         decoder.lm_heads.N
@@ -19,24 +19,17 @@ Codec
     quantizer.vq.layers.N._codebook                   audio_encoder.quantizer.layers.N.codebook
 
 The text encoder is not in the folder: audiocraft's configuration names it (`t5-base`), and it is copied from
-the hub's cache or from a local folder. Parity with audiocraft is measured in `tests/backends/test_parity.py`.
-
-Converted copies of audiocraft folders, kept in the user's cache: a model is converted once per machine.
-
-`$MOODLENS_CACHE`, else `$XDG_CACHE_HOME/moodlens`, else `~/.cache/moodlens`; below it `converted/<key>`, the
-key being the SHA-256 of both files. The audiocraft folder itself is only read.
+the hub's cache or from a local folder. `tests/backends/audiocraft/test_parity.py` measures parity with
+audiocraft.
 """
 
-import os
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoTokenizer, EncodecModel, PreTrainedModel, T5EncoderModel
@@ -44,7 +37,7 @@ from transformers import AutoTokenizer, EncodecModel, PreTrainedModel, T5Encoder
 from moodlens.backends import checkpoint
 from moodlens.backends.audiocraft import config
 from moodlens.backends.audiocraft.layout import Package, read_package, read_packages
-from moodlens.backends.checkpoint import AUDIOCRAFT_FILES, WEIGHTS, missing
+from moodlens.backends.checkpoint import AUDIOCRAFT_FILES, WEIGHTS
 from moodlens.backends.musicgen.loading import quiet_transformers
 from moodlens.base.errors import ContractError, UsageError, must
 
@@ -71,14 +64,14 @@ CODEC = (
     (r"^", "audio_encoder."),
 )
 NOT_WEIGHTS = re.compile(r"\.chroma\.")
-"""Filter banks of the chroma extractor: functions of its sizes, rebuilt by whoever loads the model."""
+"""Filter banks of the chroma extractor: they follow from its sizes, and loading the model rebuilds them."""
 
 
 def convert(folder: Path, target: Path, text_encoder: Path | None = None) -> Path:
     """Write the model of an audiocraft folder in transformers layout and return `target`.
 
-    Mono, stereo (8 interleaved codebooks) and melody (chroma prefix) are converted. `target` appears whole
-    or not at all.
+    Mono, stereo (8 interleaved codebooks) and melody (chroma prefix) are converted. `target` is renamed into
+    place when it is complete.
 
     Args:
         folder: with `state_dict.bin` and `compression_state_dict.bin`.
@@ -86,9 +79,9 @@ def convert(folder: Path, target: Path, text_encoder: Path | None = None) -> Pat
         text_encoder: folder of the T5 in transformers layout; None takes the one the configuration names.
 
     Raises:
-        UsageError: pickled code, no MusicGen, an architecture transformers cannot express, no text encoder,
-            or a target that exists.
-        ContractError: a file is absent, truncated, or does not fit its configuration.
+        UsageError: pickled code, not a MusicGen, an architecture that transformers cannot express, no text
+            encoder, or a target that exists.
+        ContractError: a file is absent or truncated, or it does not fit its configuration.
 
     Source: mapping checked tensor by tensor against audiocraft 1.3.0 and transformers 5.23.
     """
@@ -109,7 +102,7 @@ def convert(folder: Path, target: Path, text_encoder: Path | None = None) -> Pat
 
 
 def renamed_language_model(weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """Yield transformers' name and tensor of each weight of the language model.
+    """Yield name in transformers and tensor of each weight of the language model.
 
     >>> from torch import zeros
     >>> [name for name, _ in renamed_language_model({"emb.1.weight": zeros(3, 2)})]
@@ -127,7 +120,7 @@ def renamed_language_model(weights: Mapping[str, Tensor]) -> Iterator[tuple[str,
 
 
 def renamed(name: str, rules: tuple[tuple[str, str], ...]) -> str:
-    """Return a weight's name after all rules, in their order.
+    """Return the name of a weight after applying all rules in order.
 
     >>> renamed("encoder.model.0.conv.conv.weight_g", CODEC)
     'audio_encoder.encoder.layers.0.conv.parametrizations.weight.original0'
@@ -138,21 +131,21 @@ def renamed(name: str, rules: tuple[tuple[str, str], ...]) -> str:
 
 
 def _codec(package: Package) -> tuple[Any, dict[str, Tensor]]:
-    """Return the codec's configuration and weights; audiocraft may name one that lies elsewhere."""
+    """Return the configuration and weights of the codec; a package may name a codec in another place."""
     if package.pretrained and Path(package.pretrained).is_dir():
         package = read_package(Path(package.pretrained) / AUDIOCRAFT_FILES[1])
     if package.pretrained:
         instead = "put the codec's own compression_state_dict.bin into the folder"
-        found = checkpoint.snapshot(package.pretrained, thing=f"codec {package.pretrained}", instead=instead)
+        hub = checkpoint.snapshot(package.pretrained, thing=f"codec {package.pretrained}", instead=instead)
         with quiet_transformers():
-            codec = EncodecModel.from_pretrained(found, local_files_only=True, use_safetensors=True)
+            codec = EncodecModel.from_pretrained(hub, local_files_only=True, use_safetensors=True)
         return codec.config, {f"audio_encoder.{name}": value for name, value in codec.state_dict().items()}
     weights = {renamed(name, CODEC): tensor for name, tensor in package.weights.items()}
     return config.codec_config(package.settings), weights
 
 
 def _text_encoder(folder: Path | None, language: Package) -> Any:
-    """Return the T5 that the configuration names, or the one of `folder`."""
+    """Return the T5 in `folder`, or without a folder the one that the configuration names."""
     name = config.text_encoder_name(language.settings)
     if folder is None and Path(name).is_dir():
         folder = Path(name)
@@ -174,10 +167,10 @@ def _text_encoder(folder: Path | None, language: Package) -> Any:
 
 
 def _fit(weights: dict[str, Tensor], model: PreTrainedModel, folder: Path) -> None:
-    """Check that the weights are those of the model, name by name and shape by shape.
+    """Check names and shapes of the weights against the model.
 
     Raises:
-        ContractError: a weight is missing, left over, or has another shape than the configuration says.
+        ContractError: a weight is missing or superfluous, or its shape differs from the configuration.
     """
     wanted = model.state_dict()
     for name in wanted.keys() | weights.keys():
@@ -202,7 +195,7 @@ def _write(model: Any, weights: dict[str, Tensor], text_encoder: str, target: Pa
         with quiet_transformers():
             tokenizer = AutoTokenizer.from_pretrained(text_encoder, local_files_only=True)
             config.processor(model.config, tokenizer).save_pretrained(temporary)
-        # tied in T5: one of the two names is stored, as transformers itself does
+        # tied in T5: only one of the two names is stored, as transformers does
         weights.pop("text_encoder.encoder.embed_tokens.weight", None)
         stored = {name: weights[name].contiguous() for name in sorted(weights)}
         save_file(stored, temporary / WEIGHTS, metadata={"format": "pt"})
@@ -214,45 +207,3 @@ def _write(model: Any, weights: dict[str, Tensor], text_encoder: str, target: Pa
         raise ContractError(must(str(target), "be writable", reason, next_step=advice)) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def is_audiocraft(folder: Path) -> bool:
-    """Say whether a folder is in audiocraft layout (and not also in transformers layout)."""
-    return (
-        any((folder / name).is_file() for name in AUDIOCRAFT_FILES) and not (folder / "config.json").is_file()
-    )
-
-
-def cache_folder() -> Path:
-    """Return where converted models are kept."""
-    own, shared = os.environ.get("MOODLENS_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    home = Path(shared).expanduser() if shared else Path.home() / ".cache"
-    return (Path(own).expanduser() if own else home / "moodlens") / "converted"
-
-
-def converted(folder: Path) -> Path:
-    """Return the transformers-layout copy of an audiocraft folder; made on first use.
-
-    Raises:
-        UsageError, ContractError: as `convert.convert`.
-    """
-    target = cache_folder() / _key(folder)
-    if target.is_dir():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(target.with_suffix(".lock")):
-        if not target.is_dir():
-            convert(folder, target)
-    return target
-
-
-def _key(folder: Path) -> str:
-    digest = sha256()
-    for name in AUDIOCRAFT_FILES:
-        path = folder / name
-        if not path.is_file():
-            raise missing(folder, name)
-        with path.open("rb") as stream:
-            while part := stream.read(1 << 24):
-                digest.update(part)
-    return digest.hexdigest()[:32]

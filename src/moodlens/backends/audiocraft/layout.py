@@ -1,10 +1,10 @@
-"""A MusicGen as audiocraft stores it: two files of tensors, each with the configuration it was trained by.
+"""A MusicGen in audiocraft layout: two files of tensors, each with its training configuration.
 
     state_dict.bin               {"xp.cfg": YAML text, "best_state": name -> tensor}, language model
     compression_state_dict.bin   the same for the codec, or {"pretrained": hub id of a codec}
 
 Both are pickles. They are read with `torch.load(weights_only=True)`, which builds tensors and plain values
-and refuses everything else: no code of the file ever runs. audiocraft itself is not needed.
+only, so that no code in the file runs. audiocraft itself is not needed.
 
 Source: audiocraft 1.3.0 `models/loaders.py`.
 """
@@ -26,72 +26,72 @@ from moodlens.base.errors import ContractError, UsageError, must
 ANOTHER_COPY = "Copy or download the file again"
 ABSENT: Any = object()
 MAX_DEPTH = 8
-"""References that lead in a circle end here, unresolved."""
+"""Depth at which circular references stay unresolved."""
 
 REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 
 class Settings:
-    """The nested configuration of a package (`xp.cfg`), asked by dotted names."""
+    """The nested configuration of a package (`xp.cfg`), read by dotted names."""
 
     def __init__(self, values: Mapping[str, Any], path: Path) -> None:
         self.values = values
         self.path = path
 
     def get(self, name: str, default: object = None) -> Any:
-        """Return the value of a dotted name with its `${references}` followed, or the default."""
-        found = self._followed(self._at(name))
-        return default if found is ABSENT else found
+        """Return the value of a dotted name with its `${references}` resolved, or the default."""
+        value = self._resolved(self._at(name))
+        return default if value is ABSENT else value
 
     def _at(self, name: str) -> Any:
-        found: Any = self.values
+        value: Any = self.values
         for key in name.split("."):
-            if not isinstance(found, Mapping) or key not in found:
+            if not isinstance(value, Mapping) or key not in value:
                 return ABSENT
-            found = found[key]
-        return found
+            value = value[key]
+        return value
 
-    def _followed(self, value: Any, depth: int = 0) -> Any:
+    def _resolved(self, value: Any, depth: int = 0) -> Any:
         if isinstance(value, Mapping):
-            return {key: self._followed(part, depth) for key, part in value.items()}
+            return {key: self._resolved(part, depth) for key, part in value.items()}
         if isinstance(value, list):
-            return [self._followed(part, depth) for part in value]
+            return [self._resolved(part, depth) for part in value]
         whole = REFERENCE.fullmatch(value) if isinstance(value, str) else None
         if whole is None or depth == MAX_DEPTH:
             return value
-        return self._followed(self._at(whole[1]), depth + 1)
+        return self._resolved(self._at(whole[1]), depth + 1)
 
     def need(self, name: str) -> Any:
         """Return the value of a dotted name.
 
         Raises:
-            UsageError: the configuration lacks it: this is no MusicGen.
+            UsageError: the configuration lacks it, so this is not a MusicGen.
         """
-        found = self.get(name)
-        if found is None:
+        value = self.get(name)
+        if value is None:
             raise UsageError(self.fault(name, "be set in xp.cfg", "nothing"))
-        return found
+        return value
 
     def demand(self, name: str, allowed: object, default: object) -> None:
-        """Check that a setting has the one value that the transformers architecture can express.
+        """Check that a setting has the only value that transformers' MusicGen can express.
 
         Raises:
-            UsageError: it has another.
+            UsageError: it has another value.
         """
-        found = self.get(name, default)
-        if found != allowed and not (not found and not allowed):
+        value = self.get(name, default)
+        if value != allowed and not (not value and not allowed):
             rule = f"be {allowed} (transformers' MusicGen has no other)"
-            raise UsageError(self.fault(name, rule, found))
+            raise UsageError(self.fault(name, rule, value))
 
     def fault(self, name: str, rule: str, got: object) -> str:
-        """Return the error line of one setting."""
+        """Return the error message for one setting."""
         advice = "Set model.id to a folder with a MusicGen as audiocraft exports it"
         return must(name, rule, got, where=str(self.path), next_step=advice)
 
 
 @dataclass(frozen=True)
 class Package:
-    """One file of the layout; `pretrained` names a codec that lies elsewhere, weights are then empty."""
+    """One file of the layout. `pretrained` names a codec in another place; the weights are then empty."""
 
     settings: Settings
     weights: Mapping[str, Tensor]
@@ -102,7 +102,7 @@ def read_packages(folder: Path) -> tuple[Package, Package]:
     """Return language model and codec of a folder in audiocraft layout.
 
     Raises:
-        UsageError: a file holds pickled code, or something that is no audiocraft package.
+        UsageError: a file holds pickled code, or is not an audiocraft package.
         ContractError: a file is absent, truncated or damaged.
     """
     language, codec = (folder / name for name in AUDIOCRAFT_FILES)
@@ -152,7 +152,7 @@ def _load(path: Path) -> Any:
 
 
 def _zipped(path: Path) -> bool:
-    """Say whether the file has PyTorch's zip form, whose tensors can stay on disk until they are used."""
+    """Say whether the file is in PyTorch's zip format, whose tensors can be mapped from disk."""
     with path.open("rb") as stream:
         return stream.read(4) == b"PK\x03\x04"
 

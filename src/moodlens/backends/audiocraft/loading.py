@@ -1,7 +1,7 @@
-"""From a folder in audiocraft layout to `AudiocraftBackend`: verified as tensors, then loaded by audiocraft.
+"""Loading of a folder in audiocraft layout as `AudiocraftBackend`: verified first, then loaded by audiocraft.
 
-audiocraft unpickles the two files itself; a file that passed `audiocraft_layout.read_packages` holds tensors
-and plain values only, so there is no code in it to run.
+audiocraft unpickles the two files itself. A file that passed `audiocraft.layout.read_packages` holds tensors
+and plain values only, so it contains no code to run.
 """
 
 import json
@@ -25,10 +25,10 @@ KINDS = {"musicgen": "MusicGen", "audiogen": "AudioGen"}
 
 
 def find_audiocraft(folder: Path) -> Checkpoint:
-    """Return the files of a folder and its configuration in transformers form.
+    """Return the files of a folder in audiocraft layout and its configuration in transformers form.
 
     Raises:
-        UsageError: it holds pickled code, no MusicGen or AudioGen, or a model without decoder steps.
+        UsageError: it holds pickled code, is not a MusicGen or AudioGen, or has no decoder steps.
         ContractError: a file is absent, truncated or damaged.
     """
     language, codec = read_packages(folder)
@@ -58,7 +58,7 @@ def find_audiocraft(folder: Path) -> Checkpoint:
         chroma = settings.need("conditioners.self_wav.chroma_stem")
         config |= {
             "num_chroma": chroma["n_chroma"],
-            "chroma_length": converted_config.chroma_places(settings),
+            "chroma_length": converted_config.chroma_positions(settings),
         }
     return Checkpoint(folder, config, tuple(folder / name for name in AUDIOCRAFT_FILES))
 
@@ -67,8 +67,8 @@ def load_audiocraft(checkpoint: Checkpoint, info: ModelInfo, text_padding: str) 
     """Return the backend of a folder that `find_audiocraft` accepted.
 
     Raises:
-        UsageError: audiocraft, a package that it needs for this model, or the device is absent, or half
-            precision is asked for on the processor.
+        UsageError: audiocraft, a package that it needs for this model, or the device is absent, or
+            model.dtype is not float32.
     """
     from moodlens.backends.musicgen.loading import device_of
 
@@ -81,20 +81,20 @@ def load_audiocraft(checkpoint: Checkpoint, info: ModelInfo, text_padding: str) 
 
     language, _ = read_packages(checkpoint.folder)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of libraries deprecated since audiocraft's last release
+        warnings.simplefilter("ignore")  # deprecations since audiocraft's last release
         kind = getattr(models, _kind(language.settings))
         try:
             model: Any = kind.get_pretrained(str(checkpoint.folder), device=str(device))
-        except ModuleNotFoundError as error:  # a melody model's chroma takes demucs and torchaudio
+        except ModuleNotFoundError as error:  # a melody model's chroma needs demucs and torchaudio
             rule, name = "be installed for audiocraft to load this model", error.name
-            advice = "Install it, or run `moodlens models convert`: converted, it is served by text alone"
+            advice = "Install it, or run `moodlens models convert`: a converted melody model takes text only"
             raise UsageError(must(str(name), rule, "nothing", next_step=advice)) from None
     model.lm.to(torch.float32)
     return AudiocraftBackend(model, info, text_padding)
 
 
 def _kind(settings: Settings) -> str:
-    """Return the class of audiocraft.models for a configuration; MAGNeT and others are refused by name."""
+    """Return the class of audiocraft.models for a configuration; MAGNeT and others are refused."""
     name, pattern = settings.need("lm_model"), settings.get("codebooks_pattern.modeling", "delay")
     if name != "transformer_lm" or pattern != "delay":
         rule = "be a transformer_lm with the delay pattern (MAGNeT fills sequences in: no decoder steps)"

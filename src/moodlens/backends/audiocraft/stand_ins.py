@@ -1,19 +1,19 @@
-"""Stand-ins for three packages that audiocraft imports and MusicGen hardly needs: the only place for them.
+"""Stand-ins for three packages that audiocraft imports and MusicGen hardly uses.
 
 audiocraft 1.3.0 pins xformers, torchaudio and spacy. None of them is installed with it here: xformers and
 spacy are not needed to run MusicGen, and torchaudio's wheels from the package index do not load beside a CPU
-build of torch. What audiocraft takes from them at import and while a MusicGen runs:
+build of torch. What audiocraft uses of them at import and while a MusicGen runs:
 
-| package    | what is taken                  | the stand-in                                                 |
+| package    | used                           | the stand-in                                                 |
 |------------|--------------------------------|--------------------------------------------------------------|
-| xformers   | `ops.unbind`                   | `torch.unbind`, of which it is a faster twin                 |
-| torchaudio | names of `transforms`          | classes that say what is absent when one is made (metrics,   |
+| xformers   | `ops.unbind`                   | `torch.unbind`; the original is a faster version of it       |
+| torchaudio | names of `transforms`          | classes that raise when instantiated (metrics,               |
 |            |                                | losses and the chroma of melody conditioning use them)       |
-| spacy      | the name `spacy`               | an empty module (`normalize_text`, which MusicGen leaves off)|
+| spacy      | the name `spacy`               | an empty module (for `normalize_text`, unused by MusicGen)   |
 
-A stand-in is put in place only where the real package is absent, has a ModuleSpec (libraries probe packages
-with `importlib.util.find_spec`, which raises on a module without one), and is gone from `sys.modules` when
-the block ends: nothing else in the process ever sees it. audiocraft keeps the references it took.
+A stand-in is used only if the real package is absent. It has a ModuleSpec, because libraries probe packages
+with `importlib.util.find_spec`, which raises on a module without one. It is removed from `sys.modules` when
+the block ends, so no other code imports it; audiocraft keeps the references that it took.
 """
 
 import sys
@@ -35,7 +35,7 @@ INSTALL = "Run `make audiocraft`"
 
 
 class StandIn(ModuleType):
-    """An importable module that holds what it was given and nothing else."""
+    """An importable module that holds the given attributes only."""
 
     def __init__(self, name: str, **attributes: object) -> None:
         super().__init__(name, f"Stand-in of moodlens for {name}.")
@@ -45,7 +45,7 @@ class StandIn(ModuleType):
 
 
 def _absent(package: str, name: str) -> type:
-    """Return a class that can be imported and subclassed; making one of it says which package is absent."""
+    """Return a class that can be imported and subclassed; instantiating it says which package is absent."""
 
     def refuse(*_: object, **__: object) -> None:
         advice = f"Install {package}, or use a model that does without it"
@@ -57,7 +57,7 @@ def _absent(package: str, name: str) -> type:
 
 
 def _stand_ins_for(package: str) -> dict[str, ModuleType]:
-    """Return module name -> stand-in, the package itself first."""
+    """Return module name -> stand-in, the package first."""
     if package == "xformers":
         ops = StandIn("xformers.ops", unbind=torch.unbind)
         return {"xformers": StandIn("xformers", ops=ops), "xformers.ops": ops}
@@ -73,7 +73,7 @@ def _stand_ins_for(package: str) -> dict[str, ModuleType]:
 
 @contextmanager
 def stand_ins() -> Iterator[tuple[str, ...]]:
-    """Yield the names put into `sys.modules` for the length of the block: those of absent packages only."""
+    """Yield the names that are in `sys.modules` inside the `with` block: those of absent packages only."""
     placed: dict[str, ModuleType] = {}
     for package in PACKAGES:
         if package not in sys.modules and find_spec(package) is None:
@@ -93,12 +93,12 @@ def import_audiocraft() -> ModuleType:
     Raises:
         UsageError: audiocraft, or a package that it needs and that has no stand-in, is not installed.
     """
-    # transformers looks once for torchaudio and remembers: it must look before the stand-in is there
+    # transformers looks for torchaudio once and caches the answer: it must look before the stand-in exists
     for name in ("T5EncoderModel", "T5Tokenizer", "RobertaTokenizer", "EncodecModel"):
         getattr(import_module("transformers"), name)
     try:
         with stand_ins(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of libraries deprecated since audiocraft's last release
+            warnings.simplefilter("ignore")  # deprecations since audiocraft's last release
             import_module("audiocraft.models")
             return import_module("audiocraft")
     except ModuleNotFoundError as error:

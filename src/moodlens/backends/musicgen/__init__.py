@@ -1,1 +1,1 @@
-"""MusicGen in transformers form: decode loop, capture, teacher forcing."""
+"""MusicGen in transformers form: the decode loop, its melody variant, packed weights, spliced layers."""

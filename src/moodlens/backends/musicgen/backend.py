@@ -1,9 +1,8 @@
 """MusicGen in transformers form behind the protocol: own decode loop, capture, teacher forcing, decoding."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
-from hashlib import sha256
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -12,19 +11,18 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from moodlens.attention.words import token_classes
+from moodlens.backends import attention
 from moodlens.backends.attention import AttentionRecorder
-from moodlens.backends.conditioning import EncodedText, check_padding, encode_text
+from moodlens.backends.conditioning import EncodedText, encode_text
 from moodlens.backends.edits import patched, sites_of
-from moodlens.backends.hooks import Recorder, captured_halves, captured_modules, place, present_sites
-from moodlens.backends.musicgen.codec import token_vectors, waveforms
+from moodlens.backends.hooks import insert_clips
+from moodlens.backends.loaded import LoadedBackend
 from moodlens.backends.musicgen.decode_loop import Decoder, generate_block
 from moodlens.backends.musicgen.melody import MelodyDecoder
-from moodlens.backends.musicgen.packed import linears_of, packed, packing_pays
-from moodlens.backends.musicgen.untrained import untrained
+from moodlens.backends.musicgen.packed import linears_of, packed, packs
+from moodlens.backends.requests import captured_halves, halves_run
 from moodlens.backends.sampling import block_uniforms
-from moodlens.backends.validate_requests import check_codes, check_requests
 from moodlens.base.errors import UsageError, must
-from moodlens.base.seeding import seed_for
 from moodlens.base.units import steps_for
 from moodlens.codes.delay import apply_delay
 from moodlens.contracts.backend import (
@@ -37,22 +35,20 @@ from moodlens.contracts.backend import (
     States,
     TextEncoding,
 )
-from moodlens.contracts.tensors import hookpoint
 
 BLOCK_CLIPS = 16
 """Clips per decoder block; throughput of one CPU core saturates here. Another value changes last bits."""
 
 
-class MusicgenBackend:
+class MusicgenBackend(LoadedBackend):
     """A loaded MusicGen: text through cross-attention (mono, stereo, the organism) or prepended (melody).
 
     Args:
-        model: transformers' `MusicgenForConditionalGeneration` or its melody sibling, on its device.
+        model: transformers' `MusicgenForConditionalGeneration` or the melody variant, on its device.
         tokenizer: of the text encoder.
-        info: what is stored beside every dataset made with this model.
-        block_clips: clips decoded side by side.
-        text_padding: `mask` or `attend`, see `conditioning.check_padding`; under both a clip is a function of
-            its own prompt and seed.
+        info: description that is stored beside every dataset made with this model.
+        block_clips: number of clips that are decoded together.
+        text_padding: see `LoadedBackend`.
     """
 
     def __init__(
@@ -63,84 +59,67 @@ class MusicgenBackend:
         block_clips: int = BLOCK_CLIPS,
         text_padding: str = "mask",
     ) -> None:
-        self._text_padding = check_padding(text_padding)
+        super().__init__(info, text_padding)
         self._model = model.eval()
         self._tokenizer = tokenizer
-        self._info = info
         melody = model.config.model_type == "musicgen_melody"
         self._decoder = MelodyDecoder.of(model) if melody else Decoder(model.decoder)
         self._block_clips = block_clips
 
     @property
-    def info(self) -> ModelInfo:
-        return self._info
-
-    @property
     def parts(self) -> tuple[Any, PreTrainedTokenizerBase]:
-        """The stock model and tokenizer inside, for comparisons with transformers."""
+        """The transformers model and its tokenizer, for comparisons with transformers."""
         return self._model, self._tokenizer
 
     @property
     def decoder(self) -> Decoder:
-        """What a step runs through."""
+        """The modules that a decoder step runs through."""
         return self._decoder
 
     @property
-    def text_padding(self) -> str:
-        """What decoders see beside a text, see `conditioning.check_padding`."""
-        return self._text_padding
+    def layers(self) -> Sequence[nn.Module]:
+        return list(self._decoder.layers)
+
+    @property
+    def whole_sites(self) -> Mapping[str, nn.Module]:
+        return self._decoder.whole_sites
 
     def with_info(self, info: ModelInfo) -> "MusicgenBackend":
         """Return the same loaded model under another description."""
         return MusicgenBackend(self._model, self._tokenizer, info, self._block_clips, self._text_padding)
 
-    def hookpoints(self) -> list[str]:
-        """Return every hookpoint of this model, site by site."""
-        sites = present_sites(self._decoder.layers[0])
-        layered = [hookpoint(site, layer) for site in sites for layer in range(self._info.n_layers)]
-        return [*layered, *(hookpoint(site, 0) for site in self._decoder.whole_sites)]
-
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str]) -> list[TextEncoding]:
         """Return the text encoding of each prompt; each is a function of its own text only."""
         return [
-            TextEncoding(
-                found.tokens, found.hidden.float().cpu().numpy(), found.projected.float().cpu().numpy()
-            )
-            for found in self._encode(texts)
+            TextEncoding(text.tokens, text.hidden.float().cpu().numpy(), text.projected.float().cpu().numpy())
+            for text in self._encode(texts)
         ]
 
     def _encode(self, texts: Sequence[str]) -> list[EncodedText]:
-        known: dict[str, EncodedText] = {}
+        encoded: dict[str, EncodedText] = {}
         for text in texts:
-            if text not in known:
-                known[text] = encode_text(self._model, self._tokenizer, text)
-        return [known[text] for text in texts]
+            if text not in encoded:
+                encoded[text] = encode_text(self._model, self._tokenizer, text)
+        return [encoded[text] for text in texts]
 
     @torch.inference_mode()
-    def generate(self, requests: Sequence[ClipRequest], sampling: Sampling, capture: Capture) -> Generated:
-        """Draw the clips; same clip, same tokens and states in any batch and order.
-
-        Raises:
-            UsageError: there is nothing to generate, or the capture names what this model lacks.
-            ContractError: a hook did not record every step exactly once.
-        """
-        check_requests(requests, sampling)
+    def _generate(self, requests: Sequence[ClipRequest], sampling: Sampling, capture: Capture) -> Generated:
         texts = self._encode([request.text for request in requests])
         codes = np.zeros((len(requests), self._info.n_codebooks, sampling.n_frames), dtype=np.int16)
         states = States()
         with self._packed():
             for block in self._blocks(texts):
-                found = self._generate_block(
+                generated = self._generate_block(
                     [texts[i] for i in block], [requests[i] for i in block], sampling, capture
                 )
-                codes[block] = found.codes
-                place(states, found.states, block, len(requests))
+                codes[block] = generated.codes
+                insert_clips(states, generated.states, block, len(requests))
         return Generated(codes, states)
 
     def _packed(self) -> AbstractContextManager[None]:
         linears = linears_of([*self._decoder.layers, self._decoder.heads])
-        if not packing_pays(self._decoder.like, sum(linear.weight.nbytes for linear in linears)):
+        if not packs(self._decoder.like, sum(linear.weight.nbytes for linear in linears)):
             return nullcontext()
         return packed(linears, 2 * self._block_clips)
 
@@ -150,11 +129,11 @@ class MusicgenBackend:
         return token_classes(text, wording, spans)
 
     def _width(self, text: EncodedText | None) -> int:
-        """Return the places of a text; null text has those of one token."""
+        """Return the number of positions of a text; null text has as many as one token."""
         return self._decoder.width(len(text.tokens) if text is not None else 1, self._text_padding)
 
     def _blocks(self, texts: Sequence[EncodedText]) -> list[list[int]]:
-        """Return the clips of each block: one text width, at most `block_clips`."""
+        """Return the clips of each block: all of one text width, at most `block_clips`."""
         widths: dict[int, list[int]] = {}
         for i, text in enumerate(texts):
             widths.setdefault(self._width(text), []).append(i)
@@ -170,64 +149,48 @@ class MusicgenBackend:
     ) -> Generated:
         size = self._block_clips
         n_steps = steps_for(sampling.n_frames, self._decoder.n_delays)
-        n_rows = size * (2 if sampling.guidance_scale != 1 or capture.half != "cond" else 1)
+        n_rows = size * len(halves_run(sampling.guidance_scale, capture.half))
         width = self._width(texts[0])
         block = self._decoder.conditioning(texts, size, n_rows, width, self._text_padding)
         keys = [request.seed_key for request in requests]
         uniforms = block_uniforms(keys, size, n_steps, self._info.n_codebooks)
         rows = {half: slice(at, at + len(texts)) for half, at in (("cond", 0), ("uncond", size))}
-        recorder = self._recorder(capture, rows, n_steps, width)
+        recorder = self._recorder(capture, rows, n_steps, self._decoder.n_prefix(width))
         classes = [self._token_classes(r.text, r.wording) for r in requests] if capture.attention else []
-        watcher = AttentionRecorder(list(self._decoder.layers), classes, n_steps, capture.attention)
+        watcher = AttentionRecorder(self.layers, classes, n_steps, capture.attention)
         with recorder.attached(), watcher.attached():
             codes = generate_block(self._decoder, block, n_rows, uniforms, sampling)
         states = recorder.finish()
         states.attention = watcher.finish()
         return Generated(codes[: len(texts)].cpu().numpy().astype(np.int16), states)
 
-    def _recorder(self, capture: Capture, rows: Mapping[str, slice], n_steps: int, width: int) -> Recorder:
-        wanted = {half: rows[half] for half in captured_halves(capture)}
-        n_prefix = self._decoder.n_prefix(width)
-        return Recorder(self._modules(capture), wanted, n_steps, capture, self._decoder.n_delays, n_prefix)
-
-    def _modules(self, capture: Capture) -> dict[str, nn.Module]:
-        return captured_modules(list(self._decoder.layers), capture, self._decoder.whole_sites)
-
     @torch.inference_mode()
-    def teacher_force(
-        self,
-        codes: np.ndarray,
-        texts: Sequence[str | None],
-        capture: Capture,
-        patches: Sequence[Patch] = (),
-        wordings: Sequence[str] | None = None,
+    def _teacher_force_clip(
+        self, codes: np.ndarray, text: str | None, wording: str, capture: Capture, patches: Sequence[Patch]
     ) -> States:
-        """Return the states of a full pass over given tokens, with the true delay pattern and start token.
+        encoded = self._encode([text])[0] if text is not None else None
+        classes = self._forced_classes(text, wording, capture)
+        tokens = torch.from_numpy(codes.astype(np.int64))
+        columns = apply_delay(tokens, self._decoder.pad_id, self._decoder.n_channels)[:, :, :-1]
+        halves, width = captured_halves(capture), self._width(encoded)
+        cond_texts = [encoded] if encoded is not None and "cond" in halves else []
+        block = self._decoder.conditioning(cond_texts, 1, len(halves), width, self._text_padding)
+        rows = {half: slice(row, row + 1) for row, half in enumerate(halves)}
+        n_steps, n_prefix = columns.shape[-1], self._decoder.n_prefix(width)
+        recorder = self._recorder(capture, rows, n_steps, n_prefix)
+        watcher = AttentionRecorder(self.layers, classes, n_steps, capture.attention)
+        edits = patched(self._modules(Capture(sites_of(patches))), patches, rows, n_steps, n_prefix)
+        columns = columns.repeat(len(halves), 1, 1).to(self._decoder.like.device)
+        with edits, recorder.attached(), watcher.attached():
+            states = self._decoder.states(columns, block, None)
+            if "logits" in capture.sites:
+                self._decoder.heads(states)
+        recorded = recorder.finish()
+        recorded.attention = watcher.finish()
+        return recorded
 
-        One clip at a time, so that a clip's states do not depend on its mates.
-
-        Args:
-            codes: (clip, codebook, frame), integers in [0, codebook_size).
-            texts: per clip the prompt, or None for null text (zero after projection).
-            capture: what to record; `cond` is the half under `texts`, `uncond` the one under null text.
-            patches: outputs to replace on the way, one row of values per clip.
-            wordings: per clip the words that bear emotion, where attention is summarised.
-
-        Raises:
-            UsageError: the number of texts is not the number of clips, tokens lie outside the codebook, a
-                patch does not fit, or attention under null text is asked for.
-        """
-        check_codes(codes, len(texts), self._info)
-        states = States()
-        for i, text in enumerate(texts):
-            found = self._encode([text])[0] if text is not None else None
-            mine = [replace(patch, values=patch.values[i : i + 1]) for patch in patches]
-            classes = self._watched(text, "" if wordings is None else wordings[i], capture)
-            made = self._teacher_force_one(codes[i : i + 1], found, capture, mine, classes)
-            place(states, made, [i], len(texts))
-        return states
-
-    def _watched(self, text: str | None, wording: str, capture: Capture) -> list[np.ndarray]:
+    def _forced_classes(self, text: str | None, wording: str, capture: Capture) -> list[np.ndarray]:
+        """Return the token classes of the one clip under teacher forcing; [] without attention summaries."""
         if not capture.attention:
             return []
         if text is None or capture.half == "uncond":
@@ -235,66 +198,63 @@ class MusicgenBackend:
             raise UsageError(must("attention", rule, "null text", next_step="Capture it without attention"))
         return [self._token_classes(text, wording)]
 
-    def _teacher_force_one(
-        self,
-        codes: np.ndarray,
-        text: EncodedText | None,
-        capture: Capture,
-        patches: Sequence[Patch],
-        classes: Sequence[np.ndarray],
-    ) -> States:
-        tokens = torch.from_numpy(codes.astype(np.int64))
-        columns = apply_delay(tokens, self._decoder.pad_id, self._decoder.n_channels)[:, :, :-1]
-        halves, width = captured_halves(capture), self._width(text)
-        given = [text] if text is not None and "cond" in halves else []
-        block = self._decoder.conditioning(given, 1, len(halves), width, self._text_padding)
-        rows = {half: slice(row, row + 1) for row, half in enumerate(halves)}
-        n_steps = columns.shape[-1]
-        recorder = self._recorder(capture, rows, n_steps, width)
-        watcher = AttentionRecorder(list(self._decoder.layers), classes, n_steps, capture.attention)
-        edited = self._modules(Capture(sites_of(patches)))
-        edits = patched(edited, patches, rows, n_steps, self._decoder.n_prefix(width))
-        columns = columns.repeat(len(halves), 1, 1).to(self._decoder.like.device)
-        with edits, recorder.attached(), watcher.attached():
-            states = self._decoder.states(columns, block, None)
-            if "logits" in capture.sites:
-                self._decoder.heads(states)
-        made = recorder.finish()
-        made.attention = watcher.finish()
-        return made
+    @torch.inference_mode()
+    def _decode(self, codes: np.ndarray) -> np.ndarray:
+        codec, n_channels = self._model.audio_encoder, self._decoder.n_channels
+        waveforms = []
+        for clip in torch.from_numpy(codes.astype(np.int64)).to(codec.device):
+            # codebooks of left and right are interleaved
+            channels = [
+                codec.decode(clip[None, None, channel::n_channels], [None]).audio_values[0, 0]
+                for channel in range(n_channels)
+            ]
+            waveform = torch.stack(channels) if n_channels > 1 else channels[0]
+            waveforms.append(waveform.float().cpu().numpy())
+        return np.stack(waveforms)
 
-    def decode(self, codes: np.ndarray) -> np.ndarray:
-        """Return the waveform of each clip, (clip, sample), in stereo (clip, channel, sample), float32.
+    @torch.inference_mode()
+    def _token_vectors(self, codes: np.ndarray) -> np.ndarray:
+        codec, n_channels = self._model.audio_encoder, self._decoder.n_channels
+        books = codec.quantizer.layers
+        tokens = torch.from_numpy(codes.astype(np.int64)).to(codec.device)
+        vectors = [books[k // n_channels].codebook.embed[tokens[:, k]] for k in range(codes.shape[1])]
+        return torch.stack(vectors, dim=1).float().cpu().numpy()
 
-        Raises:
-            UsageError: the tokens are not this model's.
-        """
-        check_codes(codes, len(codes), self._info)
-        return waveforms(self._model.audio_encoder, codes, self._decoder.n_channels)
+    def _untrained_from(self, key: int, keep_text: bool) -> str:
+        text_source = f":{self._info.weights_sha256}" if keep_text else ""
+        return f"{key}:{self._model.config.to_json_string()}{text_source}"
 
-    def token_vectors(self, codes: np.ndarray) -> np.ndarray:
-        """Return the codec's vector of every token, (clip, codebook, frame, d_codec) float32."""
-        check_codes(codes, len(codes), self._info)
-        return token_vectors(self._model.audio_encoder, codes, self._decoder.n_channels)
-
-    def random_twin(self, seed: int) -> "MusicgenBackend":
-        """Return the same architecture with untrained weights from `seed`; codec and tokenizer are kept."""
-        return self._untrained("untrained twin", f"random{seed}", seed, keep_text=False)
-
-    def random_decoder(self, seed: int) -> "MusicgenBackend":
-        """Return an untrained decoder and projection behind the trained text encoder, codec and tokenizer.
-
-        Its weights are another draw than those of `random_twin(seed)`: under null text, where the text
-        encoder does not matter, the two are independent controls.
-        """
-        return self._untrained("untrained decoder", f"random-decoder{seed}", seed, keep_text=True)
-
-    def _untrained(self, kind: str, suffix: str, seed: int, keep_text: bool) -> "MusicgenBackend":
-        key = seed_for(kind, seed)
+    def _untrained(self, key: int, keep_text: bool, info: ModelInfo) -> "MusicgenBackend":
         twin = untrained(self._model, key, keep_text)
-        made_from = f"{key}:{self._model.config.to_json_string()}"
-        if keep_text:
-            made_from += f":{self._info.weights_sha256}"
-        digest = sha256(made_from.encode()).hexdigest()
-        info = replace(self._info, model_id=f"{self._info.model_id}~{suffix}", weights_sha256=digest)
         return MusicgenBackend(twin, self._tokenizer, info, self._block_clips, self._text_padding)
+
+
+def untrained(model: Any, key: int, keep_text: bool) -> Any:
+    """Return an untrained model of the same class, type and device, with the codec of `model`.
+
+    Args:
+        model: a MusicGen of transformers.
+        key: seed of the weights.
+        keep_text: whether the trained text encoder is kept too.
+    """
+    with torch.random.fork_rng(devices=[]), default_dtype(model.dtype):
+        torch.manual_seed(key)
+        twin = type(model)(deepcopy(model.config))
+    twin.audio_encoder = model.audio_encoder
+    if keep_text:
+        twin.text_encoder = model.text_encoder
+    twin.to(model.dtype)
+    twin.to(model.device)
+    twin.decoder.set_attn_implementation(attention.NAME)
+    return twin
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Create new parameters in `dtype`, so that an untrained twin in half precision never is in float32."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)

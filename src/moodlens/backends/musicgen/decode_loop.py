@@ -1,21 +1,21 @@
-"""The decoder of MusicGen, run by ourselves: one step per call, or a whole sequence under teacher forcing.
+"""The decode loop of MusicGen: one step per call, or a whole sequence under teacher forcing.
 
-The stock modules of transformers do the arithmetic, so forward hooks on them see what they would see there;
-what is left out is `generate()` (a second prefill, masks rebuilt at every step, a cache copied as it grows).
+The stock modules of transformers do the arithmetic, so forward hooks on them record what they would record
+there. The loop replaces `generate()`, which runs a second prefill, rebuilds masks at every step, and copies
+the cache as it grows.
 
-Batch independence. A clip's tokens do not depend on its mates, bit for bit, because nothing in its arithmetic
-does: rows meet nowhere but in the row count of matrix products, and that is constant. Every block has
+Batch independence. The tokens of a clip do not depend on the other clips of its batch, bit for bit. Rows
+interact only through the row count of matrix products, and that count is constant: every block has
 `block_clips` clips (the rest is padding) in rows [cond; uncond], one text width (see `conditioning`), and
-noise of its own (see `sampling`). That the place of a row in a fixed shape does not change its bits is a
-property of the BLAS; `tests/backends/test_musicgen.py` measures it on states and tokens.
+noise of its own (see `sampling`). That the index of a row within a fixed shape does not change its bits is a
+property of the BLAS; `tests/backends/musicgen/test_backend.py` measures it on states and tokens.
 
-A preallocated key/value cache: one step writes one column, attention reads a view, nothing is copied.
-
-transformers' DynamicCache concatenates the whole history at every step (29 % of a decode step at organism
-size). The buffers here are made once, for all steps. On CPU most of that is lost again, because a view with
-gaps reads about half as fast from cold memory as the dense copy: DynamicCache took 0.96 - 1.06 x the time in
-three loaded runs of `python -m benchmarks.generate`. A dense block with a short tail was 7 % faster than this
-and not worth its code.
+Key/value cache. The buffers are allocated once for all steps: a step writes one column, attention reads a
+view, and nothing is copied. transformers' DynamicCache concatenates the whole history at every step (29 % of
+a decode step at organism size). On the CPU most of that gain is lost, because a view with gaps reads about
+half as fast from cold memory as the dense copy: DynamicCache took 0.96 - 1.06 x the time in three loaded runs
+of `python -m benchmarks.generate`. A dense block with a short tail was 7 % faster than this cache, which did
+not justify its code.
 """
 
 from collections.abc import Iterator, Sequence
@@ -93,14 +93,14 @@ class Heads(nn.Module):
 
 @dataclass(frozen=True)
 class Decoder:
-    """The parts of a decoder that a step runs through; text comes in through cross-attention.
+    """The modules that a decoder step runs through; text enters through cross-attention.
 
-    `backends.musicgen.melody` has the one whose conditions are prepended to the sequence.
+    `backends.musicgen.melody` has the decoder whose conditions are prepended to the sequence.
     """
 
     lm: Any  # MusicgenForCausalLM, or its melody sibling
     embedding: nn.Module = field(default_factory=nn.Identity)
-    """Passes the input of layer 0 through: a place for hooks, where transformers has no module."""
+    """The identity on the input of layer 0; a site for hooks, since transformers has no module there."""
 
     @cached_property
     def heads(self) -> Heads:
@@ -143,21 +143,21 @@ class Decoder:
         return pad_id
 
     def width(self, n_tokens: int, text_padding: str) -> int:
-        """Return the places of a text of this length: a function of its own length, never of its mates'."""
+        """Return the number of positions of a text; it depends on the text's own length only."""
         return text_width(n_tokens)
 
     def n_prefix(self, width: int) -> int:
-        """Return the places before the first step; there are none where text is attended to."""
+        """Return the number of positions before the first step: none with cross-attention."""
         return 0
 
-    def cache(self, n_places: int) -> Any:
-        """Return an empty cache for `n_places` places of the sequence."""
-        return decoder_cache(len(self.layers), n_places)
+    def cache(self, n_positions: int) -> Any:
+        """Return an empty cache for `n_positions` positions of the sequence."""
+        return decoder_cache(len(self.layers), n_positions)
 
     def conditioning(
         self, texts: Sequence[EncodedText], n_text_rows: int, n_rows: int, width: int, text_padding: str
     ) -> Conditioning:
-        """Return what `n_rows` rows see: texts in the first `n_text_rows`, null text in the others."""
+        """Return the text input of `n_rows` rows: texts in the first `n_text_rows`, null text in the rest."""
         return conditioning(texts, n_text_rows, width, self.like, text_padding)
 
     def states(
@@ -166,9 +166,9 @@ class Decoder:
         text: Conditioning,
         cache: Any | None,
     ) -> Float[Tensor, "row column d_model"]:
-        """Return the normed output of the last layer for the given input columns.
+        """Return the normalised output of the last layer for the given input columns.
 
-        The first rows see `text`, one row each; the rows beyond are under null text.
+        The first rows attend to `text`, one row each; the remaining rows are under null text.
         """
         body = self.lm.model.decoder
         past = cache.get_seq_length() if cache is not None else 0
@@ -191,7 +191,7 @@ class Decoder:
 
 
 def real_outputs(n_steps: int, n_codebooks: int, n_channels: int = 1) -> Iterator[list[bool]]:
-    """Yield per step which codebooks put out a token; the others put out the pad of the delay pattern.
+    """Yield per step which codebooks output a token; the others output the padding of the delay pattern.
 
     >>> list(real_outputs(3, 2))
     [[True, False], [True, True], [False, True]]
@@ -214,8 +214,8 @@ def generate_block(
         decoder: the model.
         text: one row per clip.
         n_rows: rows of the decoder: as many as clips, [cond], or twice as many, [cond; uncond].
-        uniforms: the noise of each clip.
-        sampling: how tokens are drawn; n_frames says for how long.
+        uniforms: uniform random numbers of each clip.
+        sampling: how tokens are drawn, and how many frames.
     """
     n_clips = uniforms.shape[0]
     n_steps = steps_for(sampling.n_frames, decoder.n_delays)
@@ -229,9 +229,7 @@ def generate_block(
     for step in range(n_steps):
         column = columns[:, :, step : step + 1]
         states = decoder.states(column.repeat(n_rows // n_clips, 1, 1), text, cache)
-        logits = decoder.logits(states)
-        if n_rows > n_clips and sampling.guidance_scale != 1:
-            logits = guided(logits[:n_clips], logits[n_clips:], sampling.guidance_scale)
-        tokens = draw_tokens(logits[:n_clips], uniforms[:, step], sampling)
+        logits = guided(decoder.logits(states), n_clips, sampling.guidance_scale)
+        tokens = draw_tokens(logits, uniforms[:, step], sampling)
         columns[:, :, step + 1] = torch.where(real[step], tokens, decoder.pad_id)
     return undo_delay(columns, decoder.n_channels)

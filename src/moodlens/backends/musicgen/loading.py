@@ -1,7 +1,4 @@
-"""From a verified folder to a loaded MusicGen: the only place that calls `from_pretrained`.
-
-transformers without its bars and warnings, for the length of a load.
-"""
+"""Loading of a verified folder as `MusicgenBackend`, without the progress bars of transformers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,7 +46,7 @@ def load_musicgen(
     """Return the backend of a verified checkpoint, on info.device in info.dtype.
 
     Raises:
-        UsageError: the device is not there.
+        UsageError: the device is absent.
         ContractError: the weights do not fit the configuration.
     """
     device = device_of(info.device)
@@ -77,9 +74,9 @@ def load_musicgen(
 
 
 def release_file(model: torch.nn.Module, dtype: torch.dtype) -> None:
-    """Copy what is not in the model's dtype: views of the mapped file would keep all of it resident.
+    """Copy parameters that are not in the model's dtype: views of the mapped file keep all of it resident.
 
-    In float16 transformers leaves some of T5's in float32 (`_keep_in_fp32_modules`).
+    In float16, transformers leaves some parameters of T5 in float32 (`_keep_in_fp32_modules`).
     """
     for parameter in model.parameters():
         if parameter.dtype != dtype:
@@ -87,14 +84,14 @@ def release_file(model: torch.nn.Module, dtype: torch.dtype) -> None:
 
 
 def device_of(name: str) -> torch.device:
-    """Return the device if it is there.
+    """Return the device, after checking that it is present.
 
     Raises:
-        UsageError: it is not; the line names those that are.
+        UsageError: it is absent; the message names the devices that are present.
     """
     kind = name.split(":")[0]
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not present.get(kind, False):
-        advice = "Set model.device to " + " or ".join(device for device, there in present.items() if there)
+        advice = "Set model.device to " + " or ".join(device for device, here in present.items() if here)
         raise UsageError(must("model.device", "be present on this machine", name, next_step=advice))
     return torch.device(name)

@@ -1,12 +1,12 @@
-"""The decoder of a melody model: chroma and text stand before the sequence, and nothing is cross-attended.
+"""The decoder of a melody model: chroma and text are prepended to the sequence; there is no cross-attention.
 
-    place   0 .. n_chroma-1   n_chroma .. n_chroma+width-1   then one place per decoder step
-            chroma            text, or zeros (null text)
+    position   0 .. n_chroma-1   n_chroma .. n_chroma+width-1   then one position per decoder step
+               chroma            text, or zeros (null text)
 
-No melody is given here: every row has the null chroma, the unit vector of bin 0, in all its places. Text is
-encoded alone; under `mask` it has exactly its own places, so that a clip is what audiocraft makes of its
-prompt alone; under `attend` its width is rounded up and the empty places are zeros. Positions count from the
-first place, so a prompt's length moves the steps: that is how these models were trained.
+No melody is given: every row has the null chroma, the unit vector of bin 0, at all its positions. Text is
+encoded alone. Under `mask` it takes exactly its own positions, so that a clip equals what audiocraft makes of
+its prompt alone. Under `attend` its width is rounded up and the empty positions are zeros. Position encodings
+count from the first position of the prefix, so the length of a prompt shifts the steps, as in training.
 
 Source: audiocraft 1.3.0 `ConditionFuser` (prepend), transformers 5.23 `modeling_musicgen_melody`
 (`_prepare_encoder_hidden_states_kwargs_for_generation`), parity in `tests/backends/test_parity.py`.
@@ -27,9 +27,9 @@ from moodlens.backends.musicgen.decode_loop import Decoder, PreallocatedLayer
 
 @dataclass(frozen=True)
 class MelodyDecoder(Decoder):
-    """The parts of `MusicgenMelodyForCausalLM` that a step runs through, and its null chroma."""
+    """The modules of `MusicgenMelodyForCausalLM` that a step runs through, and its null chroma."""
 
-    chroma: Float[Tensor, "place d_model"] = field(kw_only=True)
+    chroma: Float[Tensor, "position d_model"] = field(kw_only=True)
 
     @classmethod
     def of(cls, model: Any) -> "MelodyDecoder":
@@ -42,16 +42,16 @@ class MelodyDecoder(Decoder):
         return cls(model.decoder, chroma=projected.repeat(model.config.chroma_length, 1))
 
     def width(self, n_tokens: int, text_padding: str) -> int:
-        """Return the places of a text: its own tokens, or under `attend` a multiple of the text bucket."""
+        """Return the positions of a text: its tokens, or under `attend` a multiple of `TEXT_BUCKET`."""
         return n_tokens if text_padding == "mask" else text_width(n_tokens)
 
     def n_prefix(self, width: int) -> int:
-        """Return the places of chroma and text before the first step."""
+        """Return the number of positions of chroma and text before the first step."""
         return self.chroma.shape[0] + width
 
-    def cache(self, n_places: int) -> Any:
-        """Return an empty cache for `n_places` places of the sequence, the prefix included."""
-        return Cache(layers=[PreallocatedLayer(n_places) for _ in self.layers])
+    def cache(self, n_positions: int) -> Any:
+        """Return an empty cache for `n_positions` positions of the sequence, the prefix included."""
+        return Cache(layers=[PreallocatedLayer(n_positions) for _ in self.layers])
 
     def conditioning(
         self, texts: Sequence[EncodedText], n_text_rows: int, n_rows: int, width: int, text_padding: str
@@ -66,8 +66,8 @@ class MelodyDecoder(Decoder):
 
     def states(
         self, columns: Int[Tensor, "row codebook column"], text: Conditioning, cache: Any | None
-    ) -> Float[Tensor, "row place d_model"]:
-        """Return the normed output of the last layer; the first call holds the prefix too."""
+    ) -> Float[Tensor, "row position d_model"]:
+        """Return the normalised output of the last layer; the first call holds the prefix too."""
         body = self.lm.model.decoder
         past = cache.get_seq_length() if cache is not None else 0
         embedded = [body.embed_tokens[k](columns[:, k]) for k in range(self.n_codebooks)]

@@ -1,10 +1,11 @@
-"""Linear layers with their weights packed for oneDNN, for the length of a generation on the processor.
+"""Linear layers with weights packed for oneDNN during generation on the CPU.
 
-A decode step multiplies few rows with every weight. The matrix product that torch takes for it (MKL) reaches
-a third of what one core can do at 8 rows; oneDNN's, on weights laid out for it once, takes 0.56 x the time
-(24 layers x 1024). The layout is a second copy of the weights, held while clips are generated; the modules
-stay, so hooks see what they saw. Sums are added in another order: last bits differ from the plain product,
-and a clip's bits still do not depend on its mates (tests/backends/test_packed.py).
+A decode step multiplies few rows with every weight. At 8 rows, torch's matrix product (MKL) reaches a third
+of what one core can do. The product of oneDNN, on weights that were packed into its layout once, takes 0.56 x
+the time (24 layers x 1024). The packed weights are a second copy, held while clips are generated. The modules
+stay in place, so hooks record the same outputs. Sums are added in another order, so the last bits differ from
+the plain product; the bits of a clip still do not depend on the other clips of its batch
+(tests/backends/musicgen/test_packed.py).
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,22 +15,21 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-PACKED_WIDTH, PACKED_BYTES = 512, 2_000_000_000
-"""Weights are packed for decoders of at least this width, up to this many bytes of weights: narrower decoders
-gain nothing, and a second copy of larger ones takes too much memory."""
+from moodlens.backends import requests
+
 ONCE = ("encoder_attn.k_proj", "encoder_attn.v_proj")
-"""Projections of the text: they are used in the first step only."""
+"""Projections of the text; they run in the first step only."""
 
 
-def packing_pays(like: Tensor, n_bytes: int) -> bool:
-    """Return whether a decoder is generated from with packed weights; `forecast.sizes` knows the rule.
+def packs(like: Tensor, n_bytes: int) -> bool:
+    """Say whether a decoder generates with packed weights here: on the CPU, where `requests.packing_pays`.
 
     Args:
         like: a tensor with the type and the device of the states; its last axis is d_model.
         n_bytes: of the weights that would be held a second time.
     """
     here = like.device.type == "cpu" and torch.backends.mkldnn.is_available()
-    return here and like.dtype == torch.float32 and like.shape[-1] >= PACKED_WIDTH and n_bytes <= PACKED_BYTES
+    return here and requests.packing_pays(str(like.dtype).removeprefix("torch."), like.shape[-1], n_bytes)
 
 
 def linears_of(layers: Iterable[nn.Module]) -> list[nn.Linear]:
@@ -40,11 +40,11 @@ def linears_of(layers: Iterable[nn.Module]) -> list[nn.Linear]:
 
 @contextmanager
 def packed(linears: Iterable[nn.Linear], n_rows: int) -> Iterator[None]:
-    """Let the modules multiply with packed weights for the length of the block.
+    """Let the modules multiply with packed weights inside the `with` block.
 
     Args:
-        linears: modules in float32 on the processor.
-        n_rows: rows of a step; other row counts are computed too, in a layout made for this one.
+        linears: modules in float32 on the CPU.
+        n_rows: rows of a step, for which the layout is made; other row counts are computed correctly too.
     """
     changed: list[nn.Linear] = []
     try:

@@ -1,7 +1,7 @@
-"""The model with a decoder layer's output replaced: what it costs in cross-entropy.
+"""Cross-entropy of the model when the output of a decoder layer is replaced.
 
-Teacher forcing of given tokens under their own text. An edit is a function of the layer's states; the loss is
-the mean over real tokens (no pads of the delay pattern) of -log p, in nats.
+Given tokens are teacher-forced under their own text. An edit is a function of the layer's states. The loss is
+the mean of -log p over tokens, padding of the delay pattern left out, in nats.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ Edit = Callable[[Tensor], Tensor]
 """(row, d_model) -> (row, d_model)."""
 
 
-def of_rows(edit: Edit) -> Callable[[Tensor], Tensor]:
+def rowwise(edit: Edit) -> Callable[[Tensor], Tensor]:
     """Return the edit as a change of states (row, step, width) of any dtype."""
     return lambda states: edit(states.flatten(0, -2).float()).to(states.dtype).reshape(states.shape)
 
@@ -31,15 +31,15 @@ def cross_entropies(
     backend: MusicgenBackend,
     codes: np.ndarray,
     texts: Sequence[str],
-    place: tuple[str, int],
+    site_layer: tuple[str, int],
     edits: Mapping[str, Edit | None],
 ) -> dict[str, float]:
-    """Return name of edit -> mean cross-entropy in nats per token; None is the model as it is.
+    """Return name of edit -> mean cross-entropy in nats per token; the edit None leaves the model unchanged.
 
     Args:
         codes: (clip, codebook, frame).
-        texts: own text of each clip.
-        place: capture site and layer whose output is edited.
+        texts: the text of each clip.
+        site_layer: site and layer whose output is edited.
         edits: by name.
 
     Raises:
@@ -49,7 +49,7 @@ def cross_entropies(
         raise UsageError(must("a splice", "have clips", 0, next_step="Raise latents.splice_clips"))
     model, tokenizer = backend.parts
     decoder, text_padding = backend.decoder, backend.text_padding
-    site, layer = place
+    site, layer = site_layer
     module = SITES[site](decoder.layers[layer])
     sums, n_tokens = dict.fromkeys(edits, 0.0), 0
     like = decoder.like
@@ -66,7 +66,7 @@ def cross_entropies(
             if edit is None:
                 states = decoder.states(inputs, block, None)
             else:
-                with replaced(module, of_rows(edit)):
+                with replaced(module, rowwise(edit)):
                     states = decoder.states(inputs, block, None)
             steps = decoder.heads(states[:, decoder.n_prefix(width) :])[0]
             logits = steps.unflatten(-1, (decoder.n_codebooks, -1)).float()

@@ -15,7 +15,7 @@ import pandas as pd
 from moodlens.backends import catalog
 from moodlens.base.errors import ContractError, must
 from moodlens.base.seeding import rng_for
-from moodlens.capture.recorders import kept_steps
+from moodlens.capture.recorders import spaced_steps
 from moodlens.compute.pool import run_tasks
 from moodlens.contracts.backend import Capture, ModelInfo
 from moodlens.contracts.tables import CLIPS, NEUTRAL, PROMPTS, REENCODED, SELFTESTS, SWAPS
@@ -92,7 +92,7 @@ def plan(
         raise ContractError(must("model.id", rule, got, where="params.yaml", next_step=advice))
     layers = None if section.layers == "all" else tuple(section.layers)
     capture = Capture(section.sites, layers, "both")
-    steps = kept_steps(int(manifest["n_steps"]), info.n_delays, section.n_steps)
+    steps = spaced_steps(int(manifest["n_steps"]), info.n_delays, section.n_steps)
     recorded = manifest["capture"]
     generated = Capture(
         keep_steps=not recorded["pooled_only"], step_stride=recorded["step_stride"],

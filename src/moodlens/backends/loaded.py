@@ -1,0 +1,173 @@
+"""What all backends share: checks of the input, loops over clips, hookpoints, untrained controls."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from typing import Self
+
+import numpy as np
+from torch import nn
+
+from moodlens.backends.conditioning import check_padding
+from moodlens.backends.hooks import SITES, FindSite, Recorder, captured_modules, insert_clips, present_sites
+from moodlens.backends.requests import captured_halves, check_codes, check_requests
+from moodlens.base.seeding import seed_for
+from moodlens.contracts.backend import Capture, ClipRequest, Generated, ModelInfo, Patch, Sampling, States
+from moodlens.contracts.tensors import hookpoint
+
+
+class LoadedBackend(ABC):
+    """A loaded model behind the protocol `MusicBackend`; a subclass knows one model library.
+
+    Args:
+        info: description that is stored beside every dataset made with this model.
+        text_padding: `mask` or `attend`, see `conditioning.check_padding`. Under both, a clip is a function
+            of its own prompt and seed.
+    """
+
+    sites: Mapping[str, FindSite] = SITES
+    """Site -> the module of a decoder layer, in the names of the subclass's library."""
+
+    def __init__(self, info: ModelInfo, text_padding: str) -> None:
+        self._info = info
+        self._text_padding = check_padding(text_padding)
+
+    @property
+    def info(self) -> ModelInfo:
+        return self._info
+
+    @property
+    def text_padding(self) -> str:
+        """The padding policy of texts, see `conditioning.check_padding`."""
+        return self._text_padding
+
+    @property
+    @abstractmethod
+    def layers(self) -> Sequence[nn.Module]:
+        """Decoder layers, first to last."""
+
+    @property
+    @abstractmethod
+    def whole_sites(self) -> Mapping[str, nn.Module]:
+        """Sites that belong to no layer -> module."""
+
+    def hookpoints(self) -> list[str]:
+        """Return every hookpoint of this model, site by site."""
+        sites = present_sites(self.layers[0], self.sites)
+        layered = [hookpoint(site, layer) for site in sites for layer in range(len(self.layers))]
+        return [*layered, *(hookpoint(site, 0) for site in self.whole_sites)]
+
+    def _modules(self, capture: Capture) -> dict[str, nn.Module]:
+        return captured_modules(self.layers, capture, self.whole_sites, self.sites)
+
+    def _recorder(self, capture: Capture, rows: Mapping[str, slice], n_steps: int, n_prefix: int) -> Recorder:
+        """Return a recorder of the captured halves; `rows` says which rows of the model belong to a half."""
+        recorded = {half: rows[half] for half in captured_halves(capture)}
+        return Recorder(self._modules(capture), recorded, n_steps, capture, self._info.n_delays, n_prefix)
+
+    def generate(self, requests: Sequence[ClipRequest], sampling: Sampling, capture: Capture) -> Generated:
+        """Generate the clips; a clip has the same tokens and states in any batch and order.
+
+        Raises:
+            UsageError: there is nothing to generate, or the capture names what this model lacks.
+            ContractError: a hook did not record every step exactly once.
+        """
+        check_requests(requests, sampling)
+        return self._generate(requests, sampling, capture)
+
+    @abstractmethod
+    def _generate(self, requests: Sequence[ClipRequest], sampling: Sampling, capture: Capture) -> Generated:
+        """Generate the clips of checked requests."""
+
+    def teacher_force(
+        self,
+        codes: np.ndarray,
+        texts: Sequence[str | None],
+        capture: Capture,
+        patches: Sequence[Patch] = (),
+        wordings: Sequence[str] | None = None,
+    ) -> States:
+        """Return the states of a full pass over given tokens, with the delay pattern and the start token.
+
+        Clips are run one at a time, so that the states of a clip do not depend on the other clips.
+
+        Args:
+            codes: (clip, codebook, frame), integers in [0, codebook_size).
+            texts: prompt of each clip, or None for null text (zero after projection).
+            capture: what to record; `cond` is the half under `texts`, `uncond` the one under null text.
+            patches: module outputs to replace during the pass, one row of values per clip.
+            wordings: per clip the words that bear emotion, for attention summaries.
+
+        Raises:
+            UsageError: the number of texts is not the number of clips, tokens lie outside the codebook, a
+                patch does not fit, or attention is requested under null text.
+        """
+        check_codes(codes, len(texts), self._info)
+        states = States()
+        for i, text in enumerate(texts):
+            own = [replace(patch, values=patch.values[i : i + 1]) for patch in patches]
+            wording = "" if wordings is None else wordings[i]
+            forced = self._teacher_force_clip(codes[i : i + 1], text, wording, capture, own)
+            insert_clips(states, forced, [i], len(texts))
+        return states
+
+    @abstractmethod
+    def _teacher_force_clip(
+        self, codes: np.ndarray, text: str | None, wording: str, capture: Capture, patches: Sequence[Patch]
+    ) -> States:
+        """Return the states of one clip, (1, codebook, frame)."""
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """Return the waveform of each clip, (clip, sample), in stereo (clip, channel, sample), float32.
+
+        Raises:
+            UsageError: the tokens are not this model's.
+        """
+        check_codes(codes, len(codes), self._info)
+        return self._decode(codes)
+
+    @abstractmethod
+    def _decode(self, codes: np.ndarray) -> np.ndarray:
+        """Decode checked tokens, one clip at a time."""
+
+    def token_vectors(self, codes: np.ndarray) -> np.ndarray:
+        """Return the codec's vector of every token, (clip, codebook, frame, d_codec) float32.
+
+        The sum over codebooks is the latent that the codec decodes (residual quantisation).
+
+        Raises:
+            UsageError: the tokens are not this model's.
+        """
+        check_codes(codes, len(codes), self._info)
+        return self._token_vectors(codes)
+
+    @abstractmethod
+    def _token_vectors(self, codes: np.ndarray) -> np.ndarray:
+        """Return the codec's vectors of checked tokens."""
+
+    def random_twin(self, seed: int) -> Self:
+        """Return the same architecture with untrained weights; only the codec and the tokenizer are kept."""
+        return self._control("untrained twin", f"random{seed}", seed, keep_text=False)
+
+    def random_decoder(self, seed: int) -> Self:
+        """Return an untrained decoder and projection behind the trained text encoder, codec and tokenizer.
+
+        Its weights are another draw than those of `random_twin(seed)`. Under null text, where the text
+        encoder does not matter, the two are therefore independent controls.
+        """
+        return self._control("untrained decoder", f"random-decoder{seed}", seed, keep_text=True)
+
+    def _control(self, kind: str, suffix: str, seed: int, keep_text: bool) -> Self:
+        key = seed_for(kind, seed)
+        digest = sha256(self._untrained_from(key, keep_text).encode()).hexdigest()
+        info = replace(self._info, model_id=f"{self._info.model_id}~{suffix}", weights_sha256=digest)
+        return self._untrained(key, keep_text, info)
+
+    @abstractmethod
+    def _untrained_from(self, key: int, keep_text: bool) -> str:
+        """Return the text whose digest identifies the weights of an untrained control."""
+
+    @abstractmethod
+    def _untrained(self, key: int, keep_text: bool, info: ModelInfo) -> Self:
+        """Return the untrained control whose weights are drawn from the seed `key`."""
