@@ -6,7 +6,6 @@ from scipy.stats import pearsonr
 from sklearn.decomposition import PCA
 
 from moodlens.latents import baselines
-from moodlens.latents.baselines import matched_cosines, most_used, random_decoder
 from moodlens.latents.evidence import (
     Correlations,
     correlations,
@@ -17,7 +16,8 @@ from moodlens.latents.evidence import (
     top_moments,
     word_lift,
 )
-from moodlens.latents.selectivity import transfer
+from moodlens.latents.selectivity import SelectivitySettings, transfer
+from moodlens.latents.stability import matched_cosines, most_active, random_decoder
 from tests.latents.test_selectivity import crossed
 
 
@@ -52,8 +52,8 @@ def test_a_shuffled_noisy_decoder_is_matched_and_random_ones_are_not():
     assert matched_cosines(one, 3 * other).min() > 0.95
     assert (matched_cosines(one, random_decoder(40, 32, rng)) > 0.9).mean() == 0
     assert (matched_cosines(one, other[:30]) == -1).sum() == 10
-    assert most_used(np.array([0.0, 5.0, 1.0, 3.0]), 3).tolist() == [1, 2, 3]
-    assert most_used(np.array([0.0, 0.0, 2.0]), 3).tolist() == [2]
+    assert most_active(np.array([0.0, 5.0, 1.0, 3.0]), 3).tolist() == [1, 2, 3]
+    assert most_active(np.array([0.0, 0.0, 2.0]), 3).tolist() == [2]
 
 
 def test_each_latent_has_a_partner_of_its_own():
@@ -72,7 +72,7 @@ def test_planted_units_transfer_to_held_out_wordings_and_phrase_units_do_not():
         pooled[design.labels == unit % 4, unit] += 3
     for unit in range(12, 24):  # their emotion on the seen wordings alone
         pooled[(design.labels == unit % 4) & ~held_out, unit] += 3
-    found = transfer(pooled, design, held_out, 0.05, 999, 2, np.random.default_rng(4))
+    found = transfer(pooled, design, held_out, SelectivitySettings(999, 2, 0.05, 0), np.random.default_rng(4))
     assert found.n_wordings == 8
     assert 24 <= found.n_chosen <= 26
     assert found.kept == pytest.approx(0.5, abs=0.15)
@@ -83,7 +83,8 @@ def test_planted_units_transfer_to_held_out_wordings_and_phrase_units_do_not():
 def test_transfer_without_enough_prompts_says_nothing():
     design = crossed(2, per_wording=1)
     held_out = design.wordings % 2 == 0
-    found = transfer(np.ones((design.n_prompts, 3)), design, held_out, 0.05, 99, 1, np.random.default_rng(0))
+    settings = SelectivitySettings(99, 1, 0.05, 0)
+    found = transfer(np.ones((design.n_prompts, 3)), design, held_out, settings, np.random.default_rng(0))
     assert (found.kept, found.chance, found.n_chosen) == (None, None, 0)
 
 

@@ -1,6 +1,4 @@
-"""Splits by prompt, the survey and the mixing buffer: every row once, the same order for the same seed."""
-
-from collections import Counter
+"""The survey and the mixing buffer: every row once, the same order for the same seed."""
 
 import numpy as np
 import pytest
@@ -10,7 +8,6 @@ from hypothesis import strategies as st
 from moodlens.base.errors import ContractError, UsageError
 from moodlens.base.seeding import rng_for
 from moodlens.sae.mixing import batches, checked, mixed, survey
-from moodlens.sae.splits import split_of
 
 
 def numbered(n_rows: int, lengths: list[int]) -> list[np.ndarray]:
@@ -18,28 +15,6 @@ def numbered(n_rows: int, lengths: list[int]) -> list[np.ndarray]:
     rows = np.repeat(np.arange(n_rows, dtype=np.float32)[:, None], 2, axis=1)
     edges = np.minimum(np.cumsum(lengths), n_rows)
     return [part for part in np.split(rows, edges) if len(part)]
-
-
-@given(st.integers(3, 200), st.integers(0, 1000))
-def test_split_is_by_prompt_and_of_the_right_size(n_prompts: int, seed: int):
-    ids = [f"p{number % n_prompts}" for number in range(3 * n_prompts)]
-    split = split_of(ids, seed)
-    by_prompt = {prompt: {s for p, s in zip(ids, split, strict=True) if p == prompt} for prompt in set(ids)}
-    assert all(len(splits) == 1 for splits in by_prompt.values())
-    sizes = Counter(next(iter(splits)) for splits in by_prompt.values())
-    assert sizes["val"] == sizes["test"] == max(1, round(0.15 * n_prompts))
-    assert sizes["train"] >= 1
-
-
-def test_split_depends_on_the_seed_and_not_on_the_order():
-    ids = [f"p{number}" for number in range(100)]
-    assert dict(zip(ids, split_of(ids, 1), strict=True)) == dict(
-        zip(ids[::-1], split_of(ids[::-1], 1), strict=True)
-    )
-    assert (split_of(ids, 1) != split_of(ids, 2)).any()
-    assert Counter(split_of(ids, 1).tolist()) == {"train": 70, "val": 15, "test": 15}
-    with pytest.raises(ContractError, match=r"at least 3 prompts.*got 2"):
-        split_of(["a", "b", "a"], 1)
 
 
 @settings(max_examples=60, deadline=None)

@@ -13,19 +13,20 @@ from moodlens.backends import catalog
 from moodlens.base.errors import UsageError
 from moodlens.contracts.backend import Capture
 from moodlens.contracts.tables import LATENTS
+from moodlens.latents.pooling import pooled_by_text
 from moodlens.params.pipeline import Params
 from moodlens.report.latents import latents_finding
+from moodlens.sae.array_maps import error_map, latent_map
 from moodlens.sae.metrics import quality
 from moodlens.stages.latents import stage as latents
-from moodlens.stages.latents.rows import error_reader, latents_reader, null_blocks, pooled_by_text
 from moodlens.stages.sae import stage as sae
 from moodlens.store.registry import Registered
 from moodlens.store.sae_files import load_sae
 from moodlens.store.shards import read_shard
 from moodlens.store.tables import read_table
-from moodlens.store.tracking import Run, write_beside
+from moodlens.store.tracking import Run, write_run_ids
 from moodlens.workspace.design import open_workspace
-from moodlens.workspace.sae_rows import Block, open_rows
+from moodlens.workspace.sae_rows import Block, null_text_blocks, open_rows
 from tests.stages.datasets import make_workspace
 from tests.stages.test_sae import open_gate, small
 
@@ -47,7 +48,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params, list,
 
         def keep(root: Path, stage: str, run: Run) -> None:
             logged.append(run)
-            write_beside(root, stage, {"run_id": "x"})
+            write_run_ids(root, stage, {"run_id": "x"})
 
         patch.setattr(latents, "log_runs", keep)
         sae.run(params, root)
@@ -109,9 +110,9 @@ def test_pooling_in_chunks_equals_the_mean_and_errors_make_the_fvu(
     values = np.concatenate([block.values for block in rows.blocks()]).astype(np.float32)
     owner = np.concatenate([block.texts for block in rows.blocks()])
     mean = values.mean(axis=0)
-    readers = {"plain": lambda x: x, "sae": latents_reader(model), "error": error_reader(model, mean)}
-    monkeypatch.setattr("moodlens.stages.latents.rows.CHUNK_ROWS", 7)
-    pooled = pooled_by_text(rows.blocks(), readers, len(rows.texts))
+    maps = {"plain": lambda x: x, "sae": latent_map(model), "error": error_map(model, mean)}
+    monkeypatch.setattr("moodlens.latents.pooling.CHUNK_ROWS", 7)
+    pooled = pooled_by_text(rows.by_text(), maps, len(rows.texts))
     for text in range(len(rows.texts)):
         np.testing.assert_allclose(pooled["plain"][text], values[owner == text].mean(axis=0), atol=1e-4)
     import torch
@@ -126,12 +127,12 @@ def test_null_text_states_come_from_the_tokens_alone(found: tuple[Path, Params, 
     work = open_workspace(root)
     rows = open_rows(work, "residual.1")
     backend = catalog.load(params.model, root)
-    null = next(iter(null_blocks(work, rows, backend)))
+    null = next(iter(null_text_blocks(work, rows, backend)))
     renamed = replace(rows, texts=rows.texts.assign(text="another text"))
-    again = next(iter(null_blocks(work, renamed, backend)))
+    again = next(iter(null_text_blocks(work, renamed, backend)))
     np.testing.assert_array_equal(null.values, again.values)
     own: Block = next(iter(rows.blocks()))
-    assert np.array_equal(null.places, own.places)
+    assert np.array_equal(null.positions, own.positions)
     codes = read_shard(root / "data" / "codes" / "shard-0000.safetensors")["codes"]
     texts = ["sad flute piece"] * len(codes)
     states = backend.teacher_force(codes, texts, Capture(("residual",), (1,), "both")).values

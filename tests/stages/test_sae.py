@@ -125,7 +125,7 @@ def test_splits_hold_wordings_whole_and_rows_come_from_complete_steps(workspace:
     blocks = list(rows.blocks())
     assert rows.clips is not None
     n_steps = int(rows.clips["n_steps"].iloc[0])
-    assert set(np.concatenate([block.places for block in blocks])) == set(range(3, n_steps - 3))
+    assert set(np.concatenate([block.positions for block in blocks])) == set(range(3, n_steps - 3))
     stored = read_shard(root / "data" / "activations" / "shard-0000.safetensors")["residual.1/cond"]
     first = blocks[0]
     np.testing.assert_array_equal(first.values[0], stored[rows.clips["row"].iloc[first.clips[0]], 3])

@@ -12,11 +12,11 @@ from moodlens.base.errors import UsageError
 from moodlens.contracts.tables import CLIPS, PROMPTS, TEXTS
 from moodlens.contracts.tensors import shard_name
 from moodlens.params.pipeline import Params
+from moodlens.sae.texts import text_table
 from moodlens.stages import prompts
 from moodlens.stages.generate import stage as generate
 from moodlens.stages.reencode import shard as reencode_shard
 from moodlens.stages.reencode import stage as reencode
-from moodlens.stages.sae.texts import text_table
 from moodlens.store.shards import read_shard, write_shard
 from moodlens.store.tables import read_metrics, read_table, write_table
 from moodlens.workspace import sae_rows
@@ -86,19 +86,20 @@ def test_an_sae_reads_the_complete_steps_of_the_windows_of_model_and_twin(cut):
     root, params = cut
     work = open_workspace(root)
     (root / "data" / "sae").mkdir(exist_ok=True)
-    texts = text_table(read_table(PROMPTS, root / "data" / "prompts.csv"), params)
+    prompts = read_table(PROMPTS, root / "data" / "prompts.csv")
+    texts = text_table(prompts, params.prompts.emotions, diverse=True, seed=params.sae.seed)
     write_table(texts, TEXTS, root / "data" / "sae" / "texts.csv")
     clips = clip_table(work).reset_index(drop=True)
     for number, group in clips.groupby("shard"):
         steps = np.broadcast_to(np.arange(33.0)[:, None], (len(group), 33, 4)).astype(np.float16)
         write_shard(root / "data" / "sae" / shard_name("twin", int(str(number))), {KEY: steps})
     rows = sae_rows.open_rows(work, "residual.1")
-    places = np.concatenate([block.places for block in rows.blocks()])
+    places = np.concatenate([block.positions for block in rows.blocks()])
     assert sorted(set(places.tolist())) == [4, 16, 18, 20, 22, 24]
     twin = sae_rows.open_rows(work, "residual.1", twin=True)
     for block in twin.blocks():
-        assert np.array_equal(block.values[:, 0].astype(int), block.places)
-        assert sorted(set(block.places.tolist())) == [4, 16, 18, 20, 22, 24]
+        assert np.array_equal(block.values[:, 0].astype(int), block.positions)
+        assert sorted(set(block.positions.tolist())) == [4, 16, 18, 20, 22, 24]
 
 
 def test_a_curve_over_time_needs_one_window_and_is_placed_in_it(whole, cut, tmp_path: Path):

@@ -1,1 +1,1 @@
-"""What single units (SAE latents or any others) say of emotion. Pure: pooled activations in, records out."""
+"""What single units (SAE latents and simpler ones) have to do with emotion: arrays in, records out."""

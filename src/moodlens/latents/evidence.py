@@ -1,8 +1,6 @@
-"""A latent in words that its evidence gives: what it fires on, what it goes along with. Nothing imagined.
+"""Evidence for what a latent responds to: tokens, words, moments, and correlations with descriptors.
 
-What latents go along with: acoustic descriptors, valence, arousal; wording by wording.
-
-Where in a clip a latent fires most: spans of time to listen to.
+A latent is described only by what was measured: where it fires, and what its activation correlates with.
 """
 
 from collections import defaultdict
@@ -12,10 +10,36 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from moodlens.latents.selectivity import Selectivity
+from moodlens.stats.design import Design
 from moodlens.stats.multiplicity import benjamini_hochberg
 
 BLOCK = 128
-"""Exchanges at a time: memory is BLOCK * units * descriptors floats."""
+"""Permutations at a time. Memory is BLOCK * units * descriptors floats."""
+HALF = 0.5
+"""A span extends as far as the smoothed activation stays above this share of its peak."""
+SMOOTH_STEPS = 9
+N_WORDS = 3
+READABLE = {",": "comma", "▁": "space"}
+"""Tokens that are written out."""
+
+
+def shown_latents(
+    result: Selectivity, pooled: Float[np.ndarray, "prompt latent"], design: Design, fdr: float, n: int
+) -> list[int]:
+    """Return at most `n` selective latents, one of each emotion in turn.
+
+    Within an emotion, latents are ordered by p, then by their mean activation on the emotion's prompts.
+    """
+    selective = result.selective(fdr)
+    means = np.stack([pooled[design.labels == k].mean(axis=0) for k in range(design.n_classes)])
+    strength = means[result.emotion, np.arange(means.shape[1])]
+    queues = []
+    for klass in range(design.n_classes):
+        (members,) = np.nonzero(selective & (result.emotion == klass))
+        queues.append(sorted(members, key=lambda i: (result.p[i], -strength[i])))
+    turns = [queue[turn] for turn in range(n) for queue in queues if turn < len(queue)]
+    return [int(latent) for latent in turns[:n]]
 
 
 @dataclass(frozen=True)
@@ -30,14 +54,14 @@ class Correlations:
 def by_wording(
     values: Float[np.ndarray, "prompt column"], wordings: Int[np.ndarray, " prompt"]
 ) -> Float[np.ndarray, "wording column"]:
-    """Return the mean of each wording's prompts."""
+    """Return the mean over the prompts of each wording."""
     sums = np.zeros((int(wordings.max()) + 1, values.shape[1]))
     np.add.at(sums, wordings, values)
     return sums / np.bincount(wordings)[:, None]
 
 
 def standard(values: Float[np.ndarray, "row column"]) -> Float[np.ndarray, "row column"]:
-    """Return columns at mean 0 and length 1; a constant column becomes 0."""
+    """Return the columns with mean 0 and length 1; a constant column becomes 0."""
     centred = values - values.mean(axis=0)
     length = np.linalg.norm(centred, axis=0)
     varies = length > 1e-12 * (np.abs(values).max(axis=0) + 1e-300)
@@ -52,33 +76,28 @@ def correlations(
     n_permutations: int,
     rng: np.random.Generator,
 ) -> Correlations:
-    """Return r over wordings and q; p from exchanging whole wordings, two-sided.
+    """Return r over wordings, and q from two-sided p of permuting whole wordings.
 
     Args:
         pooled: mean activation per prompt.
         described: descriptors per prompt (means over its clips), finite.
         names: of the descriptors.
         wordings: wording of each prompt.
-        n_permutations: random exchanges beside the observed order.
-        rng: of the exchanges.
+        n_permutations: random permutations beside the observed order.
+        rng: draws the permutations.
     """
     units = standard(by_wording(pooled, wordings))
-    traits = standard(by_wording(described, wordings))
-    r = units.T @ traits
+    descriptors = standard(by_wording(described, wordings))
+    r = units.T @ descriptors
     exceed = np.ones_like(r)  # the observed order counts
     for start in range(0, n_permutations, BLOCK):
         n = min(BLOCK, n_permutations - start)
-        orders = rng.permuted(np.tile(np.arange(len(traits)), (n, 1)), axis=1)
-        moved = traits[orders].transpose(1, 0, 2).reshape(len(traits), -1)
-        chance = np.abs(units.T @ moved).reshape(len(r), n, -1)
+        orders = rng.permuted(np.tile(np.arange(len(descriptors)), (n, 1)), axis=1)
+        permuted = descriptors[orders].transpose(1, 0, 2).reshape(len(descriptors), -1)
+        chance = np.abs(units.T @ permuted).reshape(len(r), n, -1)
         exceed += (chance >= np.abs(r)[:, None] - 1e-9).sum(axis=1)
     q = benjamini_hochberg((exceed / (n_permutations + 1)).ravel()).reshape(r.shape)
     return Correlations(names, r, q)
-
-
-HALF = 0.5
-"""A span reaches as far as the smoothed activation stays above this share of its peak."""
-SMOOTH_STEPS = 9
 
 
 @dataclass(frozen=True)
@@ -92,7 +111,7 @@ class Moment:
 
 
 def smoothed(values: Float[np.ndarray, " step"]) -> Float[np.ndarray, " step"]:
-    """Return the centred moving mean over SMOOTH_STEPS steps, shorter at the ends.
+    """Return the centred moving mean over SMOOTH_STEPS steps; the window is shorter at both ends.
 
     >>> smoothed(np.ones(4)).tolist()
     [1.0, 1.0, 1.0, 1.0]
@@ -125,32 +144,28 @@ def top_moments(
     frame_rate_hz: float,
     n: int,
 ) -> list[Moment]:
-    """Return the strongest moments of a latent, one per clip, strongest first.
+    """Return the strongest moments of a latent, at most one per clip, strongest first.
 
-    Step i writes codebook 0 of frame i, so the sound of step i begins at i / frame_rate_hz.
+    Step i writes codebook 0 of frame i, so the sound of step i begins at i / frame_rate_hz seconds.
 
     Args:
         values: activation at each row.
         clips: clip of each row; rows of a clip are contiguous and in order.
         steps: decoder step of each row.
         frame_rate_hz: codec frames per second.
-        n: at most this many.
+        n: maximum number of moments.
     """
     edges = np.flatnonzero(np.diff(clips)) + 1
-    found = []
+    moments = []
     for part in np.split(np.arange(len(values)), edges):
         curve = smoothed(values[part])
         if curve.max() <= 0:
             continue
         start, end = span(curve)
-        first = steps[part[start]] / frame_rate_hz
-        last = (steps[part[end - 1]] + 1) / frame_rate_hz
-        found.append(Moment(int(clips[part[0]]), float(first), float(last), float(curve.max())))
-    return sorted(found, key=lambda moment: -moment.value)[:n]
-
-
-N_WORDS = 3
-SPOKEN = {",": "comma", "▁": "space"}
+        start_s = steps[part[start]] / frame_rate_hz
+        end_s = (steps[part[end - 1]] + 1) / frame_rate_hz
+        moments.append(Moment(int(clips[part[0]]), float(start_s), float(end_s), float(curve.max())))
+    return sorted(moments, key=lambda moment: -moment.value)[:n]
 
 
 def token_shares(
@@ -164,7 +179,7 @@ def token_shares(
     sums: dict[str, float] = defaultdict(float)
     for value, token in zip(values, tokens, strict=True):
         if value > 0:
-            sums[SPOKEN.get(token, token).lstrip("▁")] += float(value)
+            sums[READABLE.get(token, token).lstrip("▁")] += float(value)
     total = sum(sums.values())
     return [(token, value / total) for token, value in sorted(sums.items(), key=lambda kv: -kv[1])[:n]]
 
@@ -172,9 +187,9 @@ def token_shares(
 def word_lift(
     pooled: Float[np.ndarray, " prompt"], bags: Sequence[frozenset[str]], n: int = N_WORDS, least: int = 2
 ) -> list[tuple[str, float]]:
-    """Return the prompt words whose prompts activate a latent most, as a multiple of its mean over prompts.
+    """Return the words whose prompts activate a latent most, as multiples of its mean over all prompts.
 
-    Words of fewer than `least` prompts, or of all, say nothing and are left out.
+    Words that occur in fewer than `least` prompts or in all prompts are left out.
 
     >>> bags = [frozenset({"sad", "piece"}), frozenset({"sad", "piece"}), frozenset({"piece"})]
     >>> word_lift(np.array([3.0, 3.0, 0.0]), bags)
@@ -191,33 +206,33 @@ def word_lift(
     return [entry for entry in sorted(lifts, key=lambda kv: -kv[1])[:n] if entry[1] > 1]
 
 
-def description(emotion: str, words: str, found: Correlations | None, unit: int, fdr: float) -> str:
-    """Return a line of evidence: emotion, words as `shares_said` or `lifts_said`, descriptors where q < fdr.
+def description(emotion: str, words: str, related: Correlations | None, unit: int, fdr: float) -> str:
+    """Return the evidence in one line: emotion, words, and the two strongest descriptors with q < fdr.
 
-    >>> description("sad", shares_said([("tearful", 0.8)]), None, 0, 0.05)
+    >>> description("sad", format_shares([("tearful", 0.8)]), None, 0, 0.05)
     'sad; tearful 80 %'
     """
     parts = [emotion, words]
-    if found is not None:
-        sure = np.flatnonzero(found.q[unit] < fdr)
-        order = sure[np.argsort(-np.abs(found.r[unit, sure]))][:2]
-        parts.append(", ".join(f"{found.names[i]} r {found.r[unit, i]:+.2f}" for i in order))
+    if related is not None:
+        significant = np.flatnonzero(related.q[unit] < fdr)
+        strongest = significant[np.argsort(-np.abs(related.r[unit, significant]))][:2]
+        parts.append(", ".join(f"{related.names[i]} r {related.r[unit, i]:+.2f}" for i in strongest))
     return "; ".join(part for part in parts if part)
 
 
-def shares_said(words: Sequence[tuple[str, float]]) -> str:
-    """Return tokens with their share of a latent's activation.
+def format_shares(words: Sequence[tuple[str, float]]) -> str:
+    """Return tokens with their share of a latent's activation, as text.
 
-    >>> shares_said([("sad", 0.75), ("a", 0.25)])
+    >>> format_shares([("sad", 0.75), ("a", 0.25)])
     'sad 75 %, a 25 %'
     """
     return ", ".join(f"{word} {share:.0%}".replace("%", " %") for word, share in words)
 
 
-def lifts_said(words: Sequence[tuple[str, float]]) -> str:
-    """Return words with the multiple of a latent's mean that their prompts reach.
+def format_lifts(words: Sequence[tuple[str, float]]) -> str:
+    """Return words with the multiple of a latent's mean that their prompts reach, as text.
 
-    >>> lifts_said([("rain", 5.25)])
+    >>> format_lifts([("rain", 5.25)])
     'rain x5.2'
     """
     return ", ".join(f"{word} x{lift:.1f}" for word, lift in words)

@@ -1,23 +1,24 @@
-"""Which units are selective for an emotion, and which of them chance would have made so.
+"""Which units are selective for an emotion, tested against relabelled wordings and on held-out wordings.
 
 A unit is anything that puts out values at or above zero: an SAE latent, half a dimension, a cluster. `pooled`
-is its mean over the rows of a prompt. Its selectivity for an emotion is
+is the mean of a unit over the rows of a prompt. The selectivity of a unit for an emotion is
 
     ratio = m_c / (m_others + 0.01 m_all)
 
-with m_c the mean over the emotion's prompts, m_others the mean of the other emotions' means, m_all the mean
-of all emotions' means. The last term keeps the ratio finite for a unit silent outside its emotion (four
-emotions: at most 400). The user's counts are units with a best ratio above 2 and above 4. On few prompts a
-unit that fires on one phrase passes both: the counts need p.
+with m_c the mean over the emotion's prompts, m_others the mean of the other emotions' means, and m_all the
+mean of all emotions' means. The last term keeps the ratio finite for a unit that is silent outside its
+emotion (at most 400 with four emotions).
 
-Do latents chosen on some wordings stay selective on wordings that nothing was chosen on?
+Two simple counts are reported: units whose best ratio is above 2 and above 4. On few prompts a unit that
+fires on a single phrase passes both thresholds, so the counts have to be read together with p.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from moodlens.base.seeding import rng_for
 from moodlens.stats.design import Design, design_of
 from moodlens.stats.multiplicity import benjamini_hochberg
 from moodlens.stats.permutation import p_values, relabellings
@@ -27,12 +28,26 @@ FLOOR = 0.01
 RATIOS = (2.0, 4.0)
 """Ratios whose counts are reported."""
 BLOCK = 256
-"""Units tested at a time: memory is n_permutations * BLOCK floats per emotion."""
+"""Units tested at a time. Memory is n_permutations * BLOCK floats per emotion."""
+N_SHUFFLES = 5
+"""Label shuffles that the counts of shuffled labels are averaged over."""
+N_CHANCE = 200
+"""Relabellings of the held-out wordings that give the chance level of transfer."""
+
+
+@dataclass(frozen=True)
+class SelectivitySettings:
+    """How selectivity is tested."""
+
+    n_permutations: int  # random relabellings beside the observed labelling
+    min_wordings: int  # wordings on which a tested unit fires
+    fdr: float
+    seed: int
 
 
 @dataclass(frozen=True)
 class Selectivity:
-    """What every unit of one reading says of emotion."""
+    """Selectivity of every unit of one kind."""
 
     emotion: Int[np.ndarray, " unit"]  # index of the emotion with the largest ratio
     ratio: Float[np.ndarray, " unit"]  # that ratio; 0 for a unit that never fires
@@ -47,7 +62,7 @@ class Selectivity:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many units of one reading are selective, by the naive measure and by the test."""
+    """How many units of one kind are selective, by ratio alone and by the test."""
 
     n_units: int
     n_firing: int  # units that fire on some prompt
@@ -56,6 +71,14 @@ class Counts:
     n_over_4: int
     n_selective: int
     n_selective_least: int  # of the emotion that has fewest
+
+
+@dataclass(frozen=True)
+class UnitResult:
+    """One kind of unit at one site."""
+
+    counts: Counts
+    selectivity: Selectivity
 
 
 def ratios(
@@ -76,7 +99,7 @@ def ratios(
 def wordings_fired(
     pooled: Float[np.ndarray, "prompt unit"], wordings: Int[np.ndarray, " prompt"]
 ) -> Int[np.ndarray, " unit"]:
-    """Return on how many wordings each unit fires."""
+    """Return the number of wordings on which each unit fires."""
     fired = np.zeros((int(wordings.max()) + 1, pooled.shape[1]), dtype=bool)
     np.logical_or.at(fired, wordings, pooled > 0)
     return fired.sum(axis=0)
@@ -89,48 +112,47 @@ def selectivity(
     min_wordings: int,
     rng: np.random.Generator,
 ) -> Selectivity:
-    """Return the selectivity of every unit with its p.
+    """Return the selectivity of every unit with its p and q.
 
-    The statistic is the largest difference, over emotions, between an emotion's mean and that of all other
-    prompts; each relabelling of whole wordings gives its own largest. Units that fire on fewer than
-    `min_wordings` wordings are not tested; that choice does not look at labels.
+    The test statistic is the largest difference, over emotions, between the mean of an emotion's prompts and
+    the mean of all other prompts. Every relabelling of whole wordings gives its own largest difference. Units
+    that fire on fewer than `min_wordings` wordings are not tested; this choice does not use the labels.
 
     Args:
         pooled: mean activation per prompt, zero or above.
         design: the same prompts.
         n_permutations: random relabellings beside the observed labelling.
         min_wordings: wordings on which a tested unit fires.
-        rng: of the relabellings.
+        rng: draws the relabellings.
     """
-    found = ratios(pooled, design.labels, design.n_classes)
+    by_emotion = ratios(pooled, design.labels, design.n_classes)
     tested = wordings_fired(pooled, design.wordings) >= max(1, min_wordings)
     p = np.ones(pooled.shape[1])
-    if tested.any():
-        p[tested] = p_of_contrast(pooled[:, tested], design, n_permutations, rng)
     q = np.ones_like(p)
     if tested.any():
+        p[tested] = p_of_contrast(pooled[:, tested], design, n_permutations, rng)
         q[tested] = benjamini_hochberg(p[tested])
-    return Selectivity(found.argmax(axis=0), found.max(axis=0), p, q, tested)
+    return Selectivity(by_emotion.argmax(axis=0), by_emotion.max(axis=0), p, q, tested)
 
 
 def p_of_contrast(
     pooled: Float[np.ndarray, "prompt unit"], design: Design, n_permutations: int, rng: np.random.Generator
 ) -> Float[np.ndarray, " unit"]:
-    """Return p of the largest emotion contrast of each unit, whole wordings relabelled."""
+    """Return p of each unit's largest emotion contrast, from relabelling whole wordings."""
     n_wordings = int(design.wordings.max()) + 1
     sizes = np.bincount(design.wordings, minlength=n_wordings).astype(np.float64)
     sums = np.zeros((n_wordings, pooled.shape[1]))
     np.add.at(sums, design.wordings, pooled)
     table = relabellings(design.unit_labels("wording"), n_permutations, rng)
-    given = [(table == klass).astype(np.float64) for klass in range(design.n_classes)]
-    counts = [onehot @ sizes for onehot in given]
+    one_hots = [(table == klass).astype(np.float64) for klass in range(design.n_classes)]
+    counts = [one_hot @ sizes for one_hot in one_hots]
     total, n_prompts = sums.sum(axis=0), sizes.sum()
     p = np.empty(pooled.shape[1])
     for start in range(0, pooled.shape[1], BLOCK):
         part = slice(start, start + BLOCK)
         best = np.full((len(table), sums[:, part].shape[1]), -np.inf)
-        for onehot, count in zip(given, counts, strict=True):
-            inside = onehot @ sums[:, part]
+        for one_hot, count in zip(one_hots, counts, strict=True):
+            inside = one_hot @ sums[:, part]
             outside = (total[part] - inside) / (n_prompts - count)[:, None]
             np.maximum(best, inside / count[:, None] - outside, out=best)
         p[part] = p_values(best.T)
@@ -138,30 +160,52 @@ def p_of_contrast(
 
 
 def counts_of(
-    found: Selectivity, pooled: Float[np.ndarray, "prompt unit"], fdr: float, n_classes: int
+    result: Selectivity, pooled: Float[np.ndarray, "prompt unit"], fdr: float, n_classes: int
 ) -> Counts:
-    """Return the counts of one reading."""
-    chosen = found.selective(fdr)
-    per_emotion = np.bincount(found.emotion[chosen], minlength=n_classes)
-    over = [int((found.ratio > ratio).sum()) for ratio in RATIOS]
+    """Return the counts of one kind of unit."""
+    selective = result.selective(fdr)
+    per_emotion = np.bincount(result.emotion[selective], minlength=n_classes)
+    over = [int((result.ratio > ratio).sum()) for ratio in RATIOS]
     return Counts(
-        n_units=len(found.ratio),
+        n_units=len(result.ratio),
         n_firing=int((pooled > 0).any(axis=0).sum()),
-        n_tested=int(found.tested.sum()),
+        n_tested=int(result.tested.sum()),
         n_over_2=over[0],
         n_over_4=over[1],
-        n_selective=int(chosen.sum()),
+        n_selective=int(selective.sum()),
         n_selective_least=int(per_emotion.min()),
     )
 
 
-N_CHANCE = 200
-"""Relabellings of the held-out wordings that say what chance keeps."""
+def measure(
+    pooled: Float[np.ndarray, "prompt unit"], design: Design, settings: SelectivitySettings
+) -> UnitResult:
+    """Return selectivity and counts of one kind of unit.
+
+    The relabellings depend on the seed alone, so that all kinds of units see the same ones.
+    """
+    rng = rng_for("selectivity", settings.seed)
+    result = selectivity(pooled, design, settings.n_permutations, settings.min_wordings, rng)
+    return UnitResult(counts_of(result, pooled, settings.fdr, design.n_classes), result)
+
+
+def shuffled_counts(
+    pooled: Float[np.ndarray, "prompt unit"], design: Design, settings: SelectivitySettings
+) -> dict[str, float]:
+    """Return mean counts over N_SHUFFLES random assignments of whole wordings to emotions."""
+    labels = design.unit_labels("wording")
+    table = relabellings(labels, N_SHUFFLES, rng_for("shuffled labels", settings.seed))[1:]
+    counts = [
+        measure(pooled, replace(design, labels=row[design.wordings].astype(np.int64)), settings).counts
+        for row in table
+    ]
+    names = ("n_over_2", "n_over_4", "n_selective")
+    return {name: float(np.mean([getattr(count, name) for count in counts])) for name in names}
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """Selective latents of the seen wordings on held-out ones."""
+    """Latents selective on the seen wordings, measured on held-out wordings."""
 
     n_chosen: int  # selective on the seen wordings, and firing on a held-out one
     n_silent: int  # selective on the seen wordings, silent on all held-out ones
@@ -174,44 +218,34 @@ def transfer(
     pooled: Float[np.ndarray, "prompt unit"],
     design: Design,
     held_out: Bool[np.ndarray, " prompt"],
-    fdr: float,
-    n_permutations: int,
-    min_wordings: int,
+    settings: SelectivitySettings,
     rng: np.random.Generator,
 ) -> Transfer:
-    """Choose selective units on the seen prompts, measure them on the held-out ones.
+    """Choose selective units on the seen prompts and measure them on the held-out prompts.
 
     Args:
         pooled: mean activation per prompt.
         design: all prompts.
-        held_out: prompts of wordings that neither trained the SAE nor choose its latents.
-        fdr, n_permutations, min_wordings: as in `selectivity`.
-        rng: of the relabellings.
+        held_out: prompts of wordings that neither trained the SAE nor chose its latents.
+        settings: as in `measure`; the seed is not used.
+        rng: draws the relabellings.
     """
     n_wordings = len(np.unique(design.wordings[held_out]))
-    left = np.bincount(design.labels[~held_out], minlength=design.n_classes)
-    if not held_out.any() or left.min() < 2:  # too few prompts to choose on, or nothing to look at
+    n_seen = np.bincount(design.labels[~held_out], minlength=design.n_classes)
+    if not held_out.any() or n_seen.min() < 2:  # nothing to measure on, or too few prompts to choose on
         return Transfer(0, 0, None, None, n_wordings)
     seen = part_of(design, ~held_out)
-    rows = pooled[~held_out]
-    share = ratios(rows, seen.labels, seen.n_classes)
-    tested = wordings_fired(rows, seen.wordings) >= max(1, min_wordings)
-    q = np.ones(pooled.shape[1])
-    if tested.any():
-        q[tested] = benjamini_hochberg(p_of_contrast(rows[:, tested], seen, n_permutations, rng))
-    chosen = (q < fdr) & (share.max(axis=0) > RATIOS[0])
-    emotion = share.argmax(axis=0)
-    there = pooled[held_out]
-    firing = (there > 0).any(axis=0)
-    labels, wordings = design.labels[held_out], design.wordings[held_out]
+    on_seen = selectivity(pooled[~held_out], seen, settings.n_permutations, settings.min_wordings, rng)
+    chosen = on_seen.selective(settings.fdr)
+    on_held_out = pooled[held_out]
+    firing = (on_held_out > 0).any(axis=0)
     n_chosen, n_silent = int((chosen & firing).sum()), int((chosen & ~firing).sum())
     if not n_chosen:
         return Transfer(0, n_silent, None, None, n_wordings)
-    units, wanted = there[:, chosen & firing], emotion[chosen & firing]
-    _, place = np.unique(wordings, return_inverse=True)
-    first = np.unique(place, return_index=True)[1]
-    table = relabellings(labels[first], N_CHANCE, rng)[:, place]
-    kept = np.array([_kept(units, wanted, row, design.n_classes) for row in table])
+    units, emotions = on_held_out[:, chosen & firing], on_seen.emotion[chosen & firing]
+    _, first, wording_of = np.unique(design.wordings[held_out], return_index=True, return_inverse=True)
+    table = relabellings(design.labels[held_out][first], N_CHANCE, rng)[:, wording_of]
+    kept = np.array([_share_kept(units, emotions, labels, design.n_classes) for labels in table])
     return Transfer(n_chosen, n_silent, float(kept[0]), float(kept[1:].mean()), n_wordings)
 
 
@@ -225,17 +259,22 @@ def part_of(design: Design, mask: Bool[np.ndarray, " prompt"]) -> Design:
     )
 
 
-def _kept(
+def _share_kept(
     units: Float[np.ndarray, "prompt unit"],
-    wanted: Int[np.ndarray, " unit"],
+    emotions: Int[np.ndarray, " unit"],
     labels: Int[np.ndarray, " prompt"],
     n_classes: int,
 ) -> float:
-    """Share of units whose ratio for their emotion is above 2; an emotion that is not there keeps none."""
+    """Return the share of units whose ratio for their emotion is above 2; 0 for an absent emotion."""
     present = [klass for klass in range(n_classes) if (labels == klass).any()]
     if len(present) < 2:
         return 0.0
     index = np.array([present.index(label) for label in labels])
-    found = np.zeros((n_classes, units.shape[1]))
-    found[present] = ratios(units, index, len(present))
-    return float((found[wanted, np.arange(units.shape[1])] > RATIOS[0]).mean())
+    by_emotion = np.zeros((n_classes, units.shape[1]))
+    by_emotion[present] = ratios(units, index, len(present))
+    return float((by_emotion[emotions, np.arange(units.shape[1])] > RATIOS[0]).mean())
+
+
+def survival(own: Selectivity, null: Selectivity, fdr: float) -> Bool[np.ndarray, " unit"]:
+    """Return the units that are selective for the same emotion under own text and under null text."""
+    return own.selective(fdr) & null.selective(fdr) & (own.emotion == null.emotion)

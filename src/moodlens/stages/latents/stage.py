@@ -1,4 +1,4 @@
-"""Stage `latents`: what SAE latents say of emotion, beside everything simpler; moves the champion alias."""
+"""Stage `latents`: compares SAE latents with simpler units and moves the alias of the champion."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ from moodlens.backends.musicgen.backend import MusicgenBackend
 from moodlens.base.errors import ContractError, UsageError, must
 from moodlens.contracts.tables import LATENTS
 from moodlens.params.pipeline import Latents, Params
-from moodlens.stages.latents.site import SiteFindings, examine
+from moodlens.stages.latents.site import SiteResults, measure_site, open_site
 from moodlens.stages.latents.tables import COUNTS, TOP, count_rows, latent_table, top_table
 from moodlens.store.registry import judge
 from moodlens.store.tables import read_metrics, write_metrics, write_plot, write_table
@@ -19,14 +19,14 @@ from moodlens.store.tracking import Run, log_runs
 from moodlens.workspace.design import open_workspace
 
 BESIDE = ("untrained_sae", "dimensions", "kmeans", "words", "twin_sae")
-"""Readings whose count of selective units stands in the metrics; the others are in the CSV."""
+"""Kinds of unit whose selective count is in the metrics; the counts of all kinds are in the CSV."""
 
 
 def run(params: Params, root: Path) -> None:
-    """Write metrics/latents.json, its tables, data/latents, and judge each registered SAE."""
+    """Write metrics/latents.json, its tables and data/latents.parquet, and judge each registered SAE."""
     trained = read_metrics(root / "metrics" / "sae.json")
     if not trained.get("trained"):
-        print("latents: no SAE was trained, nothing to read (see metrics/sae.json)")
+        print("latents: no SAE was trained, nothing to analyse (see metrics/sae.json)")
         _write(root, {"sites": {}, "trained": False}, [], [], [])
         return
     import torch
@@ -42,16 +42,16 @@ def run(params: Params, root: Path) -> None:
     sites: dict[str, dict[str, Any]] = {}
     tables, counts, tops = [], [], []
     for site, of_sae in _sites(trained).items():
-        found = examine(work, site, of_sae["chosen"], params, backend, twin)
+        results = measure_site(open_site(work, site, of_sae["chosen"], params), backend, twin)
         section = params.latents
-        tables.append(latent_table(found))
-        counts += count_rows(found)
-        tops.append(top_table(found, root, backend.info.frame_rate_hz, section.fdr, section.n_shown))
-        figures = figures_of(found)
+        tables.append(latent_table(results))
+        counts += count_rows(results)
+        tops.append(top_table(results, root, backend.info.frame_rate_hz, section.fdr, section.n_shown))
+        figures = figures_of(results)
         sites[site] = figures | {"champion_gate": passes(of_sae["fvu"], figures, section)}
     _write(root, {"sites": sites, "trained": True}, tables, counts, tops)
     _judge(root, sites, trained)
-    log_runs(root, "latents", _logged(sites, params))
+    log_runs(root, "latents", _run_of(sites, params))
 
 
 def _sites(trained: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -62,40 +62,36 @@ def _sites(trained: Mapping[str, Any]) -> Mapping[str, Any]:
     return sites
 
 
-def figures_of(found: SiteFindings) -> dict[str, Any]:
-    """Return the numbers of a site for metrics/latents.json, the strength of the signal first."""
-    own, moved = found.readings["sae"].counts, found.moved
+def figures_of(results: SiteResults) -> dict[str, Any]:
+    """Return the numbers of a site for metrics/latents.json, counts of selective latents first."""
+    own, transfer, units = results.units["sae"].counts, results.transfer, results.units
     figures: dict[str, Any] = {
         "n_selective": own.n_selective,
         "n_selective_least": own.n_selective_least,
         "n_over_2": own.n_over_2,
         "n_over_4": own.n_over_4,
         "n_latents": own.n_units,
-        "n_prompts": found.design.n_prompts,
-        "n_wordings": len(found.design.unit_labels("wording")),
-        "shuffled_over_2": found.shuffled["n_over_2"],
-        "shuffled_selective": found.shuffled["n_selective"],
-        **{
-            f"{name}_selective": found.readings[name].counts.n_selective
-            for name in BESIDE
-            if name in found.readings
-        },
-        **found.shares,
-        "held_out_chosen": moved.n_chosen,
-        "held_out_kept": moved.kept,
-        "held_out_chance": moved.chance,
-        **{f"accuracy_{name}": value for name, value in found.accuracy.items()},
-        **found.null_numbers,
+        "n_prompts": results.design.n_prompts,
+        "n_wordings": len(results.design.unit_labels("wording")),
+        "shuffled_over_2": results.shuffled["n_over_2"],
+        "shuffled_selective": results.shuffled["n_selective"],
+        **{f"{name}_selective": units[name].counts.n_selective for name in BESIDE if name in units},
+        **results.stability.shares,
+        "held_out_chosen": transfer.n_chosen,
+        "held_out_kept": transfer.kept,
+        "held_out_chance": transfer.chance,
+        **{f"accuracy_{name}": value for name, value in results.accuracy.items()},
+        **results.null_numbers,
     }
-    if found.losses:
-        lost = found.losses
-        figures |= {f"nats_{name}": value for name, value in lost.items()}
-        figures["loss_recovered"] = (lost["mean"] - lost["sae"]) / (lost["mean"] - lost["original"])
+    if results.losses:
+        nats = results.losses
+        figures |= {f"nats_{name}": value for name, value in nats.items()}
+        figures["loss_recovered"] = (nats["mean"] - nats["sae"]) / (nats["mean"] - nats["original"])
     return figures
 
 
 def passes(fvu: float, figures: Mapping[str, Any], section: Latents) -> bool:
-    """Return whether a version may become champion: FVU, selective latents, latents that seeds share."""
+    """Return whether a version may become champion, by FVU, selective latents and stability over seeds."""
     stable = figures.get("stable_70", 0.0) - figures.get("stable_70_random", 0.0)
     return (
         fvu <= section.champion_fvu
@@ -107,15 +103,15 @@ def passes(fvu: float, figures: Mapping[str, Any], section: Latents) -> bool:
 def _judge(root: Path, sites: Mapping[str, Mapping[str, Any]], trained: Mapping[str, Any]) -> None:
     registered: Any = read_metrics(root / "metrics" / "sae.mlflow.json")["sites"]
     for site, figures in sites.items():
-        seen = {
+        judged = {
             "fvu": float(_sites(trained)[site]["fvu"]),
             "n_selective": float(figures["n_selective"]),
             "stable_70": float(figures.get("stable_70", 0.0)),
         }
-        judge(root, registered[site]["model"], registered[site]["version"], figures["champion_gate"], seen)
+        judge(root, registered[site]["model"], registered[site]["version"], figures["champion_gate"], judged)
 
 
-def _logged(sites: Mapping[str, Mapping[str, Any]], params: Params) -> Run:
+def _run_of(sites: Mapping[str, Mapping[str, Any]], params: Params) -> Run:
     children = [
         Run(
             f"latents/{site}",

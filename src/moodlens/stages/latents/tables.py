@@ -1,4 +1,4 @@
-"""Findings of a site as tables: every latent, the latents to look at with their evidence, the counts."""
+"""Results of a site as tables: every latent, the latents to show with their evidence, counts by kind."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -11,15 +11,17 @@ from moodlens.contracts.tables import LATENTS
 from moodlens.contracts.tensors import shard_name
 from moodlens.latents.evidence import (
     description,
-    lifts_said,
-    shares_said,
+    format_lifts,
+    format_shares,
+    shown_latents,
     token_shares,
     top_moments,
     word_lift,
 )
+from moodlens.latents.pooling import chunks_of
 from moodlens.prompts.lexicon import words_of
-from moodlens.stages.latents.rows import activations_of
-from moodlens.stages.latents.site import SiteFindings
+from moodlens.sae.array_maps import latent_map
+from moodlens.stages.latents.site import SiteResults
 from moodlens.store.shards import read_shard
 
 N_PROMPTS = N_MOMENTS = 3
@@ -41,113 +43,108 @@ TOP = (
 """Columns of metrics/latents_top.csv before one `mean_<emotion>` per emotion."""
 
 
-def latent_table(found: SiteFindings) -> pd.DataFrame:
-    """Return the table LATENTS of a site, latents that never fire left out."""
-    own, related = found.readings["sae"].found, found.related
-    use = found.pooled.mean(axis=0)
+def latent_table(results: SiteResults) -> pd.DataFrame:
+    """Return the table LATENTS of a site without the latents that never fire."""
+    own, related = results.units["sae"].selectivity, results.related
+    use = results.pooled.mean(axis=0)
     alive = np.flatnonzero(use > 0)
-    traits = np.arange(len(AFFECT), len(related.names))
-    best = traits[np.abs(related.r[:, traits]).argmax(axis=1)]
-    every = np.arange(len(use))
+    descriptors = np.arange(len(AFFECT), len(related.names))
+    best = descriptors[np.abs(related.r[:, descriptors]).argmax(axis=1)]
+    latents = np.arange(len(use))
     columns: dict[str, Any] = {
-        "row_id": [f"{found.site}/{latent}" for latent in every],
-        "site": found.site,
-        "latent": every,
-        "emotion": np.array(found.design.emotions)[own.emotion],
+        "row_id": [f"{results.site}/{latent}" for latent in latents],
+        "site": results.site,
+        "latent": latents,
+        "emotion": np.array(results.design.emotions)[own.emotion],
         "ratio": own.ratio,
         "p": own.p,
         "q": own.q,
         "use": use,
-        "stability": found.stability,
-        "null_ratio": np.nan if found.null is None else found.null.ratio,
-        "null_q": np.nan if found.null is None else found.null.q,
+        "stability": results.stability.cosine,
+        "null_ratio": np.nan if results.null is None else results.null.ratio,
+        "null_q": np.nan if results.null is None else results.null.q,
         "valence_r": related.r[:, 0],
         "arousal_r": related.r[:, 1],
         "descriptor": np.array(related.names)[best],
-        "descriptor_r": related.r[every, best],
-        "descriptor_q": related.q[every, best],
+        "descriptor_r": related.r[latents, best],
+        "descriptor_q": related.q[latents, best],
     }
     return pd.DataFrame(columns)[LATENTS.names].iloc[alive].reset_index(drop=True)
 
 
-def shown_latents(found: SiteFindings, fdr: float, n: int) -> list[int]:
-    """Return the latents to look at: selective ones, emotions in turn, lowest p and strongest first."""
-    own, design = found.readings["sae"].found, found.design
-    selective = own.selective(fdr)
-    means = np.stack([found.pooled[design.labels == k].mean(axis=0) for k in range(design.n_classes)])
-    strength = means[own.emotion, np.arange(means.shape[1])]
-    queues = []
-    for klass in range(design.n_classes):
-        (members,) = np.nonzero(selective & (own.emotion == klass))
-        queues.append(sorted(members, key=lambda i: (own.p[i], -strength[i])))
-    turns = [queue[turn] for turn in range(n) for queue in queues if turn < len(queue)]
-    return [int(latent) for latent in turns[:n]]
-
-
-def top_table(found: SiteFindings, root: Path, frame_rate_hz: float, fdr: float, n: int) -> pd.DataFrame:
-    """Return one row per latent to look at: what it fires on, and where to listen."""
-    shown = shown_latents(found, fdr, n)
-    design, rows = found.design, found.rows
+def top_table(results: SiteResults, root: Path, frame_rate_hz: float, fdr: float, n: int) -> pd.DataFrame:
+    """Return one row per latent to show: what it fires on, and where to listen to it."""
+    design, rows, own = results.design, results.rows, results.units["sae"].selectivity
+    shown = shown_latents(own, results.pooled, design, fdr, n)
     names = [f"mean_{emotion}" for emotion in design.emotions]
     if not shown:
         return pd.DataFrame(columns=[*TOP, *names])
-    values, clips, places = activations_of(rows, found.sae, shown)
-    tokens = np.array(rows.tokens) if rows.clips is None else _audio_tokens(found, root, clips, places)
+    values, clips, positions = _activations(results, shown)
+    tokens = np.array(rows.tokens) if rows.clips is None else _audio_tokens(results, root, clips, positions)
     text_of = dict(zip(rows.texts["text_id"], rows.texts["text"], strict=True))
     texts = [text_of[text_id] for text_id in design.prompt_ids]
     bags = [frozenset(words_of(text)) for text in texts]
-    own = found.readings["sae"].found
-    out = []
+    table = []
     for column, latent in enumerate(shown):
-        activation, pooled = values[:, column], found.pooled[:, latent]
+        activation, pooled = values[:, column], results.pooled[:, latent]
         emotion = design.emotions[own.emotion[latent]]
-        fires_on = token_shares(activation, tokens.tolist())
-        said = shares_said(fires_on) if rows.clips is None else lifts_said(word_lift(pooled, bags))
+        shares = format_shares(token_shares(activation, tokens.tolist()))
+        words = shares if rows.clips is None else format_lifts(word_lift(pooled, bags))
         best = np.argsort(-pooled, kind="stable")[:N_PROMPTS]
         moments = []
         if rows.clips is not None:
-            for moment in top_moments(activation, clips, places, frame_rate_hz, N_MOMENTS):
+            for moment in top_moments(activation, clips, positions, frame_rate_hz, N_MOMENTS):
                 clip_id = rows.clips["clip_id"].iloc[moment.clip]
                 moments.append(f"{clip_id} {moment.start_s:.2f}-{moment.end_s:.2f} s")
         means = [pooled[design.labels == klass].mean() for klass in range(design.n_classes)]
-        out.append(
+        table.append(
             {
-                "site": found.site,
+                "site": results.site,
                 "latent": latent,
                 "emotion": emotion,
                 "ratio": own.ratio[latent],
                 "q": own.q[latent],
-                "null_q": np.nan if found.null is None else found.null.q[latent],
-                "stability": found.stability[latent],
-                "description": description(emotion, said, found.related, latent, fdr),
+                "null_q": np.nan if results.null is None else results.null.q[latent],
+                "stability": results.stability.cosine[latent],
+                "description": description(emotion, words, results.related, latent, fdr),
                 "prompts": " | ".join(texts[i] for i in best),
-                "tokens": shares_said(fires_on),
+                "tokens": shares,
                 "moments": " | ".join(moments),
                 **dict(zip(names, means, strict=True)),
             }
         )
-    return pd.DataFrame(out)
+    return pd.DataFrame(table)
 
 
-def _audio_tokens(found: SiteFindings, root: Path, clips: np.ndarray, steps: np.ndarray) -> np.ndarray:
+def _activations(results: SiteResults, latents: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Activations of a few latents at every row, (row, latent), and the clip and position of each row."""
+    to_latents = latent_map(results.sae)
+    values, clips, positions = [], [], []
+    for block in results.rows.blocks():
+        clips.append(block.clips)
+        positions.append(block.positions)
+        values += [to_latents(part)[:, latents] for part, _ in chunks_of([(block.values, block.texts)])]
+    return np.concatenate(values), np.concatenate(clips), np.concatenate(positions)
+
+
+def _audio_tokens(results: SiteResults, root: Path, clips: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """The codebook-0 token that the state at each row predicts: step i writes frame i."""
-    assert found.rows.clips is not None, "a decoder layer has clips"
-    out = np.empty(len(clips), dtype=object)
-    for shard, group in found.rows.clips.groupby("shard", sort=True):
+    assert results.rows.clips is not None, "a decoder layer has clips"
+    tokens = np.empty(len(clips), dtype=object)
+    for shard, group in results.rows.clips.groupby("shard", sort=True):
         path = root / "data" / "codes" / shard_name("shard", int(str(shard)))
         codes = read_shard(path, ["codes"])["codes"]
         for index, row in zip(group.index, group["row"], strict=True):
             here = np.flatnonzero(clips == index)
-            out[here] = [f"c{token}" for token in codes[row, 0][steps[here]]]
-    return out
+            tokens[here] = [f"c{token}" for token in codes[row, 0][steps[here]]]
+    return tokens
 
 
-def count_rows(found: SiteFindings) -> list[dict[str, Any]]:
-    """Return the rows of metrics/latents_counts.csv: every kind of unit, shuffled labels last."""
+def count_rows(results: SiteResults) -> list[dict[str, Any]]:
+    """Return the rows of metrics/latents_counts.csv: every kind of unit, then the shuffled labels."""
     rows = [
-        {"site": found.site, "reading": name, **asdict(reading.counts)}
-        for name, reading in found.readings.items()
+        {"site": results.site, "reading": name, **asdict(unit.counts)} for name, unit in results.units.items()
     ]
-    own = found.readings["sae"].counts
-    rows.append({**asdict(own), "site": found.site, "reading": "shuffled_labels", **found.shuffled})
+    own = results.units["sae"].counts
+    rows.append({**asdict(own), "site": results.site, "reading": "shuffled_labels", **results.shuffled})
     return [{key: row[key] for key in COUNTS} for row in rows]

@@ -18,7 +18,7 @@ from moodlens.stages.sae.task import SaeTask, TrainedSae, train_one
 from moodlens.stages.sae.texts import write_rows
 from moodlens.store.registry import Registered, register_sae
 from moodlens.store.tables import read_metrics, write_metrics, write_plot
-from moodlens.store.tracking import Run, write_beside
+from moodlens.store.tracking import Run, write_run_ids
 from moodlens.workspace.design import open_workspace
 from moodlens.workspace.sae_rows import TEXT_SITES, require_captured
 
@@ -173,4 +173,4 @@ def _write(
     }
     for entry in registered.values():
         beside["run_id"] = beside["run_id"] or entry.run_id
-    write_beside(root, "sae", beside)
+    write_run_ids(root, "sae", beside)
