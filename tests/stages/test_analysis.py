@@ -9,8 +9,7 @@ import pytest
 from moodlens.base.errors import ContractError, UsageError
 from moodlens.contracts.tables import PROMPTS
 from moodlens.params.pipeline import Params
-from moodlens.stages import decide, signal
-from moodlens.stages.probe import stage as probe
+from moodlens.stages import decide, probe, signal
 from moodlens.store.shards import read_shard, write_shard
 from moodlens.store.tables import read_metrics, read_table, write_table
 from moodlens.store.tracking import Run
@@ -191,7 +190,9 @@ def test_a_shard_that_lost_clips_is_named(tmp_path):
     plant(tmp_path, "random", params)
     path = tmp_path / "data" / "codes" / "shard-0003.safetensors"
     write_shard(path, {"codes": read_shard(path)["codes"][:5]})
-    with pytest.raises(ContractError, match=r"shard 3, codes must hold every clip; got '5 clips, row 15"):
+    with pytest.raises(
+        ContractError, match=r"shard-0003\.safetensors, codes must hold every clip; got '5 clips, row 15"
+    ):
         sites.tokens(open_workspace(tmp_path))
 
 

@@ -145,7 +145,7 @@ def test_capture_off_is_said_and_nothing_is_read(tmp_path: Path, logged):
     attention.run(replace(params, generate=replace(params.generate, attention=False)), tmp_path)
     found = read_metrics(tmp_path / "metrics" / "attention.json")
     assert found["captured"] is False
-    assert found["not_run"].startswith("generate.attention must be true to record where attention looks; got")
+    assert found["not_run"].startswith("generate.attention must be true to record attention; got")
     assert pd.read_csv(tmp_path / "metrics" / "attention_heads.csv").empty
     assert logged[0].children == []
 
@@ -157,5 +157,7 @@ def test_missing_and_short_shards_are_named(tmp_path: Path):
     plant_attention(tmp_path)
     path = tmp_path / "data" / "activations" / "attention-0002.safetensors"
     write_shard(path, {name: tensor[:5] for name, tensor in read_shard(path).items()})
-    with pytest.raises(ContractError, match=r"shard 2, cross/control must hold every clip; got '5 clips"):
+    with pytest.raises(
+        ContractError, match=r"attention-0002\.safetensors, cross/control must hold every clip; got '5 clips"
+    ):
         attention.run(params_of(), tmp_path)

@@ -13,8 +13,7 @@ import pytest
 from moodlens.base.errors import ContractError
 from moodlens.contracts.tables import PROMPTS
 from moodlens.params.pipeline import Params
-from moodlens.stages import decide, signal
-from moodlens.stages.probe import stage as probe
+from moodlens.stages import decide, probe, signal
 from moodlens.store.shards import read_shard, write_shard
 from moodlens.store.tables import read_metrics, read_table, write_table
 from tests.stages.planted import plant, planted_params

@@ -21,7 +21,7 @@ from moodlens.base.errors import ContractError, UsageError
 from moodlens.contracts.tables import ACTIVATIONS, CLIPS, PROMPTS
 from moodlens.contracts.tensors import SUMMARIES
 from moodlens.params.pipeline import Params, parse_params
-from moodlens.quality.measured import READABLE, shard_files
+from moodlens.quality.stored_files import READABLE, shard_files
 from moodlens.stages.generate import stage as generate
 from moodlens.store.audio_files import read_waveform
 from moodlens.store.shards import read_shard

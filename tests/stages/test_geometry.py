@@ -10,7 +10,7 @@ import pytest
 from moodlens.base.errors import ContractError
 from moodlens.contracts.tables import PROMPTS
 from moodlens.params.pipeline import Params
-from moodlens.stages.geometry import stage as geometry
+from moodlens.stages import geometry
 from moodlens.stages.report.chapters import CHAPTERS
 from moodlens.stages.shell import load_params
 from moodlens.store.shards import read_shard, write_shard

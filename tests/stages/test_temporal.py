@@ -14,7 +14,7 @@ from moodlens.base.errors import ContractError
 from moodlens.contracts.tables import CLIPS, PROMPTS
 from moodlens.params.pipeline import Params
 from moodlens.stages.report.chapters import CHAPTERS, chapters_of
-from moodlens.stages.temporal import stage as temporal
+from moodlens.stages import temporal
 from moodlens.store.shards import read_shard, write_shard
 from moodlens.store.tables import read_metrics, read_table, write_table
 from moodlens.store.tracking import Run
@@ -99,7 +99,7 @@ def test_the_same_inputs_give_the_same_bytes_and_fill_the_chapter(workspace: Pat
         temporal.run(small_params(), workspace)
         seen.append({path.name: path.read_bytes() for path in (workspace / "metrics").iterdir()})
     assert seen[0] == seen[1]
-    (chapter,) = [chapter for chapter in CHAPTERS if chapter.key == "time"]
+    (chapter,) = [chapter for chapter in CHAPTERS if chapter.key == "temporal"]
     finding = chapter.build(workspace, small_params())
     assert finding is not None
     assert "strongest frequency is the measured tempo" in finding.summary
@@ -144,7 +144,7 @@ def test_a_capture_policy_that_leaves_no_curves_ends_well_and_says_what_to_set(
     assert [name for name in promised if not (workspace / name).is_file()] == []
     assert read_metrics(workspace / "metrics" / "temporal.mlflow.json") == {"run_id": ""}
     assert len(logged) == 1, "only the run with curves is logged"
-    (chapter,) = [chapter for chapter in chapters_of(workspace, small_params()) if chapter.key == "time"]
+    (chapter,) = [chapter for chapter in chapters_of(workspace, small_params()) if chapter.key == "temporal"]
     assert chapter.finding is None
     assert chapter.reason == said
 

@@ -127,7 +127,7 @@ TRAINING = """
         time.sleep(pause_s)
     plan = Plan(n_epochs=4, batch_rows=100, buffer_rows=500, warmup_steps=5, save_every_steps=3)
     trained = train(config_for("batchtopk", {"d_in": 64, "d_sae": 128, "k": 3}), data.source(0, 1000),
-        data.source(1000, 1200), plan, resume=load_state(folder / "state.safetensors"), keep=keep, say=print)
+        data.source(1000, 1200), plan, resume=load_state(folder / "state.safetensors"), save=keep, log=print)
     save_sae(folder / "sae", trained.sae)
 """
 

@@ -1,4 +1,4 @@
-"""Stage `attention`: where cross-attention and self-attention look, by layer, head and time."""
+"""Stage `attention`: the targets of cross-attention and self-attention, by layer, head and time."""
 
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,13 @@ from moodlens.attention.summaries import (
 from moodlens.base.errors import must
 from moodlens.base.seeding import rng_for
 from moodlens.capture.recorders import complete_steps
-from moodlens.contracts.tables import CLIPS, NEUTRAL, PROMPTS
+from moodlens.contracts.tables import CLIPS, NEUTRAL
 from moodlens.params.pipeline import Attention, Params
 from moodlens.stats.design import Design
 from moodlens.store.tables import read_table, write_metrics, write_plot
-from moodlens.store.tracking import Run, log_runs
-from moodlens.workspace.design import Workspace, clip_table, open_workspace, tensors_of
+from moodlens.store.tracking import Run, groups, log_runs, stage_run
+from moodlens.workspace.design import Workspace, clip_table, open_workspace, prompt_table
+from moodlens.workspace.shards import tensors_of
 
 HEAD_COLUMNS = (
     "layer", "head", "difference", "p", "p_maxt", "lift_emotion", "lift_control", "twin_difference",
@@ -33,7 +34,7 @@ HEAD_COLUMNS = (
 )  # fmt: skip
 TIME_COLUMNS = ("emotion", "layer", "step", *OVER_TIME, "entropy_low", "entropy_high")
 LEVEL = 0.05
-"""Adjusted p below which a head is counted."""
+"""Adjusted p below which a head is counted as significant."""
 
 
 def run(params: Params, root: Path) -> None:
@@ -43,28 +44,29 @@ def run(params: Params, root: Path) -> None:
         metrics, heads, curves = analyse(work, params.attention)
     else:
         advice = "Set it in params.yaml and run `dvc repro`"
-        reason = must(
-            "generate.attention", "be true to record where attention looks", False, next_step=advice
-        )
+        reason = must("generate.attention", "be true to record attention", False, next_step=advice)
         metrics = {"captured": False, "not_run": reason}
         heads, curves = pd.DataFrame(columns=list(HEAD_COLUMNS)), pd.DataFrame(columns=list(TIME_COLUMNS))
     write_metrics(metrics, root / "metrics" / "attention.json")
     write_plot(heads, root / "metrics" / "attention_heads.csv")
     write_plot(curves, root / "metrics" / "attention_time.csv")
-    log_runs(root, "attention", _logged(metrics, heads, params))
+    children = [_head_run(heads)] if len(heads) else []
+    log_runs(root, "attention", stage_run("attention", params, groups(metrics), children))
 
 
 def analyse(work: Workspace, section: Attention) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
-    """Return the metrics, a row per head, and the curves over time by emotion and layer."""
+    """Return the metrics, one row per head, and the curves over time by emotion and layer."""
     clips = clip_table(work)
     stored = tensors_of(work, clips, "activations", "attention", STORED)
     n_steps = int(clips["n_steps"].iloc[0])
     steps = complete_steps(n_steps, n_steps - int(clips["n_frames"].iloc[0]) + 1)
-    found = readings(stored, steps)
-    by_prompt = {name: unit_means(values, clips["prompt"].to_numpy()) for name, values in vars(found).items()}
+    of_clips = readings(stored, steps)
+    by_prompt = {
+        name: unit_means(values, clips["prompt"].to_numpy()) for name, values in vars(of_clips).items()
+    }
     n_tokens = unit_means(stored["tokens"].sum(axis=1)[:, None, None], clips["prompt"].to_numpy())
     tests = _tests(Readings(**by_prompt), n_tokens, work.design, section)
-    heads = _head_rows(tests, by_prompt, _sets(work))
+    heads = _head_rows(tests, by_prompt, prompt_table(work)["set"].to_numpy())
     uniform = float(uniform_distance(n_steps)[steps].mean())
     neutral = _neutral(work)
     metrics = {"captured": True, **_metrics(tests, by_prompt, uniform)}
@@ -86,7 +88,7 @@ def analyse(work: Workspace, section: Attention) -> tuple[dict[str, Any], pd.Dat
 def _tests(
     prompts: Readings, n_tokens: np.ndarray, design: Design, section: Attention
 ) -> dict[str, HeadTest]:
-    """Return every test; the units are wordings, and tests of one kind share their relabellings."""
+    """Return every test. The units are wordings; tests of one kind share their relabellings."""
     units, labels = design.wordings, design.unit_labels("wording")
 
     def flips(differences: np.ndarray) -> HeadTest:
@@ -108,20 +110,15 @@ def _tests(
     }
 
 
-def _sets(work: Workspace) -> np.ndarray:
-    table = read_table(PROMPTS, work.root / "data" / "prompts.csv")
-    return table["set"].to_numpy()[work.rows]
-
-
 def _neutral(work: Workspace) -> dict[str, np.ndarray] | None:
-    """Return the summaries of clips whose prompt intends no emotion, None where there is none."""
+    """Return the summaries of the clips of neutral prompts, None without such clips."""
     table = read_table(CLIPS, work.root / "data" / "clips.parquet")
     table = table.loc[table["emotion"] == NEUTRAL]
     return None if table.empty else tensors_of(work, table, "activations", "attention", STORED)
 
 
 def _metrics(tests: dict[str, HeadTest], by_prompt: dict[str, np.ndarray], uniform: float) -> dict[str, Any]:
-    """Return the few numbers that a reader of `dvc metrics diff` needs."""
+    """Return the main numbers, as `dvc metrics diff` shows them."""
     mass, entropy, distance = tests["mass"], tests["entropy"], tests["distance"]
     best = mass.best
     most = np.unravel_index(np.where(mass.estimate > 0, mass.statistic, -1).argmax(), mass.estimate.shape)
@@ -166,14 +163,14 @@ def _metrics(tests: dict[str, HeadTest], by_prompt: dict[str, np.ndarray], unifo
     }
 
 
-def _name(place: tuple[int, int]) -> str:
-    return f"layer {place[0]} head {place[1]}"
+def _name(head: tuple[int, int]) -> str:
+    return f"layer {head[0]} head {head[1]}"
 
 
 def _head_rows(
     tests: dict[str, HeadTest], by_prompt: dict[str, np.ndarray], sets: np.ndarray
 ) -> pd.DataFrame:
-    """Return what metrics/attention_heads.csv holds: one row per layer and head."""
+    """Return one row per layer and head: metrics/attention_heads.csv."""
     mass, beyond = tests["mass"], tests["beyond_twin"]
     known = np.isfinite(by_prompt["difference"]).all(axis=(1, 2))
     columns = {
@@ -195,8 +192,8 @@ def _head_rows(
     for name in sorted(set(sets[known])):
         columns[f"difference_{name}"] = by_prompt["difference"][known & (sets == name)].mean(axis=0)
     n_layers, n_heads = mass.estimate.shape
-    place = {"layer": np.repeat(np.arange(n_layers), n_heads), "head": np.tile(np.arange(n_heads), n_layers)}
-    return pd.DataFrame(place | {name: values.ravel() for name, values in columns.items()})
+    index = {"layer": np.repeat(np.arange(n_layers), n_heads), "head": np.tile(np.arange(n_heads), n_layers)}
+    return pd.DataFrame(index | {name: values.ravel() for name, values in columns.items()})
 
 
 def _emotion_columns(name: str, test: HeadTest) -> dict[str, np.ndarray]:
@@ -209,13 +206,14 @@ def _emotion_columns(name: str, test: HeadTest) -> dict[str, np.ndarray]:
 
 
 def _curves(
-    found: dict[str, np.ndarray], bands: np.ndarray, emotions: tuple[str, ...], n_steps: int
+    curves: dict[str, np.ndarray], bands: np.ndarray, emotions: tuple[str, ...], n_steps: int
 ) -> pd.DataFrame:
-    """Return what metrics/attention_time.csv holds: one row per emotion, layer and part of the clip.
+    """Return one row per emotion, layer and part of the clip: metrics/attention_time.csv.
 
-    Rows without a layer are means over all layers, a wording counted once; they alone have an interval.
+    Rows without a layer are means over all layers, each wording with the same weight; only they have an
+    interval.
     """
-    n_layers, n_bins = found["entropy"].shape[1:]
+    n_layers, n_bins = curves["entropy"].shape[1:]
     middle = (np.arange(n_bins) + 0.5) * n_steps / n_bins
     rows = []
     for k, emotion in enumerate(emotions):
@@ -224,22 +222,12 @@ def _curves(
         rows.append(pd.DataFrame({"emotion": emotion, **whole}))
     for k, emotion in enumerate(emotions):
         for layer in range(n_layers):
-            columns = {name: values[k, layer] for name, values in found.items()}
+            columns = {name: values[k, layer] for name, values in curves.items()}
             rows.append(pd.DataFrame({"emotion": emotion, "layer": layer, "step": middle, **columns}))
     return pd.concat(rows, ignore_index=True).reindex(columns=list(TIME_COLUMNS))
 
 
-def _logged(metrics: dict[str, Any], heads: pd.DataFrame, params: Params) -> Run:
-    """Return the MLflow run: a child per reading with its curve over heads, layer by layer."""
-    numbers = {
-        f"{group}.{key}": float(value)
-        for group, values in metrics.items()
-        if isinstance(values, dict)
-        for key, value in values.items()
-        if isinstance(value, (int, float))
-    }
+def _head_run(heads: pd.DataFrame) -> Run:
+    """Return the MLflow run of the heads: curves over heads, layer by layer."""
     columns = ("difference", "p_maxt", "entropy", "entropy_p_maxt", "distance", "distance_p_maxt")
-    curves = {name: [float(value) for value in heads[name]] for name in columns} if len(heads) else {}
-    children = [Run("attention/heads", curves=curves)] if curves else []
-    described = {"attention": vars(params.attention), "model": vars(params.model)}
-    return Run("attention", described, numbers, children=children)
+    return Run("attention/heads", curves={name: [float(value) for value in heads[name]] for name in columns})

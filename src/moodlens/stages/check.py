@@ -21,22 +21,19 @@ from moodlens.contracts.tables import (
     SWAPS,
 )
 from moodlens.params.pipeline import Params
-from moodlens.quality.builder import View
-from moodlens.quality.measured import (
+from moodlens.quality.activation_suite import activations_suite
+from moodlens.quality.audio_suite import acoustics_suite, audio_suite
+from moodlens.quality.embedding_suite import embeddings_suite
+from moodlens.quality.prompt_suite import prompts_suite
+from moodlens.quality.reencoded_suite import ReencodedData, reencoded_suite
+from moodlens.quality.rules import View
+from moodlens.quality.run import Outcome, render_suite, validate
+from moodlens.quality.stored_files import (
     audio_files,
     made_with,
     reencoded_files,
     shard_files,
     stored_embeddings,
-)
-from moodlens.quality.prompt_suite import prompts_suite
-from moodlens.quality.reencoded_suite import ReencodedData, reencoded_suite
-from moodlens.quality.run import Outcome, render_suite, validate
-from moodlens.quality.suites import (
-    acoustics_suite,
-    activations_suite,
-    audio_suite,
-    embeddings_suite,
 )
 from moodlens.store.atomic import replacing
 from moodlens.store.tables import read_table, write_metrics

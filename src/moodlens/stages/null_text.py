@@ -16,16 +16,18 @@ from moodlens.null_text.evidence import DECODERS, SAID, StateEvidence, factor_me
 from moodlens.null_text.factors import FACTORS, OTHERS, follow_prompts
 from moodlens.null_text.learning_curve import Point, learning_curve
 from moodlens.null_text.partial import partial_r2
-from moodlens.null_text.readers import Reader, by_wording, wording_counts, wording_means
-from moodlens.null_text.regression import out_of_fold_hat, read_targets
-from moodlens.null_text.step_probe import closed_form, step_probe
+from moodlens.null_text.readers import Reader, by_wording, wording_means
+from moodlens.null_text.regression import read_targets
+from moodlens.null_text.step_probe import step_probe
 from moodlens.null_text.text_swap import SwapShares, swap_shares
 from moodlens.params.pipeline import NullText, Params
 from moodlens.probes.family import ProbeSettings
 from moodlens.probes.folds import design_folds
-from moodlens.relate.mantel import orders
+from moodlens.probes.kernel_ridge import grid_accuracies, out_of_fold_hat
+from moodlens.stats.bootstrap import wording_resamples
 from moodlens.stats.design import Design
 from moodlens.stats.gram import centred, prompt_grams, standardised
+from moodlens.stats.permutation import unit_orders
 from moodlens.stats.sweep import SweepSettings, sweep
 from moodlens.store.tables import read_table, write_metrics, write_plot
 from moodlens.store.tracking import Run, log_runs
@@ -42,14 +44,7 @@ def run(params: Params, root: Path) -> None:
     work = open_workspace(root)
     states = open_reencoded(work)
     section = params.null_text
-    settings = ProbeSettings(
-        section.n_folds,
-        section.ridge,
-        section.n_permutations,
-        section.n_bootstrap,
-        section.confidence,
-        section.seed,
-    )
+    settings = ProbeSettings.from_section(section)
     readers = load_readers(states)
     found = StateEvidence(
         signal=sweep("state", states.means("model", "null"), work.design, _sweep_settings(params)),
@@ -129,8 +124,8 @@ def _over_wordings(states: Reencoded, readers: list[Reader], section: NullText) 
     n, rng = len(labels), rng_for("state", "wordings", section.seed)
     folds = rng.permutation(n) % min(section.n_folds, n)
     # Means of few prompts scatter more, in state and sound alike: only wordings of one size change places.
-    permutations = orders(n, section.n_permutations, rng, np.bincount(design.wordings))
-    counts = wording_counts(design, section.n_bootstrap, rng)
+    permutations = unit_orders(n, section.n_permutations, rng, np.bincount(design.wordings))
+    counts = wording_resamples(design, section.n_bootstrap, rng)
     onehot = (labels[:, None] == np.arange(design.n_classes)).astype(np.float64)
     heard = _descriptors(states)
     pooled = prompt_grams(states.means("model", "null")).mean(axis=0)
@@ -232,7 +227,7 @@ def step_rows(
     for reader in readers:
         n_steps, n_layers, n, _ = reader.grams.shape
         grams = reader.grams.reshape(-1, n, n)
-        accuracy = closed_form(grams, design.labels[None].astype(np.int8), folds, settings.ridge)[:, 0]
+        accuracy = grid_accuracies(grams, folds, design.labels[None].astype(np.int8), (settings.ridge,))[:, 0]
         for (step, layer), value in zip(product(range(n_steps), range(n_layers)), accuracy, strict=True):
             layered = n_layers == len(found.hookpoints) and reader.name in SAID.values()
             row = {"reader": reader.name, "hookpoint": found.hookpoints[layer] if layered else ""}

@@ -1,4 +1,4 @@
-"""Stage `relate`: how states hang together with what is heard, beside text, tokens and the random twin."""
+"""Stage `relate`: association of states with acoustics, beside text, tokens and the untrained twin."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ import pandas as pd
 
 from moodlens.base.errors import ContractError, must
 from moodlens.base.seeding import rng_for
-from moodlens.contracts.tables import ACOUSTICS, PROMPTS
+from moodlens.contracts.tables import ACOUSTICS
 from moodlens.params.pipeline import Params, Relate
 from moodlens.probes.folds import group_folds
 from moodlens.relate.family import (
@@ -25,20 +25,22 @@ from moodlens.relate.matching import DESCRIPTORS, Matches, matches
 from moodlens.stats.bootstrap import class_means, interval, resamples
 from moodlens.stats.gram import SiteGram
 from moodlens.stats.permutation import p_values, relabellings
-from moodlens.store.tables import read_table, write_metrics, write_plot
-from moodlens.store.tracking import Run, log_runs
-from moodlens.workspace import sites
-from moodlens.workspace.design import Workspace, acoustic_table, clip_table, open_workspace
+from moodlens.stats.site_names import site_columns
+from moodlens.store.tables import write_metrics, write_plot
+from moodlens.store.tracking import Run, groups, log_runs, stage_run
+from moodlens.workspace.design import Workspace, acoustic_table, clip_table, open_workspace, prompt_table
+from moodlens.workspace.sites import acoustics as site_acoustics
+from moodlens.workspace.sites import embedding, layers, tokens
 
 FAMILIES = ("layers", "twin_layers", "tokens", "text", "words")
-"""maxT runs over the places of one family."""
+"""maxT corrects over the sites of one family."""
 NAMES = tuple(ACOUSTICS.names[1:])
-"""The descriptors, columns of the regression."""
+"""The descriptors, which are the columns of the regression."""
 
 
 @dataclass(frozen=True)
-class Sound:
-    """What was heard: descriptors per clip, and which clips clearly match what was asked."""
+class Acoustics:
+    """Descriptors of every clip, and which clips clearly match the requested emotion."""
 
     descriptors: np.ndarray  # (clip, descriptor), in the order of NAMES
     prompts: np.ndarray  # (clip,)
@@ -48,8 +50,8 @@ class Sound:
 
 
 @dataclass(frozen=True)
-class Related:
-    """One family against the sound."""
+class FamilyRelation:
+    """Results of one family of sites."""
 
     sites: list[SiteGram]
     distance: Distances
@@ -67,26 +69,29 @@ def run(params: Params, root: Path) -> None:
         rule = f"not exceed the {n_wordings} wordings that folds keep whole"
         advice = "Lower relate.n_folds or add prompts with other wordings"
         raise ContractError(must("relate.n_folds", rule, section.n_folds, next_step=advice))
-    sound = heard(work, section)
-    found = {name: relate(name, places, sound, work, section) for name, places in _families(work).items()}
-    metrics = {**match_metrics(sound, work, section), **_metrics(found)}
-    metrics["n_clips"], metrics["n_prompts"] = len(sound.prompts), work.design.n_prompts
+    acoustics = load_acoustics(work, section)
+    results = {
+        name: relate(name, members, acoustics, work, section) for name, members in _families(work).items()
+    }
+    metrics = {**match_metrics(acoustics, work, section), **_metrics(results)}
+    metrics["n_clips"], metrics["n_prompts"] = len(acoustics.prompts), work.design.n_prompts
     metrics["n_wordings"] = n_wordings
     metrics["n_permutations"] = section.n_permutations
     write_metrics(metrics, root / "metrics" / "relate.json")
-    rows = layer_rows(found)
+    rows = layer_rows(results)
     write_plot(rows, root / "metrics" / "relate_layers.csv")
-    write_plot(descriptor_rows(found), root / "metrics" / "relate_descriptors.csv")
-    log_runs(root, "relate", _logged(metrics, rows, params))
+    write_plot(descriptor_rows(results), root / "metrics" / "relate_descriptors.csv")
+    numbers = {"acoustic_match": metrics["acoustic_match"], **groups(metrics)}
+    log_runs(root, "relate", stage_run("relate", params, numbers, _family_runs(rows)))
 
 
-def heard(work: Workspace, section: Relate) -> Sound:
-    """Return the descriptors of every clip and what matches, under relabellings of whole wordings."""
+def load_acoustics(work: Workspace, section: Relate) -> Acoustics:
+    """Return the descriptors and matches of every clip, also under relabellings of whole wordings."""
     clips = clip_table(work)
     table = acoustic_table(work).loc[clips["clip_id"]]
     prompts = clips["prompt"].to_numpy()
     design = work.design
-    affect = read_table(PROMPTS, work.root / "data" / "prompts.csv").iloc[work.rows]
+    affect = prompt_table(work)
     valence, arousal = (
         np.array([np.nan_to_num(affect[name].to_numpy(np.float64)[design.labels == k]).mean()
                   for k in range(design.n_classes)])
@@ -98,49 +103,51 @@ def heard(work: Workspace, section: Relate) -> Sound:
     judged = table[list(DESCRIPTORS)].to_numpy(dtype=np.float64)
     matched = matches(judged, valence, arousal, labels[:, of_clip])
     descriptors = table[list(NAMES)].to_numpy(dtype=np.float64)
-    return Sound(descriptors, prompts, sites.acoustics(work), matched, labels)
+    return Acoustics(descriptors, prompts, site_acoustics(work), matched, labels)
 
 
 def _families(work: Workspace) -> dict[str, list[SiteGram]]:
-    found = (
-        sites.layers(work, twin=False),
-        sites.layers(work, twin=True),
-        [sites.tokens(work)],
-        [sites.embedding(work, "text")],
-        [sites.embedding(work, "bow")],
+    families = (
+        layers(work, twin=False),
+        layers(work, twin=True),
+        [tokens(work)],
+        [embedding(work, "text")],
+        [embedding(work, "bow")],
     )
-    return dict(zip(FAMILIES, found, strict=True))
+    return dict(zip(FAMILIES, families, strict=True))
 
 
-def relate(name: str, places: list[SiteGram], sound: Sound, work: Workspace, section: Relate) -> Related:
-    """Return one family's distances, matched effect and regressions; all families share relabellings."""
+def relate(
+    name: str, sites: list[SiteGram], acoustics: Acoustics, work: Workspace, section: Relate
+) -> FamilyRelation:
+    """Return distances, matched effect and regressions of one family; all families share relabellings."""
     design = work.design
-    of_clip = design.wordings[sound.prompts]
-    units = wording_grams(places, design.wordings)
-    heard_units = wording_grams([sound.site], design.wordings)[0]
-    text = None if name == "text" else wording_grams([sites.embedding(work, "text")], design.wordings)[0]
+    of_clip = design.wordings[acoustics.prompts]
+    units = wording_grams(sites, design.wordings)
+    acoustic_units = wording_grams([acoustics.site], design.wordings)[0]
+    text = None if name == "text" else wording_grams([embedding(work, "text")], design.wordings)[0]
     labels = design.unit_labels("wording")
     sizes = np.bincount(design.wordings)
     distance = distance_tests(
-        units, heard_units, text, labels, sizes, section.n_permutations,
+        units, acoustic_units, text, labels, sizes, section.n_permutations,
         rng_for("relate", "mantel", section.seed),
     )  # fmt: skip
-    by_clip = len(places[0].prompts) == len(sound.prompts)
-    matched = matched_test(places, sound.matched.matched, of_clip, sound.labels) if by_clip else None
+    by_clip = len(sites[0].prompts) == len(acoustics.prompts)
+    matched = matched_test(sites, acoustics.matched.matched, of_clip, acoustics.labels) if by_clip else None
     folds = group_folds(np.arange(len(labels)), section.n_folds, rng_for("relate", "folds", section.seed))
     between, within = descriptor_tests(
-        places, units, sound.descriptors, of_clip, folds, sizes, section.ridge, section.n_permutations,
+        sites, units, acoustics.descriptors, of_clip, folds, sizes, section.ridge, section.n_permutations,
         rng_for("relate", "regression", section.seed),
     )  # fmt: skip
-    return Related(places, distance, matched, between, within)
+    return FamilyRelation(sites, distance, matched, between, within)
 
 
-def match_metrics(sound: Sound, work: Workspace, section: Relate) -> dict[str, Any]:
-    """Return the share of clips that clearly match, beside the share that relabelled wordings give."""
-    share = sound.matched.share
+def match_metrics(acoustics: Acoustics, work: Workspace, section: Relate) -> dict[str, Any]:
+    """Return the share of clips that clearly match, beside the share under relabelled wordings."""
+    share = acoustics.matched.share
     design = work.design
     counts = resamples(design, "wording", section.n_bootstrap, rng_for("relate", "bootstrap", section.seed))
-    per_prompt = np.bincount(sound.prompts, sound.matched.matched[0]) / np.bincount(sound.prompts)
+    per_prompt = np.bincount(acoustics.prompts, acoustics.matched.matched[0]) / np.bincount(acoustics.prompts)
     low, high = interval(class_means(per_prompt, design.labels, counts), section.confidence)
     return {
         "acoustic_match": float(share[0]),
@@ -150,80 +157,80 @@ def match_metrics(sound: Sound, work: Workspace, section: Relate) -> dict[str, A
         "acoustic_match_p": float(p_values(share)),
         "acoustic_match_by_emotion": {
             name: float(value)
-            for name, value in zip(design.emotions, sound.matched.by_emotion[0], strict=True)
+            for name, value in zip(design.emotions, acoustics.matched.by_emotion[0], strict=True)
         },
     }
 
 
-def _metrics(found: dict[str, Related]) -> dict[str, Any]:
-    """Return the few numbers that a reader of `dvc metrics diff` needs."""
-    layers, twin = found["layers"], found["twin_layers"]
-    distance = layers.distance
+def _metrics(results: dict[str, FamilyRelation]) -> dict[str, Any]:
+    """Return the main numbers, as `dvc metrics diff` shows them."""
+    own, twin = results["layers"], results["twin_layers"]
+    distance = own.distance
     best = int(distance.simple.estimate.argmax())
     metrics: dict[str, Any] = {
         "distance": {
-            "best": layers.sites[best].site,
+            "best": own.sites[best].site,
             "r": float(distance.simple.estimate[best]),
             "p": float(distance.simple.p_max[best]),
             "twin_r": float(twin.distance.simple.estimate[best]),
-            "tokens_r": float(found["tokens"].distance.simple.estimate[0]),
-            "text_r": float(found["text"].distance.simple.estimate[0]),
+            "tokens_r": float(results["tokens"].distance.simple.estimate[0]),
+            "text_r": float(results["text"].distance.simple.estimate[0]),
         }
     }
     for name, other in (("given_text", distance.partial), ("within_emotion", distance.within_emotion)):
         if other is not None:
             metrics["distance"][f"r_{name}"] = float(other.estimate[best])
             metrics["distance"][f"p_{name}"] = float(other.p_max[best])
-    for name, said, row in (("twin_layers", "twin", best), ("words", "words", 0)):
-        within = found[name].distance.within_emotion
+    for name, prefix, row in (("twin_layers", "twin", best), ("words", "words", 0)):
+        within = results[name].distance.within_emotion
         if within is not None:
-            metrics["distance"][f"{said}_r_within_emotion"] = float(within.estimate[row])
-    if layers.matched is not None:
-        effect = layers.matched.effect
+            metrics["distance"][f"{prefix}_r_within_emotion"] = float(within.estimate[row])
+    if own.matched is not None:
+        effect = own.matched.effect
         top = int(effect.estimate.argmax())
         metrics["matched"] = {
-            "best": layers.sites[top].site,
+            "best": own.sites[top].site,
             "effect": float(effect.estimate[top]),
-            "effect_all": float(layers.matched.effect_all[top]),
-            "effect_by_choice": float(layers.matched.null[top]),
+            "effect_all": float(own.matched.effect_all[top]),
+            "effect_by_choice": float(own.matched.null[top]),
             "p": float(effect.p_max[top]),
         }
         if twin.matched is not None:
             metrics["matched"]["twin_effect"] = float(twin.matched.effect.estimate[top])
     for name, kind in (("between_wordings", "between"), ("within_prompts", "within")):
-        if getattr(layers, kind) is not None:
-            metrics[name] = _best_descriptor(found, kind)
+        if getattr(own, kind) is not None:
+            metrics[name] = _best_descriptor(results, kind)
     return metrics
 
 
-def _best_descriptor(found: dict[str, Related], kind: str) -> dict[str, Any]:
-    """Return the best-read descriptor with its baselines; the p is maxT over layers x descriptors."""
-    table: Tested = getattr(found["layers"], kind)
+def _best_descriptor(results: dict[str, FamilyRelation], kind: str) -> dict[str, Any]:
+    """Return the best predicted descriptor with its baselines; p is maxT over layers x descriptors."""
+    table: Tested = getattr(results["layers"], kind)
     layer = int(table.estimate.mean(axis=1).argmax())
-    place, column = np.unravel_index(table.estimate.argmax(), table.estimate.shape)
+    site, column = np.unravel_index(table.estimate.argmax(), table.estimate.shape)
     best: dict[str, Any] = {
-        "best": f"{NAMES[column]} at {found['layers'].sites[place].site}",
-        "r2": float(table.estimate[place, column]),
-        "p": float(table.p_max[place, column]),
+        "best": f"{NAMES[column]} at {results['layers'].sites[site].site}",
+        "r2": float(table.estimate[site, column]),
+        "p": float(table.p_max[site, column]),
         "n_significant": int((table.p_max < 0.05).any(axis=0).sum()),
-        "mean_best": found["layers"].sites[layer].site,
+        "mean_best": results["layers"].sites[layer].site,
         "mean_r2": float(table.estimate[layer].mean()),
     }
-    for name, said in (("twin_layers", "twin"), ("tokens", "tokens"), ("text", "text"), ("words", "words")):
-        other: Tested | None = getattr(found[name], kind)
+    for name, prefix in (("twin_layers", "twin"), ("tokens", "tokens"), ("text", "text"), ("words", "words")):
+        other: Tested | None = getattr(results[name], kind)
         if other is not None:
-            same, mean_at = (place, layer) if name == "twin_layers" else (0, 0)
-            best[f"{said}_r2"] = float(other.estimate[same, column])
-            best[f"{said}_mean_r2"] = float(other.estimate[mean_at].mean())
+            same, mean_at = (site, layer) if name == "twin_layers" else (0, 0)
+            best[f"{prefix}_r2"] = float(other.estimate[same, column])
+            best[f"{prefix}_mean_r2"] = float(other.estimate[mean_at].mean())
     return best
 
 
-def layer_rows(found: dict[str, Related]) -> pd.DataFrame:
-    """Return one row per place: what metrics/relate_layers.csv holds."""
+def layer_rows(results: dict[str, FamilyRelation]) -> pd.DataFrame:
+    """Return one row per site: metrics/relate_layers.csv."""
     rows = []
-    for family, related in found.items():
+    for family, related in results.items():
         for i, site in enumerate(related.sites):
-            row = {**_place(family, site.site), **_tested("mantel", related.distance.simple, i)}
+            row = {**site_columns(family, site.site), **_tested("mantel", related.distance.simple, i)}
             row |= _tested("mantel_within_emotion", related.distance.within_emotion, i)
             row |= _tested("mantel_given_text", related.distance.partial, i)
             matched = related.matched
@@ -234,48 +241,33 @@ def layer_rows(found: dict[str, Related]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def descriptor_rows(found: dict[str, Related]) -> pd.DataFrame:
-    """Return one row per place and descriptor: what metrics/relate_descriptors.csv holds."""
+def descriptor_rows(results: dict[str, FamilyRelation]) -> pd.DataFrame:
+    """Return one row per site and descriptor: metrics/relate_descriptors.csv."""
     rows = []
-    for family, related in found.items():
+    for family, related in results.items():
         for i, site in enumerate(related.sites):
             for j, descriptor in enumerate(NAMES):
-                row = {**_place(family, site.site), "descriptor": descriptor}
+                row = {**site_columns(family, site.site), "descriptor": descriptor}
                 row |= _tested("r2", related.between, (i, j))
                 row |= _tested("r2_within_prompt", related.within, (i, j))
                 rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _place(family: str, site: str) -> dict[str, object]:
-    hookpoint, layer, half = sites.place_of(site) if "layers" in family else (site, pd.NA, "")
-    model = "twin" if family.startswith("twin") else "model"
-    return {"family": family, "site": hookpoint, "layer": layer, "half": half, "model": model}
-
-
-def _tested(name: str, found: Tested | None, at: int | tuple[int, int]) -> dict[str, object]:
-    if found is None:
+def _tested(name: str, test: Tested | None, at: int | tuple[int, int]) -> dict[str, object]:
+    if test is None:
         return {name: pd.NA, f"{name}_p": pd.NA, f"{name}_p_maxt": pd.NA}
-    return {name: found.estimate[at], f"{name}_p": found.p[at], f"{name}_p_maxt": found.p_max[at]}
+    return {name: test.estimate[at], f"{name}_p": test.p[at], f"{name}_p_maxt": test.p_max[at]}
 
 
-def _logged(metrics: dict[str, Any], rows: pd.DataFrame, params: Params) -> Run:
-    """Return the MLflow run: a child per family with its curves over places."""
-    children = []
+def _family_runs(rows: pd.DataFrame) -> list[Run]:
+    """Return an MLflow run per family with its curves over sites."""
+    runs = []
     for family, group in rows.groupby("family", sort=False):
         curves = {
             name: [float(value) for value in group[name]]
             for name in ("mantel", "mantel_p_maxt", "effect_matched")
             if group[name].notna().all()
         }
-        children.append(Run(f"relate/{family}", curves=curves))
-    numbers = {"acoustic_match": float(metrics["acoustic_match"])}
-    numbers |= {
-        f"{group}.{key}": float(value)
-        for group, values in metrics.items()
-        if isinstance(values, dict)
-        for key, value in values.items()
-        if isinstance(value, (int, float))
-    }
-    described = {"relate": vars(params.relate), "model": vars(params.model)}
-    return Run("relate", described, numbers, children=children)
+        runs.append(Run(f"relate/{family}", curves=curves))
+    return runs

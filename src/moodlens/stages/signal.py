@@ -1,6 +1,6 @@
-"""Stage `signal`: does emotion separate the prompts, at which sites, and would the test have seen it?
+"""Stage `signal`: whether emotion separates the prompts, at which sites, and with what power.
 
-PERMANOVA over each family of sites carries the claims; beside it stands the table of site x metric with its
+The claims rest on PERMANOVA over each family of sites. Beside it is a table of every site and metric with its
 controls: the same prompt twice, another prompt of the emotion, shuffled labels, random twin, random tensors.
 """
 
@@ -11,21 +11,16 @@ import pandas as pd
 
 from moodlens.base.seeding import rng_for
 from moodlens.params.pipeline import Params, Signal
-from moodlens.stats.design import UNITS, Unit
+from moodlens.stats.design import UNITS
 from moodlens.stats.gram import SiteGram, site_gram
 from moodlens.stats.metric_sweep import Cell, FamilyMetrics, metric_sweep
 from moodlens.stats.metrics import MetricSettings
+from moodlens.stats.site_names import CLAIM_UNITS, NOISE, site_columns, unit_of
 from moodlens.stats.sweep import FamilySignal, SiteSignal, SweepSettings, sweep
 from moodlens.store.tables import write_metrics, write_plot
-from moodlens.store.tracking import Run, log_runs
-from moodlens.workspace import sites
+from moodlens.store.tracking import Run, groups, log_runs, stage_run
 from moodlens.workspace.design import Workspace, open_workspace
-
-RUNG_UNIT: dict[str, Unit] = {"words": "prompt", "text": "wording", "music": "wording", "layers": "wording"}
-"""What is relabelled where a rung leans on the family: whole wordings where more than words is claimed."""
-
-NOISE = "random_tensors"
-"""Family of the control that holds nothing: Gaussian numbers in the shape of the layers."""
+from moodlens.workspace.sites import load_families
 
 
 def run(params: Params, root: Path) -> None:
@@ -42,38 +37,38 @@ def run(params: Params, root: Path) -> None:
         section.seed,
     )
     families = load_families(work, section.sites)
-    found = {name: sweep(name, grams, work.design, settings) for name, grams in families.items()}
+    results = {name: sweep(name, grams, work.design, settings) for name, grams in families.items()}
     table = metric_table(work, families, section)
     metrics: dict[str, Any] = {
         name: family_metrics(name, family, settings) | {"p_any": table[name].p_any}
-        for name, family in found.items()
-        if name in RUNG_UNIT
+        for name, family in results.items()
+        if name in CLAIM_UNITS
     }
-    if "twin_layers" in found:
-        best = next(s for s in found["twin_layers"].sites if s.site == found["layers"].best.site)
+    if "twin_layers" in results:
+        best = next(s for s in results["twin_layers"].sites if s.site == results["layers"].best.site)
         metrics["layers"] = {**metrics["layers"], "twin_effect": best.effect.effect}
     metrics["n_prompts"], metrics["n_emotions"] = work.design.n_prompts, work.design.n_classes
     metrics["n_wordings"] = len(work.design.unit_labels("wording"))
-    heard = [gram for name in ("layers", "music") for gram in families.get(name, [])]
-    metrics["n_clips"] = max((len(gram.prompts) for gram in heard), default=0)
+    of_clips = [gram for name in ("layers", "music") for gram in families.get(name, [])]
+    metrics["n_clips"] = max((len(gram.prompts) for gram in of_clips), default=0)
     write_metrics(metrics, root / "metrics" / "signal.json")
-    write_plot(plot_rows(found), root / "metrics" / "signal_layers.csv")
+    write_plot(plot_rows(results), root / "metrics" / "signal_layers.csv")
     write_plot(metric_rows(table), root / "metrics" / "signal_metrics.csv")
-    log_runs(root, "signal", _logged(found, table, metrics, params))
+    log_runs(root, "signal", stage_run("signal", params, groups(metrics), _family_runs(results, table)))
 
 
 def metric_table(
     work: Workspace, families: dict[str, list[SiteGram]], section: Signal
 ) -> dict[str, FamilyMetrics]:
-    """Return every metric at every site, whole prompts relabelled for the words, whole wordings elsewhere."""
+    """Return every metric at every site; prompts are relabelled for the words, whole wordings elsewhere."""
     settings = MetricSettings(section.cca_rank, section.n_slices, section.dimension_threshold, section.seed)
-    found = {}
+    table = {}
     for unit in UNITS:
         chosen = {name: grams for name, grams in families.items() if unit_of(name) == unit}
         if unit == "wording" and "layers" in chosen:
             chosen[NOISE] = [random_tensors(chosen["layers"][0], section.seed)]
         if chosen:
-            found |= metric_sweep(
+            table |= metric_sweep(
                 chosen,
                 work.design,
                 unit,
@@ -83,43 +78,19 @@ def metric_table(
                 section.n_bootstrap,
                 section.confidence,
             )
-    return found
-
-
-def unit_of(family: str) -> Unit:
-    """Return what is relabelled for a family of sites."""
-    return RUNG_UNIT.get(family, "wording")
+    return table
 
 
 def random_tensors(like: SiteGram, seed: int) -> SiteGram:
-    """Return a site of Gaussian numbers in the shape of another: what every metric reads in nothing."""
+    """Return a site of Gaussian numbers in the shape of another, on which every metric has no signal."""
     width = 1 if like.means is None else like.means.shape[1]
     noise = rng_for("signal", NOISE, seed).standard_normal((len(like.prompts), width))
     return site_gram(NOISE, noise, like.prompts)
 
 
-def load_families(work: Workspace, names: tuple[str, ...]) -> dict[str, list[SiteGram]]:
-    """Return the families of sites that maxT runs over: layers, text, music, words, and the random twins."""
-    families: dict[str, list[SiteGram]] = {}
-    if "layers" in names:
-        families["layers"] = sites.layers(work, twin=False)
-        families["twin_layers"] = sites.layers(work, twin=True)
-    if "text" in names:
-        families["text"] = [sites.embedding(work, "text")]
-        families["projected"] = [sites.embedding(work, "projected")]
-        families["twin_text"] = [sites.embedding(work, "twin")]
-    if "bow" in names:
-        families["words"] = [sites.embedding(work, "bow")]
-    readers = {"acoustics": sites.acoustics, "tokens": sites.tokens, "codec": sites.codec}
-    music = [read(work) for name, read in readers.items() if name in names]
-    if music:
-        families["music"] = music
-    return families
-
-
 def family_metrics(name: str, family: FamilySignal, settings: SweepSettings) -> dict[str, object]:
-    """Return the few numbers of a family that a reader of `dvc metrics diff` needs."""
-    best, unit = family.best, RUNG_UNIT[name]
+    """Return the main numbers of a family, as `dvc metrics diff` shows them."""
+    best, unit = family.best, CLAIM_UNITS[name]
     equivalence = family.equivalence[unit]
     return {
         "best": best.site,
@@ -144,19 +115,19 @@ def family_metrics(name: str, family: FamilySignal, settings: SweepSettings) -> 
     }
 
 
-def plot_rows(found: dict[str, FamilySignal]) -> pd.DataFrame:
-    """Return one row per site: what metrics/signal_layers.csv holds."""
-    return pd.DataFrame([_row(name, site) for name, family in found.items() for site in family.sites])
+def plot_rows(results: dict[str, FamilySignal]) -> pd.DataFrame:
+    """Return one row per site: metrics/signal_layers.csv."""
+    return pd.DataFrame([_row(name, site) for name, family in results.items() for site in family.sites])
 
 
 def metric_rows(table: dict[str, FamilyMetrics]) -> pd.DataFrame:
-    """Return one row per site and metric: what metrics/signal_metrics.csv holds."""
+    """Return one row per site and metric: metrics/signal_metrics.csv."""
     return pd.DataFrame([_metric_row(name, cell) for name, family in table.items() for cell in family.cells])
 
 
 def _metric_row(family: str, cell: Cell) -> dict[str, object]:
     return {
-        **_place(family, cell.site),
+        **site_columns(family, cell.site),
         "unit": unit_of(family),
         "metric": cell.metric,
         "question": cell.question,
@@ -178,22 +149,10 @@ def _metric_row(family: str, cell: Cell) -> dict[str, object]:
     }
 
 
-def _place(family: str, site: str) -> dict[str, object]:
-    hookpoint, layer, half = sites.place_of(site) if "layers" in family else (site, None, "")
-    model = "random" if family == NOISE else "twin" if family.startswith("twin") else "model"
-    return {
-        "family": family,
-        "site": hookpoint,
-        "layer": pd.NA if layer is None else layer,
-        "half": half,
-        "model": model,
-    }
-
-
 def _row(family: str, site: SiteSignal) -> dict[str, object]:
     prompt, wording = site.tests["prompt"], site.tests["wording"]
     return {
-        **_place(family, site.site),
+        **site_columns(family, site.site),
         "effect": site.effect.effect,
         "low": site.effect.low,
         "high": site.effect.high,
@@ -214,34 +173,22 @@ def _row(family: str, site: SiteSignal) -> dict[str, object]:
     }
 
 
-def _logged(
-    found: dict[str, FamilySignal],
-    table: dict[str, FamilyMetrics],
-    metrics: dict[str, object],
-    params: Params,
-) -> Run:
-    """Return the MLflow runs: a run per family of sites with its curves, in it a run per site."""
-    children = []
-    for name, family in found.items():
+def _family_runs(results: dict[str, FamilySignal], table: dict[str, FamilyMetrics]) -> list[Run]:
+    """Return an MLflow run per family of sites with its curves, and in it a run per site."""
+    family_runs = []
+    for name, family in results.items():
         curves = {
             "effect": [site.effect.effect for site in family.sites],
             "f": [site.tests["prompt"].f for site in family.sites],
             "p_maxt": [site.tests["prompt"].p_max for site in family.sites],
         }
         tags = {"sites": ", ".join(site.site for site in family.sites)}
-        runs = [_site_run(site, table[name]) for site in family.sites]
+        site_runs = [_site_run(site, table[name]) for site in family.sites]
         numbers = {"p_any": table[name].p_any}
-        children.append(Run(f"signal/{name}", metrics=numbers, curves=curves, tags=tags, children=runs))
-    numbers = {
-        f"{family}.{key}": float(value)
-        for family, values in metrics.items()
-        if isinstance(values, dict)
-        for key, value in values.items()
-        if isinstance(value, (int, float))
-    }
-    return Run(
-        "signal", {"signal": vars(params.signal), "model": vars(params.model)}, numbers, children=children
-    )
+        family_runs.append(
+            Run(f"signal/{name}", metrics=numbers, curves=curves, tags=tags, children=site_runs)
+        )
+    return family_runs
 
 
 def _site_run(site: SiteSignal, family: FamilyMetrics) -> Run:

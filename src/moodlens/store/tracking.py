@@ -1,9 +1,7 @@
-"""MLflow: finished runs written in batches to a sqlite database at an absolute path, or to a server.
+"""MLflow runs, written in batches to a sqlite database or a server, with the datasets they depend on.
 
-A fresh database is made under a lock: two processes that create one together corrupt it for good.
-Nothing here runs at import; mlflow itself is imported when the first run is logged.
-
-Which data a result stands on: the md5 of every upstream dataset, read from dvc.lock.
+The database is created under a lock: two processes that create it at the same time leave it corrupt. mlflow
+is imported when the first run is logged. Datasets are identified by their md5 in dvc.lock.
 """
 
 import json
@@ -22,9 +20,10 @@ from filelock import FileLock
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+    from moodlens.params.pipeline import Params
 
 SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml's, ten times as fast as the pure one: dvc.lock lists thousands of lines."""
+"""The loader of libyaml, ten times as fast as the pure Python one: dvc.lock has thousands of lines."""
 
 
 @dataclass(frozen=True)
@@ -38,19 +37,19 @@ class Dataset:
 def datasets(root: Path, prefixes: tuple[str, ...] = ("data/",)) -> list[Dataset]:
     """Return every dataset that dvc.lock records as an output below `prefixes`, sorted by path.
 
-    A workspace that was never reproduced has no dvc.lock and so no recorded dataset.
+    Empty without a dvc.lock, as in a workspace that was never reproduced.
     """
     lock = root / "dvc.lock"
     if not lock.is_file():
         return []
     stages = (yaml.load(lock.read_text(encoding="utf-8"), Loader=SAFE_LOADER) or {}).get("stages", {})
     outs = (out for stage in stages.values() for out in stage.get("outs", []))
-    found = {out["path"]: out["md5"] for out in outs if "md5" in out and out["path"].startswith(prefixes)}
-    return [Dataset(path, md5) for path, md5 in sorted(found.items())]
+    recorded = {out["path"]: out["md5"] for out in outs if "md5" in out and out["path"].startswith(prefixes)}
+    return [Dataset(path, md5) for path, md5 in sorted(recorded.items())]
 
 
 def home_of(root: Path) -> Path:
-    """Return the user's own workspace: DVC runs queued experiments in a copy below `.dvc/tmp/exps`.
+    """Return the user's own workspace, also inside the copies below `.dvc/tmp/exps` that experiments run in.
 
     >>> home_of(Path("/srv/project/.dvc/tmp/exps/standalone/tmpx")).as_posix()
     '/srv/project'
@@ -63,7 +62,7 @@ def home_of(root: Path) -> Path:
 
 
 def version_tags(root: Path) -> dict[str, str]:
-    """Return what identifies the code: git revision and, inside `dvc exp run`, experiment and baseline."""
+    """Return tags that identify the code: git revision and, inside `dvc exp run`, experiment and baseline."""
     revision = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False
     )
@@ -83,9 +82,9 @@ MAX_VALUE = 500  # characters of a parameter's value
 
 @dataclass(frozen=True)
 class Run:
-    """One finished piece of work: what went in, what came out.
+    """One finished run with its inputs and outputs.
 
-    `curves` maps a metric to its values over steps (layer, epoch, ...); `children` are nested runs, to any
+    `curves` maps a metric to its values over steps (layer, epoch, ...). `children` are nested runs to any
     depth: a stage, its families of sites, their layers.
     """
 
@@ -97,20 +96,50 @@ class Run:
     children: Sequence["Run"] = ()
 
 
+def stage_run(
+    stage: str,
+    params: "Params",
+    metrics: Mapping[str, object],
+    children: Sequence[Run] = (),
+    also: Sequence[str] = (),
+) -> Run:
+    """Return the parent run of a stage.
+
+    Args:
+        stage: its name, which is also its section of the parameters.
+        params: parameters; the stage's section and `model` are logged.
+        metrics: numbers are logged, nested ones as `group.name`; text and None are left out.
+        children: nested runs.
+        also: further sections of the parameters to log.
+    """
+    sections = {name: vars(getattr(params, name)) for name in (stage, *also, "model")}
+    numbers = {key: float(value) for key, value in flat(metrics) if isinstance(value, (int, float))}
+    return Run(stage, sections, numbers, children=children)
+
+
+def groups(metrics: Mapping[str, object]) -> dict[str, Mapping[str, object]]:
+    """Return the nested mappings of a metrics file.
+
+    >>> groups({"layers": {"p": 0.5}, "n_prompts": 64})
+    {'layers': {'p': 0.5}}
+    """
+    return {name: values for name, values in metrics.items() if isinstance(values, Mapping)}
+
+
 def tracking_uri(root: Path) -> str:
-    """Return `MLFLOW_TRACKING_URI` if the user set it, else the sqlite database of the user's workspace."""
+    """Return `MLFLOW_TRACKING_URI` if it is set, else the URI of the sqlite database of the user's workspace."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home_of(root).resolve()}/mlflow.db"
 
 
 def log_runs(root: Path, stage: str, run: Run) -> str:
     """Log `run` and its children to experiment `moodlens/<stage>`; write `metrics/<stage>.mlflow.json`.
 
-    Every run carries the git revision, the DVC experiment's name and baseline, and as dataset inputs the md5
-    of every upstream dataset in dvc.lock. Returns the id of the parent run.
+    Every run carries the git revision, the name and baseline of the DVC experiment, and as dataset inputs the
+    md5 of every upstream dataset in dvc.lock. Returns the id of the parent run.
     """
-    beside = log_to(root, f"moodlens/{stage}", stage, run)
-    write_beside(root, stage, beside)
-    return beside["run_id"]
+    ids = log_to(root, f"moodlens/{stage}", stage, run)
+    write_run_ids(root, stage, ids)
+    return ids["run_id"]
 
 
 def log_to(root: Path, experiment: str, stage: str, run: Run) -> dict[str, str]:
@@ -124,11 +153,11 @@ def log_to(root: Path, experiment: str, stage: str, run: Run) -> dict[str, str]:
     return {"experiment": experiment, "experiment_id": experiment_id, "run_id": run_id}
 
 
-def write_beside(root: Path, stage: str, beside: Mapping[str, object]) -> None:
-    """Write `metrics/<stage>.mlflow.json`: where a stage's runs are."""
+def write_run_ids(root: Path, stage: str, ids: Mapping[str, object]) -> None:
+    """Write `metrics/<stage>.mlflow.json`, which says where the runs of a stage are."""
     path = root / "metrics" / f"{stage}.mlflow.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(beside, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(ids, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _log_children(
@@ -139,23 +168,19 @@ def _log_children(
     run_id: str,
     shared: Mapping[str, str],
 ) -> None:
-    """Log the runs nested in `run`, and theirs."""
+    """Log the runs nested in `run`, to any depth."""
     for child in run.children:
         child_id = _log(client, inputs, experiment_id, child, {**shared, "mlflow.parentRunId": run_id})
         _log_children(client, inputs, experiment_id, child, child_id, shared)
 
 
 def connect(root: Path) -> "MlflowClient":
-    """Return a client of the tracking store; a sqlite store is created, once, under a lock."""
+    """Return a client of the tracking store; a missing sqlite store is created under a lock."""
     import logging
 
     from mlflow import MlflowClient
 
-    for name in (
-        "alembic",
-        "mlflow",
-        "mlflow.store.db.utils",
-    ):  # "Creating initial tables": not news to a user
+    for name in ("alembic", "mlflow", "mlflow.store.db.utils"):  # they report the creation of tables
         logging.getLogger(name).setLevel(logging.WARNING)
     uri = tracking_uri(root)
     if not uri.startswith("sqlite:///"):
@@ -169,9 +194,9 @@ def connect(root: Path) -> "MlflowClient":
 def _experiment(client: "MlflowClient", root: Path, name: str) -> str:
     home = home_of(root).resolve()
     with FileLock(str(home / "mlflow.db.lock")):
-        found = client.get_experiment_by_name(name)
-        if found is not None:
-            return str(found.experiment_id)
+        experiment = client.get_experiment_by_name(name)
+        if experiment is not None:
+            return str(experiment.experiment_id)
         local = tracking_uri(root).startswith("sqlite:///")
         location = (home / "mlartifacts" / name.replace("/", "-")).as_uri() if local else None
         return str(client.create_experiment(name, artifact_location=location))
@@ -198,7 +223,7 @@ def _log(
     for part in batches(metrics, MAX_METRICS):
         client.log_batch(run_id, metrics=part)
     if inputs:
-        entries = [Input(found.path, found.md5, "dvc", json.dumps({"path": found.path})) for found in inputs]
+        entries = [Input(data.path, data.md5, "dvc", json.dumps({"path": data.path})) for data in inputs]
         client.log_inputs(run_id, [DatasetInput(entry) for entry in entries])
     client.set_terminated(run_id, "FINISHED")
     return run_id

@@ -1,4 +1,4 @@
-"""Re-encoded states as `state` reads them: stored shards in, readers over the emotional prompts out."""
+"""Re-encoded states of a workspace: stored shards in, readers over the emotional prompts out."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +14,8 @@ from moodlens.contracts.tensors import CODEC_HISTORY, MODELS
 from moodlens.null_text.readers import Reader
 from moodlens.stats.gram import SiteGram, prompt_grams, site_gram
 from moodlens.store.tables import read_metrics, read_table
-from moodlens.workspace.design import Workspace, clip_table, tensors_of
+from moodlens.workspace.design import Workspace, clip_table
+from moodlens.workspace.shards import tensors_of
 
 NO_STATE = ("embedding", "cross_attention")
 REMAKE = "Run `dvc repro reencode` to read the clips again"
@@ -33,7 +34,7 @@ class Reencoded:
 
     @property
     def hookpoints(self) -> list[str]:
-        """The hookpoints that can hold a state: not the input, and not what is zero under null text."""
+        """The hookpoints that can hold a state: neither the input nor those that are 0 under null text."""
         return [name for name in self.manifest["hookpoints"] if name.split(".")[0] not in NO_STATE]
 
     @cached_property
@@ -56,25 +57,25 @@ class Reencoded:
     def means(self, model: str, condition: str) -> list[SiteGram]:
         """Return one site per hookpoint: means over the steps of each clip."""
         keys = {name: f"{model}/{condition}/{name}/mean" for name in self.hookpoints}
-        found = self.tensors(list(keys.values()))
-        return [site_gram(name, found[key], self.prompts) for name, key in keys.items()]
+        means = self.tensors(list(keys.values()))
+        return [site_gram(name, means[key], self.prompts) for name, key in keys.items()]
 
     def single_steps(self, model: str, condition: str) -> Reader:
-        """Return the reader of one model's kept steps at every hookpoint."""
+        """Return the reader of one model's stored steps at every hookpoint."""
         keys = [f"{model}/{condition}/{name}/steps" for name in self.hookpoints]
-        found = self.tensors(keys)
+        states = self.tensors(keys)
         for key in keys:
-            if found[key].shape[1] != len(self.steps):
+            if states[key].shape[1] != len(self.steps):
                 rule = f"hold the {len(self.steps)} steps of the manifest"
-                raise ContractError(must(key, rule, found[key].shape[1], next_step=REMAKE))
+                raise ContractError(must(key, rule, states[key].shape[1], next_step=REMAKE))
         grams = [
-            prompt_grams([site_gram(key, found[key][:, i], self.prompts) for key in keys])
+            prompt_grams([site_gram(key, states[key][:, i], self.prompts) for key in keys])
             for i in range(len(self.steps))
         ]
         return Reader(model, np.stack(grams))
 
     def token_history(self) -> Reader:
-        """Return the reader of the token histograms fed up to each kept step."""
+        """Return the reader of the histograms of the tokens fed up to each stored step."""
         codes = tensors_of(self.work, self.clips, "codes", "shard", ["codes"])["codes"]
         size = int(codes.max()) + 1
         n_channels = int(self.manifest["model"]["audio_channels"])
@@ -82,7 +83,7 @@ class Reencoded:
         return self._history("token history", rows)
 
     def codec_history(self) -> Reader:
-        """Return the reader of the mean codec vectors fed up to each kept step."""
+        """Return the reader of the mean codec vectors fed up to each stored step."""
         stored = self.tensors([CODEC_HISTORY])[CODEC_HISTORY]
         return self._history("codec history", [stored[:, i] for i in range(len(self.steps))])
 
@@ -94,19 +95,25 @@ class Reencoded:
         return Reader(name, prompt_grams(sites)[:, None])
 
     def states(self, model: str, condition: str, part: str) -> np.ndarray:
-        """Return one part of all hookpoints side by side, (clip, width) float64; the first of `steps`."""
+        """Return one part of all hookpoints, concatenated, (clip, width) float64.
+
+        Args:
+            model: name of the model.
+            condition: text it was given.
+            part: of the stored tensors, e.g. "mean"; of "steps" the first one is returned.
+        """
         keys = [f"{model}/{condition}/{name}/{part}" for name in self.hookpoints]
-        found = self.tensors(keys)
+        states = self.tensors(keys)
         if part == "steps":
-            found = {key: steps[:, 0] for key, steps in found.items()}
-        return np.concatenate([found[key].astype(np.float64) for key in keys], axis=-1)
+            states = {key: steps[:, 0] for key, steps in states.items()}
+        return np.concatenate([states[key].astype(np.float64) for key in keys], axis=-1)
 
     def swapped_labels(self) -> np.ndarray:
-        """Return the emotion of the text each clip got under swapped text, -1 if it is none of the design."""
+        """Return the emotion of each clip's swapped text, (clip,); -1 if the design does not hold it."""
         table = read_table(SWAPS, self.work.root / "data" / "reencoded" / "swaps.parquet")
-        given = table.set_index("clip_id")["swapped_emotion"].loc[self.clips["clip_id"]]
+        swapped = table.set_index("clip_id")["swapped_emotion"].loc[self.clips["clip_id"]]
         names = list(self.work.design.emotions)
-        return np.array([names.index(name) if name in names else -1 for name in given])
+        return np.array([names.index(name) if name in names else -1 for name in swapped])
 
 
 def open_reencoded(work: Workspace) -> Reencoded:
@@ -119,8 +126,8 @@ def open_reencoded(work: Workspace) -> Reencoded:
     if tuple(manifest.get("models", ())) != MODELS or len(manifest.get("steps", ())) < 2:
         rule = f"hold the states of {', '.join(MODELS)} at single steps"
         raise ContractError(must("data/reencoded", rule, manifest.get("models"), next_step=REMAKE))
-    found = Reencoded(work, manifest)
-    if not found.hookpoints:
+    reencoded = Reencoded(work, manifest)
+    if not reencoded.hookpoints:
         rule, advice = "hold a site that null text leaves a state", "Add residual to reencode.sites"
         raise ContractError(must("data/reencoded", rule, manifest["hookpoints"], next_step=advice))
-    return found
+    return reencoded

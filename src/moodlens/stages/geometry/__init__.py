@@ -1,1 +1,0 @@
-"""Stage `geometry`: how emotions lie to one another."""

@@ -1,0 +1,94 @@
+"""Stage `probe`: how well linear probes predict emotion at each site from held-out prompts and wordings."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from moodlens.base.errors import UsageError, must
+from moodlens.params.pipeline import Params
+from moodlens.probes.family import ProbeSettings, probe_family
+from moodlens.probes.layer_gains import direction_rows, gains_beyond
+from moodlens.probes.site_readings import PromptColumns, read_sites
+from moodlens.probes.tables import RUNG_OF, ProbeResults, metrics_of, plot_rows
+from moodlens.stats.design import UNITS
+from moodlens.stats.similarity import range_of_medians
+from moodlens.stats.site_names import CLAIM_UNITS
+from moodlens.store.tables import write_metrics, write_plot
+from moodlens.store.tracking import Run, log_runs, stage_run
+from moodlens.workspace.design import Workspace, open_workspace, prompt_table
+from moodlens.workspace.sites import load_families, tempos
+
+
+def run(params: Params, root: Path) -> None:
+    """Write metrics/probe.json, metrics/probe_layers.csv, metrics/probe_directions.csv and MLflow runs."""
+    section = params.probe
+    if "bow" not in section.sites:
+        rule, got = "hold bow, the lexical baseline of every other site", list(section.sites)
+        raise UsageError(must("probe.sites", rule, got, where="params.yaml", next_step="Add bow"))
+    if "layers" in section.sites and "text" not in section.sites:
+        rule, got = "hold text beside layers", list(section.sites)
+        raise UsageError(must("probe.sites", rule, got, where="params.yaml", next_step="Add text"))
+    work = open_workspace(root)
+    settings = ProbeSettings.from_section(section)
+    families = load_families(work, section.sites)
+    columns = prompt_columns(work)
+    results = ProbeResults(
+        design=work.design,
+        settings=settings,
+        families={
+            name: {unit: probe_family(grams, work.design, unit, settings) for unit in UNITS}
+            for name, grams in families.items()
+        },
+        scores={name: read_sites(grams, work.design, columns, settings) for name, grams in families.items()},
+        gains=gains_beyond(families, work.design, settings),
+    )
+    metrics: dict[str, Any] = dict(metrics_of(results))
+    if "acoustics" in section.sites:
+        spread, slow, fast = range_of_medians(*tempos(work))
+        names = work.design.emotions
+        metrics["music"] |= {"tempo_bpm": spread, "tempo_slowest": names[slow], "tempo_fastest": names[fast]}
+    metrics["n_prompts"], metrics["n_emotions"] = work.design.n_prompts, work.design.n_classes
+    metrics["chance"] = 1 / work.design.n_classes
+    write_metrics(metrics, root / "metrics" / "probe.json")
+    rows = plot_rows(results)
+    write_plot(rows, root / "metrics" / "probe_layers.csv")
+    angles = direction_rows(families, work.design, columns, section.seed)
+    write_plot(angles, root / "metrics" / "probe_directions.csv")
+    accuracies = {
+        f"{RUNG_OF[name]}.accuracy": family[CLAIM_UNITS[name]].best.accuracy
+        for name, family in results.families.items()
+        if name in RUNG_OF
+    }
+    log_runs(root, "probe", stage_run("probe", params, accuracies, _family_runs(results, rows)))
+
+
+def prompt_columns(work: Workspace) -> PromptColumns:
+    """Return valence, arousal and template of every emotional prompt."""
+    table = prompt_table(work)
+    return PromptColumns(
+        table["valence"].to_numpy(dtype=np.float64),
+        table["arousal"].to_numpy(dtype=np.float64),
+        np.unique(table["template"].to_numpy(dtype=str), return_inverse=True)[1],
+    )
+
+
+def _family_runs(results: ProbeResults, rows: pd.DataFrame) -> list[Run]:
+    """Return an MLflow run per family of sites with its accuracies, and in it a run per site."""
+    family_runs = []
+    for name, family in results.families.items():
+        curves = {f"accuracy_by_{unit}": [site.accuracy for site in family[unit].sites] for unit in UNITS} | {
+            f"p_maxt_by_{unit}": [site.p_max for site in family[unit].sites] for unit in UNITS
+        }
+        numbers = {f"best_by_{unit}": family[unit].best.accuracy for unit in UNITS}
+        tags = {"sites": ", ".join(site.site for site in family["prompt"].sites)}
+        own = rows[rows["family"] == name].select_dtypes("number")
+        site_runs = [
+            Run(scores.site, metrics={str(key): float(value) for key, value in row.dropna().items()})
+            for scores, (_, row) in zip(results.scores[name], own.iterrows(), strict=True)
+        ]
+        family_runs.append(
+            Run(f"probe/{name}", metrics=numbers, curves=curves, tags=tags, children=site_runs)
+        )
+    return family_runs

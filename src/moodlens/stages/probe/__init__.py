@@ -1,1 +1,0 @@
-"""Stage `probe`: linear probes at every site."""

@@ -1,1 +1,0 @@
-"""Stage `temporal`: when emotion shows."""
