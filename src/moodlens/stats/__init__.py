@@ -1,1 +1,1 @@
-"""Valid statistics on arrays: the prompt is the unit of replication."""
+"""Statistics on Gram matrices: permutation tests, multiplicity, resampling, similarity and power."""

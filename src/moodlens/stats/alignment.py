@@ -1,28 +1,24 @@
-"""CCA between a site, reduced to its first principal axes, and the labels.
+"""Agreement of a site with the emotion labels: CCA, debiased CKA, and the share of dimensions that differ.
 
-The value is the mean squared canonical correlation, |U' Z|^2 / min(rank, K - 1), with U an orthonormal basis
-of the axes and Z one of the label contrasts. |U' Z|^2 is the between sum of squares of U, so all relabellings
-are one product. On noise it is near rank / (n - 1), and 1 where rank nears n: hence rank << n, and the
-permutation mean always beside it.
+CCA. The value is the mean squared canonical correlation, |U' Z|^2 / min(rank, K - 1). U is an orthonormal
+basis of the first principal axes of the site, Z one of the label contrasts. |U' Z|^2 is the between sum of
+squares of U, so all relabellings are one product. On noise the value is near rank / (n - 1), and it reaches 1
+as the rank approaches n. So the rank must be much smaller than n, and the mean over relabellings is always
+shown beside the value. Source: Kornblith et al. 2019, Similarity of neural network representations revisited,
+R^2_CCA; Raghu et al. 2017, SVCCA (the reduction to principal axes).
 
-Source: Kornblith et al. 2019, Similarity of neural network representations revisited, R^2_CCA; Raghu et al.
-2017, SVCCA (the reduction).
-
-Debiased CKA between a site and the labels: 0 on average where emotion does nothing.
-
-CKA = HSIC_1(K, L) / sqrt(HSIC_1(K, K) HSIC_1(L, L)), L_ij = [label_i = label_j],
+Debiased CKA. It is 0 on average where emotion has no effect, with L_ij = [label_i = label_j]:
+CKA = HSIC_1(K, L) / sqrt(HSIC_1(K, K) HSIC_1(L, L)),
 HSIC_1(K, L) = (tr(K L) + 1'K1 1'L1 / ((n - 1)(n - 2)) - 2 1'K L 1 / (n - 2)) / (n (n - 3)), diagonals zeroed.
-The biased estimate reads .93 between independent data at n = 80, d = 1024. With groups of equal size only
-tr(K L) moves under relabelling, so p is then that of the linear MMD and of PERMANOVA: three names, one test.
+The biased estimate is .93 between independent data at n = 80, d = 1024. With groups of equal size only
+tr(K L) changes under relabelling, so p then equals that of the linear MMD and of PERMANOVA: three names for
+one test. Source: Song et al. 2012, Feature selection via dependence maximization, JMLR 13, theorem 2
+(HSIC_1); Kornblith et al. 2019 (CKA).
 
-Source: Song et al. 2012, Feature selection via dependence maximization, JMLR 13, theorem 2 (HSIC_1);
-Kornblith et al. 2019, Similarity of neural network representations revisited (CKA).
-
-Dimension differentiation: the share of dimensions along which emotions differ by more than a threshold.
-
-Each dimension is at mean 0 and variance 1 over units; constant ones are left out. The share is a mean over
-pairs of emotions, weighted n_k n_l. With few units most dimensions pass a low threshold by chance alone
-(n = 16 per emotion, 0.1: .78), so the share says nothing without its permutation null.
+Dimension differentiation. Each dimension is scaled to mean 0 and variance 1 over units; constant dimensions
+are left out. The share of dimensions whose class means differ by more than a threshold is averaged over pairs
+of emotions with weights n_k n_l. With few units most dimensions pass a low threshold by chance (n = 16 per
+emotion, 0.1: .78), so the share has no meaning without its permutation null.
 """
 
 from collections.abc import Sequence
@@ -36,7 +32,7 @@ from moodlens.stats.gram import standardised
 from moodlens.stats.permanova import group_counts, same_label_sums, sums_of_squares
 
 MOST_AXES = 1 / 3
-"""Share of the units above which the rank is no longer "much smaller than n"."""
+"""Largest rank allowed, as a share of the units: above it the rank is not much smaller than n."""
 
 
 def label_cca(
@@ -60,8 +56,11 @@ def label_cca(
     values, vectors = np.linalg.eigh(grams)
     short = values[:, -rank] <= 1e-9 * values[:, -1]
     if short.any():
-        have = int((values[short.argmax()] > 1e-9 * values[short.argmax(), -1]).sum())
-        rule, advice = f"not exceed the {have} dimensions of a site", f"Lower signal.cca_rank to {have}"
+        n_dimensions = int((values[short.argmax()] > 1e-9 * values[short.argmax(), -1]).sum())
+        rule, advice = (
+            f"not exceed the {n_dimensions} dimensions of a site",
+            f"Lower signal.cca_rank to {n_dimensions}",
+        )
         raise ContractError(must("signal.cca_rank", rule, rank, next_step=advice))
     axes = vectors[:, :, -rank:]
     between, _ = sums_of_squares(axes @ axes.transpose(0, 2, 1), labels)

@@ -1,7 +1,7 @@
-"""Who intends what: the emotion and the wording of every prompt, the unit of every test.
+"""The design of a dataset: the emotion and the wording of every prompt, and the unit of every test.
 
-A wording is the group of words that bears the emotion; every wording belongs to one emotion. Tests that ask
-for more than the words exchange and resample whole wordings, all others whole prompts.
+A wording is the group of words that carries the emotion. Every wording belongs to one emotion. Tests of more
+than the words permute and resample whole wordings; all other tests use whole prompts.
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,9 @@
-"""Would the test have seen an effect of delta? Injection into the data at hand, in Gram space.
+"""Power of the maxT test: how often it detects an effect of size delta injected into the data.
 
-"No signal" is a positive claim. Labels of a random relabelling stand for a truth without effect; class means
-that hold the share delta of the variance are added to one layer; the maxT test over all layers has seen
-the effect if that layer passes its critical value. The means point along random combinations of the data's
-own rows, so the effect lies where the data vary most: the hard case.
+"No signal" is a positive claim and needs this power. Labels of a random relabelling stand for data without an
+effect. Class means that hold the share delta of the variance are added to one layer. The maxT test over all
+layers detects the effect if that layer exceeds its critical value. The means point along random combinations
+of the data's own rows, so the effect lies where the data vary most, which is the hard case.
 """
 
 from dataclasses import dataclass
@@ -22,11 +22,9 @@ MOST_UNITS = 2_000
 
 @dataclass(frozen=True)
 class Power:
-    """Share of injected effects that the maxT test would have seen."""
+    """Share of injected effects that the maxT test detects."""
 
-    power: (
-        float  # of the weakest layer: an effect in any single layer would have been seen at least this often
-    )
+    power: float  # of the weakest layer; an effect in any other single layer is detected at least as often
     weakest: int  # index of that layer
     per_layer: Float[np.ndarray, " layer"]
     alpha_layer: float  # the level at which maxT tests the weakest layer
@@ -43,7 +41,7 @@ def injection_power(
     rng: np.random.Generator,
     n_injections: int = N_INJECTIONS,
 ) -> Power:
-    """Return how often the maxT test sees an effect of `delta` injected into a single layer.
+    """Return how often the maxT test detects an effect of `delta` injected into a single layer.
 
     Args:
         grams: centred Gram matrices of unit means.
@@ -51,7 +49,7 @@ def injection_power(
         statistics: pseudo-F of `labels`, from `permanova.pseudo_f`.
         delta: share of variance, in (0, 1), that the injected class means hold.
         alpha: level of the maxT test over layers.
-        rng: source of the injected directions.
+        rng: source of randomness for the injected directions.
         n_injections: injections per layer; each uses a relabelling of its own.
     """
     if not 0 < delta < 1:
@@ -68,7 +66,7 @@ def injection_power(
     means = onehot - onehot.mean(axis=1, keepdims=True)
     weights = rng.standard_normal((len(truth), n_classes, n))
     center, spread = statistics.mean(axis=1), statistics.std(axis=1)
-    seen = np.empty((n_layers, len(truth)))
+    detected = np.empty((n_layers, len(truth)))
     for layer, gram in enumerate(grams):
         mixed = weights @ gram
         # E = s Z_c W X: |E|^2 = s^2 tr(Z_c W K W^T Z_c^T); it lies in the between space of its own labels,
@@ -78,8 +76,8 @@ def injection_power(
         scale = np.sqrt(delta / (1 - delta) * total[layer] / size)
         moved = between[layer] + 2 * scale * cross + scale**2 * size
         f = (moved / (n_classes - 1)) / ((total[layer] - between[layer]) / (n - n_classes))
-        seen[layer] = (f - center[layer]) / spread[layer] >= critical
-    per_layer = seen.mean(axis=1)
+        detected[layer] = (f - center[layer]) / spread[layer] >= critical
+    per_layer = detected.mean(axis=1)
     weakest = int(per_layer.argmin())
     level = float((null[weakest] >= critical).mean())
     level = max(level, 1 / null.shape[1])
@@ -89,17 +87,17 @@ def injection_power(
 def units_needed(
     gram: Float[np.ndarray, "unit unit"], n_classes: int, delta: float, alpha_layer: float, power: float
 ) -> int | None:
-    """Return the units per emotion at which the test sees an effect of `delta` with the asked power.
+    """Return the units per emotion at which the test detects an effect of `delta` with the requested power.
 
-    With a spectrum of shares l_i, e = 1 / sum l_i^2 dimensions count: pseudo-F is nearly
-    F(e (K - 1), e (n - K)), and under the effect noncentral F with e (n - 1) delta / (1 - delta).
+    A spectrum of shares l_i has e = 1 / sum l_i^2 effective dimensions. Pseudo-F is nearly F(e (K - 1), e (n
+    - K)). Under the effect it is noncentral F with noncentrality e (n - 1) delta / (1 - delta).
 
     Args:
         gram: centred Gram matrix of the pilot's unit means, of the weakest layer.
         n_classes: emotions, equal groups.
         delta: share of variance.
         alpha_layer: level for this layer, `Power.alpha_layer`.
-        power: wanted share of effects seen.
+        power: requested share of effects detected.
 
     Returns:
         Units per emotion, or None if more than 2,000 would be needed.

@@ -1,6 +1,6 @@
-"""Gram matrices: one per site feeds every test, similarity and probe.
+"""Gram matrices: one per site is the input of every test, similarity and probe.
 
-A site is any place that gives one vector per clip (or, for text, per prompt). K = X X^T holds all that
+A site is any source of one vector per clip (or, for text, per prompt). K = X X^T holds everything that
 rotation-invariant statistics need: means over a prompt's clips, centring and cosines are linear algebra on K.
 """
 
@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from moodlens.base.errors import ContractError, must
 
 CONSTANT = 1e-12
-"""Centred variance below this share of the mean square is rounding, not signal."""
+"""Centred variance below this share of the mean square is treated as rounding error."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,9 @@ class SiteGram:
     site: str
     values: Float[np.ndarray, "row row"]  # X X^T, float64
     prompts: Int[np.ndarray, " row"]  # index of the prompt of each row, every prompt at least once
-    means: Float[np.ndarray, "prompt dim"] | None = None  # prompt means; what needs dimensions or directions
+    means: Float[np.ndarray, "prompt dim"] | None = (
+        None  # prompt means, for methods that need dimensions or directions
+    )
 
     @property
     def n_prompts(self) -> int:
@@ -49,7 +51,7 @@ def site_gram(site: str, rows: Float[np.ndarray, "row dim"], prompts: Sequence[i
                 f"site {site}",
                 "be finite",
                 f"{rows[row, dim]} in row {row}, dimension {dim}",
-                next_step="Check",
+                next_step="Check the capture of that site",
             )
         )
     missing = np.setdiff1d(np.arange(index.max() + 1), index)
@@ -77,7 +79,7 @@ def site_gram(site: str, rows: Float[np.ndarray, "row dim"], prompts: Sequence[i
 
 
 def standardised(rows: Float[np.ndarray, "row dim"]) -> Float[np.ndarray, "row varying"]:
-    """Return the dimensions at mean 0 and variance 1, constant ones left out; for mixed units.
+    """Return the dimensions at mean 0 and variance 1, constant ones left out. Use it for mixed units.
 
     >>> standardised(np.array([[1.0, 5.0], [3.0, 5.0]])).tolist()
     [[-1.0], [1.0]]
@@ -159,7 +161,7 @@ def prompt_pairs(
 ) -> Float[np.ndarray, "prompt prompt"]:
     """Return the mean similarity of the clips of prompt i with the clips of prompt j.
 
-    The diagonal is the mean over different clips of one prompt (the ceiling), NaN where a prompt has one.
+    The diagonal is the mean over pairs of different clips of one prompt (the ceiling), NaN for a single clip.
     """
     weights = mean_weights(prompts)
     pairs = weights @ similarity @ weights.T

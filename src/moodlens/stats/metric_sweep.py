@@ -1,8 +1,8 @@
-"""Site x metric: every metric at every site of every family, under one table of relabellings.
+"""Sites x metrics: every metric at every site of every family, under one set of relabellings.
 
-IF (does any metric see emotion at any site?) is maxT over all cells of a family, WHERE is Benjamini-Hochberg
-over the same cells. PERMANOVA alone carries the claims of the ladder; `p_any`, the dearer question, stands
-beside it.
+Two corrections cover the cells of a family. maxT over all cells answers whether any metric detects emotion at
+any site. Benjamini-Hochberg over the same cells locates it. PERMANOVA alone supports the claims of the
+ladder. `p_any`, which is the more expensive question, stands beside it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,8 +22,7 @@ from moodlens.stats.similarity import NaiveT, centred_cosines, naive_t
 from moodlens.stats.units import Units, units_of
 
 NULL_HIGH = 0.95
-"""Quantile of the shuffled labels that the tables show."""
-
+"""Quantile of the statistic under shuffled labels that the tables show."""
 
 Levels = tuple[float | None, float | None, float | None, float | None]
 
@@ -48,7 +47,7 @@ class Cell:
     p: float
     p_max: float  # maxT over all cells of the family
     q: float  # Benjamini-Hochberg over all cells of the family
-    naive: NaiveT | None  # of cosines: descriptive, not valid
+    naive: NaiveT | None  # for cosines only; descriptive, not a valid test
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class FamilyMetrics:
     """All cells of a family, sites in order, metrics in the order of `METRICS`."""
 
     cells: tuple[Cell, ...]
-    p_any: float  # smallest adjusted p: does any metric see emotion at any site?
+    p_any: float  # smallest adjusted p: does any metric detect emotion at any site?
 
 
 def metric_sweep(
@@ -74,7 +73,7 @@ def metric_sweep(
     Args:
         families: name -> Gram matrices over the prompts of `design`.
         design: emotion and wording of every prompt.
-        unit: what is relabelled and resampled.
+        unit: whether prompts or wordings are relabelled and resampled.
         names: metrics, keys of `METRICS`.
         settings: of the metrics.
         n_permutations, n_bootstrap, confidence: of tests and intervals.
@@ -94,15 +93,17 @@ def metric_sweep(
         else interval(draws(units, labels, counts), confidence)
         for name in names
     }
-    found, start = {}, 0
+    results, start = {}, 0
     for family, members in families.items():
         own = slice(start, start + len(members))
         stack = np.stack([statistics[name][own] for name in names], axis=1).reshape(-1, len(table))
         p, adjusted, scores = p_values(stack), max_t(stack), standard_scores(stack)[:, 0]
         q = benjamini_hochberg(p)
         cells = []
-        for i, (place, name) in enumerate((place, name) for place in range(len(members)) for name in names):
-            at = start + place
+        for i, (member, name) in enumerate(
+            (member, name) for member in range(len(members)) for name in names
+        ):
+            at = start + member
             low, high = (None, None) if (b := bounds[name]) is None else (float(b[0][at]), float(b[1][at]))
             within, between, ceiling, fraction = _levels(units, METRICS[name].pairs, at, labels)
             cells.append(
@@ -126,9 +127,9 @@ def metric_sweep(
                     naive=_naive(sites[at], name, design),
                 )
             )
-        found[family] = FamilyMetrics(tuple(cells), float(adjusted.min()))
+        results[family] = FamilyMetrics(tuple(cells), float(adjusted.min()))
         start += len(members)
-    return found
+    return results
 
 
 def _levels(units: Units, pairs: str, at: int, labels: np.ndarray) -> Levels:

@@ -1,7 +1,7 @@
-"""The metrics of the sweep, each with one interface: units and a table of labellings in, (site, perm) out.
+"""The metrics of the sweep. Each takes units and a table of labellings and returns values per (site, perm).
 
-PERMANOVA carries the claims of the ladder. The others say what kind of difference it is, how large on scales
-that readers know, and whether any of them sees what PERMANOVA does not.
+PERMANOVA supports the claims of the ladder. The other metrics describe the kind of difference, give its size
+on familiar scales, and show whether any of them detects what PERMANOVA misses.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ Draws = Callable[[Units, Int[np.ndarray, " unit"], Counts], Float[np.ndarray, "s
 
 @dataclass(frozen=True)
 class MetricSettings:
-    """What some metrics need beside the data."""
+    """Parameters of individual metrics."""
 
     cca_rank: int  # principal axes kept for CCA
     n_slices: int  # random lines of the sliced Wasserstein distance
@@ -44,16 +44,18 @@ class MetricSettings:
 
 @dataclass(frozen=True)
 class Metric:
-    """One way to say that emotions differ; larger is more.
+    """One measure of the difference between emotions; larger means more different.
 
-    `draws` gives bootstrap draws. It is None where copies of a unit in a resample count as evidence (they
-    shrink what lies within an emotion, or fill the rank), so that no valid interval follows.
+    `draws` returns bootstrap draws. It is None where copies of a unit in a resample count as evidence: they
+    shrink the differences within an emotion, or use up the rank, so no valid interval results.
     """
 
     question: Literal["location", "any", "dispersion"]
     statistic: Callable[[Units, Labels, MetricSettings], PerSite]
     draws: Draws | None = None
-    pairs: str = ""  # the pairwise array of `Units` it contrasts: within, between and ceiling are its means
+    pairs: str = (
+        ""  # the pairwise array of `Units` that it contrasts; within, between and ceiling are means of it
+    )
 
 
 def vectors_of(units: Units) -> list[Float[np.ndarray, "unit dim"]]:
@@ -62,12 +64,12 @@ def vectors_of(units: Units) -> list[Float[np.ndarray, "unit dim"]]:
     Raises:
         ContractError: a site was built from a Gram matrix alone.
     """
-    found = [means for means in units.means if means is not None]
-    if len(found) < len(units.sites):
+    vectors = [means for means in units.means if means is not None]
+    if len(vectors) < len(units.sites):
         site = next(name for name, means in zip(units.sites, units.means, strict=True) if means is None)
         advice = "Build it with stats.gram.site_gram or leave the metric `dimensions` out"
         raise ContractError(must(f"site {site}", "keep its vectors", "a Gram matrix only", next_step=advice))
-    return found
+    return vectors
 
 
 METRICS: dict[str, Metric] = {
@@ -117,4 +119,4 @@ METRICS: dict[str, Metric] = {
     ),
     "permdisp": Metric("dispersion", lambda u, labels, _: dispersion_f(u.grams, labels)),
 }
-"""Name -> metric. Another metric is another row."""
+"""Name -> metric. Add a row to add a metric."""

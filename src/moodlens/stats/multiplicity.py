@@ -1,4 +1,4 @@
-"""Many layers at once: IF any differs (maxT), WHERE (Benjamini-Hochberg)."""
+"""Correction for many tests: maxT answers whether any test differs, Benjamini-Hochberg which ones."""
 
 import numpy as np
 from jaxtyping import Float
@@ -7,10 +7,11 @@ from moodlens.stats.permutation import TIE, p_values
 
 
 def standard_scores(statistics: Float[np.ndarray, "test perm"]) -> Float[np.ndarray, "test perm"]:
-    """Return each test's statistics minus their mean over relabellings, in their standard deviations.
+    """Return each test's statistics as standard scores over its relabellings.
 
-    Layers differ in effective dimension, so the spread of F under the null differs; unscaled, the widest
-    null would own the maximum. Mean and deviation treat all relabellings alike, so the test stays exact.
+    Layers differ in effective dimension, so the spread of F under the null differs between them. Without
+    scaling, the layer with the widest null would determine the maximum. Mean and deviation treat all
+    relabellings alike, so the test stays exact.
     """
     spread = statistics.std(axis=1, keepdims=True)
     return (statistics - statistics.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1)
@@ -36,12 +37,12 @@ def max_t(statistics: Float[np.ndarray, "test perm"]) -> Float[np.ndarray, " tes
 
 
 def max_p(statistics: Float[np.ndarray, "test perm"]) -> float:
-    """Return the p of the best test of a family, unscaled: for statistics of one scale, such as accuracy."""
+    """Return the p of the best test of a family, without scaling: all statistics must share one scale."""
     return float(p_values(statistics.max(axis=0)))
 
 
 def benjamini_hochberg(p: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:
-    """Return q values: the false discovery rate at which each test is found.
+    """Return q values: the false discovery rate at which each test is rejected.
 
     >>> benjamini_hochberg(np.array([0.01, 0.04, 0.03, 0.5])).round(4).tolist()
     [0.04, 0.0533, 0.0533, 0.5]

@@ -1,28 +1,24 @@
-"""Metrics that are sums over pairs of units: how alike within an emotion, how unlike between emotions.
+"""Metrics that are sums over pairs of units: similarity within emotions against similarity between emotions.
 
-contrast     mean over pairs of one emotion - mean over pairs of two emotions (all pairs weigh alike)
-discrepancy  mean over pairs of emotions (k, l) of W_k + W_l - 2 B_kl, with weight n_k n_l; W_k, B_kl: mean
-             similarity within k, between k and l. Of a kernel it is MMD^2, of -distance the energy distance
+contrast     mean over pairs of one emotion - mean over pairs of two emotions (all pairs have equal weight)
+discrepancy  mean over pairs of emotions (k, l) of W_k + W_l - 2 B_kl with weight n_k n_l; W_k and
+             B_kl are the mean similarity within k and between k and l. For a kernel it is the unbiased MMD^2,
+             for minus the distance it is the energy distance
 
-Both leave out the diagonal (U-statistics: 0 on average where emotion does nothing). With equal groups every
-pair of emotions weighs alike; with weights n_k n_l (those of DISCO) both need only sums over pairs of equal
-label, for all sites and relabellings at once.
+Both leave out the diagonal (U-statistics: 0 on average where emotion has no effect). With equal groups every
+pair of emotions has equal weight. With weights n_k n_l (those of DISCO) both need only sums over pairs of
+equal label, for all sites and relabellings at once. Sources: Rizzo and Szekely 2010, DISCO analysis, Ann.
+Appl. Stat. 4(2) (weights); Gretton et al. 2012, A kernel two-sample test, JMLR 13, lemma 6 (the U-statistic).
 
-Source: Rizzo and Szekely 2010, DISCO analysis, Ann. Appl. Stat. 4(2) (weights); Gretton et al. 2012, A kernel
-two-sample test, JMLR 13, lemma 6 (the U-statistic).
+The linear MMD compares means; the RBF MMD detects any difference of distributions. Their kernels are the
+similarities that `discrepancy` takes.
 
-Maximum mean discrepancy between emotions: linear (do means differ?) and RBF (does anything differ?).
-
-The kernels are values in, so the statistic itself is `pairwise.discrepancy`: the unbiased MMD^2.
-
-Sliced Wasserstein-1 distance between emotions: mean over random lines of the distance along the line.
-
-Lines are drawn in the coordinates that the Gram matrix gives (units on their principal axes). A uniform
-direction does not see rotations, so that is the distance on all d dimensions up to one constant factor (the
-mean length of a d-dimensional direction within the span), which no p or comparison at a site sees.
-On a line W1 = integral |F_k - F_l|; emotions are compared two by two, weighted n_k n_l.
-
-Source: Bonneel et al. 2015, Sliced and Radon Wasserstein barycenters of measures, J. Math. Imaging Vis. 51.
+The sliced Wasserstein-1 distance is the mean, over random lines, of the distance along the line. Lines are
+drawn in the coordinates that the Gram matrix gives (units on their principal axes). A uniform direction is
+invariant to rotation, so the result is the distance in all d dimensions up to one constant factor (the mean
+length of a d-dimensional direction within the span). That factor changes no p and no comparison at a site. On
+a line W1 = integral |F_k - F_l|; emotions are compared in pairs with weights n_k n_l. Source: Bonneel et al.
+2015, Sliced and Radon Wasserstein barycenters of measures, J. Math. Imaging Vis. 51.
 """
 
 from itertools import combinations
@@ -82,8 +78,8 @@ def discrepancy_draws(
 ) -> Float[np.ndarray, "site boot"]:
     """Return `discrepancy` of bootstrap resamples; copies of one unit are never paired with each other.
 
-    Where emotion does nothing a U-statistic is degenerate and these draws are no valid interval: there the
-    permutation p speaks.
+    Where emotion has no effect a U-statistic is degenerate and these draws give no valid interval; use the
+    permutation p there.
     """
     within, size, cross, _ = _resampled(pairs, labels, counts)
     sizes = np.bincount(labels).astype(np.float64)
@@ -119,7 +115,7 @@ def _cross_pairs(sizes: np.ndarray) -> float:
 
 
 def rbf_kernels(grams: Float[np.ndarray, "site unit unit"]) -> Float[np.ndarray, "site unit unit"]:
-    """Return exp(-d^2 / (2 s^2)), s: each site's median distance between units; labels play no part.
+    """Return exp(-d^2 / (2 s^2)), with s the site's median distance between units. Labels are not used.
 
     Source: Gretton et al. 2012, A kernel two-sample test, JMLR 13, section 8 (median heuristic).
     """
@@ -135,7 +131,7 @@ def near(grams: Float[np.ndarray, "site unit unit"]) -> Float[np.ndarray, "site 
 
 
 BLOCK = 1024
-"""Relabellings at a time: what fits the cache."""
+"""Relabellings per block, so that a block fits the cache."""
 
 
 def sliced_wasserstein(
@@ -159,9 +155,9 @@ def sliced_wasserstein(
     kind = np.int16 if weight < np.iinfo(np.int16).max else np.int32
     out = np.zeros((len(grams), len(labels)))
     for site, gram in enumerate(grams):
-        places = _on_lines(gram, n_slices, rng)
-        order = np.argsort(places, axis=0)
-        gaps = np.diff(np.take_along_axis(places, order, axis=0), axis=0).astype(np.float32)
+        positions = _on_lines(gram, n_slices, rng)
+        order = np.argsort(positions, axis=0)
+        gaps = np.diff(np.take_along_axis(positions, order, axis=0), axis=0).astype(np.float32)
         for start in range(0, len(labels), BLOCK):
             part = np.ascontiguousarray(labels[start : start + BLOCK].T)
             out[site, start : start + BLOCK] = _along(part, order, gaps, sizes, pairs, kind)
@@ -169,11 +165,11 @@ def sliced_wasserstein(
 
 
 def _on_lines(gram: np.ndarray, n_slices: int, rng: np.random.Generator) -> np.ndarray:
-    """Return where each unit lies along each random line, (unit, slice)."""
+    """Return the position of each unit along each random line, (unit, slice)."""
     values, vectors = np.linalg.eigh(gram)
-    kept = values > values.max() * 1e-9
-    directions = rng.standard_normal((int(kept.sum()), n_slices))
-    return vectors[:, kept] * np.sqrt(values[kept]) @ (directions / np.linalg.norm(directions, axis=0))
+    nonzero = values > values.max() * 1e-9
+    directions = rng.standard_normal((int(nonzero.sum()), n_slices))
+    return vectors[:, nonzero] * np.sqrt(values[nonzero]) @ (directions / np.linalg.norm(directions, axis=0))
 
 
 def _along(

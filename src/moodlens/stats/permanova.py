@@ -1,29 +1,25 @@
-"""Sums over pairs of equal label by looking them up: the method of the four Russians, for many relabellings.
+"""PERMANOVA and PERMDISP for all layers and relabellings at once.
 
-Which of eight prompts share the label of a ninth is one byte, so that eight terms of a sum are one of 256
-rows of a table (code, layer). A table takes 256 additions per layer and serves every relabelling: of 10,000
-each then takes an eighth of the additions, and no indicator is formed. Four tables are added at a time.
-
-Source: Arlazarov, Dinic, Kronrod and Faradzev 1970, On economical construction of the transitive closure.
-
-PERMANOVA: is the distance between emotions larger than relabelled prompts give? All layers at once.
-
-Pseudo-F = (SS_between / (K - 1)) / (SS_within / (n - K)); on a centred Gram matrix G
+PERMANOVA tests whether distances between emotions are larger than under relabelled prompts.
+Pseudo-F = (SS_between / (K - 1)) / (SS_within / (n - K)). On a centred Gram matrix G,
 SS_total = tr G and SS_between = sum_k z_k^T G z_k / n_k with z_k the indicator of group k.
 Each quadratic form is a sum over pairs of equal label, so all layers x all relabellings are one product of
-(layer, pair) values with (pair, perm) indicators; where that is large and groups are equal, by tables.
+(layer, pair) values with (pair, perm) indicators. Where that product is large and groups are equal, lookup
+tables replace it. Source: Anderson 2001, A new method for non-parametric multivariate analysis of variance;
+checked against scikit-bio `skbio.stats.distance.permanova`.
 
-Source: Anderson 2001, A new method for non-parametric multivariate analysis of variance; checked against
-scikit-bio `skbio.stats.distance.permanova`.
+The lookup is the method of the four Russians. Which of eight prompts share the label of a ninth is one byte,
+so eight terms of a sum are one of 256 rows of a table (code, layer). A table takes 256 additions per layer
+and serves every relabelling: each of 10,000 relabellings then takes an eighth of the additions, and no
+indicator is formed. Four tables are added at a time. Source: Arlazarov, Dinic, Kronrod and Faradzev 1970, On economical
+construction of the transitive closure.
 
-PERMDISP: do emotions differ in how widely their units scatter? F of the distances to the own centroid.
-
-What is relabelled are the residuals (units minus their emotion's mean), so that means that differ are not
-taken for a difference of spread. Distances in a group of n_k are widened by sqrt(n_k / (n_k - 1)), without
-which small groups look tight.
-
-Source: Anderson 2006, Distance-based tests for homogeneity of multivariate dispersions, Biometrics 62 (F,
-residuals); Stier et al. 2013 (the factor, `bias.adjust` of vegan's `betadisper`).
+PERMDISP tests whether emotions differ in the spread of their units: F of the distances to the own centroid.
+The residuals (units minus their emotion's mean) are relabelled, so that different means are not taken for
+different spreads. Distances in a group of n_k are multiplied by sqrt(n_k / (n_k - 1)); without it small
+groups look too compact. Source: Anderson 2006, Distance-based tests for homogeneity of multivariate
+dispersions, Biometrics 62 (F, residuals); Stier et al. 2013 (the factor, `bias.adjust` of vegan's
+`betadisper`).
 """
 
 import numpy as np
@@ -36,12 +32,12 @@ BITS = 8
 """Prompts per table: a code is a byte; four tables of 48 layers, 196 KB, stay in a core's second cache."""
 AT_ONCE = 4
 MIN_WORK = 1 << 29
-"""Layers x pairs x relabellings from which the tables, and their compilation (seconds, then cached), pay."""
+"""Layers x pairs x relabellings above which the tables pay, compilation (seconds, then cached) included."""
 _FAST = {"cache": True, "nogil": True, "fastmath": {"reassoc", "contract", "nsz"}}
 
 
 def pays(n_layers: int, n: int, n_perms: int) -> bool:
-    """Return whether sums of this size are ones to look up.
+    """Return whether lookup tables are faster for sums of this size.
 
     >>> pays(48, 100, 10_000), pays(12, 36, 10_000)
     (True, False)
@@ -97,7 +93,7 @@ def _fill(table, terms):  # pragma: no cover - compiled
 
 @njit(**_FAST)
 def _add(values, labels, masks, out):  # pragma: no cover - compiled
-    """Add to out (perm, layer), for every prompt and block of prompts after it, what its code looks up."""
+    """Add to out (perm, layer), for every prompt and each later block of prompts, its row of the table."""
     n, n_perms = labels.shape
     n_layers = out.shape[1]
     tables = np.zeros((AT_ONCE, 1 << BITS, n_layers), np.float32)
@@ -107,7 +103,7 @@ def _add(values, labels, masks, out):  # pragma: no cover - compiled
         for first in range(0, min(n, start + BITS), AT_ONCE):
             for q in range(AT_ONCE):
                 _fill(tables[q], values[first + q, start : start + BITS])
-                own = labels[min(first + q, n - 1)]  # the terms of a prompt that is not there are 0
+                own = labels[min(first + q, n - 1)]  # the terms of a padding prompt are 0
                 for perm in range(n_perms):
                     codes[q, perm] = masks[block, own[perm], perm]
             for perm in range(n_perms):
@@ -119,7 +115,7 @@ def _add(values, labels, masks, out):  # pragma: no cover - compiled
 
 
 PERMS_AT_ONCE, PAIRS_AT_ONCE = 512, 2048
-"""Block of indicators that is formed and multiplied at once: 4 MB in float32, so that it stays in cache."""
+"""Block of indicators that is formed and multiplied at once: 4 MB in float32, to stay in cache."""
 
 
 def same_label_sums(
@@ -178,7 +174,7 @@ def _same_label(
 ) -> Float[np.ndarray, "pair perm"]:
     """Return 1 (or the weight) where the prompts of a pair share a label, for the pairs i < j with i in rows.
 
-    It is formed in `buffers`: memory asked for afresh costs more in page faults than the comparison itself.
+    The result is written to `buffers`: newly allocated memory costs more in page faults than the comparison.
     """
     lengths = [len(labels) - 1 - i for i in rows]
     shape = sum(lengths), labels.shape[1]
@@ -245,7 +241,7 @@ def dispersion_f(
 
     Args:
         grams: Gram matrices of unit means.
-        labels: relabellings, the observed one first: its means are taken out before.
+        labels: relabellings, the observed one first: its group means are subtracted first.
     """
     n, n_classes = grams.shape[1], int(labels.max()) + 1
     keep = np.eye(n) - mean_weights(labels[0].astype(np.int64))[labels[0]]

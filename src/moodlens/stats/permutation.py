@@ -1,7 +1,8 @@
-"""Relabelling of whole units (prompts or wordings), and what p a design can reach.
+"""Relabelling of whole units (prompts or wordings), and the smallest p that a design can reach.
 
-The first relabelling is always the observed one, so p = share of relabellings at least as extreme is valid.
-`sklearn.model_selection.permutation_test_score(groups=...)` permutes within groups: the wrong test here.
+The first relabelling is always the observed one, so p, the share of relabellings at least as extreme, is
+valid. `sklearn.model_selection.permutation_test_score(groups=...)` permutes within groups, which is the wrong
+test here.
 """
 
 from math import ceil, exp, lgamma, log
@@ -12,12 +13,12 @@ from jaxtyping import Float, Int
 from moodlens.base.errors import ContractError, must
 
 TIE = 1e-6
-"""Relative slack under which two statistics are equal: rounding (float32 products) must not break ties."""
+"""Relative slack within which statistics count as equal: rounding (float32 products) must not break ties."""
 
 MOST_PROMPTS = 10_000
 
 ROWS_AT_ONCE = 1_000
-"""Relabellings drawn at once, as machine integers: numpy exchanges those a third faster than bytes."""
+"""Relabellings drawn at once, as machine integers: numpy permutes those a third faster than bytes."""
 
 
 def relabellings(
@@ -91,8 +92,8 @@ def p_values(statistics: Float[np.ndarray, "... perm"]) -> Float[np.ndarray, "..
 
 
 def log_relabellings(counts: Int[np.ndarray, " klass"]) -> float:
-    """Return the log of the number of distinguishable relabellings: n! / prod n_k!, over the renamings
-    of groups of equal size, which leave F and accuracy as they are."""
+    """Return the log of the number of distinguishable relabellings: n! / prod n_k!, divided by the renamings
+    of groups of equal size, which do not change F and accuracy."""
     total = lgamma(counts.sum() + 1) - sum(lgamma(n + 1) for n in counts)
     _, same = np.unique(counts, return_counts=True)
     return total - sum(lgamma(m + 1) for m in same)
@@ -122,7 +123,7 @@ def units_needed(n_classes: int, alpha: float) -> int:
 def require_reachable(
     thing: str, smallest: float, n_permutations: int, n_classes: int, unit: str, alpha: float
 ) -> None:
-    """Refuse a threshold that the design or the number of relabellings cannot reach.
+    """Raise an error if the design or the number of relabellings cannot reach a threshold.
 
     Args:
         thing: what is tested, for the message.

@@ -1,8 +1,8 @@
-"""How many prompts a threshold needs: from a pilot's spectrum and ICC, by simulation, beside two formulas.
+"""Prompts needed for a threshold, from a pilot's spectrum and ICC: by simulation, beside two formulas.
 
 Unit means of n Gaussian units per emotion with the pilot's within-emotion spectrum l_i give
-SS_within = sum l_i chi2(K (n - 1)) and SS_between = sum l_i chi2(K - 1, c_i), so that pseudo-F is drawn
-without drawing data. The effect's direction is random with the data's own spectrum, of a set size.
+SS_within = sum l_i chi2(K (n - 1)) and SS_between = sum l_i chi2(K - 1, c_i). So pseudo-F is drawn without
+drawing data. The direction of the effect is random with the spectrum of the data, at a given size.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,12 +18,12 @@ from moodlens.stats.equivalence import MOST_UNITS, units_needed
 from moodlens.stats.gram import centred
 
 KEPT = 1e-3
-"""Eigenvalues below this share of the largest carry no power."""
+"""Eigenvalues below this share of the largest are ignored."""
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """What is asked of a rung: a value of `effect` or `accuracy` at a level."""
+    """Requirement of a rung: a value of `effect` or `accuracy` at a level."""
 
     kind: str  # effect: within - between similarity of clips; accuracy: of a probe
     value: float
@@ -32,7 +32,7 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Need:
-    """Prompts per emotion at which a threshold is seen with the asked power; None: more than 2,000."""
+    """Prompts per emotion at which a threshold is reached with the requested power; None: more than 2,000."""
 
     threshold: str
     kind: str
@@ -45,9 +45,9 @@ class Need:
 
 @dataclass(frozen=True)
 class Pilot:
-    """What a pilot says about data to come."""
+    """Properties of a pilot that predict the power of later data."""
 
-    spectrum: Float[np.ndarray, " dim"]  # within-emotion variance of unit means by axis, falling
+    spectrum: Float[np.ndarray, " dim"]  # within-emotion variance of unit means by axis, in decreasing order
     n_classes: int
     icc: float  # share of an emotion's variance that is the prompt's
     n_clips: float  # per prompt
@@ -88,10 +88,10 @@ def pilot_of(
 
 
 def unit_share(effect: float, pilot: Pilot) -> float:
-    """Return the share of the variance between unit means that a within - between similarity stands for.
+    """Return the share of the variance between unit means that corresponds to a within - between similarity.
 
-    With emotion's share d of the variance between clips, similarity differs by d K / (K - 1); averaging over
-    a prompt's m clips takes (1 - icc) (1 - 1 / m) of the rest away.
+    If emotion holds the share d of the variance between clips, similarity differs by d K / (K - 1). Averaging
+    over a prompt's m clips removes (1 - icc) (1 - 1 / m) of the remaining variance.
 
     >>> pilot = Pilot(np.ones(4), 4, 0.3, 2)
     >>> round(unit_share(0.05, pilot), 4)
@@ -115,11 +115,11 @@ class Draws:
 
 
 def draws_of(pilot: Pilot, n_sims: int, rng: np.random.Generator) -> Draws:
-    """Return noise and effect directions of the class means; every n and effect is judged on the same ones.
+    """Return noise and effect directions of the class means; every n and effect uses the same draws.
 
     Args:
         pilot: from `pilot_of`.
-        n_sims: at least 10 / alpha of them resolve a level.
+        n_sims: number of simulations; a level alpha needs at least 10 / alpha.
         rng: source of randomness.
     """
     k, spectrum = pilot.n_classes, pilot.spectrum
@@ -135,7 +135,7 @@ def draws_of(pilot: Pilot, n_sims: int, rng: np.random.Generator) -> Draws:
 def simulated_power(
     pilot: Pilot, n: int, delta: float, alpha: float, draws: Draws, rng: np.random.Generator
 ) -> float:
-    """Return how often pseudo-F sees an effect of `delta` with n units per emotion.
+    """Return how often pseudo-F detects an effect of `delta` with n units per emotion.
 
     Args:
         pilot: from `pilot_of`.
@@ -149,8 +149,8 @@ def simulated_power(
     within = rng.chisquare(k * (n - 1), (len(draws.null), len(spectrum))) @ spectrum
     # sum over classes and axes of n mean^2 = delta / (1 - delta) of the total sum of squares of k n units.
     wanted = delta / (1 - delta) * (k * n - 1)
-    found = (draws.plain + 2 * sqrt(wanted) * draws.along + wanted) / within
-    return float((found > np.quantile(draws.null / within, 1 - alpha)).mean())
+    ratio = (draws.plain + 2 * sqrt(wanted) * draws.along + wanted) / within
+    return float((ratio > np.quantile(draws.null / within, 1 - alpha)).mean())
 
 
 def power_table(
@@ -160,46 +160,51 @@ def power_table(
     rng: np.random.Generator,
     n_sims: int = 20_000,
 ) -> tuple[Need, ...]:
-    """Return the prompts per emotion that each threshold needs, for each asked power.
+    """Return the prompts per emotion that each threshold needs, for each requested power.
 
-    An effect is asked of PERMANOVA; an accuracy, of a probe that reads just that well, against chance.
+    An effect threshold is tested with PERMANOVA. An accuracy threshold is tested against chance, for a probe
+    of exactly that accuracy.
 
     Args:
-        pilot: of the layer that is tested.
+        pilot: of the tested layer.
         thresholds: by name.
-        powers: asked shares of simulations, such as (0.8, 0.9).
+        powers: requested powers, such as (0.8, 0.9).
         rng: source of the simulation.
         n_sims: draws per step of the search; more where a level needs them.
     """
     rows = []
-    for name, asked in thresholds.items():
-        draws = draws_of(pilot, max(n_sims, ceil(10 / asked.alpha)), rng) if asked.kind == "effect" else None
+    for name, threshold in thresholds.items():
+        draws = (
+            draws_of(pilot, max(n_sims, ceil(10 / threshold.alpha)), rng)
+            if threshold.kind == "effect"
+            else None
+        )
         for power in powers:
             if draws is not None:
-                exact, rough = _for_effect(pilot, asked, power, draws, rng)
+                exact, rough = _for_effect(pilot, threshold, power, draws, rng)
             else:
-                exact, rough = _for_accuracy(pilot, asked, power)
-            rows.append(Need(name, asked.kind, asked.value, asked.alpha, power, exact, rough))
+                exact, rough = _for_accuracy(pilot, threshold, power)
+            rows.append(Need(name, threshold.kind, threshold.value, threshold.alpha, power, exact, rough))
     return tuple(rows)
 
 
 def _for_effect(
-    pilot: Pilot, asked: Threshold, power: float, draws: Draws, rng: np.random.Generator
+    pilot: Pilot, threshold: Threshold, power: float, draws: Draws, rng: np.random.Generator
 ) -> tuple[int | None, int | None]:
-    delta = unit_share(asked.value, pilot)
-    rough = units_needed(np.diag(pilot.spectrum), pilot.n_classes, delta, asked.alpha, power)
+    delta = unit_share(threshold.value, pilot)
+    rough = units_needed(np.diag(pilot.spectrum), pilot.n_classes, delta, threshold.alpha, power)
 
     def enough(n: int) -> bool:
-        return simulated_power(pilot, n, delta, asked.alpha, draws, rng) >= power
+        return simulated_power(pilot, n, delta, threshold.alpha, draws, rng) >= power
 
-    # The formula is near: the search starts just below it.
+    # The formula is close, so the search starts just below it.
     near = 2 if rough is None else max(2, round(0.8 * rough))
     exact = first_n(enough, 2 if near > 2 and enough(near) else near)
     return _prompts(exact, pilot), _prompts(rough, pilot)
 
 
-def _for_accuracy(pilot: Pilot, asked: Threshold, power: float) -> tuple[int | None, int | None]:
-    k, value, alpha = pilot.n_classes, asked.value, asked.alpha
+def _for_accuracy(pilot: Pilot, threshold: Threshold, power: float) -> tuple[int | None, int | None]:
+    k, value, alpha = pilot.n_classes, threshold.value, threshold.alpha
     chance = 1 / k
     if value <= chance:
         return None, None
@@ -216,7 +221,7 @@ def _for_accuracy(pilot: Pilot, asked: Threshold, power: float) -> tuple[int | N
 
 
 def first_n(enough: Callable[[int], bool], low: int) -> int | None:
-    """Return the smallest n in low..2,000 that is enough, by doubling and halving; None if none is.
+    """Return the smallest n in low..2,000 that is enough, by doubling and bisection; None if there is none.
 
     >>> first_n(lambda n: n >= 37, 2), first_n(lambda n: False, 2)
     (37, None)

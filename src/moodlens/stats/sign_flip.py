@@ -1,17 +1,17 @@
-"""Is a paired difference different from zero? The sign of every unit's difference, flipped at random.
+"""Paired tests by sign flips: of a difference against zero, of the best of several probes against a baseline.
 
-Exact where a unit's difference is as likely to be d as -d, which is so when its two sides are exchangeable.
-The unit is whole (a prompt, or a wording with all its prompts): its tests are flipped together, so maxT sees
-how they hang together.
+A sign-flip test is exact where a unit's difference is as likely to be d as -d. This holds when its two sides
+are exchangeable. The unit is whole (a prompt, or a wording with all its prompts). All tests of a unit are
+flipped together, so maxT takes their dependence into account.
 
-Is the best of several probes better than a baseline? Sign flips over whole units, maximum over probes.
-
-Where probe and baseline are equally good, the difference of a unit is as likely to be d as -d. So the signs
-of whole units are flipped at random, the same for all probes, and the best mean difference is compared with
-the best one of every flip: the choice of the best probe is part of the null. The folds' probes share most of
-their training data, which flips do not see: the observed gain is divided by sqrt(1 + J / (J - 1)), the
-correction for J folds. A bootstrap interval of the chosen probe's difference is no such test: it leaves out
-the choice and the shared training data (docs/calibration.md).
+Best of several probes (`better_p`). If probe and baseline are equally good, the difference of a unit is as
+likely to be d as -d. The signs of whole units are flipped at random, the same for all probes, and the best
+mean difference is compared with the best one of every flip. So the choice of the best probe is part of the
+null. The
+probes of different folds share most of their training data, which sign flips do not capture: the observed
+gain is divided by sqrt(1 + J / (J - 1)), the correction for J folds. A bootstrap interval of the chosen
+probe's
+difference is not such a test: it leaves out the choice and the shared training data (docs/calibration.md).
 
 Sources: Nichols and Holmes 2002, Nonparametric permutation tests for functional neuroimaging (sign flips,
 maximum statistic); Nadeau and Bengio 2003, Inference for the generalization error (shared training data).
@@ -29,7 +29,7 @@ FEWEST_UNITS = 6
 
 
 def sign_flips(n_units: int, n_permutations: int, rng: np.random.Generator) -> Int[np.ndarray, "perm unit"]:
-    """Return 1 + n_permutations rows of signs; the first is the observed one, all +1.
+    """Return 1 + n_permutations rows of signs, for enough units; the first row is the observed one, all +1.
 
     Raises:
         ContractError: fewer units than p < .05 needs.
@@ -87,8 +87,8 @@ def better_p(
     Args:
         correct: 1 where the out-of-fold prediction of a site's probe is right; same folds throughout.
         baseline_correct: likewise of the baseline, one for all sites or (site, prompt).
-        design, unit: what shares a sign; emotions weigh equally, as in balanced accuracy.
-        n_folds: of the cross-validation; 1 where the answers need no correction.
+        design, unit: prompts of one unit share a sign; emotions have equal weight, as in balanced accuracy.
+        n_folds: of the cross-validation; 1 if the predictions need no correction.
         n_flips, rng: of the null; the smallest p is 1 / (n_flips + 1).
     """
     members = design.members(unit)
@@ -103,7 +103,7 @@ def gain_p(
     """Return the one-sided p of summed gains, whole units' signs flipped, adjusted for the best of all sites.
 
     Args:
-        gains: by how much each unit is read better than by the baseline; the unit's weight is in it.
+        gains: each unit's gain over the baseline, multiplied by the unit's weight.
         n_folds, n_flips, rng: as in `better_p`.
     """
     signs = rng.choice(np.array([-1.0, 1.0]), size=(gains.shape[1], n_flips))

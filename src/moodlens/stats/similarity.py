@@ -1,12 +1,10 @@
-"""Within and between emotions: similarities, their difference, the same-prompt ceiling.
+"""Similarity within and between emotions, the same-prompt ceiling, and the intraclass correlation of prompts.
 
 within    mean over pairs of clips of different prompts of one emotion
 between   mean over pairs of clips of different emotions
 ceiling   mean over pairs of different clips of one prompt
-effect    within - between                          (the seeds' measure, chance 0)
+effect    within - between                          (the measure of the seed project, chance 0)
 fraction  (within - between) / (ceiling - between)  (share of the noise ceiling)
-
-How much clips of one prompt resemble each other: the intraclass correlation of a site.
 """
 
 from dataclasses import dataclass
@@ -22,7 +20,7 @@ from moodlens.stats.gram import SiteGram, centred, cosines, group_means, mean_we
 
 @dataclass(frozen=True)
 class Effect:
-    """How alike one emotion's prompts are; cosines in -1..1, intervals by resampled prompts."""
+    """Similarity of prompts of one emotion; cosines in -1..1, intervals by resampling prompts."""
 
     within: float
     between: float
@@ -35,8 +33,10 @@ class Effect:
 
 @dataclass(frozen=True)
 class NaiveT:
-    """The seeds' t-test over pairs of clips, descriptive only: pairs share clips, and clips of one prompt
-    resemble each other, so with no effect at all it reports p < .05 in up to 100 % of datasets."""
+    """The seed project's t-test over pairs of clips; descriptive only.
+
+    Pairs share clips, and clips of one prompt resemble each other, so without any effect it reports p < .05 in up to 100 % of datasets.
+    """
 
     t: float
     p: float
@@ -99,16 +99,16 @@ def naive_t(
     prompts: Int[np.ndarray, " row"],
     labels: Int[np.ndarray, " prompt"],
 ) -> NaiveT:
-    """Return the seeds' `ttest_ind(within, between)`: all pairs of clips, same-prompt ones included."""
+    """Return the seed project's `ttest_ind(within, between)`: all pairs of clips, same-prompt pairs included."""
     rows, columns = np.triu_indices(len(prompts), 1)
     values = similarity[rows, columns]
     same = labels[prompts[rows]] == labels[prompts[columns]]
-    found: Any = scipy_stats.ttest_ind(values[same], values[~same])
-    return NaiveT(float(found.statistic), float(found.pvalue))
+    result: Any = scipy_stats.ttest_ind(values[same], values[~same])
+    return NaiveT(float(result.statistic), float(result.pvalue))
 
 
 def prompt_icc(site: SiteGram, labels: Int[np.ndarray, " prompt"]) -> float | None:
-    """Return the share of an emotion's variance that is the prompt's, or None with one clip each.
+    """Return the share of variance within emotions that lies between prompts; None with one clip each.
 
     ICC(1) = (MSP - MSC) / (MSP + (m - 1) MSC), MSP: mean square between prompts of one emotion, MSC: between
     clips of one prompt, m: clips per prompt (for unequal numbers the usual m0). Traces over all dimensions.

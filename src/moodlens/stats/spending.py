@@ -1,8 +1,8 @@
-"""Looking more than once: which p counts at each look, so that all looks together err at alpha.
+"""Interim looks: the p that counts at each look, so that all looks together have error rate alpha.
 
-Test statistics of growing data form a Brownian motion B(t), t the share of the final information; a two-sided
-test at look k rejects where |B(t_k)| / sqrt(t_k) passes its bound. Crossing probabilities come from recursive
-integration of the density of B over the paths that have not crossed.
+Test statistics of growing data form a Brownian motion B(t), with t the share of the final information. A
+two-sided test at look k rejects where |B(t_k)| / sqrt(t_k) exceeds its bound. Crossing probabilities come
+from recursive integration of the density of B over the paths that have not crossed.
 
 Sources: Armitage, McPherson and Rowe 1969 (the recursion); O'Brien and Fleming 1979 (bounds c / sqrt(t));
 Lan and DeMets 1983 (spending alpha by a function of t, for looks that were not planned).
@@ -20,7 +20,7 @@ from moodlens.base.errors import UsageError, must
 N_GRID = 301
 """Points of the density of B between the bounds; 301 and 801 agree to 1e-7 in every nominal level tried."""
 FAR = 8.0
-"""Bound in standard deviations where nothing is spent yet."""
+"""Bound, in standard deviations, of a look at which nothing is spent."""
 
 Plan = Literal["o'brien-fleming", "lan-demets"]
 
@@ -30,10 +30,10 @@ def spent(alpha: float, fractions: Sequence[float], plan: Plan = "o'brien-flemin
 
     Args:
         alpha: error rate of all looks together, in (0, 1).
-        fractions: share of the final data at each look, rising, the last 1 where the plan is complete. Data
-            are counted in units of replication: 10 then 20 prompts are 0.5 and 1.
-        plan: `o'brien-fleming` where all looks are planned ahead; `lan-demets` spends alpha by its function
-            4 - 4 Phi(z(alpha / 4) / sqrt(t)) and needs only the looks up to now.
+        fractions: share of the final data at each look, increasing; the last is 1 if the plan is complete.
+            Data are counted in units of replication: 10 then 20 prompts are 0.5 and 1.
+        plan: `o'brien-fleming` if all looks are planned in advance. `lan-demets` spends alpha by the function
+            4 - 4 Phi(z(alpha / 4) / sqrt(t)) and needs only the looks so far.
 
     Raises:
         UsageError: fractions do not rise within (0, 1], or alpha is no probability.
@@ -64,13 +64,13 @@ def overall(levels: Sequence[float], fractions: Sequence[float]) -> float:
 
 
 def crossing(bounds: np.ndarray, times: np.ndarray) -> float:
-    """Return the probability that |B(t)| / sqrt(t) passes its bound at any look."""
+    """Return the probability that |B(t)| / sqrt(t) exceeds its bound at any look."""
     paths = Paths()
     return sum(paths.look(float(bound), float(time)) for bound, time in zip(bounds, times, strict=True))
 
 
 class Paths:
-    """The density of B over the paths that no look has stopped yet."""
+    """The density of B over the paths that no look has stopped so far."""
 
     def __init__(self) -> None:
         self.time = 0.0
@@ -78,13 +78,13 @@ class Paths:
         self.mass = np.ones(1)  # density times the weight of its grid point
 
     def crossed(self, bound: float, time: float) -> float:
-        """Return the probability that the next look, at `time`, is the first to pass `bound`."""
+        """Return the probability that the next look, at `time`, is the first to exceed `bound`."""
         spread, edge = np.sqrt(time - self.time), bound * np.sqrt(time)
         beyond = norm.sf((edge - self.at) / spread) + norm.sf((edge + self.at) / spread)
         return float(self.mass @ beyond)
 
     def look(self, bound: float, time: float) -> float:
-        """Take the next look: return what `crossed` returns and go on with the paths below the bound."""
+        """Take the next look: return the value of `crossed` and keep only the paths below the bound."""
         crossed = self.crossed(bound, time)
         edge = min(bound, FAR) * np.sqrt(time)
         at = np.linspace(-edge, edge, N_GRID)
@@ -109,8 +109,8 @@ def _spending_bounds(alpha: float, times: np.ndarray) -> np.ndarray:
 
 def _root(excess: Callable[[float], float], low: float) -> float:
     """Return where `excess` is 0 between `low` and `FAR`."""
-    found: Any = brentq(excess, low, FAR, xtol=1e-10)
-    return float(found)
+    root: Any = brentq(excess, low, FAR, xtol=1e-10)
+    return float(root)
 
 
 def _simpson(at: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""One family of sites (all layers; both text sites; ...) through every test: a record per site.
+"""All tests of one family of sites (all layers, both text sites, ...), as one record per site.
 
-F, effect and p of each site come from its one Gram matrix; maxT and BH run over the family.
+F, effect and p of each site come from its Gram matrix. maxT and Benjamini-Hochberg cover the family.
 """
 
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ from moodlens.stats.similarity import Effect, NaiveT, centred_cosines, emotion_e
 
 @dataclass(frozen=True)
 class SweepSettings:
-    """How a sweep is run."""
+    """Settings of a sweep."""
 
     n_permutations: int
     n_bootstrap: int
     confidence: float
     delta: float  # effect, share of variance, that "none" must exclude
-    alpha: float  # level of the test that "none" leans on
-    power: float  # wanted by `n_needed`
+    alpha: float  # level of the test that "none" relies on
+    power: float  # requested power, for `n_needed`
     seed: int
 
 
@@ -44,7 +44,7 @@ class UnitTest:
 
 @dataclass(frozen=True)
 class SiteSignal:
-    """What is measured at one site."""
+    """Results at one site."""
 
     site: str
     tests: dict[Unit, UnitTest]
@@ -56,17 +56,17 @@ class SiteSignal:
 
 @dataclass(frozen=True)
 class Equivalence:
-    """What the family's test would have seen, and what it needs to see it."""
+    """Power of the family's test, and the prompts it needs for the requested power."""
 
     power: float  # at the weakest site
     weakest: str
-    n_needed: int | None  # prompts per emotion for the wanted power; None: more than can be simulated
+    n_needed: int | None  # prompts per emotion for the requested power; None: more than can be simulated
     smallest_p: float
 
 
 @dataclass(frozen=True)
 class FamilySignal:
-    """A family of sites, in the order given; `best` has the largest standardised F (what maxT looks at)."""
+    """A family of sites, in the order given; `best` has the largest standardised F, as in maxT."""
 
     sites: tuple[SiteSignal, ...]
     best: SiteSignal
@@ -113,10 +113,10 @@ def sweep(name: str, sites: Sequence[SiteGram], design: Design, settings: SweepS
     counts = resamples(
         design, "prompt", settings.n_bootstrap, rng_for("signal", name, "bootstrap", settings.seed)
     )
-    found = []
+    signals = []
     for i, site in enumerate(sites):
         similarity = centred_cosines(site)
-        found.append(
+        signals.append(
             SiteSignal(
                 site.site,
                 {unit: tests[unit][i] for unit in UNITS},
@@ -128,4 +128,4 @@ def sweep(name: str, sites: Sequence[SiteGram], design: Design, settings: SweepS
                 naive_t(similarity, site.prompts, design.labels),
             )
         )
-    return FamilySignal(tuple(found), found[best], equivalence)
+    return FamilySignal(tuple(signals), signals[best], equivalence)

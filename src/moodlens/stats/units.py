@@ -1,7 +1,7 @@
-"""What every metric reads: sites seen unit by unit (prompts, or wordings where prompts share them).
+"""The input of every metric: sites by unit (prompts, or wordings where prompts share them).
 
-Pairwise similarities are means over pairs of clips of two units, so that the same prompt under another seed
-gives their ceiling. Everything else reads unit means: one vector per unit, all units alike.
+Pairwise similarities are means over pairs of clips of two units, so the same prompt with another random seed
+gives their ceiling. All other metrics use unit means: one vector per unit, with equal weight.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from moodlens.stats.similarity import centred_cosines
 
 @dataclass(frozen=True)
 class Units:
-    """Sites by unit. The diagonals of the pairwise arrays are never read."""
+    """Sites by unit. The diagonals of the pairwise arrays are not used."""
 
     sites: tuple[str, ...]
     raw: Float[np.ndarray, "site unit unit"]  # cosines as they are
@@ -33,9 +33,8 @@ class Units:
     nearness: Float[np.ndarray, "site unit unit"]  # minus Euclidean distance; 1 = RMS distance from the mean
     grams: Float[np.ndarray, "site unit unit"]  # of unit means, centred, mean diagonal 1
     means: tuple[Float[np.ndarray, "unit dim"] | None, ...]  # None where a site keeps no vectors
-    ceilings: dict[
-        str, Float[np.ndarray, " site"]
-    ]  # of the pairwise arrays: same prompt, other seed; NaN: none
+    # Ceilings of the pairwise arrays: same prompt, other random seed; NaN if there is none.
+    ceilings: dict[str, Float[np.ndarray, " site"]]
 
     @property
     def n_units(self) -> int:
@@ -48,7 +47,7 @@ def units_of(sites: Sequence[SiteGram], design: Design, unit: Unit) -> Units:
     Args:
         sites: Gram matrices over the prompts of `design`.
         design: of these prompts.
-        unit: what later is relabelled.
+        unit: whether prompts or wordings are relabelled later.
     """
     members = design.members(unit)
     pairs: dict[str, list[np.ndarray]] = {"raw": [], "centred": [], "nearness": []}
