@@ -96,3 +96,7 @@ def test_a_claim_must_occur_exactly_once(body: str, root: Path):
 def test_a_claim_needs_a_source_for_each_figure():
     with pytest.raises(UsageError, match=r"1 of \{\}, 2 sources"):
         claims("<!-- figures\nFVU {}\n  a.json b .2f\n  a.json c .2f\n-->")
+
+
+def test_an_indented_example_is_no_claim():
+    assert claims("Write:\n\n    <!-- figures\n    FVU {} here\n      a.json b .2f\n    -->\n") == []

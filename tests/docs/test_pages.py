@@ -32,7 +32,7 @@ def test_every_file_module_and_command_named_exists(page: Path, project: Project
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_lines_fit_a_screen(page: Path):
-    text = page.read_text().split("<!-- figures")[0]
+    text = page.read_text().split("\n<!-- figures")[0]
     long = [number for number, line in enumerate(text.splitlines(), 1) if len(line) > 110]
     assert long == []
 
@@ -70,5 +70,17 @@ def test_the_floors_in_the_architecture_are_those_of_the_import_contract():
 
 def test_the_stages_in_the_architecture_are_those_of_the_pipeline():
     section = (ROOT / "docs" / "architecture.md").read_text().split("## Stages")[1].split("##")[0]
-    named = {name for row in re.findall(r"(?m)^\| (`.*?`) \|", section) for name in re.findall(r"`(\w+)`", row)}
+    rows = re.findall(r"(?m)^\| (`.*?`) \|", section)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
     assert named == set(STAGES)
+
+
+def test_the_five_questions_name_functions_of_their_files():
+    section = (ROOT / "docs" / "architecture.md").read_text().split("## Five")[1].split("## Floors")[0]
+    rows = re.findall(r"(?m)^\| [^|]* \| `([^`]*)` \| (.*) \|$", section)
+    assert len(rows) == 5
+    for file, names in rows:
+        code = (ROOT / "src" / "moodlens" / file).read_text()
+        functions = re.findall(r"`(\w+)`", names)
+        assert functions, file
+        assert [f"def {name}(" in code for name in functions] == [True] * len(functions), file

@@ -19,7 +19,7 @@ from pathlib import Path
 from moodlens.base.errors import ContractError, UsageError, must
 from moodlens.docs.sources import NUMBER, figure
 
-BLOCK = re.compile(r"<!-- figures\n(.*?)-->", re.DOTALL)
+BLOCK = re.compile(r"^<!-- figures\n(.*?)^-->", re.DOTALL | re.MULTILINE)
 RANGE = rf"({NUMBER.pattern}(?: - {NUMBER.pattern})?)"
 WORD = r"(\w+)"
 
