@@ -8,15 +8,12 @@ import pandas as pd
 import pytest
 
 from moodlens.params.pipeline import Params
-from moodlens.quality.builder import View
+from moodlens.quality.activation_suite import activations_suite
+from moodlens.quality.audio_suite import acoustics_suite, audio_suite
+from moodlens.quality.embedding_suite import embeddings_suite
 from moodlens.quality.prompt_suite import prompts_suite
+from moodlens.quality.rules import View
 from moodlens.quality.run import Outcome, render_suite, validate
-from moodlens.quality.suites import (
-    acoustics_suite,
-    activations_suite,
-    audio_suite,
-    embeddings_suite,
-)
 from tests.quality.datasets import MODEL, N_WORDS, Datasets, lawful_datasets, lawful_params
 
 Fault = Callable[[Datasets], Datasets]
@@ -65,8 +62,8 @@ def drop(name: str, keep: Callable[[pd.DataFrame], pd.Series], *others: str) -> 
     """The fault that loses rows of a dataset, and the same rows of others."""
 
     def plant(data: Datasets) -> Datasets:
-        kept = keep(getattr(data, name))
-        return replace(data, **{n: getattr(data, n)[kept].reset_index(drop=True) for n in (name, *others)})
+        rows = keep(getattr(data, name))
+        return replace(data, **{n: getattr(data, n)[rows].reset_index(drop=True) for n in (name, *others)})
 
     return plant
 
@@ -183,8 +180,8 @@ def test_a_planted_fault_is_named(line: str):
     thing = line.split(" must")[0]
     plant = FAULTS[line]
     lines = [outcome.line for outcome in failures(plant(lawful_datasets()), lawful_params(), thing)]
-    assert any(line in found for found in lines), lines
-    assert all("\n" not in found for found in lines)
+    assert any(line in each for each in lines), lines
+    assert all("\n" not in each for each in lines)
 
 
 def test_a_design_that_cannot_reach_the_threshold_says_how_many_prompts_it_needs():
@@ -258,6 +255,6 @@ def test_many_failed_rows_are_counted_and_the_first_is_named():
     views = activations_suite(many, data.clips, data.shards, lawful_params(), MODEL)
     column = tuple(c for c in views[0].table.columns if c.name in ("row_id", "step_change"))
     view = replace(views[0], table=replace(views[0].table, columns=column), equal={})
-    (failed,) = [found for found in validate({"activations": [view]}) if not found.success]
+    (failed,) = [outcome for outcome in validate({"activations": [view]}) if not outcome.success]
     assert failed.n_failed == len(many)
     assert "(row row-0" in failed.line

@@ -1,1 +1,1 @@
-"""Great Expectations suites, built from the data contracts."""
+"""Great Expectations suites, one per dataset, built from the data contracts, and their pages."""

@@ -1,4 +1,4 @@
-"""The suite of the prompts: rows, balance, whole wordings per split, a design that can carry the test."""
+"""The suite of the prompts: balance, wordings and texts in one split each, enough prompts to test."""
 
 from collections import Counter
 from math import ceil
@@ -9,93 +9,81 @@ import pandas as pd
 
 from moodlens.contracts.tables import NEUTRAL, PROMPTS, Column, Table
 from moodlens.params.pipeline import Params
-from moodlens.quality.builder import View, extend, limit
+from moodlens.quality.derived_views import one_value_view
+from moodlens.quality.rules import View, extend, limit
 from moodlens.stats.permutation import smallest_p, units_needed
 from moodlens.store.tables import values
 
 UNLIMITED = 10**15
-"""Relabellings beyond number: what remains is the limit of the design itself."""
+"""Relabellings so many that the smallest p is set by the design alone."""
 
 
 def prompts_suite(prompts: pd.DataFrame, params: Params) -> list[View]:
-    """Return the views of the prompts: rows, emotions, wordings, texts and the design."""
-    asked = params.prompts
-    labels = (*asked.emotions, *((NEUTRAL,) if NEUTRAL in asked.sets else ()))
-    emotions, texts = values(prompts, "emotion"), values(prompts, "text")
-    folded = [" ".join(str(text).split()).casefold() for text in texts]
-    felt = prompts[[emotion != NEUTRAL for emotion in emotions]]
-    counts = Counter(emotions)
-    balance = pd.DataFrame({"emotion": labels, "n_prompts": [counts[label] for label in labels]})
-    n = asked.n_per_emotion
+    """Return the views of the prompts: rows, emotions, wordings, texts, design.
+
+    Args:
+        prompts: table PROMPTS.
+        params: of the run.
+    """
+    settings = params.prompts
+    labels = (*settings.emotions, *((NEUTRAL,) if NEUTRAL in settings.sets else ()))
+    emotions = values(prompts, "emotion")
+    folded = [" ".join(str(text).split()).casefold() for text in values(prompts, "text")]
+    emotional = prompts[[emotion != NEUTRAL for emotion in emotions]]
+    rows = extend(
+        limit(PROMPTS, emotion={"allowed": labels}),
+        Column("text_folded", "str", "text in lower case and single spaces", unique=True),
+    )
     return [
         View(
-            extend(
-                limit(PROMPTS, emotion={"allowed": labels}),
-                Column("text_folded", "str", "text in lower case and single spaces", unique=True),
-            ),
+            rows,
             prompts.assign(text_folded=folded),
             "Correct the source of the prompt (params.yaml, section prompts) and run `dvc repro` again",
         ),
-        View(
-            Table(
-                "emotions",
-                "emotion",
-                (
-                    Column("emotion", "str", "emotion", unique=True),
-                    Column("n_prompts", "int", "prompts of the emotion", low=n, high=n),
-                ),
-            ),
-            balance,
-            "Run `dvc repro prompts` to draw balanced prompts",
-        ),
-        View(
-            Table(
-                "wordings",
-                "wording",
-                (
-                    Column("wording", "str", "words that carry the emotion", unique=True),
-                    Column("n_splits", "int", "splits that use the wording", low=1, high=1),
-                    Column("n_emotions", "int", "emotions the wording stands for", low=1, high=1),
-                ),
-            ),
-            _spread(felt, "wording", n_splits="split", n_emotions="emotion"),
+        _balance_view(labels, emotions, settings.n_per_emotion),
+        one_value_view(
+            "wordings",
+            emotional,
+            "wording",
+            "words that carry the emotion",
+            {
+                "n_splits": ("split", "splits that use the wording"),
+                "n_emotions": ("emotion", "emotions the wording stands for"),
+            },
             "A word in two splits leaks the label: run `dvc repro prompts` to split by whole wordings",
         ),
-        View(
-            Table(
-                "texts",
-                "text",
-                (
-                    Column("text", "str", "text of the prompt", unique=True),
-                    Column("n_splits", "int", "splits that hold the text", low=1, high=1),
-                ),
-            ),
-            _spread(prompts.assign(text=folded), "text", n_splits="split"),
+        one_value_view(
+            "texts",
+            prompts.assign(text=folded),
+            "text",
+            "text of the prompt",
+            {"n_splits": ("split", "splits that hold the text")},
             "A text in two splits leaks the label: remove one of the prompts",
         ),
-        _design_view(felt, params),
+        _design_view(emotional, params),
     ]
 
 
-def _spread(frame: Any, key: str, **counted: str) -> pd.DataFrame:
-    """One row per value of column `key`; each further column counts the different values of another one."""
-    groups: dict[str, list[int]] = {}
-    for row, value in enumerate(values(frame, key)):
-        groups.setdefault(value, []).append(row)
-    out = pd.DataFrame({key: pd.Series(list(groups), dtype="str")})
-    for name, column in counted.items():
-        cells = values(frame, column)
-        out[name] = [len({cells[row] for row in rows}) for rows in groups.values()]
-    return out
+def _balance_view(labels: tuple[str, ...], emotions: list[str], n_prompts: int) -> View:
+    """One row per emotion: each must have the same number of prompts."""
+    counts = Counter(emotions)
+    frame = pd.DataFrame({"emotion": labels, "n_prompts": [counts[label] for label in labels]})
+    columns = (
+        Column("emotion", "str", "emotion", unique=True),
+        Column("n_prompts", "int", "prompts of the emotion", low=n_prompts, high=n_prompts),
+    )
+    return View(
+        Table("emotions", "emotion", columns), frame, "Run `dvc repro prompts` to draw balanced prompts"
+    )
 
 
-def _design_view(felt: Any, params: Params) -> View:
+def _design_view(emotional: Any, params: Params) -> View:
     """One row per stage that permutes: the smallest p of its design must lie below decide.alpha_strong."""
     alpha = params.decide.alpha_strong
     below = float(np.nextafter(alpha, 0))
-    labels = np.unique(values(felt, "emotion"), return_inverse=True)[1]
-    drawn = {"signal": params.signal.n_permutations, "probe": params.probe.n_permutations}
-    frame = pd.DataFrame({"stage": list(drawn), "n_permutations": list(drawn.values())})
+    labels = np.unique(values(emotional, "emotion"), return_inverse=True)[1]
+    permutations = {"signal": params.signal.n_permutations, "probe": params.probe.n_permutations}
+    frame = pd.DataFrame({"stage": list(permutations), "n_permutations": list(permutations.values())})
     frame["smallest_p"] = smallest_p(labels, UNLIMITED)
     table = Table(
         "design",

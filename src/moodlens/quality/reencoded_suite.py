@@ -1,4 +1,4 @@
-"""The suite of the re-encoded states: complete, finite, of their site's width, sound by their own tests."""
+"""The suite of the re-encoded states: complete, finite, as wide as their site, with passed self-tests."""
 
 from dataclasses import dataclass
 from itertools import product
@@ -6,12 +6,12 @@ from itertools import product
 import pandas as pd
 
 from moodlens.contracts.backend import ModelInfo
-from moodlens.contracts.tables import NEUTRAL, REENCODED, SELFTESTS, SWAPS, Column, Table
+from moodlens.contracts.tables import NEUTRAL, REENCODED, SELFTESTS, SWAPS, Column
 from moodlens.contracts.tensors import CONDITIONS, MODELS, forced_limit
 from moodlens.params.pipeline import Params
-from moodlens.quality.builder import SMALLEST, View, extend, limit
-from moodlens.quality.measured import READABLE
-from moodlens.quality.suites import REPEAT, hookpoints_of, tally, width_of
+from moodlens.quality.activation_suite import hookpoints_of, null_text_view, state_view
+from moodlens.quality.derived_views import count_view, files_view
+from moodlens.quality.rules import SMALLEST, View, extend, limit
 from moodlens.store.tables import values
 
 AGAIN = "Delete data/reencoded and run `dvc repro reencode`"
@@ -28,54 +28,47 @@ class ReencodedData:
 
 
 def reencoded_suite(data: ReencodedData, clips: pd.DataFrame, params: Params, model: ModelInfo) -> list[View]:
-    """Return the views: rows, the grid of readings without a hole, swaps, self-tests, files.
+    """Return the views: rows, completeness of clip x model x condition x hookpoint, swaps, self-tests, files.
 
     Args:
-        data: what lies in data/reencoded.
+        data: the tables and files of data/reencoded.
         clips: table CLIPS.
         params: of the run.
         model: the model that made the clips.
     """
-    asked = params.reencode
-    layers = range(model.n_layers) if asked.layers == "all" else asked.layers
-    points = hookpoints_of(asked.sites, layers)
-    steps_of = dict(zip(values(clips, "clip_id"), values(clips, "n_steps"), strict=True))
-    grid = product(steps_of, MODELS, CONDITIONS, points)
-    expected = ["/".join(place) for place in grid]
-    frame = data.index.assign(
-        clips__n_steps=[steps_of.get(clip, 0) for clip in values(data.index, "clip_id")],
-        site__width=[width_of(name.split(".")[0], model) for name in values(data.index, "hookpoint")],
-    )
-    crossed = frame["hookpoint"].str.startswith("cross_attention.")
-    silent = crossed & (frame["condition"] == "null")
+    settings, index = params.reencode, data.index
+    points = hookpoints_of(settings.sites, settings.layers, model)
+    clip_ids = list(dict.fromkeys(values(clips, "clip_id")))
+    expected = ["/".join(names) for names in product(clip_ids, MODELS, CONDITIONS, points)]
+    live = limit(REENCODED, hookpoint={"allowed": tuple(points)}, norm_mean={"low": SMALLEST})
+    silent = limit(REENCODED, norm_mean={"high": 0.0})
+    is_null = index["hookpoint"].str.startswith("cross_attention.") & (index["condition"] == "null")
+    with_text = state_view(index.loc[~is_null], live, clips, model, {})
+    wrong = "Null text adds exactly nothing: correct the capture"
+    null_text = null_text_view(index.loc[is_null], silent, wrong)
+    swaps, swapped_clips = _swaps_view(data.swaps), values(data.swaps, "clip_id")
+    largest = forced_limit(settings.tolerance, params.model.dtype)
+    return [
+        with_text,
+        *([null_text] if len(null_text.frame) else []),
+        count_view("complete", "row_id", expected, values(index, "row_id"), AGAIN),
+        swaps,
+        count_view("swapped", "clip_id", clip_ids, swapped_clips, AGAIN),
+        View(
+            limit(SELFTESTS, forced_difference={"high": largest}),
+            data.selftests,
+            "Teacher forcing is broken for this model: report it",
+        ),
+        files_view(data.shards, AGAIN),
+    ]
+
+
+def _swaps_view(swaps: pd.DataFrame) -> View:
+    """One row per clip: the text it got must be of another emotion, and not neutral."""
+    emotions = tuple(name for name in dict.fromkeys(values(swaps, "swapped_emotion")) if name != NEUTRAL)
+    frame = swaps.assign(changed=(swaps["emotion"] != swaps["swapped_emotion"]).astype("int64"))
     table = extend(
-        limit(REENCODED, hookpoint={"allowed": tuple(points)}, norm_mean={"low": SMALLEST}),
-        Column("clips__n_steps", "int", "decoder steps of the clip"),
-        Column("site__width", "int", "width of the site"),
-    )
-    equal = {"n_steps": "clips__n_steps", "width": "site__width"}
-    views = [View(table, frame.loc[~silent], REPEAT, equal=equal)]
-    if silent.any():
-        named = Table("null_text", REENCODED.key, limit(REENCODED, norm_mean={"high": 0.0}).columns)
-        views.append(View(named, frame.loc[silent], "Null text adds exactly nothing: correct the capture"))
-    views.append(View(*tally("complete", "row_id", expected, values(data.index, "row_id"), 1, 1), AGAIN))
-    emotions = tuple(name for name in dict.fromkeys(values(data.swaps, "swapped_emotion")))
-    others = data.swaps.assign(
-        changed=(data.swaps["emotion"] != data.swaps["swapped_emotion"]).astype("int64"),
-    )
-    swaps = extend(
-        limit(SWAPS, swapped_emotion={"allowed": tuple(e for e in emotions if e != NEUTRAL)}),
+        limit(SWAPS, swapped_emotion={"allowed": emotions}),
         Column("changed", "int", "1 where the text's emotion is another than the clip's", low=1, high=1),
     )
-    views.append(View(swaps, others, AGAIN))
-    views.append(
-        View(*tally("swapped", "clip_id", list(steps_of), values(data.swaps, "clip_id"), 1, 1), AGAIN)
-    )
-    tests = limit(SELFTESTS, forced_difference={"high": forced_limit(asked.tolerance, params.model.dtype)})
-    views.append(View(tests, data.selftests, "Teacher forcing is broken for this model: report it"))
-    files = (
-        Column("file", "str", "stored tensors, relative to data/", unique=True),
-        Column("state", "str", "whether the file is whole", allowed=(READABLE,)),
-    )
-    views.append(View(Table("shards", "file", files), data.shards, AGAIN))
-    return views
+    return View(table, frame, AGAIN)

@@ -1,8 +1,7 @@
-"""Run suites through Great Expectations: an ephemeral context, one checkpoint per view, outcomes as records.
+"""Run suites through Great Expectations, and render one HTML page per suite.
 
-No network, no telemetry, no progress bars, nothing on disk. The library is imported inside `validate` only.
-
-One page per suite: outcomes in, one self-contained HTML document out; failed expectations come first.
+`validate` uses an ephemeral context with one checkpoint per view: no network, no telemetry, no progress bars,
+nothing on disk. Great Expectations is imported inside it, because the import takes 3 s.
 """
 
 import os
@@ -14,15 +13,15 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from moodlens.base.errors import must
-from moodlens.quality.builder import Rule, View, rules_of
+from moodlens.quality.rules import Rule, View, rules_of
 
 MAX_EXAMPLES = 20
-"""Rows kept of a failed expectation: enough to see a pattern, few enough for a page."""
+"""Most rows that an outcome lists of a failed expectation: enough to see a pattern, few enough for a page."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one expectation found."""
+    """The result of one expectation on one view."""
 
     suite: str
     table: str  # name of the view's table; the suite's own name for the dataset itself
@@ -36,12 +35,12 @@ class Outcome:
     @property
     def thing(self) -> str:
         """Suite, view and column as one name, e.g. `activations.step_change`."""
-        place = self.suite if self.table == self.suite else f"{self.suite}.{self.table}"
-        return f"{place}.{self.rule.column}" if self.rule.column else place
+        view = self.suite if self.table == self.suite else f"{self.suite}.{self.table}"
+        return f"{view}.{self.rule.column}" if self.rule.column else view
 
     @property
     def name(self) -> str:
-        """The expectation in Great Expectations' own words, e.g. `expect_column_values_to_be_unique`."""
+        """Name of the expectation in Great Expectations, e.g. `expect_column_values_to_be_unique`."""
         return "".join("_" + c.lower() if c.isupper() else c for c in self.rule.expectation).lstrip("_")
 
     @property
@@ -105,15 +104,15 @@ def _validate_view(context: Any, source: Any, suite: str, view: View) -> list[Ou
     )
     run = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": view.frame})
     (results,) = run.run_results.values()
-    found = {result.expectation_config.meta["rule"]: result for result in results.results}
-    return [_outcome(suite, view, rule, found[index]) for index, rule in enumerate(rules)]
+    by_rule = {result.expectation_config.meta["rule"]: result for result in results.results}
+    return [_outcome(suite, view, rule, by_rule[index]) for index, rule in enumerate(rules)]
 
 
 def _outcome(suite: str, view: View, rule: Rule, result: Any) -> Outcome:
-    found = result.result
-    rows = found.get("unexpected_index_list") or []
-    assert result.success or found, f"{suite}.{rule.column}: {result.exception_info}"
-    values = found.get("unexpected_list") or []  # the first 200; the rows are listed to the last
+    details = result.result
+    rows = details.get("unexpected_index_list") or []
+    assert result.success or details, f"{suite}.{rule.column}: {result.exception_info}"
+    values = details.get("unexpected_list") or []  # the first 200 only; the list of rows is complete
     first = zip(rows[:MAX_EXAMPLES], values[:MAX_EXAMPLES], strict=True)
     examples = tuple((str(row[view.table.key]), _plain(value)) for row, value in first)
     return Outcome(
@@ -123,24 +122,26 @@ def _outcome(suite: str, view: View, rule: Rule, result: Any) -> Outcome:
         rule=rule,
         success=bool(result.success),
         n_rows=len(view.frame),
-        n_failed=found.get("unexpected_count", 0 if result.success else len(view.frame)),
+        n_failed=details.get("unexpected_count", 0 if result.success else len(view.frame)),
         examples=examples,
     )
 
 
 def _plain(value: object) -> object:
-    """A numpy scalar as Python's own; of an unequal pair, both values as words."""
+    """Return a numpy scalar as a Python number, and an unequal pair as text with both values."""
     if isinstance(value, tuple):
         return " against ".join(str(_plain(part)) for part in value)
     return value.item() if hasattr(value, "item") else value  # type: ignore[union-attr]
 
 
 def render_suite(suite: str, outcomes: Sequence[Outcome]) -> str:
-    """Return the page of a suite: no request leaves it, every text is escaped, same outcomes same bytes.
+    """Return the HTML page of a suite, failed expectations first.
+
+    The page loads nothing and escapes every text. Equal outcomes give equal bytes.
 
     Args:
-        suite: its name.
-        outcomes: of this suite only, in the order of its rules.
+        suite: name of the suite.
+        outcomes: outcomes of this suite only, in the order of its rules.
     """
     source = files("moodlens.quality").joinpath("page.html.j2").read_text(encoding="utf-8")
     environment = Environment(

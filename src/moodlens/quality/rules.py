@@ -1,7 +1,7 @@
-"""From a data contract to expectations: every `Column` becomes the rules its fields state.
+"""Rules of a data contract: each field of a `Column` that limits its values becomes a rule.
 
-A rule is a plain record; `quality.run` turns it into an expectation of Great Expectations. So a suite can be
-built, read and counted without importing that library (3 s).
+A rule is a plain record. `quality.run` turns it into an expectation of Great Expectations, so that a suite
+can be built, read and counted without importing that library, which takes 3 s.
 """
 
 import sys
@@ -14,18 +14,21 @@ from moodlens.contracts.tables import Column, Table
 from moodlens.store.tables import DTYPES
 
 LARGEST = sys.float_info.max
-"""Bound of a float column without bounds: infinity lies beyond it, and NaN is caught as missing."""
+"""Bound of a float column without bounds: infinity exceeds it, and NaN counts as missing."""
 
 SMALLEST = 1e-12
-"""Lower bound of what must be positive: bounds are inclusive."""
+"""Lower bound of a value that must be positive; bounds are inclusive."""
+
+REPEAT = "Run `dvc repro` to make it again; if it comes back, report a bug"
+"""Next step where the data can only be wrong by a bug."""
 
 MAX_NAMES = 8
-"""Lawful values that a rule spells out in full."""
+"""Most allowed values that the text of a rule lists in full."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One expectation on one column, and how a failure reads."""
+    """One expectation on one column, and the text of its failure."""
 
     column: str  # "" for a rule on the table
     expectation: str  # class name in great_expectations.expectations
@@ -36,21 +39,21 @@ class Rule:
 
 @dataclass(frozen=True)
 class View:
-    """A frame and the contract it is held against; a suite is a list of views.
+    """A frame and the contract that it must meet; a suite is a list of views.
 
-    The first view of a suite is the dataset itself (`table.name` equal to the suite's name); the others are
-    derived from it, e.g. one row per emotion. `equal` pairs a column with the column it must equal.
+    The first view of a suite is the dataset itself, and `table.name` is the suite's name. The others are
+    derived from it, e.g. one row per emotion (`quality.derived_views`).
     """
 
     table: Table
     frame: pd.DataFrame
     next_step: str
     advice: Mapping[str, str] = field(default_factory=dict)  # column -> next step, where it differs
-    equal: Mapping[str, str] = field(default_factory=dict)  # column -> column that holds what it must equal
+    equal: Mapping[str, str] = field(default_factory=dict)  # column -> column that it must equal
 
 
 def rules_of(view: View) -> list[Rule]:
-    """Return the rules of a view: at least one row, then those of each column, then the equalities."""
+    """Return the rules of a view: at least one row, the rules of each column, the equalities."""
     rows = {"min_value": 1}
     rules = [Rule("", "ExpectTableRowCountToBeBetween", rows, "have at least 1 row", view.next_step)]
     for column in view.table.columns:
@@ -64,7 +67,7 @@ def rules_of(view: View) -> list[Rule]:
 
 
 def column_rules(column: Column, next_step: str) -> list[Rule]:
-    """Return the rules that the fields of a column state.
+    """Return the rules of one column.
 
     >>> [rule.text for rule in column_rules(Column("seed", "int", "seed", low=0), "Look")]
     ['not be missing', 'be of type int64', 'be at least 0']
@@ -95,7 +98,7 @@ def column_rules(column: Column, next_step: str) -> list[Rule]:
 
 
 def allowed_text(allowed: tuple[str, ...]) -> str:
-    """Return what a list of lawful values asks; of a long one, its ends.
+    """Return the text of a rule of allowed values; of a long list it names both ends.
 
     >>> allowed_text(("cond",)), allowed_text(("train", "val", "test"))
     ('be cond', 'be one of train, val, test')
@@ -110,7 +113,7 @@ def allowed_text(allowed: tuple[str, ...]) -> str:
 
 
 def bounds_text(column: Column) -> str:
-    """Return what the bounds of a column ask, with its unit.
+    """Return the text of the rule of a column's bounds, with the unit.
 
     >>> bounds_text(Column("x", "float", "", unit="s", low=1, high=1))
     'be 1 s'
@@ -139,5 +142,5 @@ def limit(table: Table, **limits: Mapping[str, object]) -> Table:
 
 
 def extend(table: Table, *columns: Column) -> Table:
-    """Return `table` with further columns: those a view derives."""
+    """Return `table` with further columns, e.g. those that a view derives."""
     return replace(table, columns=(*table.columns, *columns))

@@ -1,6 +1,6 @@
-"""What the stored files themselves say, read anew: a table may claim what a file does not hold."""
+"""Facts measured from the stored files themselves, because a table may claim what a file does not hold."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ def made_with(data: Path) -> ModelInfo:
 def audio_files(clips: pd.DataFrame, data: Path, advance: Callable[[], None]) -> pd.DataFrame:
     """Return one row per clip: clip_id, state, file_rate_hz, file_duration_s, file_rms, file_finite_fraction.
 
-    Every file is decoded to its end; where it cannot be, the numbers are NaN.
+    Every file is decoded to its end. The numbers of a file that cannot be decoded are NaN.
 
     Args:
         clips: table CLIPS.
@@ -54,12 +54,12 @@ def _audio_file(path: Path) -> dict[str, object]:
     except ContractError:
         return {"state": UNREADABLE}
     finite = np.isfinite(waveform)
-    loud = np.where(finite, waveform, 0).astype(np.float64)
+    samples = np.where(finite, waveform, 0).astype(np.float64)
     return {
         "state": READABLE,
         "file_rate_hz": float(rate),
         "file_duration_s": len(waveform) / rate,
-        "file_rms": float(np.sqrt(np.mean(loud**2))) if len(waveform) else 0.0,
+        "file_rms": float(np.sqrt(np.mean(samples**2))) if len(waveform) else 0.0,
         "file_finite_fraction": float(finite.mean()) if len(waveform) else 0.0,
     }
 
@@ -67,8 +67,8 @@ def _audio_file(path: Path) -> dict[str, object]:
 def shard_files(clips: pd.DataFrame, data: Path) -> pd.DataFrame:
     """Return one row per file of codes, activations and summaries that the clips need: file, state.
 
-    Under generate.pooled_only there are no states. A file that is shorter than its header says is unreadable;
-    its values are not read.
+    With generate.pooled_only no activations are expected. A file shorter than its header says is unreadable.
+    Its values are not read.
     """
     capture = read_metrics(data / "activations" / "manifest.json")["capture"]
     assert isinstance(capture, dict)
@@ -77,12 +77,16 @@ def shard_files(clips: pd.DataFrame, data: Path) -> pd.DataFrame:
     for shard in sorted(set(values(clips, "shard"))):
         names.append(f"codes/{shard_name('shard', shard)}")
         names += [f"activations/{shard_name(kind, shard)}" for kind in kinds]
-    return pd.DataFrame({"file": names, "state": [_shard_file(data / name) for name in names]}, dtype="str")
+    return _states(names, data)
 
 
 def reencoded_files(clips: pd.DataFrame, data: Path) -> pd.DataFrame:
     """Return one row per file of re-encoded states that the clips need: file, state."""
     names = [f"reencoded/{shard_name('summary', shard)}" for shard in sorted(set(values(clips, "shard")))]
+    return _states(names, data)
+
+
+def _states(names: Sequence[str], data: Path) -> pd.DataFrame:
     return pd.DataFrame({"file": names, "state": [_shard_file(data / name) for name in names]}, dtype="str")
 
 
