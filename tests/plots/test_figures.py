@@ -12,12 +12,21 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from moodlens.base.axes import EMOTIONS
-from moodlens.plots.layers import Sweep, layer_sweep, spaced
-from moodlens.plots.style import EMOTION_COLOURS, PALETTE, SIGNAL, colour_of, draw, figure_svg, sites_axis
+from moodlens.plots.style import (
+    EMOTION_COLOURS,
+    PALETTE,
+    SIGNAL,
+    colour_of,
+    draw,
+    figure_svg,
+    sites_axis,
+    spaced,
+)
 from moodlens.report.acoustics import SPREAD, descriptor_by_emotion, spread
 from moodlens.report.probe import Curve, probe_sweep
-from moodlens.report.probe_readings import Line, direction_matrix, layer_lines
-from moodlens.report.signal import MetricMap, metric_map
+from moodlens.report.probe_scores import Line, direction_matrix, layer_lines
+from moodlens.report.signal import Sweep, site_sweep
+from moodlens.report.signal_metrics import MetricMap, metric_map
 
 NAN = np.full(3, np.nan)
 
@@ -36,7 +45,7 @@ def sweep() -> Sweep:
 
 
 def sweep_figure() -> Figure:
-    return draw(lambda ax: layer_sweep(sweep(), ax, title="Effect", note="n = 8", unit="similarity"))
+    return draw(lambda ax: site_sweep(sweep(), ax, title="Effect", note="n = 8", unit="similarity"))
 
 
 def texts(ax: Axes) -> set[str]:
@@ -54,7 +63,7 @@ def test_sweep_draws_effect_interval_and_certainty():
     assert {"n = 8", "model", "untrained twin", "no effect"} <= texts(ax)
     assert (ax.get_ylabel(), ax.get_xlabel()) == (
         "similarity",
-        "from the words over the decoder’s layers to the music",
+        "from the words through the decoder layers to the music",
     )
 
 
@@ -71,7 +80,7 @@ def test_sweep_without_a_twin_names_none():
     bare = Sweep(
         bare.labels, bare.in_decoder, bare.effect, bare.low, bare.high, bare.certain, np.full(4, np.nan)
     )
-    ax = draw(lambda ax: layer_sweep(bare, ax, title="", note="", unit="")).axes[0]
+    ax = draw(lambda ax: site_sweep(bare, ax, title="", note="", unit="")).axes[0]
     assert "untrained twin" not in texts(ax)
 
 
@@ -111,7 +120,7 @@ def test_layer_lines_draw_values_intervals_and_the_null():
     known = Line("beyond text", value, value - 0.1, value + 0.2, SIGNAL)
     bare = Line("valence", value / 2, np.full(2, np.nan), np.full(2, np.nan), SIGNAL, dashed=True)
     ax = draw(lambda ax: layer_lines((known, bare), ["0", "3"], ax, title="", note="n = 8")).axes[0]
-    assert {"beyond text", "valence", "nothing", "n = 8"} <= texts(ax)
+    assert {"beyond text", "valence", "no effect", "n = 8"} <= texts(ax)
     ends = [s[:, 1] for c in ax.collections if hasattr(c, "get_segments") for s in c.get_segments()]
     assert np.allclose(ends, [[0.0, 0.3], [0.3, 0.6]])
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "3"]
@@ -120,7 +129,7 @@ def test_layer_lines_draw_values_intervals_and_the_null():
 def test_direction_matrix_is_as_strong_as_its_cosines():
     cosines = np.array([[0.9, -0.2], [-0.2, 0.5]])
     ax = draw(lambda ax: direction_matrix(cosines, ["0", "1"], ax, title="", note="halves")).axes[0]
-    assert [patch.get_alpha() for patch in ax.patches] == [0.9, 0.0, 0.0, 0.5]
+    assert [patch.get_alpha() for patch in ax.patches if patch.get_alpha() is not None] == [0.9, 0.5]
     assert {"0.90", "-0.20", "0.50", "halves"} <= texts(ax)
 
 

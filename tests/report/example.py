@@ -8,6 +8,7 @@ from moodlens.report.records import (
     Cell,
     Chapter,
     Check,
+    Descriptor,
     Fact,
     Figure,
     Finding,
@@ -17,7 +18,6 @@ from moodlens.report.records import (
     Page,
     Player,
     Provenance,
-    Reading,
     Rung,
     Verdict,
 )
@@ -29,7 +29,7 @@ SETS = ("generic", "descriptive", "scenes")
 def example_page(prompt: str = "a happy tune") -> Page:
     """Return a page with one rung, one player and a finding per section."""
     bars = (
-        Bar("text encoder", 0.91, "91 %", "[84, 96] %, 8 prompts", 0.84, 0.96, "reading"),
+        Bar("text encoder", 0.91, "91 %", "[84, 96] %, 8 prompts", 0.84, 0.96, "result"),
         Bar("chance", 0.25, "25 %", kind="chance"),
     )
     rung = Rung(
@@ -44,11 +44,11 @@ def example_page(prompt: str = "a happy tune") -> Page:
         4.0,
         "data:audio/flac;base64,ZkxhQw==",
         (0.0, 1.0),
-        (Reading("tempo", "120 BPM", "fast", True), Reading("mode", "minor (−0.1)", "major", False)),
+        (Descriptor("tempo", "120 BPM", "fast", True), Descriptor("mode", "minor (−0.1)", "major", False)),
     )
     figure = Figure('<svg class="figure" role="img" aria-label="effect by layer"></svg>', "What it shows.")
     grid = Grid("Effect", ("site", "effect"), ((Cell("layer 0"), Cell("0.31", "strong")),), ("A note.",))
-    found = Finding("Emotion is strongest at layer 0.", (figure,), (grid,))
+    finding = Finding("Emotion is strongest at layer 0.", (figure,), (grid,))
     return Page(
         title="Is emotion encoded?",
         subject="organism · 8 clips",
@@ -58,8 +58,8 @@ def example_page(prompt: str = "a happy tune") -> Page:
         design=(Fact("prompts", "8", "2 per emotion"),),
         listening=Listening("By rule.", (Group("happy", (player,)),)),
         chapters=tuple(
-            Chapter(key, title, found, "The figures", "dvc repro", "metrics")
-            for key, title in (("layers", "Where"), ("probes", "Probes"), ("acoustics", "Sound"))
+            Chapter(key, title, finding, "The figures", "dvc repro", "metrics")
+            for key, title in (("signal", "Signal"), ("probe", "Probe"), ("acoustics", "Acoustics"))
         ),
         checks=(Check("prompts", True, 5, 0, 8, "checks/prompts.html"),),
         provenance=Provenance(

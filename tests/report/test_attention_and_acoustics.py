@@ -41,7 +41,7 @@ def chapter(root: Path, params: Params, key: str):
 def test_attention_names_its_head_its_controls_and_claims_no_cause(measured):
     params, root = measured
     finding = chapter(root, params, "attention")
-    assert finding.summary.startswith("1 of 6 heads look more at emotion words than at matched words")
+    assert finding.summary.startswith("1 of 6 heads attend more to emotion words than to matched words")
     assert "largest at layer 1 head 2" in finding.summary
     assert "Attention is descriptive" in finding.summary
     rows = {cells[0].text: cells[1].mark for cells in finding.grids[0].rows}
@@ -56,7 +56,7 @@ def test_attention_names_its_head_its_controls_and_claims_no_cause(measured):
 def test_acoustics_stand_beside_text_tokens_and_the_untrained_twin(measured):
     params, root = measured
     finding = chapter(root, params, "relate")
-    assert "of the clips clearly sound as their prompt asks" in finding.summary
+    assert "of the clips clearly match their prompt" in finding.summary
     assert "where the text is constant" in finding.summary
     names = [cells[0].text for cells in finding.grids[0].rows]
     assert names == [

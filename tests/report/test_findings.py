@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from moodlens.report.probe import probes_finding
-from moodlens.report.signal import layers_finding
-from moodlens.report.wording import layer_groups, twin_value
+from moodlens.report.formatting import layer_groups, twin_value
+from moodlens.report.probe import probe_finding
+from moodlens.report.signal import signal_finding
 
 NAN = math.nan
 
@@ -86,7 +86,7 @@ def test_layers_are_grouped_by_kind_and_run_first_to_last():
 
 
 def test_the_sweep_counts_the_model_only_and_marks_what_is_certain():
-    found = layers_finding(SIGNAL, ROWS, {"verdict": "weak", "rule": "weak, because"}, 0.05, 0.95)
+    found = signal_finding(SIGNAL, ROWS, {"verdict": "weak", "rule": "weak, because"}, 0.05, 0.95)
     assert found.summary == "4 of 5 sites show emotion at p < 0.05 after maxT."
     assert (found.verdict, found.rule) == ("weak", "weak, because")
     marks = {cells[0].text: cells[1].mark for cells in found.grids[0].rows}
@@ -98,14 +98,14 @@ def test_the_sweep_counts_the_model_only_and_marks_what_is_certain():
 
 
 def test_without_layers_the_other_sites_are_still_drawn():
-    found = layers_finding(SIGNAL, ROWS[-3:], None, 0.05, 0.95)
+    found = signal_finding(SIGNAL, ROWS[-3:], None, 0.05, 0.95)
     (figure,) = found.figures
     assert "words 0.400, text encoder 0.600" in figure.svg
     assert found.rule == ""
 
 
 def test_probes_stand_beside_baselines_that_see_no_layer():
-    found = probes_finding(PROBE, ROWS, 8, 0.95)
+    found = probe_finding(PROBE, ROWS, 8, 0.95)
     residual = found.figures[0].svg
     assert ">bag of words<" in residual
     assert ">text encoder<" in residual
@@ -130,7 +130,7 @@ def test_gains_and_directions_are_drawn_and_a_gain_above_zero_is_marked():
         }
         for a, b in ((0, 0), (0, 1), (1, 1))
     ]
-    found = probes_finding(PROBE, rows, 8, 0.95, angles)
+    found = probe_finding(PROBE, rows, 8, 0.95, angles)
     readings, directions = found.figures[-3].svg, found.figures[-1].svg
     assert "valence: 0.25, 0.25; valence, untrained: 0.25, 0.25" in readings
     assert "beyond text: 0.30, 0.30" in readings
@@ -172,11 +172,8 @@ def test_metrics_stand_beside_their_twin_and_random_tensors():
             "twin_effect": 0,
         },
     }
-    found = layers_finding(signal, ROWS, None, 0.05, 0.95, rows)
-    assert (
-        "layers that are certain, by metric: PERMANOVA F 1 of 2; CKA, debiased 1 of 2"
-        in found.figures[-1].svg
-    )
+    found = signal_finding(signal, ROWS, None, 0.05, 0.95, rows)
+    assert "significant layers, by metric: PERMANOVA F 1 of 2; CKA, debiased 1 of 2" in found.figures[-1].svg
     cells = found.grids[1].rows[1]
     assert [cell.text for cell in cells[:2]] == ["CKA, debiased", "0.700"]
     assert [cell.text for cell in cells[5:7]] == ["0.200", "0.100"]

@@ -22,7 +22,7 @@ def rung(verdict: str = "strong", accuracy: float | None = 0.9, **changes: objec
         "effect": 0.123 if known else None,
         "baselines": {"bag of words": BASELINE} if known else {},
         "rule": f"{verdict}, because",
-        "next_step": f"not tested yet: after {verdict}" if verdict == "untested" else f"after {verdict}",
+        "next_step": f"after {verdict}",
         "more_prompts": None,
     } | changes
 
@@ -52,9 +52,9 @@ def test_rungs_keep_their_order_and_untested_is_not_a_number():
     assert found.headline == "Emotion is in the words"
 
 
-def test_bars_hold_reading_baseline_and_chance():
+def test_bars_hold_result_baseline_and_chance():
     bars = verdict_of(decided(), n_emotions=4, n_prompts=64).rungs[0].bars
-    assert [(bar.kind, bar.value) for bar in bars] == [("reading", 0.9), ("baseline", 0.4), ("chance", 0.25)]
+    assert [(bar.kind, bar.value) for bar in bars] == [("result", 0.9), ("baseline", 0.4), ("chance", 0.25)]
     assert bars[0].note == "[85, 95]\u202f%, 64 prompts"
     assert bars[1].note == "rung − this: +50 [+30, +60] points, p = 0.0010"
 

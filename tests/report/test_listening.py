@@ -1,4 +1,4 @@
-"""Which clips are heard, and what stands beside them."""
+"""Which clips get a player, and which descriptors are beside them."""
 
 from base64 import b64decode
 
@@ -29,33 +29,35 @@ def test_first_seed_sets_in_turn_emotions_in_order():
     )
 
 
-def test_fewer_clips_than_asked_gives_those_there_are():
+def test_fewer_clips_than_requested_gives_all():
     assert len(choose(CLIPS, PROMPTS, per_emotion=99)) == len(CLIPS)
 
 
 def test_players_carry_the_file_and_agree_with_the_planted_affect():
     chosen = choose(CLIPS, PROMPTS, per_emotion=1)
-    heard = listening(chosen, ACOUSTICS, *sounds(chosen["clip_id"].tolist()))
-    assert [group.emotion for group in heard.groups] == ["happy", "sad", "calm", "energetic"]
-    for group in heard.groups:
+    section = listening(chosen, ACOUSTICS, *sounds(chosen["clip_id"].tolist()))
+    assert [group.emotion for group in section.groups] == ["happy", "sad", "calm", "energetic"]
+    for group in section.groups:
         (player,) = group.players
         assert b64decode(player.source.removeprefix("data:audio/flac;base64,")).decode() == player.clip_id
-        assert all(reading.agrees for reading in player.readings)
-    sad = {reading.name: reading.expected for reading in heard.groups[1].players[0].readings}
+        assert all(each.agrees for each in player.descriptors)
+    sad = {each.name: each.expected for each in section.groups[1].players[0].descriptors}
     assert sad == {"tempo": "slow", "brightness": "dark", "loudness": "quiet", "mode": "minor"}
 
 
 def test_a_prompt_without_affect_expects_nothing():
     chosen = choose(CLIPS, PROMPTS.assign(valence=np.nan, arousal=np.nan), per_emotion=1)
-    heard = listening(chosen, ACOUSTICS, *sounds(chosen["clip_id"].tolist()))
-    readings = [reading for group in heard.groups for reading in group.players[0].readings]
-    assert {(reading.expected, reading.agrees) for reading in readings} == {("", None)}
+    section = listening(chosen, ACOUSTICS, *sounds(chosen["clip_id"].tolist()))
+    shown = [each for group in section.groups for each in group.players[0].descriptors]
+    assert {(each.expected, each.agrees) for each in shown} == {("", None)}
 
 
-def test_without_acoustics_there_are_players_and_no_readings():
+def test_without_acoustics_there_are_players_and_no_descriptors():
     chosen = choose(CLIPS, PROMPTS, per_emotion=1)
-    heard = listening(chosen, None, *sounds(chosen["clip_id"].tolist()))
-    assert all(player.source and not player.readings for group in heard.groups for player in group.players)
+    section = listening(chosen, None, *sounds(chosen["clip_id"].tolist()))
+    assert all(
+        player.source and not player.descriptors for group in section.groups for player in group.players
+    )
 
 
 def test_audio_beyond_the_budget_is_left_out(monkeypatch: pytest.MonkeyPatch):
@@ -63,8 +65,8 @@ def test_audio_beyond_the_budget_is_left_out(monkeypatch: pytest.MonkeyPatch):
     audio, waveforms = sounds(chosen["clip_id"].tolist())
     first_two = sum(len(sound) for sound in list(audio.values())[:2])
     monkeypatch.setattr(module, "AUDIO_BUDGET_BYTES", first_two)
-    heard = listening(chosen, None, audio, waveforms)
-    assert [bool(group.players[0].source) for group in heard.groups] == [True, True, False, False]
+    section = listening(chosen, None, audio, waveforms)
+    assert [bool(group.players[0].source) for group in section.groups] == [True, True, False, False]
 
 
 def test_envelope_is_the_loudest_sample_of_each_slice():
@@ -84,8 +86,8 @@ def test_silence_has_a_flat_envelope():
 
 def test_acoustics_count_prompts_and_name_fastest_and_slowest():
     found = acoustics_finding(ACOUSTICS, CLIPS)
-    assert found.summary.startswith("Energetic is fastest at 150")
-    assert "calm slowest at 69" in found.summary
+    assert found.summary.startswith("The mean tempo is highest for energetic, 150")
+    assert "lowest for calm, 69" in found.summary
     (grid,) = found.grids
     assert [row[0].text for row in grid.rows] == ["happy", "sad", "calm", "energetic"]
     assert {row[1].text for row in grid.rows} == {"4"}

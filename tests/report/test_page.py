@@ -47,7 +47,7 @@ def outline(page: Page) -> Outline:
     return parser
 
 
-def test_nothing_is_asked_of_the_network():
+def test_the_page_makes_no_network_request():
     found = outline(example_page())
     assert not [tag for tag, _ in found.tags if tag in ("script", "iframe", "object", "embed")]
     links = [
@@ -79,7 +79,7 @@ def test_the_verdict_and_every_rung_are_in_words():
     assert "Next: Buy prompts." in text
     assert "text code strong" in text
     assert "use not tested" in text
-    assert "Rule that fired: p < 0.001" in text
+    assert "Rule applied: p < 0.001" in text
     assert "91 % [84, 96] %, 8 prompts" in text
 
 
@@ -116,7 +116,7 @@ def test_a_chapter_whose_stage_gave_a_reason_shows_it_in_place_of_the_command():
     assert "dvc repro x" not in text
 
 
-def test_a_reading_that_disagrees_is_said_in_words_not_by_colour_alone():
+def test_a_descriptor_that_disagrees_is_shown_in_words_not_by_colour_alone():
     text = " ".join(outline(example_page()).text.split())
     assert "✓ fast" in text
     assert "✗ not major" in text

@@ -11,8 +11,7 @@ import yaml
 from moodlens.contracts.tables import ACOUSTICS, CLIPS, PROMPTS
 from moodlens.contracts.tensors import shard_name
 from moodlens.params.pipeline import Params, parse_params
-from moodlens.stages import decide, signal
-from moodlens.stages.probe import stage as probe
+from moodlens.stages import decide, probe, signal
 from moodlens.store.shards import write_shard
 from moodlens.store.tables import write_metrics, write_table
 from tests.report.example import tables

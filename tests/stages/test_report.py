@@ -9,13 +9,13 @@ import pytest
 
 from moodlens.base.errors import ContractError
 from moodlens.params.pipeline import Params
+from moodlens.stages import temporal
 from moodlens.stages.report.chapters import CHAPTERS
 from moodlens.stages.report.stage import gather, run
-from moodlens.stages.temporal import stage as temporal
 from moodlens.store.tables import write_metrics
 from tests.report.workspace import measure, small_params, write_workspace
 
-MEASURED = {"gates", "layers", "probes", "acoustics"}
+MEASURED = {"decide", "signal", "probe", "acoustics"}
 """Chapters of the stages that the test workspace runs."""
 
 
@@ -37,13 +37,13 @@ def test_every_section_is_filled_from_what_the_stages_wrote(workspace: tuple[Pat
     text_code = page.verdict.rungs[1]
     beaten = {bar.name for bar in text_code.bars if bar.kind == "baseline"}
     assert beaten == {"bag of words", "random text encoder"}
-    found = {chapter.key: chapter.finding for chapter in page.chapters if chapter.finding is not None}
-    assert set(found) == MEASURED
-    assert "residual 2 (cond)" in found["layers"].summary
-    assert found["layers"].rule
-    assert [row[0].text for row in found["layers"].grids[0].rows].count("residual 0 (cond)") == 1
-    assert "t-test p: descriptive, not valid" in found["layers"].grids[0].columns
-    assert (len(found["layers"].figures), len(found["probes"].figures)) == (2, 3)
+    findings = {chapter.key: chapter.finding for chapter in page.chapters if chapter.finding is not None}
+    assert set(findings) == MEASURED
+    assert "residual 2 (cond)" in findings["signal"].summary
+    assert findings["signal"].rule
+    assert [row[0].text for row in findings["signal"].grids[0].rows].count("residual 0 (cond)") == 1
+    assert "t-test p: descriptive, not valid" in findings["signal"].grids[0].columns
+    assert (len(findings["signal"].figures), len(findings["probe"].figures)) == (2, 3)
     assert page.listening is not None
     assert {len(group.players) for group in page.listening.groups} == {params.report.clips_per_emotion}
     assert page.checks is not None
@@ -58,12 +58,12 @@ def test_run_writes_the_page_and_prints_the_headline(
 ):
     root, params = workspace
     run(params, root)
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     path = root / "reports" / "index.html"
-    assert str(path) in said
+    assert str(path) in printed
     html = path.read_bytes()
     decided = json.loads((root / "metrics" / "decide.json").read_text())
-    assert decided["headline"] in said
+    assert decided["headline"] in printed
     assert html.count(b"Not run.") == len(CHAPTERS) - len(MEASURED)
     assert html.count(b"<audio") == 4 * params.report.clips_per_emotion
     run(params, root)
@@ -81,9 +81,9 @@ def test_an_empty_workspace_gives_a_page_that_says_so(tmp_path: Path, capsys: py
 @pytest.mark.parametrize(
     ("gone", "left"),
     [
-        ("metrics/signal.json", "probes"),
-        ("metrics/probe_layers.csv", "layers"),
-        ("data/acoustics.parquet", "layers"),
+        ("metrics/signal.json", "probe"),
+        ("metrics/probe_layers.csv", "signal"),
+        ("data/acoustics.parquet", "signal"),
     ],
 )
 def test_one_missing_result_leaves_the_others(
@@ -92,7 +92,7 @@ def test_one_missing_result_leaves_the_others(
     root = shutil.copytree(workspace[0], tmp_path / "copy")
     (root / gone).unlink()
     page = gather(workspace[1], root)
-    missing = {"metrics/signal.json": "layers", "metrics/probe_layers.csv": "probes"}.get(gone, "acoustics")
+    missing = {"metrics/signal.json": "signal", "metrics/probe_layers.csv": "probe"}.get(gone, "acoustics")
     filled = {chapter.key for chapter in page.chapters if chapter.finding is not None}
     assert missing not in filled
     assert left in filled
@@ -118,7 +118,7 @@ def test_the_chapter_on_time_says_which_setting_left_no_curves(
     temporal.run(params, root)
     run(params, root)
     html = (root / "reports" / "index.html").read_text(encoding="utf-8")
-    (section,) = re.findall(r'<section id="time".*?</section>', html, re.DOTALL)
+    (section,) = re.findall(r'<section id="temporal".*?</section>', html, re.DOTALL)
     assert f"<strong>Not run.</strong> {said}" in section
     assert "to get curves over time." in section
     assert "has written" not in section

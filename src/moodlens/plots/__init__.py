@@ -1,1 +1,1 @@
-"""Figures: a record and an Axes in, the Axes out."""
+"""What the figures of several chapters share: style, colour tables, maps and columns by site."""

@@ -1,4 +1,4 @@
-"""Maps of the prompts, and how their distances fit the circumplex of valence and arousal."""
+"""Figures of the chapter on `geometry`: maps, columns by site, and the fit of the circumplex."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,19 +6,29 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
-from moodlens.plots.layers import bars
-from moodlens.plots.style import INK, MUTED, PAPER, SIGNAL, TWIN, colour_of, headline, in_order, null_line
+from moodlens.plots.style import (
+    INK,
+    MUTED,
+    PAPER,
+    SIGNAL,
+    TWIN,
+    bars,
+    colour_of,
+    headline,
+    in_order,
+    null_line,
+)
 
 
 @dataclass(frozen=True)
 class SiteBar:
-    """One reading of one site, beside what relabelling gives."""
+    """A score at one site beside its null under relabelling."""
 
     name: str
     value: float
-    null: float  # mean under relabelling; NaN where the null line says it
+    null: float  # mean under relabelling; NaN where the null line suffices
     certain: bool
-    twin: float  # the same in the untrained twin, NaN where there is none
+    twin: float  # of the untrained twin, NaN where there is none
     low: float = np.nan
     high: float = np.nan
 
@@ -32,13 +42,13 @@ def prompt_map(
         points: emotion -> (prompt, 2).
         ax: where to draw.
         title: the site.
-        note: what kind of picture, and n.
+        note: the kind of map, and n.
         axes: labels of the axes.
     """
     for emotion in in_order(list(points)):
-        place = points[emotion]
-        ax.scatter(place[:, 0], place[:, 1], s=20, color=colour_of(emotion), alpha=0.85, linewidths=0)
-        centre = place.mean(axis=0)
+        own = points[emotion]
+        ax.scatter(own[:, 0], own[:, 1], s=20, color=colour_of(emotion), alpha=0.85, linewidths=0)
+        centre = own.mean(axis=0)
         ax.annotate(
             emotion,
             (float(centre[0]), float(centre[1])),
@@ -58,22 +68,22 @@ def prompt_map(
     return ax
 
 
-def site_bars(readings: tuple[SiteBar, ...], ax: Axes, *, title: str, note: str, unit: str) -> Axes:
-    """Draw one reading per site as a column, filled where significant, its null as a tick; return `ax`."""
-    x = np.arange(len(readings))
-    values = np.array([reading.value for reading in readings])
-    faces = [SIGNAL if reading.certain else PAPER for reading in readings]
+def site_bars(scores: tuple[SiteBar, ...], ax: Axes, *, title: str, note: str, unit: str) -> Axes:
+    """Draw one score per site as a column, filled where significant, its null as a tick; return `ax`."""
+    x = np.arange(len(scores))
+    values = np.array([score.value for score in scores])
+    faces = [SIGNAL if score.certain else PAPER for score in scores]
     ax.bar(x, values, width=0.62, color=faces, edgecolor=SIGNAL, linewidth=1.4, zorder=2)
-    low, high = (np.array([getattr(reading, key) for reading in readings]) for key in ("low", "high"))
+    low, high = (np.array([getattr(score, key) for score in scores]) for key in ("low", "high"))
     bars(ax, x, values, low, high, INK)
-    for place, reading in zip(x, readings, strict=True):
-        if np.isfinite(reading.null):
-            ax.hlines(reading.null, place - 0.38, place + 0.38, color=MUTED, linewidth=1.6, zorder=4)
-        if np.isfinite(reading.twin):
-            ax.scatter(place, reading.twin, marker="s", s=24, color=TWIN, zorder=5)
+    for at, score in zip(x, scores, strict=True):
+        if np.isfinite(score.null):
+            ax.hlines(score.null, at - 0.38, at + 0.38, color=MUTED, linewidth=1.6, zorder=4)
+        if np.isfinite(score.twin):
+            ax.scatter(at, score.twin, marker="s", s=24, color=TWIN, zorder=5)
     null_line(ax, 0.0)
-    ax.set_xticks(x, [reading.name for reading in readings], rotation=35, ha="right", rotation_mode="anchor")
-    ax.set_xlim(-0.6, len(readings) - 0.4)
+    ax.set_xticks(x, [score.name for score in scores], rotation=35, ha="right", rotation_mode="anchor")
+    ax.set_xlim(-0.6, len(scores) - 0.4)
     headline(ax, title, note)
     ax.set_ylabel(unit)
     return ax
@@ -87,7 +97,7 @@ def distance_fit(
     title: str,
     note: str,
 ) -> Axes:
-    """Draw each pair of emotions: its distance at several sites against valence and arousal; return `ax`.
+    """Draw the distance of each pair of emotions at several sites beside valence and arousal; return `ax`.
 
     Args:
         expected: pair -> distance in valence and arousal.
@@ -100,8 +110,8 @@ def distance_fit(
     x = np.arange(len(pairs))
     mean = np.mean(list(expected.values()))
     ax.plot(x, [expected[pair] / mean for pair in pairs], color=MUTED, dashes=(4, 2), label="valence-arousal")
-    looks = [("o", SIGNAL), ("s", INK), ("^", TWIN), ("D", MUTED)]
-    for (site, distances), (marker, colour) in zip(measured.items(), looks, strict=False):
+    styles = [("o", SIGNAL), ("s", INK), ("^", TWIN), ("D", MUTED)]
+    for (site, distances), (marker, colour) in zip(measured.items(), styles, strict=False):
         ax.plot(
             x,
             [distances[pair] for pair in pairs],

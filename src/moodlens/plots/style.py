@@ -1,14 +1,12 @@
-"""The look every figure shares: colours, fonts, the null line, the note that says n and the interval's kind.
+"""The style that all figures share, and the SVG element that stands in the page.
 
-The palette is Okabe and Ito's (2008, Color Universal Design), told apart under every common colour
-blindness. On the page each colour is a CSS variable (see `plots.style`), so that a figure follows light and
-dark; the values here are those of a light page and of a figure on its own.
-
-A figure as an inline SVG: the same bytes for the same figure, colours that follow the page.
+The palette is that of Okabe and Ito (2008, Color Universal Design), whose colours stay distinct under every
+common colour blindness. On the page each colour is a CSS variable, so that a figure follows light and dark
+mode; the values here are those of a light page and of a figure on its own.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import StringIO
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -45,7 +43,7 @@ PALETTE = {
     "twin": TWIN,
     "paper": PAPER,
 }
-"""CSS variable name -> colour. Distinct values: `plots.style` finds a variable by its value."""
+"""CSS variable name -> colour. The values are distinct: `figure_svg` finds a variable by its value."""
 
 RC: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -82,7 +80,7 @@ RC: dict[Any, Any] = {
 def draw(
     fill: Callable[..., object], *, width_in: float = 9.8, height_in: float = 3.9, n_axes: int = 1
 ) -> Figure:
-    """Return a new figure of `n_axes` axes side by side, drawn on by `fill(axes...)` in the house style."""
+    """Return a new figure of `n_axes` axes side by side, filled by `fill(axes...)` in the style `RC`."""
     with mpl.rc_context(RC):
         figure = Figure(figsize=(width_in, height_in), layout="constrained")
         fill(*np.atleast_1d(figure.subplots(1, n_axes)))
@@ -95,7 +93,7 @@ def colour_of(emotion: str) -> str:
 
 
 def in_order(emotions: list[str]) -> list[str]:
-    """Return the emotions in the fixed order of `base.axes`; anything else follows by name.
+    """Return the emotions in the fixed order of `base.axes`; other labels follow by name.
 
     >>> in_order(["neutral", "sad", "happy"])
     ['happy', 'sad', 'neutral']
@@ -105,9 +103,9 @@ def in_order(emotions: list[str]) -> list[str]:
 
 
 def headline(ax: Axes, title: str, note: str) -> None:
-    """Write the title and, smaller beneath it, the note that says n and the interval's kind."""
+    """Write the title and, in smaller type below it, the note with n and the kind of interval."""
     ax.set_title(title)
-    # In points, not in shares of the axes: in a tall figure the note would run into the title.
+    # The offset is in points: as a share of the axes, the note would overlap the title of a tall figure.
     ax.annotate(
         note,
         (0, 1),
@@ -122,7 +120,7 @@ def headline(ax: Axes, title: str, note: str) -> None:
 
 
 def null_line(ax: Axes, value: float) -> None:
-    """Draw the value that no signal would give, dotted, across the axes."""
+    """Draw the value expected without signal as a dotted line across the axes."""
     ax.axhline(value, color=MUTED, linewidth=1.2, dashes=(1, 2), zorder=1.5)
 
 
@@ -142,21 +140,74 @@ def label_right(ax: Axes, value: float, label: str, colour: str) -> None:
 
 
 def sites_axis(ax: Axes, labels: list[str]) -> None:
-    """Put one place per site on the x axis, in the order given, each name a word per line."""
+    """Label the x axis with one tick per site, in the order given, each name with one word per line."""
     ax.set_xticks(range(len(labels)), [label.replace(" ", "\n") for label in labels])
     ax.set_xlim(-0.5, len(labels) - 0.5)
 
 
+def percent_axis(ax: Axes) -> None:
+    """Scale the y axis from 0 to 100 %, with a tick every 25 %."""
+    ax.set_ylim(0, 1.04)
+    ticks = np.linspace(0, 1, 5)
+    ax.set_yticks(ticks, [f"{tick:.0%}" for tick in ticks])
+
+
+def reference_lines(ax: Axes, values: Mapping[str, float]) -> dict[str, tuple[float, str]]:
+    """Draw baselines as thin dashed lines; return name -> (value, colour) for `label_apart`."""
+    for value in values.values():
+        ax.axhline(value, color=INK, linewidth=1.0, dashes=(5, 3), alpha=0.55, zorder=1.6)
+    return {name: (value, INK) for name, value in values.items()}
+
+
+def bars(ax: Axes, x: np.ndarray, value: np.ndarray, low: np.ndarray, high: np.ndarray, colour: str) -> None:
+    """Draw the interval of each point that has one."""
+    known = np.isfinite(low) & np.isfinite(high)
+    ax.vlines(x[known], low[known], high[known], color=colour, linewidth=1.4, alpha=0.75, zorder=4)
+
+
+def label_apart(ax: Axes, names: dict[str, tuple[float, str]]) -> None:
+    """Name lines at the right edge, each as close to its value as the other labels allow.
+
+    Args:
+        ax: axes whose y limits already include the data.
+        names: label -> (value in data units, colour).
+    """
+    low, high = ax.get_ylim()
+    rising = sorted(names.items(), key=lambda item: item[1][0])
+    heights = spaced([value for _, (value, _) in rising], gap=0.07 * (high - low))
+    for (name, (_, colour)), height in zip(rising, heights, strict=True):
+        label_right(ax, height, name, colour)
+
+
+def spaced(values: list[float], gap: float) -> list[float]:
+    """Return rising values moved as little as needed to lie `gap` apart; crowded values spread evenly.
+
+    >>> spaced([0.0, 1.0, 1.0], gap=0.5)
+    [0.0, 0.75, 1.25]
+    """
+    groups: list[list[float]] = []
+    for value in values:
+        groups.append([value])
+        while len(groups) > 1 and _span(groups[-1], gap)[0] - _span(groups[-2], gap)[1] < gap:
+            groups[-2:] = [groups[-2] + groups[-1]]
+    return [_span(group, gap)[0] + gap * rank for group in groups for rank in range(len(group))]
+
+
+def _span(group: list[float], gap: float) -> tuple[float, float]:
+    centre, half = sum(group) / len(group), gap * (len(group) - 1) / 2
+    return centre - half, centre + half
+
+
 def figure_svg(figure: Figure, name: str, alt: str) -> str:
-    """Return the figure as one `<svg>` element that can stand inside a page.
+    """Return the figure as one `<svg>` element for a page.
 
     Text stays text, so the page's font applies. Every colour of `PALETTE` becomes `var(--name, colour)`.
-    Ids carry `name` as a prefix, because a page holds many figures. Nothing depends on date or place.
+    Ids get the prefix `name`, because a page contains many figures. The bytes do not depend on the date.
 
     Args:
         figure: what is drawn.
         name: unique on the page, letters and hyphens.
-        alt: what a reader who cannot see the figure needs to know.
+        alt: text for readers who cannot see the figure.
     """
     text = StringIO()
     with mpl.rc_context(RC):

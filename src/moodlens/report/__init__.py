@@ -1,1 +1,1 @@
-"""The report page, built from results."""
+"""The report page: a chapter per stage with its figures, the verdict, the players, the provenance."""

@@ -1,7 +1,4 @@
-"""Attention over time: how evenly a prompt's tokens are looked at, by emotion.
-
-Where attention looks: heads, words, time. A picture, a table and a sentence that claims no cause.
-"""
+"""The chapter on `attention`: which words the heads attend to, how evenly over time, and how far back."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +8,18 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from moodlens.plots.heat import heat
-from moodlens.plots.layers import label_apart
-from moodlens.plots.style import MUTED, colour_of, draw, figure_svg, headline, in_order, null_line
-from moodlens.report.records import Cell, Figure, Finding, Grid
-from moodlens.report.wording import count, interval, number, p_value, share
+from moodlens.plots.style import (
+    MUTED,
+    colour_of,
+    draw,
+    figure_svg,
+    headline,
+    in_order,
+    label_apart,
+    null_line,
+)
+from moodlens.report.formatting import Row, column, count, interval, number, p_value, sample_size, share
+from moodlens.report.records import Cell, Figure, Finding, Grid, cells, marked
 
 
 @dataclass(frozen=True)
@@ -43,22 +48,21 @@ def entropy_over_time(curves: Mapping[str, Band], ax: Axes, *, title: str, note:
     return ax
 
 
-Row = Mapping[str, Any]
-
 MOST_ROWS = 12
-"""Heads of the table: those that differ most, either way."""
+"""Heads in the table: those with the largest difference of either sign."""
 
 CAUTION = (
-    "Attention is descriptive: it says where a head looks, not what the music would be without it. The text "
-    "encoder mixes words, so that the token of any word may carry the emotion of another."
+    "Attention is descriptive: it shows where a head attends, not what the music would be without it. The "
+    "text encoder mixes words, so the token of any word may carry the emotion of another."
 )
 HEADS_CAPTION = (
-    "Left: mass per token on the words that bear the emotion minus that on matched content words of the same "
-    "prompt, in units of uniform attention; 0 is no preference. Middle: entropy over the prompt’s tokens, 1 "
-    "is uniform. Right: how far back self-attention reaches, in decoder steps."
+    "Left: attention per token on the words that bear the emotion minus that on matched content words of the "
+    "same prompt, in units of uniform attention; 0 is no preference. Middle: entropy over the prompt’s "
+    "tokens, 1 is uniform. Right: mean distance of self-attention, in decoder steps."
 )
 TIME_CAPTION = (
-    "How evenly the prompt’s tokens are looked at over the clip, mean over layers and heads. Dotted: uniform."
+    "How evenly attention is spread over the prompt’s tokens during the clip, mean over layers and heads. "
+    "Dotted: uniform."
 )
 COLUMNS = (
     "head",
@@ -74,9 +78,9 @@ COLUMNS = (
 )
 NOTE = (
     "p flips the sign of whole wordings’ differences, or relabels whole wordings (by emotion); maxT runs "
-    "over all layers and heads. Control words: content words of the same prompt outside its wording, as many "
-    "as emotion words, the nearest first; masses are per token. The same few instrument and genre words "
-    "recur as controls: the result is about these words, not about words at large."
+    "over all layers and heads. Control words are content words of the same prompt outside its wording, as "
+    "many as emotion words, the nearest first; attention is per token. The same few instrument and genre "
+    "words recur as controls, so the result holds for these words, not for words in general."
 )
 
 
@@ -87,16 +91,16 @@ def attention_finding(
     alpha: float,
     confidence: float,
 ) -> Finding:
-    """Return where attention looks.
+    """Return which words the heads attend to, and how evenly.
 
     Args:
         attention: metrics/attention.json, of a run that captured attention.
         heads: metrics/attention_heads.csv.
         curves: metrics/attention_time.csv.
-        alpha: adjusted p below which a head is marked.
+        alpha: level at which a head is significant.
         confidence: of the intervals.
     """
-    size = f"{count(attention['n_prompts'], 'prompt')}, {count(attention['n_wordings'], 'wording')}"
+    size = sample_size(attention, "prompt", "wording")
     chosen = sorted(heads, key=lambda row: -abs(row["difference"]))[:MOST_ROWS]
     caption = f"The {count(len(chosen), 'head')} that differ most, {size}"
     grid = Grid(caption, COLUMNS, tuple(_cells(row, alpha) for row in chosen), (NOTE,))
@@ -109,23 +113,23 @@ def _summary(attention: Mapping[str, Any]) -> str:
     heads = count(attention["n_heads"], "head")
     bounds = interval(mass["low"], mass["high"])
     return (
-        f"{mass['n_more']} of {heads} look more at emotion words than at matched words of the same prompt, "
-        f"{mass['n_less']} look less (p < 0.05 after maxT). The difference is largest at {mass['best']}: "
+        f"{mass['n_more']} of {heads} attend more to emotion words than to matched words of the same prompt, "
+        f"{mass['n_less']} attend less (p < 0.05 after maxT). The difference is largest at {mass['best']}: "
         f"{number(mass['difference'])} {bounds} times uniform attention, in the untrained twin "
         f"{number(mass['twin_difference'])}; averaged over all heads it is {number(mass['mean'])}. Entropy "
         f"differs between emotions in {count(entropy['n_significant'], 'head')} (best p "
-        f"{p_value(entropy['p'])}; the untrained twin {p_value(entropy['twin_p'])}, the prompts’ length "
-        f"{p_value(entropy['text_length_p'])}). Self-attention looks {number(distance['mean_steps'])} steps "
-        f"back on average, where uniform attention looks {number(distance['uniform_steps'])}. {CAUTION}"
+        f"{p_value(entropy['p'])}; untrained twin {p_value(entropy['twin_p'])}, length of the prompts "
+        f"{p_value(entropy['text_length_p'])}). Self-attention reaches {number(distance['mean_steps'])} "
+        f"steps back on average, uniform attention {number(distance['uniform_steps'])}. {CAUTION}"
     )
 
 
-def _table(heads: Sequence[Row], column: str) -> np.ndarray:
+def _table(heads: Sequence[Row], key: str) -> np.ndarray:
     n_layers = 1 + max(int(row["layer"]) for row in heads)
     n_heads = 1 + max(int(row["head"]) for row in heads)
     values = np.full((n_layers, n_heads), np.nan)
     for row in heads:
-        values[int(row["layer"]), int(row["head"])] = row[column]
+        values[int(row["layer"]), int(row["head"])] = row[key]
     return values
 
 
@@ -137,8 +141,8 @@ def _heads(heads: Sequence[Row], size: str, alpha: float) -> Figure:
     )
 
     def fill(*axes: Axes) -> None:
-        for ax, (column, p, title, unit, signed, limits) in zip(axes, shown, strict=True):
-            values = _table(heads, column)
+        for ax, (key, p, title, unit, signed, limits) in zip(axes, shown, strict=True):
+            values = _table(heads, key)
             heat(
                 values, _table(heads, p) < alpha, ax, title=title, unit=unit, signed=signed, limits=limits,
                 note="dot: differs from 0" if signed else "dot: differs by emotion",
@@ -159,9 +163,9 @@ def _time(curves: Sequence[Row], size: str, confidence: float) -> Figure:
     bands = {}
     for emotion in dict.fromkeys(row["emotion"] for row in whole):
         rows = [row for row in whole if row["emotion"] == emotion]
-        columns = (np.array([row[key] for row in rows], dtype=np.float64)
-                   for key in ("step", "entropy", "entropy_low", "entropy_high"))  # fmt: skip
-        bands[emotion] = Band(*columns)
+        bands[emotion] = Band(
+            *(column(rows, key) for key in ("step", "entropy", "entropy_low", "entropy_high"))
+        )
     note = f"{size}; bands: {share(confidence)} bootstrap over wordings"
     title = "Cross-attention entropy over time"
     figure = draw(lambda ax: entropy_over_time(bands, ax, title=title, note=note))
@@ -170,18 +174,17 @@ def _time(curves: Sequence[Row], size: str, confidence: float) -> Figure:
 
 
 def _cells(row: Row, alpha: float) -> tuple[Cell, ...]:
-    texts = (
-        p_value(row["p"]),
-        p_value(row["p_maxt"]),
-        number(row["twin_difference"]),
-        p_value(row["p_beyond_twin_maxt"]),
-        number(row.get("difference_generic")),
-        number(row.get("difference_scenes")),
-        number(row["entropy"]),
-        p_value(row["entropy_p_maxt"]),
-    )
     return (
         Cell(f"layer {row['layer']:.0f} head {row['head']:.0f}"),
-        Cell(number(row["difference"]), "strong" if row["p_maxt"] < alpha else ""),
-        *(Cell(text) for text in texts),
+        marked(number(row["difference"]), row["p_maxt"] < alpha),
+        *cells(
+            p_value(row["p"]),
+            p_value(row["p_maxt"]),
+            number(row["twin_difference"]),
+            p_value(row["p_beyond_twin_maxt"]),
+            number(row.get("difference_generic")),
+            number(row.get("difference_scenes")),
+            number(row["entropy"]),
+            p_value(row["entropy_p_maxt"]),
+        ),
     )

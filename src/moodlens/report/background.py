@@ -1,7 +1,4 @@
-"""What the figures stand on: the design and its reach, the checks, the provenance.
-
-What each number on the page means, for a reader who meets it for the first time.
-"""
+"""The design, the checks and the provenance of a run, and the glossary of the page."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -11,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from moodlens.params.pipeline import Params
+from moodlens.report.formatting import count, number, p_value, share
 from moodlens.report.records import Check, Fact, Provenance
-from moodlens.report.wording import count, number, p_value, share
 from moodlens.stats.design import Design
 from moodlens.stats.permutation import smallest_p
 
@@ -32,7 +29,7 @@ def design_facts(
     clips: pd.DataFrame | None,
     generated: Mapping[str, Any] | None,
 ) -> tuple[Fact, ...]:
-    """Return what decides how sure the page can be.
+    """Return the sample sizes, the number of relabellings and what they can show.
 
     Args:
         params: of the run.
@@ -50,7 +47,7 @@ def design_facts(
     draws = f"from {params.signal.n_bootstrap} bootstrap resamples of prompts"
     facts.append(Fact("intervals", share(params.signal.confidence), draws))
     delta = share(params.signal.equivalence_delta, 1)
-    note = "of variance: “none” is said only where an effect this large would have been seen"
+    note = "of variance: the verdict is “none” only where an effect this large would have been detected"
     facts.append(Fact("equivalence bound", delta, note))
     return tuple(facts)
 
@@ -60,13 +57,13 @@ def _prompt_facts(params: Params, design: Design) -> list[Fact]:
     per_emotion = f"{low}" if low == high else f"{low} to {high}"
     n = min(params.signal.n_permutations, params.probe.n_permutations)
     per = f"{per_emotion} for each of {count(design.n_classes, 'emotion')}: the unit of evidence"
-    words = "distinct emotion words, scenes or terms; the strictest folds hold them out"
-    reach = smallest_p(design.unit_labels("prompt"), n)
+    words = "distinct emotion words, scenes or terms; the strictest folds hold whole wordings out"
+    least = smallest_p(design.unit_labels("prompt"), n)
     return [
         Fact("prompts", str(design.n_prompts), per),
         Fact("wordings", str(int(design.wordings.max()) + 1), words),
         Fact("relabellings", str(n), "or more, of whole prompts or wordings, per test"),
-        Fact("smallest attainable p", p_value(reach), "of this design with these relabellings"),
+        Fact("smallest attainable p", p_value(least), "of this design with these relabellings"),
     ]
 
 
@@ -99,7 +96,7 @@ def provenance_of(
     """Return model, datasets, runs and parameters as rows.
 
     Args:
-        params: of the run; the section `compute`, on which no result depends, is left out.
+        params: of the run; the section `compute` is left out, because no result depends on it.
         generated: metrics/generate.json.
         datasets: path -> md5, from dvc.lock.
         runs: stage -> MLflow run id.
@@ -140,53 +137,53 @@ GLOSSARY = (
     Fact(
         "Effect",
         "Mean cosine similarity of prompts of the same emotion minus that of prompts of different "
-        "emotions, after centring each site. 0 is no effect; there is no unit.",
+        "emotions, after centring each site. 0 is no effect; the effect has no unit.",
     ),
     Fact(
         "Share of the ceiling",
-        "The effect divided by what the same prompt with another seed reaches: how much of the "
-        "attainable similarity emotion explains.",
+        "The effect divided by the one of the same prompt with another seed: the part of the attainable "
+        "similarity that emotion explains.",
     ),
     Fact(
         "p",
-        "Share of random relabellings of whole prompts that do at least as well. The smallest it can be is "
-        "1 / (relabellings + 1), or one over the number of distinct relabellings where the design is small.",
+        "Share of random relabellings of whole prompts that give at least the observed value. The smallest "
+        "possible p is 1 / (relabellings + 1), or one over the number of distinct relabellings where the "
+        "design is small.",
     ),
     Fact(
         "p, maxT",
-        "The same, against the best site of each relabelling (Westfall and Young): it stays honest "
-        "however many sites are looked at. It decides IF.",
+        "The same, against the best site of each relabelling (Westfall and Young). It stays valid however "
+        "many sites are tested, and decides whether there is an effect.",
     ),
     Fact(
         "q, BH",
         "False discovery rate after Benjamini and Hochberg: among the sites at or below this value, the "
-        "expected share of false ones. It helps to say WHERE.",
+        "expected share of false ones. It helps to locate an effect.",
     ),
     Fact(
         "Textbook t-test",
-        "A t-test on pairwise similarities. Descriptive, not valid: pairs share prompts, so it calls "
-        "almost any data significant (false-positive rate above 0.99 where 0.05 is claimed).",
+        "A t-test on pairwise similarities. Descriptive, not valid: pairs share prompts, so almost any data "
+        "are significant by it (false-positive rate above 0.99 at a nominal level of 0.05).",
     ),
-    Fact("Interval", "95 % bootstrap over prompts unless the page says another level."),
+    Fact("Interval", "95 % bootstrap over prompts, unless another level or unit is stated."),
     Fact(
         "Accuracy",
-        "Share of held-out prompts whose emotion a linear probe names. Folds by prompt hold whole prompts "
+        "Share of held-out prompts whose emotion a linear probe predicts. Folds by prompt hold whole prompts "
         "out; folds by wording hold out every prompt that uses the same emotion word, scene or term.",
     ),
     Fact(
         "Bag of words",
-        "A probe that sees only which words the prompt contains. What a layer must beat to hold "
-        "more than the words.",
+        "A probe that sees only which words the prompt contains. A layer must beat it to hold more than the "
+        "words.",
     ),
     Fact(
         "Untrained twin",
-        "The same architecture with random weights, fed the same text and tokens. What a layer must beat "
-        "to owe anything to training.",
+        "The same architecture with random weights, fed the same text and tokens. A layer must beat it for "
+        "its result to be due to training.",
     ),
     Fact(
         "Equivalence",
-        '"None" is claimed only if an effect of the stated size, planted into this very data, '
-        "would have been found. Otherwise the verdict is undecided, with the number of prompts that would "
-        "settle it.",
+        "The verdict is “none” only if an effect of the stated size, planted into these data, would have "
+        "been detected. Otherwise it is undecided, with the number of prompts expected to settle it.",
     ),
 )

@@ -1,7 +1,4 @@
-"""Is the instrument right: its error rates, its power, and its verdicts on models whose truth is known.
-
-The calibration: error rates against their level, and power by number of prompts.
-"""
+"""The chapter on the calibration: error rates, power, and verdicts on models whose truth is known."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +7,21 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from moodlens.plots.layers import bars, label_apart
-from moodlens.plots.style import MUTED, PAPER, SIGNAL, TWIN, draw, figure_svg, headline, null_line
-from moodlens.report.records import Cell, Figure, Finding, Grid
-from moodlens.report.wording import count, interval, number, share
+from moodlens.plots.style import (
+    MUTED,
+    PAPER,
+    SIGNAL,
+    TWIN,
+    bars,
+    draw,
+    figure_svg,
+    headline,
+    label_apart,
+    null_line,
+    percent_axis,
+)
+from moodlens.report.formatting import Row, column, count, interval, number, share
+from moodlens.report.records import Cell, Figure, Finding, Grid, cells
 
 MARKERS = ("o", "s", "D", "^", "v")
 SPREAD = 0.3
@@ -91,9 +99,7 @@ def power_curves(curves: Sequence[PowerCurve], wanted: float, ax: Axes, *, title
         ax.plot(curve.n, curve.power, "-o", color=SIGNAL, alpha=shade, linewidth=1.6, markersize=4, zorder=3)
         bars(ax, curve.n, curve.power, curve.low, curve.high, SIGNAL)
         ends[f"{curve.share:.0%} of variance"] = (float(curve.power[-1]), SIGNAL)
-    ax.set_ylim(0, 1.04)
-    ticks = np.linspace(0, 1, 5)
-    ax.set_yticks(ticks, [f"{tick:.0%}" for tick in ticks])
+    percent_axis(ax)
     null_line(ax, wanted)
     ends["wanted"] = (wanted, MUTED)
     ax.set_xticks(curves[0].n, [f"{n:g}" for n in curves[0].n])
@@ -104,8 +110,6 @@ def power_curves(curves: Sequence[PowerCurve], wanted: float, ax: Axes, *, title
     headline(ax, title, note)
     return ax
 
-
-Row = Mapping[str, Any]
 
 TITLES = {
     "ladder": "Error rates of the tests that carry the ladder",
@@ -134,12 +138,12 @@ FACTOR_NOTE = (
 
 
 def calibration_finding(
-    found: Mapping[str, Any], rates: Sequence[Row], power: Sequence[Row], verdicts: Sequence[Row]
+    metrics: Mapping[str, Any], rates: Sequence[Row], power: Sequence[Row], verdicts: Sequence[Row]
 ) -> Finding:
     """Return the calibration.
 
     Args:
-        found: metrics/calibration.json.
+        metrics: metrics/calibration.json.
         rates, power, verdicts: calibration/rates.csv, power.csv, verdicts.csv.
     """
     n_sims = int(max(row["n_sims"] for row in rates))
@@ -161,18 +165,18 @@ def calibration_finding(
         _planted_grid(power),
         _rates_grid(rates),
     )
-    return Finding(_summary(found), tuple(figures), grids)
+    return Finding(_summary(metrics), tuple(figures), grids)
 
 
-def _summary(found: Mapping[str, Any]) -> str:
-    type1, parts = found["type1"], []
+def _summary(metrics: Mapping[str, Any]) -> str:
+    type1, parts = metrics["type1"], []
     kept = type1["n_cells"] - type1["n_too_liberal"]
     parts.append(
         f"{kept} of {type1['n_cells']} error rates of tests that carry a claim keep their level "
         f"(mean {number(type1['mean_at_05'], 2)} at .05); the t-test on pairs of clips alarms in up to "
-        f"{share(found['naive']['t_test_on_pairs_of_clips'])} of datasets without effect."
+        f"{share(metrics['naive']['t_test_on_pairs_of_clips'])} of datasets without effect."
     )
-    for model, counts in found["verdicts"].items():
+    for model, counts in metrics["verdicts"].items():
         parts.append(
             f"{model}: right on {counts['right']} of {count(counts['n_seeds'], 'seed')}, where the naive "
             f"pipeline says “encoded” on {counts['naive_says_encoded']}."
@@ -186,12 +190,12 @@ def _rates_figure(rows: Sequence[Row], valid: bool, note: str, group: str) -> Fi
     for name in names:
         own = [row for row in rows if row["test"] == name]
         level = float(own[0]["level"])
-        drawn.append(RateRow(name, level, *(_column(own, key) for key in ("rate", "low", "high", "icc"))))
+        drawn.append(RateRow(name, level, *(column(own, key) for key in ("rate", "low", "high", "icc"))))
     title = TITLES[group]
     height = 1.6 + 0.5 * len(names)
     figure = draw(lambda ax: error_rates(drawn, ax, valid=valid, title=title, note=note), height_in=height)
-    said = ", ".join(f"{row.name} {number(float(row.rate.max()), 2)}" for row in drawn)
-    alt = f"{title}, the largest of each: {said}. {note}."
+    largest = ", ".join(f"{row.name} {number(float(row.rate.max()), 2)}" for row in drawn)
+    alt = f"{title}, the largest of each: {largest}. {note}."
     return Figure(figure_svg(figure, f"calibration-{group}", alt), RATES_CAPTION)
 
 
@@ -200,21 +204,17 @@ def _power_figure(rows: Sequence[Row]) -> Figure:
     for planted in sorted({float(row["share"]) for row in rows}):
         own = sorted((row for row in rows if row["share"] == planted), key=lambda row: row["n_per_emotion"])
         curves.append(
-            PowerCurve(planted, *(_column(own, key) for key in ("n_per_emotion", "rate", "low", "high")))
+            PowerCurve(planted, *(column(own, key) for key in ("n_per_emotion", "rate", "low", "high")))
         )
     n_sims = int(rows[0]["n_sims"])
     note = f"{count(n_sims, 'dataset')} per point; PERMANOVA by prompt at .05; bars: exact 99 % bounds"
     title = "Power by number of prompts"
     figure = draw(lambda ax: power_curves(curves, WANTED, ax, title=title, note=note))
-    said = "; ".join(
+    values = "; ".join(
         f"{share(curve.share)}: " + ", ".join(share(float(value)) for value in curve.power)
         for curve in curves
     )
-    return Figure(figure_svg(figure, "calibration-power", f"{title}: {said}. {note}."), POWER_CAPTION)
-
-
-def _column(rows: Sequence[Row], key: str) -> np.ndarray:
-    return np.array([row[key] for row in rows], dtype=np.float64)
+    return Figure(figure_svg(figure, "calibration-power", f"{title}: {values}. {note}."), POWER_CAPTION)
 
 
 def _is_factor(row: Row) -> bool:
@@ -226,17 +226,17 @@ def _verdict_grid(rows: Sequence[Row], title: str, note: str) -> Grid:
     table: dict[tuple[str, int], dict[str, Row]] = {}
     for row in rows:
         table.setdefault((row["model"], row["seed"]), {})[row["rung"]] = row
-    cells, naive = [], any(row["rung"] == "naive" for row in rows)
-    for (model, seed), found in table.items():
-        said = [
-            Cell(f"{found[rung]['verdict']} (truth: {_truth(found[rung])})", MARKS[found[rung]["mark"]])
+    lines, naive = [], any(row["rung"] == "naive" for row in rows)
+    for (model, seed), row_of in table.items():
+        judged = [
+            Cell(f"{row_of[rung]['verdict']} (truth: {_truth(row_of[rung])})", MARKS[row_of[rung]["mark"]])
             for rung in rungs
         ]
-        beside = [Cell(found["naive"]["verdict"])] if naive else []
-        cells.append((Cell(f"{model}, seed {seed}"), *said, *beside))
+        beside = [Cell(row_of["naive"]["verdict"])] if naive else []
+        lines.append((Cell(f"{model}, seed {seed}"), *judged, *beside))
     names = (rung.removeprefix("state: ").replace("_", " ") for rung in rungs)
     columns = ("model", *names, *(["naive pipeline"] if naive else []))
-    return Grid(title, columns, tuple(cells), (note,))
+    return Grid(title, columns, tuple(lines), (note,))
 
 
 def _truth(row: Row) -> str:
@@ -245,41 +245,43 @@ def _truth(row: Row) -> str:
 
 def _planted_grid(rows: Sequence[Row]) -> Grid:
     shown = [row for row in rows if row["what"] != "found"]
-    cells = tuple(
-        (
-            Cell(f"{row['what']}, relabelled by {row['unit']}"),
-            Cell(share(row["share"])),
-            Cell(str(int(row["n_per_emotion"]))),
-            Cell(share(row["rate"], 1)),
-            Cell(interval(row["low"], row["high"], percent=True)),
+    lines = tuple(
+        cells(
+            f"{row['what']}, relabelled by {row['unit']}",
+            share(row["share"]),
+            str(int(row["n_per_emotion"])),
+            share(row["rate"], 1),
+            interval(row["low"], row["high"], percent=True),
         )
         for row in shown
     )
     columns = ("what", "planted share of variance", "prompts per emotion", "rate", "99 % bounds")
-    return Grid(f"Planted effects, {count(int(shown[0]['n_sims']), 'dataset')} each", columns, cells)
+    return Grid(f"Planted effects, {count(int(shown[0]['n_sims']), 'dataset')} each", columns, lines)
 
 
 def _rates_grid(rows: Sequence[Row]) -> Grid:
     """Return one row per test: its rates over all designs; calibration/rates.csv has each."""
-    cells = []
+    lines = []
     for name in dict.fromkeys(row["test"] for row in rows):
         own = [row for row in rows if row["test"] == name]
         ends = share(min(row["rate"] for row in own), 1), share(max(row["rate"] for row in own), 1)
-        found = dict.fromkeys(row["verdict"] for row in own)
+        outcomes = dict.fromkeys(row["verdict"] for row in own)
         reasons = list(dict.fromkeys(filter(None, (_reason(row) for row in own))))
-        said = ", ".join(f"{verdict} in {sum(row['verdict'] == verdict for row in own)}" for verdict in found)
-        cells.append(
+        counts = ", ".join(
+            f"{verdict} in {sum(row['verdict'] == verdict for row in own)}" for verdict in outcomes
+        )
+        lines.append(
             (
                 Cell(name),
                 Cell(number(own[0]["level"], 2)),
                 Cell(str(len(own))),
-                Cell(" to ".join(ends), "void" if "too liberal" in found else ""),
+                Cell(" to ".join(ends), "void" if "too liberal" in outcomes else ""),
                 Cell(share(max(row["low"] for row in own), 1)),
-                Cell(f"{said}: {reasons[0]}" if reasons else said),
+                Cell(f"{counts}: {reasons[0]}" if reasons else counts),
             )
         )
     columns = ("test", "level", "designs", "error rate", "highest low end of the 99 % bounds", "verdict")
-    return Grid("Error rates without any effect", columns, tuple(cells), (CONSERVATIVE,))
+    return Grid("Error rates without any effect", columns, tuple(lines), (CONSERVATIVE,))
 
 
 def _reason(row: Row) -> str:

@@ -1,46 +1,44 @@
-"""Go or no-go: the gates before SAE training, and which look at the data this is.
-
-The verdict of `metrics/decide.json`: as records for the page, as plain text for a terminal.
-"""
+"""The chapter on `decide`: the gates before SAE training. The ladder: for the page and for a terminal."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from textwrap import fill
 from typing import Any
 
 from moodlens.decision.ladder import RUNGS
-from moodlens.report.records import Bar, Cell, Finding, Grid, Rung, Verdict
-from moodlens.report.wording import MINUS, Row, interval, number, p_value, share
+from moodlens.report.formatting import MINUS, Row, interval, number, p_value, share
+from moodlens.report.records import Bar, Cell, Finding, Grid, Rung, Verdict, cells
 
-ASKED = {
+GATES = {
     "clips_per_emotion": ("clips per emotion", "at least", lambda value: number(value)),
     "effect": ("within − between similarity, best layer", "above", lambda value: number(value)),
-    "acoustic_match": ("clips whose sound fits the emotion", "above", lambda value: share(value, 1)),
+    "acoustic_match": ("clips whose acoustics match the emotion", "above", lambda value: share(value, 1)),
     "p_layers": ("p of the layers (maxT)", "below", p_value),
     "silhouette": ("silhouette of the emotions, best layer", "above", lambda value: number(value)),
 }
+"""Gate -> its name, the relation to the threshold, and how its values are written."""
 REPORTED_ONLY = ("silhouette",)
 
-
-POWER_COLUMNS = ("threshold", "asked", "p below", "power", "prompts per emotion", "by formula")
+POWER_COLUMNS = ("threshold", "required", "p below", "power", "prompts per emotion", "by formula")
 POWER_NOTE = (
-    "From the spectrum and the prompt share of variance of this run's best layer; p is divided by the number "
-    "of layers. Effects by simulated pseudo-F beside noncentral F, accuracies by the binomial beside the "
-    "normal."
+    "Computed from the spectrum and the prompt share of variance of this run's best layer; the level is "
+    "divided by the number of layers. Effects: simulated pseudo-F, by formula noncentral F. Accuracies: "
+    "binomial, by formula normal."
 )
 
 
-def gates_finding(decided: Mapping[str, Any], power: Sequence[Row]) -> Finding:
-    """Return the gates of metrics/decide.json with their bars, the look, and the prompts thresholds need.
+def decide_finding(decided: Mapping[str, Any], power: Sequence[Row]) -> Finding:
+    """Return the gates with their thresholds, the look, and the prompts that the thresholds need.
 
     Args:
         decided: metrics/decide.json.
         power: metrics/decide_power.csv.
     """
     gates, look = decided["gates"], decided["look"]
-    rows = tuple(_row(name, gates[name]) for name in ASKED)
+    rows = tuple(_row(name, gates[name]) for name in GATES)
     caption = "Gates before a sparse autoencoder is trained"
     note = "The silhouette is reported and stops nothing."
-    grids = [Grid(caption, ("gate", "asked", "measured", "outcome"), rows, (note,))]
+    grids = [Grid(caption, ("gate", "required", "measured", "outcome"), rows, (note,))]
     if power:
         caption = "Prompts per emotion that the thresholds need"
         grids.append(Grid(caption, POWER_COLUMNS, tuple(_power_row(row) for row in power), (POWER_NOTE,)))
@@ -48,33 +46,33 @@ def gates_finding(decided: Mapping[str, Any], power: Sequence[Row]) -> Finding:
 
 
 def _power_row(row: Row) -> tuple[Cell, ...]:
-    texts = (
+    return cells(
+        str(row["threshold"]),
         number(row["value"]),
         p_value(row["alpha"]),
         share(row["power"]),
         _count(row["n"]),
         _count(row["n_approximate"]),
     )
-    return (Cell(str(row["threshold"])), *(Cell(text) for text in texts))
 
 
 def _count(n: float) -> str:
-    """Return a number of prompts; an empty cell of the CSV is one that no search reached."""
+    """Return a number of prompts; an empty cell of the CSV lies beyond the range searched."""
     return "more than 2,000" if n != n else f"{n:.0f}"
 
 
 def _summary(gates: Mapping[str, Any]) -> str:
     if gates["passed"]:
         return "Go: every gate before SAE training is open."
-    names = ", ".join(ASKED[name][0] for name in gates["failed"])
-    return f"No go: SAE training is stopped by {names}."
+    names = ", ".join(GATES[name][0] for name in gates["failed"])
+    return f"No go: closed gates stop SAE training ({names})."
 
 
 def _look(look: Mapping[str, Any]) -> str:
     if look["planned"] == 1:
         return (
-            "This run is treated as the only look at the data. Whoever means to add prompts and test again "
-            "plans it in decide.looks, so that the looks share one alpha."
+            "This run is treated as the only look at the data. If you intend to add prompts and test again, "
+            "plan the looks in decide.looks, so that they share one alpha."
         )
     return (
         f"Look {look['number']} of {look['planned']} at {look['n_per_emotion']} prompts per emotion: "
@@ -84,15 +82,15 @@ def _look(look: Mapping[str, Any]) -> str:
 
 
 def _row(name: str, gate: Mapping[str, Any]) -> tuple[Cell, ...]:
-    title, relation, said = ASKED[name]
+    title, relation, written = GATES[name]
     outcome = "open" if gate["passed"] else "closed" if gate["value"] is not None else "not measured"
     if name in REPORTED_ONLY:
         outcome = "above" if gate["passed"] else "not above"
     mark = "strong" if gate["passed"] else "void"
     return (
         Cell(title),
-        Cell(f"{relation} {said(gate['bar'])}"),
-        Cell(said(gate["value"])),
+        Cell(f"{relation} {written(gate['bar'])}"),
+        Cell(written(gate["value"])),
         Cell(outcome, mark),
     )
 
@@ -113,7 +111,7 @@ QUESTIONS = {
     "use": "Do interventions on that state change the music?",
 }
 SHOWN = {"untested": "not tested"}
-"""Verdicts whose word on the page differs from the one in the metrics."""
+"""Verdict in the metrics -> its word on the page, where they differ."""
 
 
 def verdict_of(decided: Mapping[str, Any], n_emotions: int, n_prompts: int) -> Verdict:
@@ -121,11 +119,11 @@ def verdict_of(decided: Mapping[str, Any], n_emotions: int, n_prompts: int) -> V
 
     Args:
         decided: metrics/decide.json.
-        n_emotions: classes; chance is one over it.
+        n_emotions: number of emotions; chance is 1 / n_emotions.
         n_prompts: prompts that intend an emotion.
     """
     rungs = tuple(
-        _rung(place, name, decided[name], n_emotions, n_prompts) for place, name in enumerate(RUNGS)
+        _rung(index, name, decided[name], n_emotions, n_prompts) for index, name in enumerate(RUNGS)
     )
     open_rung = rungs[RUNGS.index(_open_rung(decided))]
     step = f"{open_rung.next_step} (rung: {open_rung.name})" if open_rung.next_step else ""
@@ -138,32 +136,39 @@ def _open_rung(decided: Mapping[str, Any]) -> str:
     return next((name for name in RUNGS[start:] if decided[name]["verdict"] != "strong"), RUNGS[-1])
 
 
-def _rung(place: int, name: str, found: Mapping[str, Any], n_emotions: int, n_prompts: int) -> Rung:
-    verdict = SHOWN.get(str(found["verdict"]), str(found["verdict"]))
-    said = name.replace("_", " ")
-    if found["accuracy"] is None:
-        return Rung(place, said, QUESTIONS[name], verdict, "", found["rule"], _step(found))
-    evidence = f"{found['statistic'][:1].upper()}{found['statistic'][1:]}; p (maxT) {_equals(found['p'])}."
-    if found["effect"] is not None:
-        evidence += f" Effect {number(found['effect'])} (centred within − between similarity)."
-    reading = Bar(
-        "this rung",
-        found["accuracy"],
-        share(found["accuracy"], 1),
-        f"{interval(found['low'], found['high'], percent=True)}, {n_prompts} prompts",
-        found["low"],
-        found["high"],
-        "reading",
+def _rung(index: int, name: str, judged: Mapping[str, Any], n_emotions: int, n_prompts: int) -> Rung:
+    claim = Rung(
+        number=index,
+        name=name.replace("_", " "),
+        question=QUESTIONS[name],
+        verdict=_word(judged),
+        evidence="",
+        rule=judged["rule"],
+        next_step=judged["next_step"],
     )
-    baselines = tuple(_baseline(said, base) for said, base in found["baselines"].items())
+    if judged["accuracy"] is None:
+        return claim
+    statistic = str(judged["statistic"])
+    evidence = f"{statistic[:1].upper()}{statistic[1:]}; p (maxT) {_equals(judged['p'])}."
+    if judged["effect"] is not None:
+        evidence += f" Effect {number(judged['effect'])} (centred within − between similarity)."
+    result = Bar(
+        name="this rung",
+        value=judged["accuracy"],
+        text=share(judged["accuracy"], 1),
+        note=f"{interval(judged['low'], judged['high'], percent=True)}, {n_prompts} prompts",
+        low=judged["low"],
+        high=judged["high"],
+        kind="result",
+    )
+    baselines = (_baseline(baseline, numbers) for baseline, numbers in judged["baselines"].items())
     chance = Bar("chance", 1 / n_emotions, share(1 / n_emotions, 1), kind="chance")
-    bars = (reading, *baselines, chance)
-    return Rung(place, said, QUESTIONS[name], verdict, evidence, found["rule"], _step(found), bars)
+    return replace(claim, evidence=evidence, bars=(result, *baselines, chance))
 
 
-def _step(found: Mapping[str, Any]) -> str:
-    """Return what to do next; that a rung is not tested is said by its verdict."""
-    return str(found["next_step"]).removeprefix("not tested yet: ")
+def _word(judged: Mapping[str, Any]) -> str:
+    verdict = str(judged["verdict"])
+    return SHOWN.get(verdict, verdict)
 
 
 def _baseline(name: str, base: Mapping[str, float]) -> Bar:
@@ -173,36 +178,36 @@ def _baseline(name: str, base: Mapping[str, float]) -> Bar:
 
 
 def _equals(p: float | None) -> str:
-    said = p_value(p)
-    return said if said.startswith(("<", "–")) else f"= {said}"
+    text = p_value(p)
+    return text if text.startswith(("<", "–")) else f"= {text}"
 
 
 def verdict_text(decided: Mapping[str, Any], width: int = 100) -> str:
-    """Return the verdict for a terminal: the sentence, one line per rung, what to do next.
+    """Return the verdict for a terminal: the headline, one line per rung, the next step.
 
     Args:
         decided: metrics/decide.json.
         width: columns to wrap at.
     """
     header = ("rung", "verdict", "accuracy", "interval", "p (maxT)", "effect")
-    lines = [_line(place, name, decided[name]) for place, name in enumerate(RUNGS)]
+    lines = [_line(index, name, decided[name]) for index, name in enumerate(RUNGS)]
     verdict = [TITLES[decided["highest_rung"]].upper(), fill(decided["headline"], width), ""]
     open_rung = _open_rung(decided)
-    step = f"Next ({open_rung.replace('_', ' ')}): {_step(decided[open_rung])}"
+    step = f"Next ({open_rung.replace('_', ' ')}): {decided[open_rung]['next_step']}"
     return "\n".join([*verdict, *columns([header, *lines]), "", fill(step, width)])
 
 
-def _line(place: int, name: str, found: Mapping[str, Any]) -> tuple[str, ...]:
-    verdict = SHOWN.get(str(found["verdict"]), str(found["verdict"]))
-    title = f"{place} {name.replace('_', ' ')}"
-    if found["accuracy"] is None:
+def _line(index: int, name: str, judged: Mapping[str, Any]) -> tuple[str, ...]:
+    verdict = _word(judged)
+    title = f"{index} {name.replace('_', ' ')}"
+    if judged["accuracy"] is None:
         return title, verdict, "", "", "", ""
-    accuracy, bounds = f"{found['accuracy']:.3f}", f"[{found['low']:.3f}, {found['high']:.3f}]"
-    return title, verdict, accuracy, bounds, p_value(found["p"]), number(found["effect"])
+    accuracy, bounds = f"{judged['accuracy']:.3f}", f"[{judged['low']:.3f}, {judged['high']:.3f}]"
+    return title, verdict, accuracy, bounds, p_value(judged["p"]), number(judged["effect"])
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows as lines with aligned columns: the first two to the left, the others to the right.
+    """Return rows as lines with aligned columns, the first two left-aligned, the others right-aligned.
 
     >>> columns([("rung", "verdict", "p"), ("0 words", "strong", "0.001")])
     ['rung     verdict      p', '0 words  strong   0.001']
@@ -210,9 +215,9 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
-        cells = [
-            cell.ljust(width) if place < 2 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        padded = [
+            cell.ljust(width) if index < 2 else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        lines.append("  ".join(cells).rstrip())
+        lines.append("  ".join(padded).rstrip())
     return lines

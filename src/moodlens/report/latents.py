@@ -1,7 +1,4 @@
-"""What single latents say of emotion, and the same counts for everything simpler.
-
-Training of SAEs, and what their latents say of emotion beside simpler units.
-"""
+"""The chapter on `latents`: selective latents beside the same counts for simpler units."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,42 +10,13 @@ from matplotlib.axes import Axes
 from moodlens.plots.style import (
     MUTED,
     SIGNAL,
-    TWIN,
     draw,
     figure_svg,
     headline,
     in_order,
-    label_right,
-    null_line,
 )
-from moodlens.report.records import Cell, Figure, Finding, Grid
-from moodlens.report.wording import Row, count, number, p_value, share
-
-
-@dataclass(frozen=True)
-class FvuCurve:
-    """Held-out FVU of one SAE after each pass over its rows."""
-
-    name: str
-    twin: bool  # trained on the untrained twin
-    fvu: np.ndarray  # (epoch,)
-
-
-def fvu_curves(curves: Sequence[FvuCurve], ax: Axes, *, title: str, note: str) -> Axes:
-    """Draw held-out FVU by pass, the seeds and the twin; 1 is the mean of the rows."""
-    ax.set_yscale("log")
-    for curve in curves:
-        colour = TWIN if curve.twin else SIGNAL
-        ax.plot(np.arange(1, len(curve.fvu) + 1), curve.fvu, color=colour, linewidth=1.4)
-    for twin, colour in ((False, SIGNAL), (True, TWIN)):
-        ends = [float(curve.fvu[-1]) for curve in curves if curve.twin == twin]
-        if ends:
-            label_right(ax, float(np.median(ends)), "untrained twin" if twin else "model, all seeds", colour)
-    null_line(ax, 1.0)
-    headline(ax, title, note)
-    ax.set_ylabel("FVU, held-out wordings")
-    ax.set_xlabel("passes over the training rows")
-    return ax
+from moodlens.report.formatting import Row, number, p_value, sample_size, share
+from moodlens.report.records import Cell, Figure, Finding, Grid, cells
 
 
 @dataclass(frozen=True)
@@ -63,7 +31,7 @@ class UnitCount:
 
 
 def unit_counts(counts: Sequence[UnitCount], ax: Axes, *, title: str, note: str) -> Axes:
-    """Draw the shares of units as bars, one row per kind of unit, the SAE first."""
+    """Draw the shares of units as bars, one row per kind of unit, the SAE first; return `ax`."""
     y = np.arange(len(counts))[::-1]
     for offset, field, colour, name in (
         (0.26, "over_2", "#d9dce1", "ratio > 2"),
@@ -86,12 +54,15 @@ def unit_counts(counts: Sequence[UnitCount], ax: Axes, *, title: str, note: str)
 def emotion_heat(
     means: np.ndarray, latents: Sequence[str], emotions: Sequence[str], ax: Axes, *, title: str, note: str
 ) -> Axes:
-    """Draw latents x emotions: mean activation as a share of the latent's largest.
+    """Draw each latent's mean activation by emotion as a share of its largest; return `ax`.
 
     Args:
         means: (latent, emotion).
-        latents: what each row is called.
-        emotions: what each column is called.
+        latents: label of each latent.
+        emotions: label of each emotion.
+        ax: where to draw.
+        title: above the axes.
+        note: n and how the latents were chosen.
     """
     shares = means / np.maximum(means.max(axis=1, keepdims=True), 1e-12)
     ax.imshow(shares.T, aspect="auto", cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
@@ -103,7 +74,7 @@ def emotion_heat(
     return ax
 
 
-READINGS: Mapping[str, str] = {
+UNITS: Mapping[str, str] = {
     "sae": "SAE latents",
     "untrained_sae": "SAE with random directions",
     "twin_sae": "SAE of the untrained twin",
@@ -115,17 +86,17 @@ READINGS: Mapping[str, str] = {
     "words": "words of the prompt",
     "twin_dimensions": "twin's dimensions, halves",
 }
-"""Kind of unit -> its name on a figure, in this order."""
+"""Kind of unit (column `reading` of the counts) -> its name on the page, in this order."""
 
-
-COUNT_COLUMNS = ("units", "how many", "fire", "ratio > 2", "ratio > 4", "selective (FDR)")
-TOP_COLUMNS = ("latent", "evidence", "ratio", "q", "q, null text", "in other seeds", "prompts", "listen")
+COUNT_COLUMNS = ("units", "number", "firing", "ratio > 2", "ratio > 4", "selective (FDR)")
+TOP_COLUMNS = ("latent", "evidence", "ratio", "q", "q, null text", "in other seeds", "prompts", "moments")
 COUNT_NOTE = (
     "Ratio: mean activation in the unit's best emotion over the mean of the others. Selective: ratio above "
-    "2 and a false discovery rate below the threshold, whole wordings relabelled. Random directions and raw "
-    "dimensions that pass as often say that the site is full of emotion, not that the SAE found units for it."
+    "2 and a false discovery rate below the threshold, whole wordings relabelled. Where random directions or "
+    "raw dimensions pass as often, the counts show that emotion is widespread at the site, not that the SAE "
+    "found units for it."
 )
-HEAT_NOTE = "share of each latent's largest mean; the latents listed below, emotions in turn"
+HEAT_NOTE = "share of each latent's largest mean; latents of the table below, sorted by emotion"
 N_ROWS = 12
 """Latents listed per site; metrics/latents_top.csv has them all."""
 
@@ -145,10 +116,10 @@ def latents_finding(
     if not sites:
         return None
     figures, grids = [], []
-    for site, found in sites.items():
+    for site, metrics_of_site in sites.items():
         rows = [row for row in counts if row["site"] == site]
         shown = [row for row in top if row["site"] == site]
-        n = f"{count(int(found['n_prompts']), 'prompt')}, {count(int(found['n_wordings']), 'wording')}"
+        n = sample_size(metrics_of_site, "prompt", "wording")
         figures.append(_count_figure(site, rows, n, fdr))
         if shown:
             figures.append(_heat_figure(site, shown, n))
@@ -156,54 +127,54 @@ def latents_finding(
             Grid(f"Selective units at {site}, {n}", COUNT_COLUMNS, _count_cells(rows), (COUNT_NOTE,))
         )
         if shown:
-            grids.append(Grid(f"Latents to look at, {site}", TOP_COLUMNS, _top_cells(shown)))
+            grids.append(Grid(f"Latents to inspect, {site}", TOP_COLUMNS, _top_cells(shown)))
     return Finding(
-        " ".join(_said(site, found) for site, found in sites.items()), tuple(figures), tuple(grids)
+        " ".join(_summary(site, units) for site, units in sites.items()), tuple(figures), tuple(grids)
     )
 
 
-def _said(site: str, found: Mapping[str, Any]) -> str:
-    n, least = int(found["n_selective"]), int(found["n_selective_least"])
-    said = [
-        f"{site}: {n} of {int(found['n_latents'])} latents are selective, at least {least} for each emotion; "
-        f"{number(found['shuffled_selective'], 2)} with shuffled labels, "
-        f"{int(found['untrained_sae_selective'])} of as many random directions"
+def _summary(site: str, units: Mapping[str, Any]) -> str:
+    n, least = int(units["n_selective"]), int(units["n_selective_least"])
+    sentences = [
+        f"{site}: {n} of {int(units['n_latents'])} latents are selective, at least {least} for each emotion; "
+        f"{number(units['shuffled_selective'], 2)} with shuffled labels, "
+        f"{int(units['untrained_sae_selective'])} of as many random directions"
     ]
-    if "twin_sae_selective" in found:
-        said[0] += f", {int(found['twin_sae_selective'])} in the untrained twin's SAE"
-    said[0] += "."
-    if "stable_70" in found:
-        said.append(
-            f"{share(found['stable_70'], 1)} of the latents have a partner above .7 cosine in another seed "
-            f"(random decoders: {share(found['stable_70_random'], 1)})."
+    if "twin_sae_selective" in units:
+        sentences[0] += f", {int(units['twin_sae_selective'])} in the untrained twin's SAE"
+    sentences[0] += "."
+    if "stable_70" in units:
+        sentences.append(
+            f"{share(units['stable_70'], 1)} of the latents have a partner above .7 cosine in another seed "
+            f"(random decoders: {share(units['stable_70_random'], 1)})."
         )
-    if found.get("held_out_kept") is not None:
-        said.append(
-            f"Of {int(found['held_out_chosen'])} chosen on the other wordings, "
-            f"{share(found['held_out_kept'])} keep a ratio above 2 on held-out ones "
-            f"(chance {share(found['held_out_chance'])})."
+    if units.get("held_out_kept") is not None:
+        sentences.append(
+            f"Of {int(units['held_out_chosen'])} chosen on the other wordings, "
+            f"{share(units['held_out_kept'])} keep a ratio above 2 on held-out ones "
+            f"(chance {share(units['held_out_chance'])})."
         )
-    if "null_survive" in found:
+    if "null_survive" in units:
         twin = (
-            f", against {int(found['null_twin_selective'])} in the twin"
-            if "null_twin_selective" in found
+            f", against {int(units['null_twin_selective'])} in the twin"
+            if "null_twin_selective" in units
             else ""
         )
-        said.append(f"{int(found['null_survive'])} stay selective under null text{twin}.")
-    if "loss_recovered" in found:
-        said.append(
-            f"With the SAE in the layer's place {share(found['loss_recovered'], 1)} of the cross-entropy "
-            "that its mean would cost is recovered."
+        sentences.append(f"{int(units['null_survive'])} stay selective under null text{twin}.")
+    if "loss_recovered" in units:
+        sentences.append(
+            f"With the layer replaced by the SAE's reconstruction, {share(units['loss_recovered'], 1)} of "
+            "the cross-entropy lost by replacing it by its mean is recovered."
         )
-    return " ".join(said)
+    return " ".join(sentences)
 
 
 def _count_figure(site: str, rows: Sequence[Row], n: str, fdr: float) -> Figure:
     by_name = {str(row["reading"]): row for row in rows}
     counts = []
-    for reading, name in READINGS.items():
-        if reading in by_name:
-            row = by_name[reading]
+    for kind, name in UNITS.items():
+        if kind in by_name:
+            row = by_name[kind]
             over_2, over_4, selective = (
                 float(row[key]) / row["n_units"] for key in ("n_over_2", "n_over_4", "n_selective")
             )
@@ -213,8 +184,8 @@ def _count_figure(site: str, rows: Sequence[Row], n: str, fdr: float) -> Figure:
     figure = draw(
         lambda ax: unit_counts(counts, ax, title=title, note=note), height_in=0.42 * len(counts) + 1.4
     )
-    said = "; ".join(f"{one.name} {share(one.selective)} selective" for one in counts)
-    return Figure(figure_svg(figure, f"latents-{_letters(site)}", f"{title}: {said}. {note}."), COUNT_NOTE)
+    shares = "; ".join(f"{one.name} {share(one.selective)} selective" for one in counts)
+    return Figure(figure_svg(figure, f"latents-{_letters(site)}", f"{title}: {shares}. {note}."), COUNT_NOTE)
 
 
 def _heat_figure(site: str, rows: Sequence[Row], n: str) -> Figure:
@@ -229,8 +200,8 @@ def _heat_figure(site: str, rows: Sequence[Row], n: str) -> Figure:
         height_in=2.9,
     )
     alt = f"{title}: {len(labels)} latents, each strongest for the emotion it was chosen for. {HEAT_NOTE}."
-    caption = "Chosen for being selective, so the picture shows what they are, not that they are."
-    return Figure(figure_svg(figure, f"heat-{_letters(site)}", alt), caption)
+    caption = "The latents were chosen for being selective, so the figure is no evidence that they are."
+    return Figure(figure_svg(figure, f"latents-heat-{_letters(site)}", alt), caption)
 
 
 def _letters(site: str) -> str:
@@ -239,11 +210,11 @@ def _letters(site: str) -> str:
 
 
 def _count_cells(rows: Sequence[Row]) -> tuple[tuple[Cell, ...], ...]:
-    order = {name: place for place, name in enumerate(READINGS)}
+    order = list(UNITS)
     keys = ("n_units", "n_firing", "n_over_2", "n_over_4", "n_selective")
     return tuple(
-        (Cell(READINGS[str(row["reading"])]), *(Cell(number(float(row[key]), 4)) for key in keys))
-        for row in sorted(rows, key=lambda row: order[str(row["reading"])])
+        cells(UNITS[str(row["reading"])], *(number(float(row[key]), 4) for key in keys))
+        for row in sorted(rows, key=lambda row: order.index(str(row["reading"])))
     )
 
 
@@ -252,15 +223,15 @@ def _top_cells(rows: Sequence[Row]) -> tuple[tuple[Cell, ...], ...]:
         return value if isinstance(value, str) else "–"
 
     return tuple(
-        (
-            Cell(f"{row['latent']:.0f}"),
-            Cell(text(row["description"])),
-            Cell(number(row["ratio"], 2)),
-            Cell(p_value(row["q"])),
-            Cell(p_value(row["null_q"])),
-            Cell(number(row["stability"], 2)),
-            Cell(text(row["prompts"])),
-            Cell(text(row["moments"])),
+        cells(
+            f"{row['latent']:.0f}",
+            text(row["description"]),
+            number(row["ratio"], 2),
+            p_value(row["q"]),
+            p_value(row["null_q"]),
+            number(row["stability"], 2),
+            text(row["prompts"]),
+            text(row["moments"]),
         )
         for row in rows[:N_ROWS]
     )

@@ -1,7 +1,4 @@
-"""Readers of the same tokens side by side: accuracy by decoder step, and by prompts per emotion.
-
-What the states hold when only the music is fed to them, beside everything that is fed to them.
-"""
+"""The chapter on `null_text`: what the states hold without the text, beside readers of the same tokens."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +7,23 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from moodlens.plots.layers import bars, label_apart
-from moodlens.plots.style import INK, MUTED, SIGNAL, TWIN, draw, figure_svg, headline, null_line
-from moodlens.report.records import Cell, Figure, Finding, Grid
-from moodlens.report.wording import Row, count, interval, number, p_value, share
+from moodlens.plots.style import (
+    INK,
+    MUTED,
+    SIGNAL,
+    TWIN,
+    bars,
+    draw,
+    figure_svg,
+    headline,
+    label_apart,
+    null_line,
+    percent_axis,
+)
+from moodlens.report.formatting import Row, count, interval, number, p_value, share
+from moodlens.report.records import Cell, Figure, Finding, Grid, cells
 
-LOOKS = {
+STYLES = {
     "state": (SIGNAL, "-", "o", 2.0),
     "random": (TWIN, "-", "s", 1.3),
     "fed": (INK, "--", "", 1.1),
@@ -57,14 +65,12 @@ def reader_lines(
         xlabel: what the places are.
         banded: draw low..high as a band (the range over layers), else as bars (an interval).
     """
-    ax.set_ylim(0, 1.04)
-    ticks = np.linspace(0, 1, 5)
-    ax.set_yticks(ticks, [f"{tick:.0%}" for tick in ticks])
+    percent_axis(ax)
     null_line(ax, chance)
     names = {"chance": (chance, MUTED)}
     x = np.arange(len(places))
     for lane_index, line in enumerate(lines):
-        colour, style, marker, width = LOOKS[line.kind]
+        colour, style, marker, width = STYLES[line.kind]
         at = x if banded else x + 0.05 * (lane_index - (len(lines) - 1) / 2)
         ax.plot(
             at, line.accuracy, style, color=colour, marker=marker, markersize=5, linewidth=width, zorder=3
@@ -117,26 +123,26 @@ NOTE = (
 )
 
 
-def state_finding(
-    found: Mapping[str, Any],
+def null_text_finding(
+    metrics: Mapping[str, Any],
     steps: Sequence[Row],
     curve: Sequence[Row],
     confidence: float,
     factors: Mapping[str, Any],
 ) -> Finding:
-    """Return the state's readings: two pictures, the comparisons, what other texts do.
+    """Return accuracy by step and by prompts, the comparisons, the factors and the exchanged texts.
 
     Args:
-        found: metrics/null_text.json.
+        metrics: metrics/null_text.json.
         steps: metrics/null_text_steps.csv.
         curve: metrics/null_text_curve.csv.
         confidence: of the intervals.
         factors: verdicts on the factors of the music, metrics/decide.json `factors`.
     """
-    rung, chance = found["state"], found["chance"]
-    size = f"{count(found['n_prompts'], 'prompt')}, {count(rung['n_units'], 'wording')}"
+    rung, chance = metrics["state"], metrics["chance"]
+    size = f"{count(metrics['n_prompts'], 'prompt')}, {count(rung['n_units'], 'wording')}"
     figures = (_by_step(steps, chance, size), _by_shots(curve, chance, size, confidence))
-    judged = (_factors(found["factors"], factors, confidence),) if factors else ()
+    judged = (_factors(metrics["factors"], factors, confidence),) if factors else ()
     grids = (_against(rung, confidence), *judged, _targets(rung), _swaps(rung))
     return Finding(_summary(rung, chance), figures, grids)
 
@@ -160,13 +166,13 @@ def _by_step(rows: Sequence[Row], chance: float, size: str) -> Figure:
             [float(r["accuracy"]) for r in rows if r["reader"] == name and r["step"] == s] for s in places
         ]
         layered = len(values[0]) > 1
-        middle = np.array([np.median(found) for found in values])
-        low, high = ([f(found) if layered else np.nan for found in values] for f in (min, max))
+        middle = np.array([np.median(accuracies) for accuracies in values])
+        low, high = ([f(accuracies) if layered else np.nan for accuracies in values] for f in (min, max))
         lines.append(Line(name, _kind(name), middle, np.array(low), np.array(high)))
     note = f"{size}, folds hold wordings out; closed-form probe; line: median layer, band: all layers"
     title = "One step at a time, under null text"
     return _figure(
-        "state-steps", tuple(lines), places, chance, title, note, "decoder step", STEPS_CAPTION, True
+        "null-text-steps", tuple(lines), places, chance, title, note, "decoder step", STEPS_CAPTION, True
     )
 
 
@@ -186,7 +192,7 @@ def _by_shots(rows: Sequence[Row], chance: float, size: str, confidence: float) 
     note = f"{size}; bars: {share(confidence)} interval of the distance to the state, bootstrap over wordings"
     title = "How few prompts suffice"
     xlabel = "training prompts per emotion"
-    return _figure("state-curve", tuple(lines), places, chance, title, note, xlabel, CURVE_CAPTION, False)
+    return _figure("null-text-curve", tuple(lines), places, chance, title, note, xlabel, CURVE_CAPTION, False)
 
 
 def _kind(name: str) -> str:
@@ -209,8 +215,8 @@ def _figure(
             lines, places, chance, ax, title=title, note=note, xlabel=xlabel, banded=banded
         )
     )
-    said = [f"{line.name} {', '.join(share(float(v)) for v in line.accuracy)}" for line in lines]
-    return Figure(figure_svg(figure, key, f"{title}: {'; '.join(said)}. {note}."), caption)
+    values = [f"{line.name} {', '.join(share(float(v)) for v in line.accuracy)}" for line in lines]
+    return Figure(figure_svg(figure, key, f"{title}: {'; '.join(values)}. {note}."), caption)
 
 
 def _against(rung: Mapping[str, Any], confidence: float) -> Grid:
@@ -218,7 +224,7 @@ def _against(rung: Mapping[str, Any], confidence: float) -> Grid:
     for group, needed in (("baselines", "must be beaten"), ("beside", "beside")):
         for name, base in rung[group].items():
             ends = interval(base["low"], base["high"], percent=True)
-            rows.append(_row(name, needed, share(base["accuracy"], 1), share(base["difference"], 1), ends))
+            rows.append(cells(name, needed, share(base["accuracy"], 1), share(base["difference"], 1), ends))
     for prefix, what in (("", "single step"), ("whole_", "whole clip")):
         lead = f"{prefix}shots_over_"
         for key in (k for k in rung if k.startswith(lead) and not k.endswith(("_low", "_high"))):
@@ -227,11 +233,11 @@ def _against(rung: Mapping[str, Any], confidence: float) -> Grid:
             )
             own = rung[f"{prefix}shots_accuracy"]
             ends = interval(rung[f"{key}_low"], rung[f"{key}_high"], percent=True)
-            rows.append(_row(name, what, share(own - rung[key], 1), share(rung[key], 1), ends))
+            rows.append(cells(name, what, share(own - rung[key], 1), share(rung[key], 1), ends))
     if rung["partial_r2"] is not None:
         ends = interval(rung["partial_r2_low"], rung["partial_r2_high"])
         rows.append(
-            _row(
+            cells(
                 f"acoustic descriptors, partial R2 (p = {p_value(rung['partial_r2_p'])})",
                 "whole clip",
                 number(rung["acoustics_r2"], 2),
@@ -245,19 +251,19 @@ def _against(rung: Mapping[str, Any], confidence: float) -> Grid:
     )
 
 
-def _factors(told: Mapping[str, Any], judged: Mapping[str, Any], confidence: float) -> Grid:
+def _factors(measured: Mapping[str, Any], judged: Mapping[str, Any], confidence: float) -> Grid:
     """Return the verdict on every factor with its lead over every other reader."""
-    readers = [name for name in LEADS if all(name in found["leads"] for found in told.values())]
+    readers = [name for name in LEADS if all(name in factor["leads"] for factor in measured.values())]
     rows = tuple(
         (
             Cell(name),
             Cell(judged[name]["verdict"], MARKS[judged[name]["verdict"]]),
-            Cell(f"{number(found['r2'], 2)} {interval(found['low'], found['high'])}"),
-            Cell(p_value(found["p"])),
-            Cell(f"{number(found['prompted_r'], 2)} (p {p_value(found['prompted_p'])})"),
-            *(_lead(found["leads"][reader]) for reader in readers),
+            Cell(f"{number(factor['r2'], 2)} {interval(factor['low'], factor['high'])}"),
+            Cell(p_value(factor["p"])),
+            Cell(f"{number(factor['prompted_r'], 2)} (p {p_value(factor['prompted_p'])})"),
+            *(_lead(factor["leads"][reader]) for reader in readers),
         )
-        for name, found in told.items()
+        for name, factor in measured.items()
     )
     columns = ("factor", "verdict", "R2", "p, maxT", "follows the prompt", *(LEADS[name] for name in readers))
     return Grid(
@@ -272,7 +278,7 @@ def _lead(lead: Mapping[str, float]) -> Cell:
 
 def _targets(rung: Mapping[str, Any]) -> Grid:
     rows = tuple(
-        _row(
+        cells(
             name,
             number(rung[f"{name}_r2"], 2),
             p_value(rung[f"{name}_p"]),
@@ -290,9 +296,9 @@ def _targets(rung: Mapping[str, Any]) -> Grid:
 
 def _swaps(rung: Mapping[str, Any]) -> Grid:
     rows = (
-        _row("own text", share(rung["swap_own"], 1), "–", "–", "–"),
-        _row("null text", share(rung["swap_null"], 1), "–", "–", "–"),
-        _row(
+        cells("own text", share(rung["swap_own"], 1), "–", "–", "–"),
+        cells("null text", share(rung["swap_null"], 1), "–", "–", "–"),
+        cells(
             "another emotion's text",
             share(rung["swap_read_as_music"], 1),
             share(rung["swap_read_as_text"], 1),
@@ -312,7 +318,3 @@ def _swaps(rung: Mapping[str, Any]) -> Grid:
     return Grid(
         "What a probe reads when the text is taken away or exchanged, share of clips", columns, rows, notes
     )
-
-
-def _row(*texts: str) -> tuple[Cell, ...]:
-    return tuple(Cell(text) for text in texts)

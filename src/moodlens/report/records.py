@@ -1,4 +1,4 @@
-"""Everything the page shows, as records: words and numbers already worded, nothing left to compute.
+"""Everything the page shows, as records of finished text; the template computes nothing.
 
 A part that has no result yet is `None` on the `Page`; the page then says so and names the command.
 """
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Bar:
-    """One reading on a scale from 0 to 1, drawn as a bar beside those it must beat."""
+    """A value on a scale from 0 to 1, drawn as a bar beside the baselines it must beat."""
 
     name: str
     value: float
@@ -16,26 +16,26 @@ class Bar:
     note: str = ""  # interval and n
     low: float | None = None
     high: float | None = None
-    kind: str = "baseline"  # reading | baseline | chance
+    kind: str = "baseline"  # result | baseline | chance
 
 
 @dataclass(frozen=True)
 class Rung:
-    """One claim of the ladder and what became of it."""
+    """One claim of the ladder, its verdict and the evidence."""
 
     number: int
     name: str  # words | text code | music | state | use
     question: str
     verdict: str  # strong | weak | none | undecided | not tested
     evidence: str  # the figures in one or two sentences
-    rule: str  # the rule that fired
+    rule: str  # the rule that gave the verdict
     next_step: str
     bars: tuple[Bar, ...] = ()
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer: one sentence, the highest rung reached, the ladder below it."""
+    """The verdict in a sentence, its summary, and the ladder."""
 
     headline: str
     summary: str
@@ -53,8 +53,8 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One measured descriptor of a clip beside what the prompt intends."""
+class Descriptor:
+    """One acoustic descriptor of a clip beside what its prompt intends."""
 
     name: str
     measured: str
@@ -64,16 +64,16 @@ class Reading:
 
 @dataclass(frozen=True)
 class Player:
-    """One clip to hear."""
+    """One clip with its audio."""
 
     clip_id: str
     prompt: str
     set_name: str
     seed: int
     duration_s: float
-    source: str  # data URI of the audio; "" where the page's budget is spent
+    source: str  # data URI of the audio; "" where the page's budget is exhausted
     envelope: tuple[float, ...]  # 0..1, loudest sample of each slice
-    readings: tuple[Reading, ...]
+    descriptors: tuple[Descriptor, ...]
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Listening:
-    """The clips to hear and how they were chosen."""
+    """The players and the rule that chose their clips."""
 
     choice: str
     groups: tuple[Group, ...]
@@ -98,6 +98,16 @@ class Cell:
 
     text: str
     mark: str = ""
+
+
+def cells(*texts: str) -> tuple[Cell, ...]:
+    """Return cells without emphasis."""
+    return tuple(Cell(text) for text in texts)
+
+
+def marked(text: str, significant: bool) -> Cell:
+    """Return a cell, emphasised where the test beside it is significant."""
+    return Cell(text, "strong" if significant else "")
 
 
 @dataclass(frozen=True)
@@ -112,7 +122,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture as inline SVG with its caption."""
+    """A figure as inline SVG with its caption."""
 
     svg: str
     caption: str
@@ -120,26 +130,26 @@ class Figure:
 
 @dataclass(frozen=True)
 class Finding:
-    """One measurement: what it says in a sentence, the picture, the table behind it."""
+    """The content of a chapter: a summary in sentences, figures, and the tables behind them."""
 
     summary: str
     figures: tuple[Figure, ...] = ()
     grids: tuple[Grid, ...] = ()
     verdict: str = ""  # of a finding that is no rung of the ladder: strong | weak | none | undecided
-    rule: str = ""  # the rule that fired for it
+    rule: str = ""  # the rule that gave it
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """A section of the page that shows one analysis; `finding` is None where its stage has none to show."""
+    """A section of the page that shows one stage; `finding` is None where the stage gave no result."""
 
     key: str  # anchor on the page, letters and hyphens
     title: str
     finding: Finding | None
-    about: str  # what would stand here: a noun phrase that begins a sentence
-    command: str  # what makes it
-    file: str  # where its figures come from
-    reason: str = ""  # why the stage made nothing, where it said so
+    about: str  # what the chapter shows: a noun phrase that begins a sentence
+    command: str  # the command that makes it
+    file: str  # the file it is made from
+    reason: str = ""  # why the stage gave no result, where its metrics say so
 
 
 @dataclass(frozen=True)
@@ -156,7 +166,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What the figures stand on."""
+    """Model, datasets, runs and parameters behind the page."""
 
     model: tuple[Fact, ...]
     datasets: tuple[Fact, ...]  # path, md5

@@ -1,7 +1,4 @@
-"""How far the states' distances follow the sound's, layer by layer, beside what sees no layer.
-
-Acoustics and states: do places far apart in the sound lie far apart in the states, and is it the text?
-"""
+"""The chapter on `relate`: how far the states follow the acoustics, beside text, tokens and the twin."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from moodlens.plots.heat import heat
-from moodlens.plots.layers import label_apart
 from moodlens.plots.style import (
-    INK,
     MUTED,
     PAPER,
     SIGNAL,
@@ -21,11 +16,23 @@ from moodlens.plots.style import (
     draw,
     figure_svg,
     headline,
+    label_apart,
     null_line,
+    reference_lines,
     sites_axis,
 )
-from moodlens.report.records import Cell, Figure, Finding, Grid
-from moodlens.report.wording import count, hookpoint_name, interval, named, number, p_value, share
+from moodlens.report.formatting import (
+    Row,
+    column,
+    hookpoint_name,
+    interval,
+    named,
+    number,
+    p_value,
+    sample_size,
+    share,
+)
+from moodlens.report.records import Cell, Figure, Finding, Grid, cells, marked
 
 
 @dataclass(frozen=True)
@@ -42,16 +49,13 @@ class Association:
 def associations(
     curves: tuple[Association, ...], baselines: Mapping[str, float], ax: Axes, *, title: str, note: str
 ) -> Axes:
-    """Draw each curve by layer, baselines as thin dashed lines, and no association; return `ax`.
+    """Draw each curve by layer, baselines as thin dashed lines, and the line of no association; return `ax`.
 
     A filled point is significant after maxT over the layers, a hollow one is not.
     """
     n_layers = max(len(curve.r) for curve in curves)
     null_line(ax, 0.0)
-    names = {"none": (0.0, MUTED)}
-    for name, value in baselines.items():
-        ax.axhline(value, color=INK, linewidth=1.0, dashes=(5, 3), alpha=0.55, zorder=1.6)
-        names[name] = (value, INK)
+    names = {"none": (0.0, MUTED), **reference_lines(ax, baselines)}
     for curve in curves:
         colour, marker = (TWIN, "s") if curve.twin else (SIGNAL, "o")
         x = np.arange(len(curve.r))
@@ -67,12 +71,10 @@ def associations(
     return ax
 
 
-Row = Mapping[str, Any]
-
-BESIDE = {"text": "text encoder", "tokens": "audio tokens", "words": "words"}
-"""Families of one place that see no layer."""
+BASELINES = {"text": "text encoder", "tokens": "audio tokens", "words": "words"}
+"""Families of one site that is no layer -> name."""
 COLUMNS = (
-    "place",
+    "site",
     "distances, r",
     "p, maxT",
     "given the text, r",
@@ -81,25 +83,26 @@ COLUMNS = (
     "p, maxT",
     "effect, all clips",
     "effect, matching clips",
-    "by choice alone",
+    "expected by selection",
     "p, maxT",
 )
 NOTES = (
-    "p relabels whole wordings; maxT runs over the places of one family. Given the text: the text encoder’s "
-    "distances held linearly constant, which cannot hold what acts otherwise: shown, decides nothing.",
-    "To keep the clips that sound as asked makes the emotions differ by itself: under each relabelling the "
-    "clips are chosen anew, and “by choice alone” is what that gives on average. The p asks for more.",
-    "Within emotions the sound follows the wording; a place that beats neither the words nor the untrained "
-    "twin there shows no more than that it can tell wordings apart.",
+    "p relabels whole wordings; maxT runs over the sites of one family. Given the text: the text encoder’s "
+    "distances are partialled out linearly; nonlinear influence of the text remains, so no verdict uses it.",
+    "Selecting the clips whose acoustics match their prompt makes the emotions differ by itself. Under each "
+    "relabelling the clips are therefore selected again; “expected by selection” is the mean effect that "
+    "this gives, and p is small only where the effect is larger than that.",
+    "Within emotions the acoustics follow the wording. A site that beats neither the words nor the untrained "
+    "twin there shows only that it distinguishes wordings.",
 )
 DISTANCE_CAPTION = (
     "Correlation of the distances between wordings in the states with their distances in eleven acoustic "
-    "descriptors. The text made both, so a high value does not yet say that a layer holds the music."
+    "descriptors. Both depend on the text, so a high value alone does not show that a layer holds the music."
 )
 DESCRIPTOR_CAPTION = (
-    "Left: each descriptor (as normal scores) predicted for wordings never seen; what has read the text "
-    "predicts it too. Right: clips of one prompt around their mean. The text is the same for both, so what "
-    "predicts there is what this clip’s music left in the state. Values below 0 are drawn as 0."
+    "Left: each descriptor (as normal scores) predicted for held-out wordings; sites that have read the text "
+    "predict it too. Right: clips of one prompt around their mean. These clips have the same text, so a "
+    "prediction there uses what the music of the clip left in the state. Values below 0 are drawn as 0."
 )
 
 
@@ -110,17 +113,17 @@ def relate_finding(
     alpha: float,
     confidence: float,
 ) -> Finding:
-    """Return how the states hang together with the sound.
+    """Return how the states follow the acoustics.
 
     Args:
         relate: metrics/relate.json.
         layers: metrics/relate_layers.csv.
         descriptors: metrics/relate_descriptors.csv.
-        alpha: adjusted p below which a value is marked.
+        alpha: level at which a value is significant.
         confidence: of the interval of the acoustic match.
     """
-    size = f"{count(relate['n_wordings'], 'wording')}, {count(relate['n_clips'], 'clip')}"
-    grid = Grid(f"By place, {size}", COLUMNS, tuple(_cells(row, alpha) for row in layers), NOTES)
+    size = sample_size(relate, "wording", "clip")
+    grid = Grid(f"By site, {size}", COLUMNS, tuple(_cells(row, alpha) for row in layers), NOTES)
     figures = (_distances(layers, size, alpha), _descriptors(descriptors, size, alpha))
     return Finding(_summary(relate, confidence), figures, (grid,))
 
@@ -129,24 +132,24 @@ def _summary(relate: Mapping[str, Any], confidence: float) -> str:
     distance = relate["distance"]
     bounds = interval(relate["acoustic_match_low"], relate["acoustic_match_high"], percent=True)
     chance, site = share(relate["acoustic_match_chance"]), hookpoint_name(distance["best"])
-    said = (
-        f"{share(relate['acoustic_match'])} of the clips clearly sound as their prompt asks "
-        f"({share(confidence)} interval {bounds}; {chance} if labels are dealt out anew). Distances in the "
-        f"states follow distances in the sound best at {site}: r {number(distance['r'])}, p "
-        f"{p_value(distance['p'])} after maxT; the text encoder {number(distance['text_r'])}, the untrained "
+    text = (
+        f"The acoustics of {share(relate['acoustic_match'])} of the clips clearly match their prompt "
+        f"({share(confidence)} interval {bounds}; {chance} with relabelled emotions). Distances in the "
+        f"states follow distances in the acoustics best at {site}: r {number(distance['r'])}, p "
+        f"{p_value(distance['p'])} after maxT; text encoder {number(distance['text_r'])}, untrained "
         f"twin {number(distance['twin_r'])}."
     )
     if "within_prompts" in relate:
         inner = relate["within_prompts"]
         descriptor, _, site = inner["best"].partition(" at ")
-        said += (
-            f" Between clips of one prompt, where the text is constant, {_plain(descriptor)} is read best: "
-            f"R² {number(inner['r2'])} at {hookpoint_name(site)} (p {p_value(inner['p'])} after maxT; audio "
-            f"tokens {number(inner['tokens_r2'])}, untrained twin {number(inner['twin_r2'])}). Over all "
-            f"descriptors the mean is {number(inner['mean_r2'])} at the best layer, "
+        text += (
+            f" Between clips of one prompt, where the text is constant, {_plain(descriptor)} is predicted "
+            f"best: R² {number(inner['r2'])} at {hookpoint_name(site)} (p {p_value(inner['p'])} after maxT; "
+            f"audio tokens {number(inner['tokens_r2'])}, untrained twin {number(inner['twin_r2'])}). Over "
+            f"all descriptors the mean is {number(inner['mean_r2'])} at the best layer, "
             f"{number(inner['tokens_mean_r2'])} for tokens, {number(inner['twin_mean_r2'])} for the twin."
         )
-    return said
+    return text
 
 
 def _plain(descriptor: str) -> str:
@@ -160,82 +163,85 @@ def _plain(descriptor: str) -> str:
 
 
 def _of(rows: Sequence[Row], family: str) -> list[Row]:
-    found = [row for row in rows if row["family"] == family]
-    return sorted(found, key=lambda row: row["layer"]) if "layers" in family else found
+    own = [row for row in rows if row["family"] == family]
+    return sorted(own, key=lambda row: row["layer"]) if "layers" in family else own
 
 
 def _distances(rows: Sequence[Row], size: str, alpha: float) -> Figure:
     kinds = (("mantel", ""), ("mantel_within_emotion", ", within emotions"))
     curves = []
     for family, name in (("layers", "model"), ("twin_layers", "untrained twin")):
-        for column, addition in kinds:
-            r = np.array([row[column] for row in _of(rows, family)], dtype=np.float64)
-            p = np.array([row[f"{column}_p_maxt"] for row in _of(rows, family)], dtype=np.float64)
+        for key, addition in kinds:
+            r, p = (column(_of(rows, family), name) for name in (key, f"{key}_p_maxt"))
             if len(r) and np.isfinite(r).all():
                 curves.append(Association(name + addition, family != "layers", bool(addition), r, p < alpha))
-    beside = {said: float(row["mantel"]) for family, said in BESIDE.items() for row in _of(rows, family)}
-    note = f"{size}; filled: p < {alpha:g} after maxT, wordings relabelled; dashed: places that are no layer"
-    title = "Distances in the states against distances in the sound"
-    figure = draw(lambda ax: associations(tuple(curves), beside, ax, title=title, note=note), height_in=4.4)
-    said = [f"{curve.name} {', '.join(number(float(v), 2) for v in curve.r)}" for curve in curves]
-    said += [f"{name} {number(value, 2)}" for name, value in beside.items()]
+    baselines = {
+        label: float(row["mantel"]) for family, label in BASELINES.items() for row in _of(rows, family)
+    }
+    note = f"{size}; filled: p < {alpha:g} after maxT, wordings relabelled; dashed: sites that are no layer"
+    title = "Distances in the states against distances in the acoustics"
+    figure = draw(
+        lambda ax: associations(tuple(curves), baselines, ax, title=title, note=note), height_in=4.4
+    )
+    values = [f"{curve.name} {', '.join(number(float(v), 2) for v in curve.r)}" for curve in curves]
+    values += [f"{name} {number(value, 2)}" for name, value in baselines.items()]
     return Figure(
-        figure_svg(figure, "relate-distances", f"{title}: {'; '.join(said)}. {note}."), DISTANCE_CAPTION
+        figure_svg(figure, "relate-distances", f"{title}: {'; '.join(values)}. {note}."), DISTANCE_CAPTION
     )
 
 
 def _descriptors(rows: Sequence[Row], size: str, alpha: float) -> Figure:
-    both = (("r2", "Wordings never seen"), ("r2_within_prompt", "Same prompt, other seed"))
-    shown = tuple(each for each in both if _places(rows, each[0]))
+    both = (("r2", "Held-out wordings"), ("r2_within_prompt", "Same prompt, other seed"))
+    shown = tuple(each for each in both if _labels(rows, each[0]))
     names = list(dict.fromkeys(row["descriptor"] for row in rows))
 
     def fill(*axes: Axes) -> None:
-        for ax, (column, title) in zip(axes, shown, strict=True):
-            places = _places(rows, column)
-            found = {(_label(row), row["descriptor"]): row for row in rows}
-            values = np.array([[found[place, name][column] for place in places] for name in names])
-            p = np.array([[found[place, name][f"{column}_p_maxt"] for place in places] for name in names])
+        for ax, (key, title) in zip(axes, shown, strict=True):
+            labels = _labels(rows, key)
+            row_of = {(_label(row), row["descriptor"]): row for row in rows}
+            values = np.array([[row_of[label, name][key] for label in labels] for name in names])
+            p = np.array([[row_of[label, name][f"{key}_p_maxt"] for label in labels] for name in names])
             heat(
                 np.clip(values.astype(np.float64), 0, 1), p < alpha, ax, title=title, unit="R², out of fold",
                 note=f"dot: p < {alpha:g} after maxT", row_labels=[_plain(name) for name in names],
-                column_labels=places, signed=False, limits=(0.0, 1.0),
+                column_labels=labels, signed=False, limits=(0.0, 1.0),
             )  # fmt: skip
             ax.tick_params(axis="x", rotation=90)
 
-    said = []
-    for column, title in shown:
-        best = max((row for row in rows if row["family"] == "layers"), key=lambda row: row[column])
-        said.append(
-            f"{title}: best {_plain(best['descriptor'])} {number(best[column])} at layer {best['layer']:.0f}"
+    maxima = []
+    for key, title in shown:
+        best = max((row for row in rows if row["family"] == "layers"), key=lambda row: row[key])
+        maxima.append(
+            f"{title}: best {_plain(best['descriptor'])} {number(best[key])} at layer {best['layer']:.0f}"
         )
     figure = draw(fill, n_axes=len(shown), height_in=5.0)
-    alt = f"Descriptors by place. {'; '.join(said)}. {size}."
+    alt = f"Descriptors by site. {'; '.join(maxima)}. {size}."
     return Figure(figure_svg(figure, "relate-descriptors", alt), f"{DESCRIPTOR_CAPTION} {size}.")
 
 
-def _places(rows: Sequence[Row], column: str) -> list[str]:
-    """Return the places that have a reading, from the words over the twin and the layers to the tokens."""
+def _labels(rows: Sequence[Row], key: str) -> list[str]:
+    """Return the sites with a value of `key`, in the order words, text, twin, layers, tokens."""
     order = ("words", "text", "twin_layers", "layers", "tokens")
-    known = [row for family in order for row in _of(rows, family) if row[column] == row[column]]
+    known = [row for family in order for row in _of(rows, family) if row[key] == row[key]]
     return list(dict.fromkeys(_label(row) for row in known))
 
 
 def _label(row: Row) -> str:
     if "layers" not in row["family"]:
-        return BESIDE[row["family"]]
+        return BASELINES[row["family"]]
     half = "" if row["half"] == "cond" else f" {row['half']}"
     site = "" if row["site"] == "residual" else f"{named(row)} "
     return f"{'twin ' if row['model'] == 'twin' else ''}{site}{row['layer']:.0f}{half}"
 
 
 def _cells(row: Row, alpha: float) -> tuple[Cell, ...]:
-    def pair(column: str) -> tuple[Cell, Cell]:
-        mark = "strong" if row[f"{column}_p_maxt"] < alpha else ""
-        return Cell(number(row[column]), mark), Cell(p_value(row[f"{column}_p_maxt"]))
+    def pair(key: str) -> tuple[Cell, Cell]:
+        p = row[f"{key}_p_maxt"]
+        return marked(number(row[key]), p < alpha), Cell(p_value(p))
 
     matched, p_matched = pair("effect_matched")
     return (
-        Cell(_label(row)),
+        *cells(_label(row)),
         *pair("mantel"),
         *pair("mantel_given_text"),
         *pair("mantel_within_emotion"),

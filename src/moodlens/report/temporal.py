@@ -1,7 +1,4 @@
-"""Over time: separation by layer with its clusters, and power spectra by emotion.
-
-When emotion shows: separation over time, early against late, and the rhythm of the states.
-"""
+"""The chapter on `temporal`: separation over time, early against late, and the rhythm of the states."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +7,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from moodlens.plots.layers import label_apart
 from moodlens.plots.style import (
     INK,
     MUTED,
@@ -20,23 +16,26 @@ from moodlens.plots.style import (
     figure_svg,
     headline,
     in_order,
+    label_apart,
     null_line,
 )
-from moodlens.report.records import Cell, Figure, Finding, Grid
-from moodlens.report.wording import (
+from moodlens.report.formatting import (
     Row,
-    count,
+    column,
     figure_id,
     hookpoint_name,
     interval,
     long_name,
     number,
     p_value,
+    sample_size,
     share,
+    site_key,
 )
+from moodlens.report.records import Cell, Figure, Finding, Grid, cells, marked
 
 LANE = 0.035
-"""Height of one layer's lane of clusters, as a share of the axes."""
+"""Height of the lane in which one layer's clusters are drawn, as a share of the axes."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +46,15 @@ class LayerTime:
     effect: np.ndarray
     low: np.ndarray
     high: np.ndarray
-    found: np.ndarray  # bool; the window lies in a cluster that is significant
+    in_cluster: np.ndarray  # bool; the window lies in a significant cluster
 
 
 def separation_over_time(
     layers: tuple[LayerTime, ...], times_s: np.ndarray, ax: Axes, *, title: str, note: str, unit: str
 ) -> Axes:
-    """Draw each layer's effect over time, darker the later the layer, clusters as bars below; return `ax`.
+    """Draw each layer's effect over time and its clusters as bars below; return `ax`.
 
-    The interval is drawn for the last layer only, where it would not hide the others.
+    Later layers are darker. The interval is drawn for the last layer only, because intervals would overlap.
     """
     shades = np.linspace(0.3, 1.0, len(layers))
     for layer, shade in zip(layers, shades, strict=True):
@@ -67,7 +66,7 @@ def separation_over_time(
     lane = LANE * (top - bottom)
     half = (times_s[1] - times_s[0]) / 2
     for lane_index, (layer, shade) in enumerate(zip(layers, shades, strict=True)):
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], layer.found.astype(int), [0]])))
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], layer.in_cluster.astype(int), [0]])))
         for start, stop in edges.reshape(-1, 2):
             y = bottom - lane * (lane_index + 2)
             ax.hlines(
@@ -96,14 +95,14 @@ def spectra_by_emotion(
     title: str,
     note: str,
 ) -> Axes:
-    """Draw each emotion's power spectrum and mark the tempo its clips were measured at; return `ax`.
+    """Draw each emotion's power spectrum and mark the tempo measured in its clips; return `ax`.
 
     Args:
         frequencies_hz: of the spectra.
         power: emotion -> (frequency,) share of the power per Hz.
         tempo_hz: emotion -> median tempo of its clips, beats per second.
         ax: where to draw.
-        title: what moves.
+        title: above the axes.
         note: n.
     """
     emotions = in_order(list(power))
@@ -132,26 +131,26 @@ def spectra_by_emotion(
 
 
 CAPTION_TIME = (
-    "How much more alike wordings of one emotion are than wordings of different emotions, window by "
-    "window. Every layer reads the text at every step, so separation from the first step on is the prompt; "
-    "the music hardly differs yet. A bar below marks a cluster: emotion shows somewhere in it. Where a "
-    "cluster begins is no estimate of when the effect begins. The untrained twin’s states are not stored "
-    "step by step, so it is not drawn."
+    "How much more similar wordings of one emotion are than wordings of different emotions, window by "
+    "window. Every layer reads the text at every step, so separation at the first steps comes from the "
+    "prompt; the music hardly differs yet. A bar below marks a cluster: there is an effect somewhere in it. "
+    "Where a cluster begins is no estimate of when the effect begins. The untrained twin’s states are not "
+    "stored step by step, so it is not drawn."
 )
 CAPTION_SPECTRA = (
     "Power of the states’ leading components over frequency, by emotion; triangles: the median tempo "
-    "measured in the audio. A state that keeps the beat has power there. That is rhythm in the states; it "
-    "says nothing on whether emotion causes it."
+    "measured in the audio. A state that follows the beat has power there. This shows rhythm in the states, "
+    "not that emotion causes it."
 )
 NOTE_CHANGE = (
-    "Change: late minus early effect, first and last tenth of the steps. Its p turns the sign of whole "
+    "Change: late minus early effect, first and last tenth of the steps. Its p flips the sign of whole "
     "wordings’ contributions, corrected by maxT over the layers. The distance between emotions is "
     "crossvalidated over wordings and grows with the norm of the states; the effect does not."
 )
 NOTE_TEMPO = (
     "At tempo: share of clips whose strongest frequency between 50 and 200 per minute is the measured "
     "tempo within 8 %; chance pairs clips with tempos of other wordings of the same emotion. Its p "
-    "exchanges tempos inside each emotion, so the emotion’s usual tempo alone cannot make it small."
+    "exchanges tempos within each emotion, so an emotion’s typical tempo alone cannot make it small."
 )
 NAMES = {
     "magnitude": "norm",
@@ -161,11 +160,10 @@ NAMES = {
     "centroid_norm_hz": "spectral centroid of the norm, Hz",
     "peak_norm_hz": "strongest frequency of the norm, Hz",
 }
-CURVES = ("effect", "low", "high", "p_cluster")
 FIXED = {"site", "layer", "half", "reading", "ratio", "share", "f", "p", "p_maxt"}
 
 
-def timing_finding(
+def temporal_finding(
     metrics: Mapping[str, Any],
     steps: Sequence[Row],
     layers: Sequence[Row],
@@ -175,7 +173,7 @@ def timing_finding(
     alpha: float,
     confidence: float,
 ) -> Finding:
-    """Return the chapter on time.
+    """Return separation over time, early against late, and rhythm.
 
     Args:
         metrics: metrics/temporal.json.
@@ -184,39 +182,39 @@ def timing_finding(
         readings: metrics/temporal_readings.csv.
         spectra: metrics/temporal_spectra.csv.
         tempo_hz: median measured tempo of each emotion, beats per second.
-        alpha: level at which a cluster counts.
+        alpha: level at which a cluster is significant.
         confidence: of the intervals.
     """
-    size = f"{count(metrics['n_wordings'], 'wording')}, {count(metrics['n_clips'], 'clip')}"
+    size = sample_size(metrics, "wording", "clip")
     groups: dict[str, list[Row]] = {}
     for row in steps:
         groups.setdefault(f"{row['site']} · {row['half']}", []).append(row)
     figures = [_over_time(name, rows, size, alpha, confidence) for name, rows in groups.items()]
     figures.append(_spectra(metrics, spectra, tempo_hz, size))
     return Finding(
-        _summary(metrics, alpha), tuple(figures), (_changes(layers, size), _readings(readings, size, alpha))
+        _summary(metrics, alpha), tuple(figures), (_changes(layers, size), _scalars(readings, size, alpha))
     )
 
 
 def _summary(metrics: Mapping[str, Any], alpha: float) -> str:
     p = metrics["cluster_p"]
     where = (
-        f"Clusters at p < {alpha:g} cover {share(metrics['covered'])} of the layers’ time."
+        f"Clusters at p < {alpha:g} cover {share(metrics['covered'])} of the windows of all layers."
         if p < alpha
         else f"No cluster reaches p < {alpha:g} (smallest {p_value(p)})."
     )
-    grown = metrics["change_p"] < alpha
+    changed = metrics["change_p"] < alpha
     bounds = interval(metrics["change_low"], metrics["change_high"])
     change = (
         f"The largest change from the first to the last tenth is {number(metrics['change'])} {bounds} at "
         f"{hookpoint_name(metrics['change_site'])}, p {p_value(metrics['change_p'])}: "
-        + ("separation changes over time." if grown else "no change is shown.")
+        + ("separation changes over time." if changed else "no change is shown.")
     )
     tempo = (
         f"At {hookpoint_name(metrics['tempo_site'])} the states’ strongest frequency is the measured tempo "
         f"in {share(metrics['tempo_hits'])} of the clips ({share(metrics['tempo_hits_chance'])} with tempos "
-        f"of other clips of the emotion, {share(metrics['tempo_hits_tokens'])} in the token stream’s "
-        f"changes; p {p_value(metrics['tempo_p'])})."
+        f"of other clips of the emotion, {share(metrics['tempo_hits_tokens'])} for the changes of the token "
+        f"stream; p {p_value(metrics['tempo_p'])})."
     )
     return f"{where} {change} {tempo}"
 
@@ -226,10 +224,9 @@ def _over_time(name: str, rows: Sequence[Row], size: str, alpha: float, confiden
     drawn = []
     for layer in numbers:
         own = [row for row in rows if row["layer"] == layer]
-        column = {key: np.array([row[key] for row in own], dtype=np.float64) for key in CURVES}
-        found = column["p_cluster"] < alpha
-        drawn.append(LayerTime(f"layer {layer}", column["effect"], column["low"], column["high"], found))
-    times_s = np.array([row["time_s"] for row in rows if row["layer"] == numbers[0]], dtype=np.float64)
+        effect, low, high, p = (column(own, key) for key in ("effect", "low", "high", "p_cluster"))
+        drawn.append(LayerTime(f"layer {layer}", effect, low, high, in_cluster=p < alpha))
+    times_s = column([row for row in rows if row["layer"] == numbers[0]], "time_s")
     title = f"Emotion effect over time, {name}"
     note = (
         f"{size}; darker: later layers; band: {share(confidence)} bootstrap over wordings, "
@@ -240,41 +237,31 @@ def _over_time(name: str, rows: Sequence[Row], size: str, alpha: float, confiden
             tuple(drawn), times_s, ax, title=title, note=note, unit="within − between similarity, centred"
         )
     )
-    said = "; ".join(
+    ranges = "; ".join(
         f"{layer.name} {number(float(layer.effect.min()))} to {number(float(layer.effect.max()))}"
         for layer in drawn
     )
-    return Figure(figure_svg(figure, figure_id("time", name), f"{title}: {said}. {note}."), CAPTION_TIME)
+    return Figure(
+        figure_svg(figure, figure_id("temporal", name), f"{title}: {ranges}. {note}."), CAPTION_TIME
+    )
 
 
 def _spectra(
     metrics: Mapping[str, Any], rows: Sequence[Row], tempo_hz: Mapping[str, float], size: str
 ) -> Figure:
-    chosen = [row for row in rows if _site(row) == metrics["tempo_site"]]
-    frequencies = np.array([row["frequency_hz"] for row in chosen], dtype=np.float64)
-    power = {
-        emotion: np.array([row[emotion] for row in chosen], dtype=np.float64)
-        for emotion in chosen[0]
-        if emotion in tempo_hz
-    }
+    chosen = [row for row in rows if site_key(row) == metrics["tempo_site"]]
+    frequencies = column(chosen, "frequency_hz")
+    power = {emotion: column(chosen, emotion) for emotion in chosen[0] if emotion in tempo_hz}
     title = f"Rhythm of the states, {hookpoint_name(metrics['tempo_site'])}"
     figure = draw(
         lambda ax: spectra_by_emotion(frequencies, power, tempo_hz, ax, title=title, note=f"{size}; means")
     )
-    said = ", ".join(
+    peaks = ", ".join(
         f"{name} strongest at {number(float(frequencies[values.argmax()]), 2)} Hz, tempo "
         f"{number(tempo_hz[name], 2)} Hz"
         for name, values in power.items()
     )
-    return Figure(figure_svg(figure, "time-spectra", f"{title}: {said}."), CAPTION_SPECTRA)
-
-
-def _site(row: Row) -> str:
-    return (
-        f"{row['site']}.{row['layer']:.0f}/{row['half']}"
-        if row["layer"] == row["layer"]
-        else str(row["site"])
-    )
+    return Figure(figure_svg(figure, "temporal-spectra", f"{title}: {peaks}."), CAPTION_SPECTRA)
 
 
 def _changes(layers: Sequence[Row], size: str) -> Grid:
@@ -292,37 +279,35 @@ def _changes(layers: Sequence[Row], size: str) -> Grid:
         "p, maxT",
     )
     rows = tuple(
-        (
-            Cell(long_name({**row, "model": "model"})),
-            Cell(number(row["early"])),
-            Cell(number(row["late"])),
-            Cell(number(row["change"])),
-            Cell(interval(row["low"], row["high"])),
-            Cell(p_value(row["p_maxt"])),
-            Cell(number(row["distance_ratio"])),
-            Cell(interval(row["distance_ratio_low"], row["distance_ratio_high"])),
-            Cell(share(row["tempo_hits_components"])),
-            Cell(share(row["tempo_chance_components"])),
-            Cell(p_value(row["tempo_p_components"])),
+        cells(
+            long_name({**row, "model": "model"}),
+            number(row["early"]),
+            number(row["late"]),
+            number(row["change"]),
+            interval(row["low"], row["high"]),
+            p_value(row["p_maxt"]),
+            number(row["distance_ratio"]),
+            interval(row["distance_ratio_low"], row["distance_ratio_high"]),
+            share(row["tempo_hits_components"]),
+            share(row["tempo_chance_components"]),
+            p_value(row["tempo_p_components"]),
         )
         for row in layers
     )
     return Grid(f"Early, late and tempo by layer, {size}", columns, rows, (NOTE_CHANGE, NOTE_TEMPO))
 
 
-def _readings(rows: Sequence[Row], size: str, alpha: float) -> Grid:
+def _scalars(rows: Sequence[Row], size: str, alpha: float) -> Grid:
     emotions = [name for name in rows[0] if name not in FIXED]
-    columns = ("site", "reading", *emotions, "largest / smallest", "share of variance", "p, maxT")
-    cells = tuple(
+    columns = ("site", "measurement", *emotions, "largest / smallest", "share of variance", "p, maxT")
+    lines = tuple(
         (
-            Cell(long_name({**row, "model": "model"})),
-            Cell(NAMES[row["reading"]]),
-            *(Cell(number(row[emotion])) for emotion in emotions),
-            Cell(number(row["ratio"])),
-            Cell(share(row["share"]), "strong" if row["p_maxt"] < alpha else ""),
+            *cells(long_name({**row, "model": "model"}), NAMES[row["reading"]]),
+            *cells(*(number(row[emotion]) for emotion in emotions), number(row["ratio"])),
+            marked(share(row["share"]), row["p_maxt"] < alpha),
             Cell(p_value(row["p_maxt"])),
         )
         for row in rows
     )
     note = "One number per clip, tested over wordings; p relabels whole wordings, maxT over all rows."
-    return Grid(f"Magnitude, variance and spectra by emotion, {size}", columns, cells, (note,))
+    return Grid(f"Magnitude, variance and spectra by emotion, {size}", columns, lines, (note,))

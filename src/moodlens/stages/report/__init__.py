@@ -1,1 +1,1 @@
-"""Stage `report`: everything on one page."""
+"""Stage `report`: the results of all stages on one page."""

@@ -1,7 +1,7 @@
-"""The chapters of the report: which analysis each shows, and from which files its finding is made.
+"""The chapters of the report: which stage each shows, and from which files its finding is made.
 
-A stage that adds a chapter gives it a row of `CHAPTERS`; the page, its navigation and its notes on what did
-not run follow from there.
+Each chapter has the name of its stage. A stage that adds a chapter adds a row to `CHAPTERS`; the page, its
+navigation and the notes on what was not run use this table.
 """
 
 from collections.abc import Callable
@@ -17,37 +17,36 @@ from moodlens.prompts.lexicon import AFFECT
 from moodlens.report.acoustics import acoustics_finding
 from moodlens.report.attention import attention_finding
 from moodlens.report.calibration import calibration_finding
-from moodlens.report.decide import gates_finding
-from moodlens.report.geometry import layout_finding
+from moodlens.report.decide import decide_finding
+from moodlens.report.geometry import geometry_finding
 from moodlens.report.latents import latents_finding
-from moodlens.report.null_text import state_finding
-from moodlens.report.probe import probes_finding
+from moodlens.report.null_text import null_text_finding
+from moodlens.report.probe import probe_finding
 from moodlens.report.records import Chapter, Finding
 from moodlens.report.relate import relate_finding
 from moodlens.report.sae import sae_finding, targets_grid
-from moodlens.report.signal import layers_finding
-from moodlens.report.temporal import timing_finding
+from moodlens.report.signal import signal_finding
+from moodlens.report.temporal import temporal_finding
 from moodlens.store.tables import read_metrics, read_table
 
 
 @dataclass(frozen=True)
 class Source:
-    """One chapter before its figures are read."""
+    """One chapter before its files are read."""
 
-    key: str
+    key: str  # the stage, with hyphens: anchor on the page
     title: str
     build: Callable[[Path, Params], Finding | None]  # None where a file it needs does not exist
     about: str
-    stage: str
-    file: str
+    file: str  # that the stage writes
     command: str = ""  # what makes it, where that is not `dvc repro <stage>`
 
 
 def chapters_of(root: Path, params: Params) -> tuple[Chapter, ...]:
-    """Return every chapter of the page in order, empty where its stage did not run or made nothing to show.
+    """Return every chapter of the page in order; its finding is None where the stage gave no result.
 
     Raises:
-        ContractError: a file exists and cannot be read as what it is.
+        ContractError: a file exists and does not meet its contract.
     """
     return tuple(
         Chapter(
@@ -55,7 +54,7 @@ def chapters_of(root: Path, params: Params) -> tuple[Chapter, ...]:
             source.title,
             source.build(root, params),
             source.about,
-            source.command or f"dvc repro {source.stage}",
+            source.command or f"dvc repro {source.key.replace('-', '_')}",
             source.file,
             _reason(root / source.file),
         )
@@ -64,7 +63,7 @@ def chapters_of(root: Path, params: Params) -> tuple[Chapter, ...]:
 
 
 def _reason(path: Path) -> str:
-    """Return why a stage ended well without a result, the `not_run` of its metrics; "" where it has none."""
+    """Return `not_run` of the metrics: why a stage gave no result and no error; "" where it has none."""
     return str(read_metrics(path).get("not_run", "")) if path.suffix == ".json" and path.is_file() else ""
 
 
@@ -89,31 +88,32 @@ def stored_rows(root: Path, name: str, folder: str = "metrics") -> list[dict[str
     return rows
 
 
-def _layers(root: Path, params: Params) -> Finding | None:
+def _signal(root: Path, params: Params) -> Finding | None:
     signal, rows = stored_metrics(root, "signal"), stored_rows(root, "signal_layers")
     if signal is None or rows is None:
         return None
     decided = stored_metrics(root, "decide")
     finding = decided["layers"] if decided else None
     alpha, metrics = params.decide.alpha_weak, stored_rows(root, "signal_metrics") or ()
-    return layers_finding(signal, rows, finding, alpha, params.signal.confidence, metrics)
+    return signal_finding(signal, rows, finding, alpha, params.signal.confidence, metrics)
 
 
-def _probes(root: Path, params: Params) -> Finding | None:
+def _probe(root: Path, params: Params) -> Finding | None:
     probe, rows = stored_metrics(root, "probe"), stored_rows(root, "probe_layers")
     if probe is None or rows is None:
         return None
     directions = stored_rows(root, "probe_directions") or ()
-    return probes_finding(probe, rows, params.probe.n_folds, params.probe.confidence, directions)
+    return probe_finding(probe, rows, params.probe.n_folds, params.probe.confidence, directions)
 
 
-def _state(root: Path, params: Params) -> Finding | None:
-    found = stored_metrics(root, "null_text")
+def _null_text(root: Path, params: Params) -> Finding | None:
+    metrics = stored_metrics(root, "null_text")
     steps, curve = stored_rows(root, "null_text_steps"), stored_rows(root, "null_text_curve")
-    if found is None or steps is None or curve is None:
+    if metrics is None or steps is None or curve is None:
         return None
     decided = stored_metrics(root, "decide") or {}
-    return state_finding(found, steps, curve, params.null_text.confidence, decided.get("factors", {}))
+    factors = decided.get("factors", {})
+    return null_text_finding(metrics, steps, curve, params.null_text.confidence, factors)
 
 
 def _attention(root: Path, params: Params) -> Finding | None:
@@ -132,15 +132,15 @@ def _relate(root: Path, params: Params) -> Finding | None:
     return relate_finding(relate, layers, descriptors, params.decide.alpha_weak, params.relate.confidence)
 
 
-def _sound(root: Path, _params: Params) -> Finding | None:
+def _acoustics(root: Path, _params: Params) -> Finding | None:
     acoustics = stored_table(root, ACOUSTICS, "acoustics.parquet")
     clips = stored_table(root, CLIPS, "clips.parquet")
     return None if acoustics is None or clips is None else acoustics_finding(acoustics, clips)
 
 
-def _gates(root: Path, _params: Params) -> Finding | None:
+def _decide(root: Path, _params: Params) -> Finding | None:
     decided = stored_metrics(root, "decide")
-    return None if decided is None else gates_finding(decided, stored_rows(root, "decide_power") or [])
+    return None if decided is None else decide_finding(decided, stored_rows(root, "decide_power") or [])
 
 
 def _sae(root: Path, _params: Params) -> Finding | None:
@@ -149,19 +149,19 @@ def _sae(root: Path, _params: Params) -> Finding | None:
 
 
 def _latents(root: Path, params: Params) -> Finding | None:
-    found = stored_metrics(root, "latents")
+    metrics = stored_metrics(root, "latents")
     counts, top = stored_rows(root, "latents_counts"), stored_rows(root, "latents_top")
-    if found is None or counts is None or top is None:
+    if metrics is None or counts is None or top is None:
         return None
-    finding = latents_finding(found, counts, top, params.latents.fdr)
+    finding = latents_finding(metrics, counts, top, params.latents.fdr)
     trained = stored_metrics(root, "sae")
     if finding is None or trained is None:
         return finding
-    asked = targets_grid(trained, found, params.sae, params.latents, params.report)
-    return finding if asked is None else replace(finding, grids=(asked, *finding.grids))
+    targets = targets_grid(trained, metrics, params.sae, params.latents, params.report)
+    return finding if targets is None else replace(finding, grids=(targets, *finding.grids))
 
 
-def _time(root: Path, params: Params) -> Finding | None:
+def _temporal(root: Path, params: Params) -> Finding | None:
     metrics = stored_metrics(root, "temporal")
     clips = stored_table(root, CLIPS, "clips.parquet")
     acoustics = stored_table(root, ACOUSTICS, "acoustics.parquet")
@@ -170,11 +170,11 @@ def _time(root: Path, params: Params) -> Finding | None:
         return None
     if "not_run" in metrics:
         return None
-    steps, layers, readings, spectra = (rows or [] for rows in curves)
+    steps, layers, scalars, spectra = (rows or [] for rows in curves)
     measured: Any = clips.merge(acoustics, on="clip_id").groupby("emotion")["tempo_bpm"].median().to_dict()
     tempo_hz = {str(emotion): float(bpm) / 60 for emotion, bpm in measured.items()}
     alpha, confidence = params.decide.alpha_weak, params.temporal.confidence
-    return timing_finding(metrics, steps, layers, readings, spectra, tempo_hz, alpha, confidence)
+    return temporal_finding(metrics, steps, layers, scalars, spectra, tempo_hz, alpha, confidence)
 
 
 def _geometry(root: Path, params: Params) -> Finding | None:
@@ -183,71 +183,41 @@ def _geometry(root: Path, params: Params) -> Finding | None:
     if metrics is None or rows is None or points is None:
         return None
     alpha, confidence = params.decide.alpha_weak, params.geometry.confidence
-    return layout_finding(metrics, rows, points, AFFECT, alpha, confidence)
+    return geometry_finding(metrics, rows, points, AFFECT, alpha, confidence)
 
 
 def _calibration(root: Path, _params: Params) -> Finding | None:
-    found = stored_metrics(root, "calibration")
+    metrics = stored_metrics(root, "calibration")
     tables = [stored_rows(root, name, "calibration") for name in ("rates", "power", "verdicts")]
     rates, power, verdicts = tables
-    if found is None or rates is None or power is None or verdicts is None:
+    if metrics is None or rates is None or power is None or verdicts is None:
         return None
-    return calibration_finding(found, rates, power, verdicts)
+    return calibration_finding(metrics, rates, power, verdicts)
 
 
 CHAPTERS = (
-    Source("gates", "Go or no-go", _gates, "Gates and looks", "decide", "metrics/decide.json"),
-    Source("layers", "Where", _layers, "The sweep over layers", "signal", "metrics/signal.json"),
-    Source("probes", "Probes", _probes, "Probe accuracy beside its baselines", "probe", "metrics/probe.json"),
+    Source("decide", "Decide", _decide, "The gates before SAE training", "metrics/decide.json"),
+    Source("signal", "Signal", _signal, "The effect by site", "metrics/signal.json"),
+    Source("probe", "Probe", _probe, "Probe accuracy beside its baselines", "metrics/probe.json"),
     Source(
         "null-text",
-        "State",
-        _state,
+        "Null text",
+        _null_text,
         "What the states hold without the text",
-        "null_text",
         "metrics/null_text.json",
     ),
-    Source("time", "Time", _time, "When emotion shows", "temporal", "metrics/temporal.json"),
-    Source(
-        "geometry",
-        "Geometry",
-        _geometry,
-        "How the emotions lie to one another",
-        "geometry",
-        "metrics/geometry.json",
-    ),
-    Source(
-        "attention",
-        "Attention",
-        _attention,
-        "Where attention looks",
-        "attention",
-        "metrics/attention.json",
-    ),
-    Source(
-        "relate",
-        "Acoustics and states",
-        _relate,
-        "How the states follow the sound",
-        "relate",
-        "metrics/relate.json",
-    ),
-    Source(
-        "acoustics",
-        "Sound",
-        _sound,
-        "What was measured in the audio",
-        "acoustics",
-        "data/acoustics.parquet",
-    ),
-    Source("sae", "SAE", _sae, "The training of sparse autoencoders", "sae", "metrics/sae.json"),
-    Source("latents", "Latents", _latents, "What single latents say", "latents", "metrics/latents.json"),
+    Source("temporal", "Temporal", _temporal, "Separation over time", "metrics/temporal.json"),
+    Source("geometry", "Geometry", _geometry, "Maps of the emotions", "metrics/geometry.json"),
+    Source("attention", "Attention", _attention, "Attention by head", "metrics/attention.json"),
+    Source("relate", "Relate", _relate, "How the states follow the acoustics", "metrics/relate.json"),
+    Source("acoustics", "Acoustics", _acoustics, "The descriptors of the audio", "data/acoustics.parquet"),
+    Source("sae", "SAE", _sae, "The training of sparse autoencoders", "metrics/sae.json"),
+    Source("latents", "Latents", _latents, "The selective latents", "metrics/latents.json"),
     Source(
         "calibration",
         "Calibration",
         _calibration,
-        "The instrument on data and models whose truth is known",
-        "summary",
+        "The error rates and verdicts on data and models whose truth is known",
         "metrics/calibration.json",
         "make calibrate",
     ),

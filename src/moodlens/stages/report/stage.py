@@ -1,4 +1,4 @@
-"""Stage `report`: everything the other stages found, on one page; its headline in the terminal."""
+"""Stage `report`: the results of all stages on one page; the verdict's headline in the terminal."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ from moodlens.store.tracking import datasets
 
 
 def run(params: Params, root: Path) -> None:
-    """Write reports/index.html and metrics/overview.json; what was not run is said, not guessed."""
+    """Write reports/index.html and metrics/overview.json; the page names the stages that were not run."""
     page = gather(params, root)
     parts = (stored_metrics(root, name) for name in ("summary", "sae", "latents"))
     write_metrics(overview_of(*parts), root / "metrics" / "overview.json")
@@ -37,34 +37,34 @@ def gather(params: Params, root: Path) -> Page:
     """Return everything the page shows, None for what does not exist yet.
 
     Raises:
-        ContractError: a file exists and cannot be read as what it is.
+        ContractError: a file exists and does not meet its contract.
     """
     prompts, clips = stored_table(root, PROMPTS, "prompts.csv"), stored_table(root, CLIPS, "clips.parquet")
     acoustics = stored_table(root, ACOUSTICS, "acoustics.parquet")
     design = None if prompts is None else _design(prompts)
     generated, checked = stored_metrics(root, "generate"), stored_metrics(root, "check")
     pages = [path.stem for path in sorted((root / "reports" / "checks").glob("*.html"))]
-    heard = None
+    players = None
     if prompts is not None and clips is not None:
-        heard = _listening(root, prompts, clips, acoustics, params.report.clips_per_emotion)
+        players = _listening(root, prompts, clips, acoustics, params.report.clips_per_emotion)
     return Page(
         title=params.report.title,
         subject=subject_line(params, clips),
         verdict=_verdict(root, design),
         design=design_facts(params, design, clips, generated),
-        listening=heard,
+        listening=players,
         chapters=chapters_of(root, params),
         checks=None if checked is None else checks_of(checked, pages),
         provenance=provenance_of(
-            params, generated, {found.path: found.md5 for found in datasets(root)}, _run_ids(root)
+            params, generated, {dataset.path: dataset.md5 for dataset in datasets(root)}, _run_ids(root)
         ),
         glossary=GLOSSARY,
     )
 
 
 def _design(prompts: pd.DataFrame) -> Design:
-    felt = prompts[prompts["emotion"] != NEUTRAL]
-    return design_of(*(felt[name].tolist() for name in ("prompt_id", "emotion", "wording")))
+    emotional = prompts[prompts["emotion"] != NEUTRAL]
+    return design_of(*(emotional[name].tolist() for name in ("prompt_id", "emotion", "wording")))
 
 
 def _verdict(root: Path, design: Design | None) -> Verdict | None:
@@ -86,7 +86,9 @@ def _listening(
 
 
 def _run_ids(root: Path) -> dict[str, str]:
-    found = {}
+    run_ids = {}
     for path in sorted((root / "metrics").glob("*.mlflow.json")):
-        found[path.name.removesuffix(".mlflow.json")] = json.loads(path.read_text(encoding="utf-8"))["run_id"]
-    return found
+        run_ids[path.name.removesuffix(".mlflow.json")] = json.loads(path.read_text(encoding="utf-8"))[
+            "run_id"
+        ]
+    return run_ids

@@ -1,52 +1,52 @@
-"""Numbers as words: one way to write a share, a p-value, an interval, a count.
-
-The rows of the layer tables: names of sites, their untrained twins, the layers of one kind together.
-"""
+"""How numbers and sites are written on the page, and how the rows of the metrics' CSV files are read."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 MINUS = "−"
-PLACES = 4
-"""No number shows more decimals."""
+MOST_DECIMALS = 4
+"""Decimals above which a number is cut off."""
 
 THIN = "\u202f"
 """Narrow no-break space between a number and its unit."""
 
+Row = Mapping[str, Any]
+"""One row of a CSV file of `metrics/`: column -> value, NaN where the cell is empty."""
+
 
 def number(value: float | None, digits: int = 3, unit: str = "") -> str:
-    """Return a number at `digits` significant digits with a true minus; a dash where there is none.
+    """Return a number with `digits` significant digits and a true minus; a dash where there is none.
 
-    Small ones end at PLACES decimals.
+    No number has more than MOST_DECIMALS decimals.
 
     >>> number(-0.01234), number(None), number(1523.4, unit="Hz") == f"1523{THIN}Hz"
     ('−0.0123', '–', True)
     """
     if value is None or value != value:
         return "–"
-    places = min(max(0, digits - 1 - _exponent(value)), PLACES)
-    return f"{value:.{places}f}".replace("-", MINUS) + (f"{THIN}{unit}" if unit else "")
+    decimals = min(max(0, digits - 1 - _exponent(value)), MOST_DECIMALS)
+    return f"{value:.{decimals}f}".replace("-", MINUS) + (f"{THIN}{unit}" if unit else "")
 
 
 def _exponent(value: float) -> int:
     return int(f"{abs(value):e}".split("e")[1]) if value else 0
 
 
-def share(value: float | None, places: int = 0) -> str:
+def share(value: float | None, decimals: int = 0) -> str:
     """Return a share as per cent.
 
     >>> share(0.934) == f"93{THIN}%"
     True
     """
-    return (
-        "–"
-        if value is None or value != value
-        else f"{100 * value:.{places}f}".replace("-", MINUS) + f"{THIN}%"
-    )
+    if value is None or value != value:
+        return "–"
+    return f"{100 * value:.{decimals}f}".replace("-", MINUS) + f"{THIN}%"
 
 
 def p_value(value: float | None) -> str:
-    """Return a p-value as equals or below; a permutation p is never zero.
+    """Return a p-value; below 0.0001 as a bound, because a permutation p is never zero.
 
     >>> p_value(0.0312), p_value(0.00002), p_value(1.0)
     ('0.031', '< 0.0001', '1.000')
@@ -59,7 +59,7 @@ def p_value(value: float | None) -> str:
 
 
 def magnitude(p: float | None) -> str:
-    """Return a p-value of a textbook test at one digit; one too small for a float as a bound.
+    """Return a p-value of a textbook test with one digit; one that underflows to 0 as a bound.
 
     >>> magnitude(3.2e-48), magnitude(0.0), magnitude(None)
     ('3e-48', '< 1e-300', '–')
@@ -70,7 +70,7 @@ def magnitude(p: float | None) -> str:
 
 
 def interval(low: float | None, high: float | None, *, percent: bool = False) -> str:
-    """Return an interval in square brackets, or a dash.
+    """Return an interval in square brackets; a dash where an end is missing.
 
     >>> interval(-0.01, 0.25), interval(None, 1.0)
     ('[−0.0100, 0.250]', '–')
@@ -91,8 +91,19 @@ def count(n: int, one: str, many: str = "") -> str:
     return f"{n} {one if n == 1 else many or one + 's'}"
 
 
-Row = Mapping[str, Any]
-"""One site of metrics/signal_layers.csv or metrics/probe_layers.csv, column -> value, NaN where empty."""
+def sample_size(metrics: Mapping[str, Any], *nouns: str) -> str:
+    """Return the counts `n_<noun>s` of a metrics file with their nouns.
+
+    >>> sample_size({"n_prompts": 64, "n_wordings": 1}, "prompt", "wording")
+    '64 prompts, 1 wording'
+    """
+    return ", ".join(count(int(metrics[f"n_{noun}s"]), noun) for noun in nouns)
+
+
+def column(rows: Sequence[Row], key: str) -> np.ndarray:
+    """Return one column as float64, (row,)."""
+    return np.array([row[key] for row in rows], dtype=np.float64)
+
 
 NAMES = {
     "bow": "words",
@@ -101,16 +112,18 @@ NAMES = {
     "twin": "text encoder",
     "codec": "codec latents",
 }
+"""Site -> its name on the page; other sites keep theirs."""
 TWIN_OF = {"text": "twin_text", "layers": "twin_layers"}
+"""Family -> the same family in the untrained twin."""
 
 
 def short_name(row: Row) -> str:
-    """Return what stands under the site on an axis: the layer's number, or the site's name."""
+    """Return the label of a site on an axis: the layer's number, or the site's name."""
     return f"{row['layer']:.0f}" if row["family"] == "layers" else named(row)
 
 
 def long_name(row: Row) -> str:
-    """Return what names the site in a table, the untrained twin said.
+    """Return the name of a site in a table, with layer, half and whether it is of the untrained twin.
 
     >>> long_name({"site": "residual", "layer": 3.0, "half": "cond", "model": "twin"})
     'residual 3 (cond), untrained'
@@ -126,8 +139,21 @@ def long_name(row: Row) -> str:
     return f"{name}, untrained" if row["model"] == "twin" else name
 
 
+def site_key(row: Row) -> str:
+    """Return the key of a site in the metrics' JSON files.
+
+    >>> site_key({"site": "residual", "layer": 3.0, "half": "cond"})
+    'residual.3/cond'
+    >>> site_key({"site": "tokens", "layer": float("nan"), "half": float("nan")})
+    'tokens'
+    """
+    if row["layer"] != row["layer"]:
+        return str(row["site"])
+    return f"{row['site']}.{row['layer']:.0f}/{row['half']}"
+
+
 def hookpoint_name(site: str) -> str:
-    """Return the words for a hookpoint and half of the metrics files; any other site by its name.
+    """Return the name of a site from its key in the metrics' JSON files.
 
     >>> hookpoint_name("residual.3/cond"), hookpoint_name("bow")
     ('residual 3 (cond)', 'words')
@@ -157,19 +183,19 @@ def layer_groups(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return {name: sorted(group, key=lambda row: row["layer"]) for name, group in groups.items()}
 
 
-def twin_value(row: Row, rows: Sequence[Row], column: str) -> float:
-    """Return the value of the untrained twin at the same site, NaN where there is none."""
+def twin_value(row: Row, rows: Sequence[Row], key: str) -> float:
+    """Return the value of column `key` at the same site of the untrained twin, NaN where there is none."""
     for twin in of_families(rows, [TWIN_OF.get(row["family"], "")]):
-        same = all(twin[key] == row[key] for key in ("site", "layer", "half"))
+        same = all(twin[name] == row[name] for name in ("site", "layer", "half"))
         if same or row["family"] != "layers":
-            return float(twin[column])
+            return float(twin[key])
     return float("nan")
 
 
 def figure_id(kind: str, name: str) -> str:
     """Return an id that is unique on the page.
 
-    >>> figure_id("sweep", "cross_attention · cond")
-    'sweep-cross-attention-cond'
+    >>> figure_id("signal", "cross_attention · cond")
+    'signal-cross-attention-cond'
     """
     return "-".join([kind, *name.replace("·", " ").replace("_", " ").split()])

@@ -1,6 +1,6 @@
 """The chapter on the state: its figures and tables say what the metrics say."""
 
-from moodlens.report.null_text import RANDOM, state_finding
+from moodlens.report.null_text import RANDOM, null_text_finding
 
 
 def base(accuracy: float, difference: float) -> dict[str, float]:
@@ -40,7 +40,7 @@ CURVE = [
 
 
 def test_the_chapter_says_what_was_measured():
-    finding = state_finding(FOUND, STEPS, CURVE, 0.95, {})
+    finding = null_text_finding(FOUND, STEPS, CURVE, 0.95, {})
     for said in ("82.8", "46.9", "59.4", "token history 92.2", "chance 25.0"):
         assert said in finding.summary, said
     cells = {row[0].text: [cell.text for cell in row[1:]] for grid in finding.grids for row in grid.rows}
@@ -64,7 +64,7 @@ def test_every_factor_has_its_verdict_and_its_lead_over_every_reader():
         "leads": {RANDOM[1]: lead(0.6, 0.003), "token history": lead(0.005, 0.47)},
     }  # fmt: skip
     found, judged = {**FOUND, "factors": {"mode": told}}, {"mode": {"verdict": "weak"}}
-    grid = state_finding(found, STEPS, CURVE, 0.95, judged).grids[1]
+    grid = null_text_finding(found, STEPS, CURVE, 0.95, judged).grids[1]
     (row,) = grid.rows
     assert [cell.text for cell in row[:2]] == ["mode", "weak"]
     assert row[1].mark == "weak"
@@ -76,12 +76,12 @@ def test_every_factor_has_its_verdict_and_its_lead_over_every_reader():
 
 def test_a_design_too_small_for_the_partial_r2_has_no_row_for_it():
     bare = {**RUNG, "partial_r2": None}
-    finding = state_finding({**FOUND, "state": bare}, STEPS, CURVE, 0.95, {})
+    finding = null_text_finding({**FOUND, "state": bare}, STEPS, CURVE, 0.95, {})
     assert not any("partial" in row[0].text for row in finding.grids[0].rows)
 
 
 def test_both_figures_tell_their_values_in_words():
-    steps, curve = state_finding(FOUND, STEPS, CURVE, 0.95, {}).figures
+    steps, curve = null_text_finding(FOUND, STEPS, CURVE, 0.95, {}).figures
     assert steps.svg.startswith("<svg")
     assert "state 81" in steps.svg  # the median layer
     assert "token history 95" in steps.svg
@@ -94,7 +94,7 @@ def test_the_interval_of_a_lead_is_drawn_about_the_reader_that_trails(monkeypatc
     monkeypatch.setattr(
         "moodlens.report.null_text.reader_lines", lambda lines, *args, **kwargs: drawn.append(lines)
     )
-    state_finding(FOUND, STEPS, CURVE, 0.95, {})
+    null_text_finding(FOUND, STEPS, CURVE, 0.95, {})
     (lines,) = (found for found in drawn if len(found) == 3 and found[1].name == RANDOM[1])
     trailing = lines[1]
     # Lead .3, interval .2 .. .4: the reader at .3 would meet the state's .6 only outside .2 .. .4.

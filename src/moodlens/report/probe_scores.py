@@ -1,31 +1,28 @@
-"""The probes' other readings: scales, gains, directions, as pictures, and the table behind them.
-
-What a layer tells beside the emotion's name: scales, gains beyond text and sound, directions.
-"""
+"""Other scores of the probes: R² of valence and arousal, partial R², and directions between layers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 
-from moodlens.plots.layers import bars, label_apart
+from moodlens.plots.heat import shaded_cells
 from moodlens.plots.style import (
     INK,
     MUTED,
-    PAPER,
     SIGNAL,
     TWIN,
+    bars,
     draw,
     figure_svg,
     headline,
+    label_apart,
     null_line,
     sites_axis,
 )
-from moodlens.report.records import Cell, Figure, Grid
-from moodlens.report.wording import (
+from moodlens.report.formatting import (
     Row,
+    column,
     figure_id,
     interval,
     layer_groups,
@@ -35,9 +32,7 @@ from moodlens.report.wording import (
     share,
     twin_value,
 )
-
-MOST_TEXTS = 12
-"""Layers above which cells are too narrow for numbers."""
+from moodlens.report.records import Cell, Figure, Grid, cells, marked
 
 
 @dataclass(frozen=True)
@@ -57,7 +52,7 @@ def layer_lines(lines: tuple[Line, ...], layers: list[str], ax: Axes, *, title: 
 
     Args:
         lines: all over the same layers.
-        layers: what stands under each place.
+        layers: the tick of each layer.
         ax: where to draw.
         title: above the axes.
         note: n and the kind of interval.
@@ -71,7 +66,7 @@ def layer_lines(lines: tuple[Line, ...], layers: list[str], ax: Axes, *, title: 
     null_line(ax, 0.0)
     sites_axis(ax, layers)
     names = {line.name: (float(line.value[-1]), line.colour) for line in lines if np.isfinite(line.value[-1])}
-    label_apart(ax, names | {"nothing": (0.0, MUTED)})
+    label_apart(ax, names | {"no effect": (0.0, MUTED)})
     headline(ax, title, note)
     ax.set_xlabel("decoder layer")
     return ax
@@ -82,25 +77,9 @@ def direction_matrix(cosines: np.ndarray, layers: list[str], ax: Axes, *, title:
 
     Colour is strength; cells below 0 have none.
     """
-    for row in range(len(layers)):
-        for column in range(len(layers)):
-            value = float(cosines[row, column])
-            shade = float(np.clip(value, 0, 1))
-            place = (column - 0.48, row - 0.48)
-            ax.add_patch(Rectangle(place, 0.96, 0.96, facecolor=SIGNAL, alpha=shade, edgecolor="none"))
-            if len(layers) <= MOST_TEXTS:
-                said = f"{round(value, 2) + 0.0:.2f}"  # no minus zero
-                colour = PAPER if shade > 0.6 else INK
-                ax.text(column, row, said, ha="center", va="center", fontsize=7.5, color=colour)
-    ax.set_xlim(-0.5, len(layers) - 0.5)
-    ax.set_ylim(len(layers) - 0.5, -0.5)
-    ax.set_xticks(range(len(layers)), layers)
-    ax.set_yticks(range(len(layers)), layers)
+    shades = np.clip(cosines, 0, 1)
+    shaded_cells(cosines, shades, ax, title=title, note=note, row_labels=layers, column_labels=layers)
     ax.set_aspect("equal")
-    ax.grid(False)
-    for side in ("left", "bottom"):
-        ax.spines[side].set_visible(False)
-    headline(ax, title, note)
     ax.set_xlabel("decoder layer")
     return ax
 
@@ -110,21 +89,22 @@ BASES = {"text": "beyond text", "acoustics": "beyond acoustics"}
 COLOURS = (SIGNAL, INK)
 
 CAPTION = (
-    "Left: share of the variance of valence and arousal that a ridge regression reads out of fold, below 0 "
-    "where it does worse than guessing; dashed: the untrained twin. Right: what a layer adds to a regression "
-    "of the emotions that already has the text encoder, or the acoustic descriptors; intervals are of each "
-    "layer alone."
+    "Left: share of the variance of valence and arousal that a ridge regression predicts out of fold, below "
+    "0 where it does worse than the mean; dashed: the untrained twin. Right: what a layer adds to a "
+    "regression of the emotions that already has the text encoder, or the acoustic descriptors; each "
+    "interval is for one layer."
 )
 DIRECTIONS = (
-    "Cosine of a direction between layers, each taken from one half of the wordings and the other from the "
-    "other half, so that noise the layers share cannot agree. The diagonal is how reliable a layer’s "
-    "direction is: no cell of its row or column can be expected above it. Vectors centred, not whitened."
+    "Cosine of a direction between layers. One direction is estimated from one half of the wordings and the "
+    "other from the other half, so that noise shared by the layers does not raise the cosine. The diagonal "
+    "is the reliability of a layer’s direction: no cell of its row or column can be expected above it. "
+    "Vectors are centred, not whitened."
 )
 NOTE = (
     "R²: out of fold, wordings held out, penalty chosen inside; p exchanges wordings, against the best site "
-    "of each relabelling. Template: accuracy on templates never seen (wordings may be known). Control task: "
-    "accuracy minus that on random labels of wordings, prompts held out: near 0, the probe could as well "
-    "have learnt the wordings by heart. Code: bits per prompt to send the emotions to someone who holds the "
+    "of each relabelling. Template: accuracy on held-out templates (wordings may be known). Control task: "
+    "accuracy minus that on random labels of wordings, prompts held out; near 0, memorising the wordings "
+    "could explain the accuracy. Code: bits per prompt needed to send the emotions to a receiver who has the "
     "site; a guess costs log2 of the number of emotions."
 )
 COLUMNS = (
@@ -143,8 +123,8 @@ COLUMNS = (
 )
 
 
-def reading_figures(rows: Sequence[Row], note: str) -> tuple[Figure, ...]:
-    """Return scales and gains by layer, for each kind of layer.
+def score_figures(rows: Sequence[Row], note: str) -> tuple[Figure, ...]:
+    """Return R² of the scales and partial R² by layer, for each kind of layer.
 
     Args:
         rows: metrics/probe_layers.csv.
@@ -155,8 +135,8 @@ def reading_figures(rows: Sequence[Row], note: str) -> tuple[Figure, ...]:
         scales = tuple(line for scale in SCALES for line in _scale_lines(scale, group, rows))
         gains = tuple(line for base in BASES for line in _gain_lines(base, group))
         panels = [
-            (lines, title, said)
-            for lines, title, said in (
+            (lines, title, beneath)
+            for lines, title, beneath in (
                 (scales, "R², wording held out", "out of fold, penalty chosen inside"),
                 (gains, "Partial R² of the emotions", note),
             )
@@ -170,24 +150,20 @@ def reading_figures(rows: Sequence[Row], note: str) -> tuple[Figure, ...]:
             for ax, (lines, title, beneath) in zip(axes, panels, strict=True):
                 layer_lines(lines, labels, ax, title=title, note=beneath)
 
-        said = [
+        values = [
             f"{line.name}: {', '.join(number(float(value), 2) for value in line.value)}"
             for lines, _, _ in panels
             for line in lines
         ]
-        alt = f"Readings by layer, {name}. {'; '.join(said)}. {note}."
+        alt = f"Scores by layer, {name}. {'; '.join(values)}. {note}."
         figure = draw(fill, n_axes=len(panels))
-        figures.append(Figure(figure_svg(figure, figure_id("readings", name), alt), CAPTION))
+        figures.append(Figure(figure_svg(figure, figure_id("probe-scores", name), alt), CAPTION))
     return tuple(figures)
-
-
-def _column(rows: Sequence[Row], key: str) -> np.ndarray:
-    return np.array([row.get(key, np.nan) for row in rows], dtype=np.float64)
 
 
 def _scale_lines(scale: str, group: Sequence[Row], rows: Sequence[Row]) -> list[Line]:
     key, unknown = f"r2_{scale}", np.full(len(group), np.nan)
-    values = _column(group, key)
+    values = column(group, key)
     if not np.isfinite(values).any():
         return []
     colour = COLOURS[SCALES.index(scale)]
@@ -200,11 +176,13 @@ def _scale_lines(scale: str, group: Sequence[Row], rows: Sequence[Row]) -> list[
 
 def _gain_lines(base: str, group: Sequence[Row]) -> list[Line]:
     key = f"partial_r2_{base}"
-    values = _column(group, key)
+    if key not in group[0]:
+        return []
+    values = column(group, key)
     if not np.isfinite(values).any():
         return []
     colour = COLOURS[list(BASES).index(base)]
-    return [Line(BASES[base], values, _column(group, f"{key}_low"), _column(group, f"{key}_high"), colour)]
+    return [Line(BASES[base], values, column(group, f"{key}_low"), column(group, f"{key}_high"), colour)]
 
 
 def direction_figures(rows: Sequence[Row]) -> tuple[Figure, ...]:
@@ -218,7 +196,7 @@ def direction_figures(rows: Sequence[Row]) -> tuple[Figure, ...]:
     for site, half in kinds:
         own = [row for row in rows if (row["model"], row["site"], row["half"]) == ("model", site, half)]
         matrices = {name: _matrix(own, name) for name in SCALES}
-        shown = {name: found for name, found in matrices.items() if found is not None}
+        shown = {name: matrix for name, matrix in matrices.items() if matrix is not None}
         if not shown:
             continue
 
@@ -227,14 +205,14 @@ def direction_figures(rows: Sequence[Row]) -> tuple[Figure, ...]:
                 note = "cosine, disjoint halves of the wordings"
                 direction_matrix(cosines, labels, ax, title=f"Direction of {name}", note=note)
 
-        said = "; ".join(
+        ends = "; ".join(
             f"{name}, first to last layer {number(float(cosines[0, -1]), 2)}"
             for name, (_, cosines) in shown.items()
         )
-        alt = f"Directions between layers, {site} · {half}: {said}."
+        alt = f"Directions between layers, {site} · {half}: {ends}."
         figure = draw(fill, n_axes=len(shown), height_in=4.3)
         figures.append(
-            Figure(figure_svg(figure, figure_id("directions", f"{site} · {half}"), alt), DIRECTIONS)
+            Figure(figure_svg(figure, figure_id("probe-directions", f"{site} · {half}"), alt), DIRECTIONS)
         )
     return tuple(figures)
 
@@ -251,27 +229,28 @@ def _matrix(rows: Sequence[Row], name: str) -> tuple[list[str], np.ndarray] | No
     return [str(layer) for layer in layers], cosines
 
 
-def reading_grid(rows: Sequence[Row], size: str) -> Grid:
-    """Return the table of every site's other readings."""
-    return Grid(f"Other readings by site, {size}", COLUMNS, tuple(_cells(row) for row in rows), (NOTE,))
+def score_grid(rows: Sequence[Row], size: str) -> Grid:
+    """Return the table of every site's other scores."""
+    return Grid(f"Other scores by site, {size}", COLUMNS, tuple(_cells(row) for row in rows), (NOTE,))
 
 
 def _cells(row: Row) -> tuple[Cell, ...]:
     def gain(base: str) -> tuple[Cell, Cell]:
         key = f"partial_r2_{base}"
         low, high = row.get(f"{key}_low"), row.get(f"{key}_high")
-        mark = "strong" if low is not None and low > 0 else ""
-        return Cell(number(row.get(key)), mark), Cell(interval(low, high))
+        return marked(number(row.get(key)), low is not None and low > 0), Cell(interval(low, high))
 
     return (
-        Cell(long_name(row)),
-        Cell(number(row["r2_valence"])),
-        Cell(p_value(row["p_valence"])),
-        Cell(number(row["r2_arousal"])),
-        Cell(p_value(row["p_arousal"])),
-        Cell(share(row["by_template"], 1)),
-        Cell(number(row["control_selectivity"], 2)),
-        Cell(number(row["mdl_bits"], 2)),
+        *cells(
+            long_name(row),
+            number(row["r2_valence"]),
+            p_value(row["p_valence"]),
+            number(row["r2_arousal"]),
+            p_value(row["p_arousal"]),
+            share(row["by_template"], 1),
+            number(row["control_selectivity"], 2),
+            number(row["mdl_bits"], 2),
+        ),
         *gain("text"),
         *gain("acoustics"),
     )

@@ -33,7 +33,7 @@ def test_what_is_missed_says_why_in_figures():
     )
     assert mse[2] == "no"
     assert "variance is 0.800 per dimension" in mse[3]
-    assert "2.5\u202f% of it" in mse[3]
+    assert "allows 2.5\u202f% of it" in mse[3]
     assert "100 firings per latent" in mse[3]
     assert l0[1:3] == ["16.0", "yes"], "the chosen k is reached"
     assert "the range is not met" in l0[3]
