@@ -94,6 +94,6 @@ def _pattern(claim: Claim) -> str:
     """Return the expression that finds the claim's text with any figures in it."""
     pieces = [r"\s+".join(map(re.escape, re.split(r"\s+", piece))) for piece in claim.text.split("{}")]
     holes = [WORD if source.endswith(" s") else RANGE for source in claim.sources]
-    found = "".join(piece + hole for piece, hole in zip(pieces, [*holes, ""], strict=True))
+    text = "".join(piece + hole for piece, hole in zip(pieces, [*holes, ""], strict=True))
     # A number must not begin in the middle of another one.
-    return rf"(?<![\w.])(?:{found})(?!\w)" if claim.text.startswith("{}") else rf"(?:{found})(?!\w)"
+    return rf"(?<![\w.])(?:{text})(?!\w)" if claim.text.startswith("{}") else rf"(?:{text})(?!\w)"
