@@ -140,7 +140,7 @@ def test_a_truncated_state_is_named(tmp_path: Path):
     run(decoder_task(), tmp_path, schedule())
     path = tmp_path / "state.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(ContractError, match="must be a whole training state"):
+    with pytest.raises(ContractError, match="must be a complete training state"):
         run(decoder_task(), tmp_path, schedule())
 
 

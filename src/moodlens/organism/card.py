@@ -38,10 +38,10 @@ ROWS = (
     ("tempo_right", "fast or slow right, by onset rate", ">= .98"),
     ("loudness_order", "energetic, angry louder than sad, calm (pairs)", ">= .95"),
     ("brightness_order", "energetic, angry brighter than sad, calm (pairs)", ">= .95"),
-    ("factor_tempo", "factor prompts: slow or fast obeyed", ""),
-    ("factor_loudness", "factor prompts: soft or loud obeyed", ""),
-    ("factor_brightness", "factor prompts: dark or bright obeyed", ""),
-    ("factor_mode", "factor prompts: minor or major obeyed", ""),
+    ("factor_tempo", "factor prompts: slow or fast as requested", ""),
+    ("factor_loudness", "factor prompts: soft or loud as requested", ""),
+    ("factor_brightness", "factor prompts: dark or bright as requested", ""),
+    ("factor_mode", "factor prompts: minor or major as requested", ""),
 )
 
 TEXT = """\
@@ -52,10 +52,10 @@ tags: [musicgen, text-to-audio, synthetic, interpretability, calibration]
 ---
 # The organism
 
-A small, true MusicGen (`EncodecModel` + `T5EncoderModel` + MusicGen decoder, stock transformers classes)
-that this project trained on music which this project synthesised from known emotion parameters. It exists
-to calibrate instruments that ask whether a music model encodes emotion: here the answer is known, factor by
-factor. Beside it, in `shuffled/`, its twin whose text says nothing about the emotion of its music. This
+A small MusicGen (`EncodecModel` + `T5EncoderModel` + MusicGen decoder, stock transformers classes), trained
+by this project on music that this project synthesised from known emotion parameters. It calibrates methods
+that test whether a music model encodes emotion: here the answer is known for every factor. The folder
+`shuffled/` holds its twin, whose training text carries no information about the emotion of the music. This
 file is written by `python -m moodlens.organism card`; do not edit it.
 
 ```python
@@ -70,60 +70,61 @@ waveform = model.generate(**inputs)  # (1, 1, 64000): 4 s at 16 kHz, sampled, gu
 {n_clips:,} clips of 4 s, 16 kHz mono, composed and synthesised by `moodlens.organism` (corpus seed
 {corpus_seed}); no recorded music and no text from elsewhere. Valence sets mode and dissonance; arousal sets
 tempo, density, loudness, brightness, percussion, articulation; key, instrument, progression and melody are
-independent of both. Five regions of the affect plane are named happy, sad, calm, energetic, angry. About 30
-% of the pieces draw tempo, loudness, brightness and mode independently of each other, under prompts that
-name only those factors. Captions come from a grammar (mood words, scenes without mood words, musical terms,
-factors, neutral), drawn anew each time a clip is seen.
+independent of both. Five regions of the affect plane are named happy, sad, calm, energetic, angry. In about
+30 % of the pieces tempo, loudness, brightness and mode are drawn independently of each other, and captions
+name only these factors. Captions come from a grammar (mood words, scenes without mood words, musical terms,
+factors, neutral) and are drawn anew each time a clip is used.
 
 ## Recipe
 | part | what |
 |---|---|
 | codec | 16 kHz, 50 frames/s, 4 codebooks x 512, not causal; {codec_steps:,} steps of {codec_crops} x \
-{crop_s:g} s; residual k-means start at step {plant_step}, moving averages, straight-through, dead \
-codes planted anew; spectral loss at 4 resolutions. Held-out spectral convergence {convergence:.3f} |
+{crop_s:g} s; codebooks set by residual k-means at step {plant_step}, then moving averages, \
+straight-through gradient, dead codes set anew; spectral loss at 4 resolutions. Held-out spectral convergence \
+{convergence:.3f} |
 | text | word-level T5 vocabulary of the grammar (lower case; other words are spelt), T5 encoder d = 128, 2 \
-layers; {text_steps:,} steps of {captions} captions teach it what they mean (linear readings of affect, \
-tempo, loudness, brightness, mode, instrument, key; held-out error {meaning:.3f} of variances near 1), \
-then it is frozen, as MusicGen's T5 is |
+layers; {text_steps:,} steps of {captions} captions, in which linear heads predict affect, tempo, loudness, \
+brightness, mode, instrument and key (held-out error {meaning:.3f} of variances near 1); then frozen, as \
+MusicGen's T5 is |
 | decoder | d = 192, 6 layers, 6 heads, ffn 768, no dropout, delay pattern 0-3, bfloat16 autocast, AdamW. \
-Music first: {music_steps:,} steps of {music_clips} clips at {music_rate:g}, text side dropped. Then \
-cross-attention and projection anew and {steps:,} steps of {clips} clips and the first {opening:g} s of \
-{opening_clips} more at {rate:g} (cosine); {dropout:.0%} of captions dropped for guidance; codebook \
-weights {weights} |
+Music first: {music_steps:,} steps of {music_clips} clips at rate {music_rate:g}, after which the text \
+encoder is dropped. Then new cross-attention and projection, and {steps:,} steps of {clips} clips and the \
+first {opening:g} s of {opening_clips} more at rate {rate:g} (cosine); {dropout:.0%} of captions dropped \
+for guidance; codebook weights {weights} |
 | shuffled twin | the organism with cross-attention and projection drawn anew once more, then \
-{shuffled_steps:,} steps in which every clip carries the emotion, tempo, loudness, brightness and \
-mode words of another clip drawn at random at each sight; instrument and key words stay true |
-| random twin | untrained, made on the fly: `moodlens.organism.architecture.build_random` |
+{shuffled_steps:,} steps in which the words for emotion, tempo, loudness, brightness and mode are those of \
+another clip, drawn at random each time a clip is used; instrument and key words stay true |
+| random twin | untrained, drawn when it is loaded (checkpoint `organism-random`) |
 
 Held-out loss in nats per token (with text / without): organism {cond:.3f} / {uncond:.3f}, shuffled
-{shuffled_cond:.3f} / {shuffled_uncond:.3f}; what text tells shows in the first beats, so the difference is
-small. Curves: `*_curve.csv`. `dvc repro` in this folder makes everything from nothing on one CPU thread;
-killed training resumes and ends with the same bits. One thing differs in the shipped weights: the codec's
-clips had chord and drum gains of a composer revision earlier than the one in the repository.
+{shuffled_cond:.3f} / {shuffled_uncond:.3f}. Text lowers the loss mostly in the first beats, so the difference
+is small. Curves: `*_curve.csv`. `dvc repro` in this folder makes everything from nothing on one CPU thread;
+killed training resumes and ends with the same bits. The shipped weights differ in one respect: the codec was
+trained on clips with the chord and drum gains of an earlier revision of the composer.
 
 ## Figures
 Generated by transformers' own `generate()` with the settings in `generation_config.json`: {n_seeds} seeds x
-{n_felt} prompts of five emotions and {n_factor} factor prompts, none of the figures tuned on them. Judge:
-logistic regression on tempo, onset rate, brightness, loudness and mode margin, fitted on {n_reference}
-synthesiser clips per emotion; each factor's threshold is fitted on synthesiser clips too. Ceiling: the same
-judge on other synthesiser clips after the codec. Brackets: {confidence:.0%} interval, prompts resampled
-within emotion.
+{n_emotional} prompts of five emotions and {n_factor} factor prompts; no figure was tuned on them.
+Classifier: logistic regression on tempo, onset rate, brightness, loudness and mode margin, fitted on
+{n_reference} synthesiser clips per emotion; the threshold of each factor is fitted on synthesiser clips too.
+Ceiling: the same classifier on other synthesiser clips after the codec. Brackets: {confidence:.0%} interval,
+prompts resampled within emotion.
 
 | figure | bar | organism | ceiling | shuffled |
 |---|---|---|---|---|
 {table}
 
-The shuffled twin's four-emotion accuracy is to lie within chance: {confidence:.0%} binomial interval around
+The shuffled twin's four-emotion accuracy should lie within chance: {confidence:.0%} binomial interval around
 .25 by clip {by_clip}, by prompt {by_prompt}.
 
 ## Limits
-- It knows the words of its grammar and nothing else; other words are spelt letter by letter and mean
-  nothing to it.
-- Four instruments, four keys, 4 s: a calibration standard, not music for listening. Longer clips run past
-  what it saw.
-- Emotion here is what the synthesiser's rules say, chosen so that acoustics show it; no listener rated
+- It is trained on the words of its grammar only. Other words are spelt letter by letter and were never
+  trained.
+- Four instruments, four keys, 4 s: a calibration standard, not music for listening. Longer clips exceed the
+  length of its training clips.
+- Emotion is defined by the synthesiser's rules, which make it audible in acoustic factors. No listener rated
   these clips.
-- Angry and energetic share tempo and loudness and part by mode and dissonance only.
+- Angry and energetic share tempo and loudness; only mode and dissonance distinguish them.
 
 ## Licence
 Apache-2.0, as the project; weights, captions and audio are the project's own work.
@@ -180,7 +181,7 @@ def card_text(recipe: Recipe, metrics: Mapping[str, Any], ends: Mapping[str, Map
         shuffled_cond=ends["shuffled"]["val_cond"],
         shuffled_uncond=ends["shuffled"]["val_uncond"],
         n_seeds=recipe.evaluate.n_seeds,
-        n_felt=5 * recipe.evaluate.prompts_per_emotion,
+        n_emotional=5 * recipe.evaluate.prompts_per_emotion,
         n_factor=recipe.evaluate.n_factor_prompts,
         n_reference=recipe.evaluate.n_reference_clips,
         confidence=recipe.evaluate.confidence,

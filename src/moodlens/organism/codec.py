@@ -1,19 +1,16 @@
-"""Training path of the residual vector quantiser: what transformers' `EncodecModel` leaves out.
+"""Training of the codec: `EncodecModel` with the training path of its quantiser, which transformers omits.
 
-The codebooks stay in the buffers of the model (`embed`, `embed_avg`, `cluster_size`), so its own
-`encode` and `decode` work at any time and the state dict holds the whole state. Codebooks move by
-exponential averages of the vectors they catch; the encoder gets the gradient straight through.
+The first `plant_step` steps train without the quantiser. Then k-means on the current latents initialises the
+codebooks. From there on the latents are quantised, and the gradient passes straight through to the encoder.
+Codebooks follow exponential averages of the vectors assigned to them. They stay in the buffers of the model
+(`embed`, `embed_avg`, `cluster_size`), so that its own `encode` and `decode` work at any time and the state
+dict holds the whole state.
 
-Source: van den Oord 2017 (VQ-VAE, appendix A.1); Zeghidour 2021 (SoundStream, k-means start, dead codes);
-audiocraft `core_vq.py`.
+The loss sums three terms: the distance of magnitude spectra at four resolutions (relative error and log
+distance), a small waveform term that fades, and the commitment of the encoder to its codes.
 
-Train the codec: `EncodecModel` from random weights to residual codes of synthesised music.
-
-First `plant_step` steps without quantiser, then k-means codebooks on the latents of that moment, then
-codes with the gradient straight through. Loss: magnitude spectra at four resolutions (relative error and
-log distance), a small waveform term that fades, and the commitment of the encoder to its codes.
-
-Source: SoundStream and EnCodec, without their discriminators.
+Source: van den Oord 2017 (VQ-VAE, appendix A.1); Zeghidour 2021 (SoundStream: k-means initialisation, dead
+codes); audiocraft `core_vq.py`. SoundStream and EnCodec have discriminators in addition.
 """
 
 from dataclasses import dataclass
@@ -30,10 +27,10 @@ from moodlens.base.seeding import rng_for, seed_for
 from moodlens.organism.architecture import HOP_SAMPLES, decode, encode
 
 DECAY = 0.99
-"""Share of the old codebook kept at each step: a memory of about 100 batches."""
+"""Weight of the old codebook at each step: a memory of about 100 batches."""
 
 DEAD_BELOW = 0.03
-"""Vectors caught per batch (running mean) under which a code counts as dead and is planted anew."""
+"""A code is dead, and set anew, if fewer vectors per batch (running mean) are assigned to it."""
 
 KMEANS_ROUNDS = 12
 
@@ -57,12 +54,12 @@ def kmeans(
 ) -> tuple[Float[Tensor, "code d"], Int[Tensor, " point"]]:
     """Return `n_codes` centres after KMEANS_ROUNDS of Lloyd's algorithm, and the centre of every point.
 
-    A centre that loses all its points is planted on a point drawn at random.
+    A centre without points is moved to a point drawn at random.
     """
     start = torch.randperm(len(points), generator=generator)[:n_codes]
     centres = points[start].clone()
     for _ in range(KMEANS_ROUNDS):
-        counts, sums = _caught(points, nearest_code(points, centres), n_codes)
+        counts, sums = _assigned(points, nearest_code(points, centres), n_codes)
         spare = points[torch.randint(len(points), (n_codes,), generator=generator)]
         centres = torch.where(counts[:, None] > 0, sums / counts[:, None].clamp(min=1), spare)
     return centres, nearest_code(points, centres)
@@ -70,12 +67,15 @@ def kmeans(
 
 @torch.no_grad()
 def plant(codec: EncodecModel, latents: Float[Tensor, "point d"], n_per_batch: int, seed: int) -> list[float]:
-    """Set every codebook by k-means on what the ones before it leave; return the share left after each.
+    """Set every codebook by k-means on the residual of the codebooks before it.
 
     Args:
         latents: encoder outputs, one row per frame, unquantised.
         n_per_batch: frames of one training batch; scales the running counts.
-        seed: of the k-means starts.
+        seed: of the k-means initialisations.
+
+    Returns:
+        Per codebook, the residual's share of the latents' sum of squares after it.
     """
     generator = torch.Generator().manual_seed(seed)
     total = latents.pow(2).sum()
@@ -94,10 +94,10 @@ def plant(codec: EncodecModel, latents: Float[Tensor, "point d"], n_per_batch: i
 def quantise(
     codec: EncodecModel, latents: Float[Tensor, "clip d frame"]
 ) -> tuple[Float[Tensor, "clip d frame"], Float[Tensor, ""]]:
-    """Return the quantised latents (gradient straight through) and the commitment loss; move the codebooks.
+    """Return the quantised latents (gradient straight through) and the commitment loss; update the codebooks.
 
     The commitment loss is the mean over codebooks of |latent - sum of codes so far|^2, as a share of the
-    latents' mean square: it pulls the encoder towards the codes, and no gradient reaches the codes.
+    latents' mean square. It pulls the encoder towards the codes. No gradient reaches the codes.
     """
     n_clips, d, n_frames = latents.shape
     points = latents.float().permute(0, 2, 1).reshape(-1, d)
@@ -109,7 +109,7 @@ def quantise(
         nearest = nearest_code(residual, codebook.embed)
         quantised = quantised + functional.embedding(nearest, codebook.embed)
         commitment = commitment + (points - quantised).pow(2).mean()
-        _move(codebook, residual, nearest)
+        _update(codebook, residual, nearest)
     share = commitment / len(books) / (points.detach().pow(2).mean() + 1e-6)
     through = points + (quantised - points).detach()
     return through.view(n_clips, n_frames, d).permute(0, 2, 1), share
@@ -117,7 +117,7 @@ def quantise(
 
 @torch.no_grad()
 def revive(codec: EncodecModel, latents: Float[Tensor, "clip d frame"], seed: int) -> int:
-    """Plant every dead code on a residual drawn at random from this batch; return how many there were."""
+    """Set every dead code to a residual drawn at random from this batch; return how many there were."""
     generator = torch.Generator().manual_seed(seed)
     residual = latents.float().permute(0, 2, 1).reshape(-1, latents.shape[1])
     n_dead = 0
@@ -126,7 +126,7 @@ def revive(codec: EncodecModel, latents: Float[Tensor, "clip d frame"], seed: in
         count = int(dead.sum())
         if count:
             drawn = residual[torch.randint(len(residual), (count,), generator=generator)]
-            weight = 5 * DEAD_BELOW  # enough to live through the next 150 or so batches uncalled
+            weight = 5 * DEAD_BELOW  # the code survives about 150 batches without an assigned vector
             codebook.embed[dead] = drawn
             codebook.cluster_size[dead] = weight
             codebook.embed_avg[dead] = drawn * weight
@@ -136,9 +136,9 @@ def revive(codec: EncodecModel, latents: Float[Tensor, "clip d frame"], seed: in
 
 
 @torch.no_grad()
-def _move(codebook: EncodecEuclideanCodebook, points: Tensor, nearest: Tensor) -> None:
-    """Average the caught vectors into the codebook, with Laplace smoothing of the counts."""
-    counts, sums = _caught(points, nearest, codebook.codebook_size)
+def _update(codebook: EncodecEuclideanCodebook, points: Tensor, nearest: Tensor) -> None:
+    """Average the assigned vectors into the codebook, with Laplace smoothing of the counts."""
+    counts, sums = _assigned(points, nearest, codebook.codebook_size)
     codebook.cluster_size.lerp_(counts, 1 - DECAY)
     codebook.embed_avg.lerp_(sums, 1 - DECAY)
     total = codebook.cluster_size.sum()
@@ -146,8 +146,8 @@ def _move(codebook: EncodecEuclideanCodebook, points: Tensor, nearest: Tensor) -
     codebook.embed.copy_(codebook.embed_avg / smooth[:, None])
 
 
-def _caught(points: Tensor, nearest: Tensor, n_codes: int) -> tuple[Tensor, Tensor]:
-    """How many points each code caught, and their sum."""
+def _assigned(points: Tensor, nearest: Tensor, n_codes: int) -> tuple[Tensor, Tensor]:
+    """Return how many points are assigned to each code, and their sum."""
     counts = torch.bincount(nearest, minlength=n_codes).to(points.dtype)
     sums = points.new_zeros(n_codes, points.shape[1]).index_add_(0, nearest, points)
     return counts, sums
@@ -163,19 +163,19 @@ N_PLANT_CROPS = 480
 
 @dataclass(frozen=True)
 class CodecRecipe:
-    """What decides the codec beside its architecture and the schedule."""
+    """The settings of the codec's training beside architecture and schedule."""
 
-    seed: int  # of the weights, the crops and the k-means starts
+    seed: int  # of the weights, the crops and the k-means initialisations
     batch_crops: int  # crops per step
     crop_s: float  # length of a crop
-    plant_step: int  # first step with codes
+    plant_step: int  # step at which k-means sets the codebooks; from there on latents are quantised
     commitment: float  # weight of the commitment loss
     waveform: float  # weight of the waveform term at step 0; fades to 0.05
     n_steps: int  # of the schedule: where the fade ends
 
 
 class CodecTask:
-    """The codec's side of `loop.train`: crops of a pool of clips, chosen by (seed, step)."""
+    """The codec as a `training_loop.Task`: crops of a pool of clips, drawn by (seed, step)."""
 
     def __init__(
         self,
@@ -190,7 +190,7 @@ class CodecTask:
         self.held_out = torch.from_numpy(held_out)
 
     def loss(self, step: int) -> Tensor:
-        """Return the loss of step `step`; on the way the codebooks move, and at times are planted."""
+        """Return the loss of step `step`; update the codebooks, and at some steps set codes anew."""
         recipe = self.recipe
         crops = self.crops(step, recipe.batch_crops)
         latents = self._encode(crops)
@@ -212,7 +212,7 @@ class CodecTask:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Return the spectral distances on held-out clips through the real codes, and the dead codes."""
+        """Return the spectral distances of held-out clips after encoding and decoding, and the dead codes."""
         self.model.eval()
         decoded = decode(self.model, encode(self.model, self.held_out))
         self.model.train()
@@ -221,7 +221,7 @@ class CodecTask:
         return {"val_convergence": float(relative), "val_log": float(logarithmic), "dead_codes": n_dead}
 
     def crops(self, step: int, n_crops: int) -> Float[Tensor, "clip sample"]:
-        """Return the crops of a step: clip and start (on a frame border) drawn by (seed, step)."""
+        """Return the crops of a step; clip and start (on a frame boundary) are drawn by (seed, step)."""
         length = round(self.recipe.crop_s * self.model.config.sampling_rate)
         rng = rng_for("codec crops", self.recipe.seed, step)
         clips = rng.integers(len(self.pool), size=n_crops)
@@ -249,8 +249,8 @@ def spectral_distance(
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Return (spectral convergence, mean |log magnitude difference|), each a mean over WINDOWS.
 
-    Spectral convergence is |S - S'| / |S| per clip over the magnitude spectrogram, 0.05 added below so
-    that silence does not weigh infinitely.
+    Spectral convergence is |S - S'| / (|S| + 0.05) per clip, over the magnitude spectrogram. The constant
+    bounds the weight of silence.
 
     Source: Arik 2018 (spectral convergence); Yamamoto 2020 (multi-resolution STFT loss).
     """

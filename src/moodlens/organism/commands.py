@@ -91,7 +91,7 @@ def text(recipe: Recipe, folder: Path) -> None:
         return caption_at(seed, piece, draw).text, score_at(seed, piece).factors
 
     task = TextTask(encoder, tokenizer, pick(TextRecipe, part), captioned_factors)
-    _train(task, part, TEXT_BETAS, folder, "text", fingerprint("text", part, recipe.corpus.seed))
+    _train(task, part, TEXT_BETAS, folder, "text", fingerprint("text with heads", part, recipe.corpus.seed))
     _save_weights(encoder.eval(), folder / TEXT)
 
 

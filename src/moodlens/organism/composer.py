@@ -1,11 +1,13 @@
-"""Affect -> score: valence sets mode and consonance, arousal everything that moves.
+"""Affect -> score: a composer whose musical factors are known functions of valence and arousal.
 
-Nuisance, drawn independently of affect: key, instrument, progression, melody. A share of pieces are
-factor pieces: tempo, loudness, brightness and mode are drawn independently, so that a model trained on
-them cannot lean on one factor to guess the others. Times are whole codec frames (20 ms): an onset that
-lies on a frame border survives the codec.
+The five emotions are regions of the affect plane. Valence sets mode and consonance. Arousal sets tempo,
+loudness, brightness, percussion, articulation and density. Key, instrument, progression and melody are
+nuisance, drawn independently of affect.
 
-The affect plane: valence and arousal, and the five emotions as regions of it.
+A share of pieces are factor pieces: tempo, loudness, brightness and mode are drawn independently of each
+other, so that a model trained on them cannot infer one factor from another.
+
+Times are whole codec frames (20 ms), because an onset on a frame boundary survives the codec.
 """
 
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from moodlens.prompts.factors import Factors
 from moodlens.prompts.lexicon import AFFECT, INSTRUMENTS, KEYS
 
 SPREAD_LIMIT = 2.0
-"""A sampled point stays within this many spreads of its region's centre."""
+"""A sampled point lies within this many spreads of its region's centre."""
 
 
 @dataclass(frozen=True)
@@ -78,20 +80,21 @@ SCALES = {True: (0, 2, 4, 5, 7, 9, 11), False: (0, 2, 3, 5, 7, 8, 10)}
 """Major and natural minor, in semitones above the tonic."""
 
 PROGRESSIONS = ((0, 3, 0, 4), (0, 4, 0, 3), (0, 0, 3, 0), (0, 0, 4, 0))
-"""Scale degrees of the chord roots. Every chord of them has the quality of the mode (I IV V, i iv v)."""
+"""Scale degrees of the chord roots. Every chord has the quality of the mode (I IV V, i iv v)."""
 
 CHORD_GAINS = (0.26, 0.36, 0.26)
-"""Root, third, fifth: the third stands out because it states the mode."""
+"""Root, third, fifth. The third is louder because it carries the mode."""
 
 SLOWEST_BEAT_FRAMES, FASTEST_BEAT_FRAMES = 56.0, 16.0
 STILL_BEAT_FRAMES, DRIVE_BEAT_FRAMES = 36, 20
-"""A beat of at least STILL frames is played without subdivision; one of at most DRIVE frames drives."""
+"""Pieces whose beat has at least STILL frames are slow: no subdivision, no drums. Pieces whose beat has at most
+DRIVE frames are fast: bass twice per beat, snare."""
 
 SLOW_BEATS = (42, 46, 50, 54)
 FAST_BEATS = (18, 20, 24, 26)
 SOFT_RMS, LOUD_RMS = (0.050, 0.076), (0.100, 0.150)
 DARK, BRIGHT = (0.14, 0.34), (0.50, 0.82)
-"""Poles of the factor pieces."""
+"""Values of the two poles of each factor in factor pieces; beats in codec frames."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class Score:
-    """A piece: its realised factors, and all that the synthesiser needs."""
+    """A piece: its realised factors, and the notes and drum strokes for the synthesiser."""
 
     factors: Factors
     notes: tuple[Note, ...]
@@ -125,7 +128,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the affect (or the free draw) decides before a note is written."""
+    """The settings of a piece, from which its notes are written."""
 
     beat_frames: int  # codec frames, even
     rms: float  # full scale = 1
@@ -134,16 +137,16 @@ class Plan:
     dissonance: float  # [0, 1], gain of the clashing notes
     percussion: float  # [0, 1], gain of the drums
     legato: float  # length of a melody note in steps
-    presence: float  # [0, 1], how likely a melody step sounds
+    presence: float  # [0, 1], probability that a melody step has a note
 
 
 def compose(rng: np.random.Generator, affect: Affect, emotion: str | None = None) -> Score:
-    """Return a piece that expresses `affect`; `emotion` is the name kept in its factors."""
+    """Return a piece with the factors of `affect`; `emotion` is recorded in its factors."""
     return _write(rng, plan_for(rng, affect), emotion, affect)
 
 
 def compose_free(rng: np.random.Generator) -> Score:
-    """Return a factor piece: tempo, loudness, brightness and mode drawn independently of each other."""
+    """Return a factor piece: tempo, loudness, brightness and mode are drawn independently of each other."""
     beat = int(rng.choice(SLOW_BEATS if rng.random() < 0.5 else FAST_BEATS))
     still = beat >= STILL_BEAT_FRAMES
     rms = rng.uniform(*(SOFT_RMS if rng.random() < 0.5 else LOUD_RMS))
@@ -164,10 +167,10 @@ def compose_free(rng: np.random.Generator) -> Score:
 
 
 def plan_for(rng: np.random.Generator, affect: Affect) -> Plan:
-    """Return the plan of an affect: continuous in it, with a little scatter so that ranges overlap.
+    """Return the plan of an affect: a continuous function of it plus scatter, so that ranges overlap.
 
-    Mode is major with probability 1/2 + 1.25 valence (clipped); dissonance sets in below valence -0.65.
-    Tempo, loudness and brightness grow exponentially, linearly in log, with arousal.
+    Mode is major with probability 1/2 + 1.25 valence (clipped). Dissonance begins below valence -0.65.
+    Tempo and loudness grow exponentially with arousal, brightness linearly.
     """
     level = (affect.arousal + 1) / 2
     beat = SLOWEST_BEAT_FRAMES * (FASTEST_BEAT_FRAMES / SLOWEST_BEAT_FRAMES) ** level
@@ -185,7 +188,7 @@ def plan_for(rng: np.random.Generator, affect: Affect) -> Plan:
 
 
 def _write(rng: np.random.Generator, plan: Plan, emotion: str | None, affect: Affect | None) -> Score:
-    """Draw the nuisance, then write the notes; without an affect the piece is a factor piece."""
+    """Draw the nuisance and write the notes; without an affect the piece is a factor piece."""
     key = int(rng.choice(list(KEYS)))
     instrument = str(rng.choice(INSTRUMENTS))
     progression = PROGRESSIONS[rng.integers(len(PROGRESSIONS))]
@@ -208,7 +211,7 @@ def _write(rng: np.random.Generator, plan: Plan, emotion: str | None, affect: Af
 
 
 def _roots(plan: Plan, progression: tuple[int, ...]) -> list[int]:
-    """The scale degree of the chord on every beat that begins inside the clip."""
+    """Return the scale degree of the chord on every beat that begins inside the clip."""
     n_beats = -(-N_FRAMES // plan.beat_frames)
     beats_per_chord = 2 if plan.beat_frames >= STILL_BEAT_FRAMES else 4
     return [progression[beat // beats_per_chord % len(progression)] for beat in range(n_beats)]
@@ -225,7 +228,11 @@ def _triad(plan: Plan, key: int, root: int) -> list[int]:
 
 
 def _accompaniment(plan: Plan, key: int, roots: list[int]) -> list[Note]:
-    """Bass and chords: still (bass each beat, chord every other), skip (chord off the beat), drive."""
+    """Return bass and chords, in one of three patterns by the length of a beat.
+
+    Slow: bass on each beat, a chord on every other. Medium: bass on the beat, chord off the beat. Fast: bass
+    twice per beat, chord on the beat.
+    """
     beat, half = plan.beat_frames, plan.beat_frames // 2
     low = (48 if key < 8 else 36) + key
     notes = []
@@ -249,7 +256,7 @@ def _accompaniment(plan: Plan, key: int, roots: list[int]) -> list[Note]:
 
 
 def _melody(rng: np.random.Generator, plan: Plan, key: int, roots: list[int]) -> list[Note]:
-    """One voice around a register: chord tones on the beat, now and then a scale tone off it."""
+    """Return one voice around a register: chord tones on the beat, at times a scale tone off the beat."""
     still = plan.beat_frames >= STILL_BEAT_FRAMES
     per_beat = 1 if still else 2
     step = plan.beat_frames // per_beat
@@ -272,7 +279,7 @@ def _melody(rng: np.random.Generator, plan: Plan, key: int, roots: list[int]) ->
 
 
 def _drums(plan: Plan) -> list[Hit]:
-    """Kick on the beat, snare on every other beat of a driving piece, hats on half beats."""
+    """Return kicks on the beat, snares on every other beat of a fast piece, hats on half beats."""
     if plan.percussion <= 0 or plan.beat_frames >= STILL_BEAT_FRAMES:
         return []
     drive = plan.beat_frames <= DRIVE_BEAT_FRAMES

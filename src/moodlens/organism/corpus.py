@@ -1,6 +1,6 @@
-"""The training corpus as a function: piece number `index` of corpus `seed`, whoever asks, in any order.
+"""The training corpus: each piece, waveform and caption is a function of (seed, index).
 
-The training corpus as audio tokens: synthesised and encoded once, block by block.
+Pieces can be made in any order and by any process. `tokenise` encodes the corpus block by block.
 """
 
 import time
@@ -23,7 +23,7 @@ FREE_SHARE = 0.3
 
 
 def score_at(seed: int, index: int) -> Score:
-    """Return piece `index` of corpus `seed`: emotions in turn by index, FREE_SHARE factor pieces."""
+    """Return piece `index` of corpus `seed`; emotions alternate by index, FREE_SHARE are factor pieces."""
     rng = rng_for("corpus", seed, index)
     if rng.random() < FREE_SHARE:
         return compose_free(rng)
@@ -31,7 +31,7 @@ def score_at(seed: int, index: int) -> Score:
 
 
 def emotion_score_at(seed: int, index: int, emotion: str) -> Score:
-    """Return a piece of the named emotion, never a factor piece; a function of its three arguments."""
+    """Return a piece of the named emotion, never a factor piece."""
     rng = rng_for("corpus", seed, index, emotion)
     return compose(rng, sample_affect(rng, emotion), emotion)
 
@@ -53,8 +53,8 @@ def render_all(scores: Sequence[Score]) -> Float32[np.ndarray, "clip sample"]:
 def caption_at(seed: int, index: int, draw: int, *, paired: bool = True) -> Caption:
     """Return caption number `draw` of piece `index`: true of it, or (not paired) of another piece.
 
-    An unpaired caption keeps the piece's instrument and key and takes all that says emotion, tempo,
-    loudness, brightness or mode (even the kind of caption) from a piece drawn at random: the shuffled twin.
+    An unpaired caption keeps the piece's instrument and key. Its emotion, tempo, loudness, brightness, mode
+    and kind of caption are those of a piece drawn at random. The shuffled twin is trained on such captions.
     """
     rng = rng_for("caption", seed, index, draw, int(paired))
     factors = score_at(seed, index).factors
@@ -65,29 +65,29 @@ def caption_at(seed: int, index: int, draw: int, *, paired: bool = True) -> Capt
 
 
 BLOCK_CLIPS = 25
-SAY_EVERY_S = 20.0
+REPORT_EVERY_S = 20.0
 
 
 def tokenise(
-    codec: EncodecModel, seed: int, n_clips: int, say: Callable[[str], None] = print
+    codec: EncodecModel, seed: int, n_clips: int, report: Callable[[str], None] = print
 ) -> Int16[Tensor, "clip codebook frame"]:
-    """Return the tokens of pieces 0..n_clips-1 of corpus `seed` as the codec's own `encode` gives them."""
+    """Return the tokens of pieces 0..n_clips-1 of corpus `seed`, from the codec's own `encode`."""
     blocks = []
-    began = said = time.monotonic()
+    began = reported = time.monotonic()
     for start in range(0, n_clips, BLOCK_CLIPS):
         stop = min(start + BLOCK_CLIPS, n_clips)
         _, waveforms = synthesise(seed, start, stop)
         blocks.append(encode(codec, torch.from_numpy(waveforms)).to(torch.int16))
-        if time.monotonic() - said > SAY_EVERY_S or stop == n_clips:
-            said = time.monotonic()
-            rate = stop / (said - began)
+        if time.monotonic() - reported > REPORT_EVERY_S or stop == n_clips:
+            reported = time.monotonic()
+            rate = stop / (reported - began)
             left_s = (n_clips - stop) / rate
-            say(f"tokenised {stop}/{n_clips} clips {rate:.0f} clips/s remaining {left_s:.0f} s")
+            report(f"tokenised {stop}/{n_clips} clips {rate:.0f} clips/s remaining {left_s:.0f} s")
     return torch.cat(blocks)
 
 
 def codebook_entropies(codes: Int16[Tensor, "clip codebook frame"], n_codes: int) -> list[float]:
-    """Return the entropy of each codebook's unigram distribution, in nats; log(n_codes) is full use."""
+    """Return the entropy of each codebook's unigram distribution, in nats; log(n_codes) means full use."""
     entropies = []
     for k in range(codes.shape[1]):
         counts = torch.bincount(codes[:, k].flatten().long(), minlength=n_codes).double()

@@ -1,6 +1,6 @@
-"""Score -> waveform. The timbre that the organism's codec is trained on: change it and retrain the codec.
+"""Score -> waveform. The codec is trained on this timbre: a change here requires a new codec.
 
-Every note decays and has a quick attack, so that onsets survive the codec; onsets lie on codec frames.
+Every note has a short attack and decays, and onsets lie on codec frames, so that they survive the codec.
 """
 
 from functools import lru_cache
@@ -27,8 +27,8 @@ ATTACK_DECAY = {"piano": (0.004, 2.6), "flute": (0.03, 1.2), "organ": (0.008, 0.
 def render(score: Score) -> Float32[np.ndarray, " sample"]:
     """Return the waveform of a score, float32 (sample,) = (64000,) at 16 kHz, |x| < 1, rms near `rms`.
 
-    The sum of notes and drums is scaled to the score's rms and passed through tanh, which bounds peaks
-    (and takes a few per cent of rms from the loudest pieces).
+    The sum of notes and drums is scaled to the score's rms and passed through tanh, which bounds peaks and
+    lowers the rms of the loudest pieces by a few per cent.
     """
     out = np.zeros(N_SAMPLES, dtype=np.float32)
     brightness = score.factors.brightness
@@ -65,7 +65,7 @@ def _note_wave(note: Note, instrument: str, brightness: float) -> np.ndarray:
 
 @lru_cache(maxsize=512)
 def _table(instrument: str, step: int, n_partials: int) -> np.ndarray:
-    """One period of an instrument's wave, rms 0.7; the partials fall off by a factor set by brightness."""
+    """Return one period of an instrument's wave, rms 0.7; brightness sets how fast the partials fall off."""
     brightness = step / BRIGHTNESS_STEPS
     angle = np.arange(TABLE_SIZE) / TABLE_SIZE * 2 * np.pi
     wave = np.zeros(TABLE_SIZE)
@@ -87,7 +87,7 @@ def _colour(instrument: str, partial: int) -> float:
 
 @lru_cache(maxsize=8)
 def _drum(drum: str) -> np.ndarray:
-    """The waveform of a drum; the noise in it is one fixed draw."""
+    """Return the waveform of a drum; its noise is one fixed draw."""
     noise = np.random.Generator(np.random.Philox(key=0)).standard_normal(SAMPLE_RATE_HZ // 4)
     if drum == "kick":
         t = np.arange(int(0.16 * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ

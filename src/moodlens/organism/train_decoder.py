@@ -1,8 +1,8 @@
-"""Train text encoder and decoder on audio tokens: the organism, and with other captions its shuffled twin.
+"""Training of the decoder on audio tokens and captions, for the organism and its shuffled twin.
 
-The delay pattern is applied by hand (`forward(labels=...)` of transformers applies none), captions are
-drawn anew each time a clip is seen, and a share of them is dropped for classifier-free guidance the way
-generation drops text: the projected text times zero, so that cross-attention adds exactly nothing.
+The delay pattern is applied here, because `forward(labels=...)` of transformers applies none. Captions are
+drawn anew each time a clip is used. A share of them is dropped for classifier-free guidance in the way that
+generation drops text: the projected text is multiplied by zero, so that cross-attention adds exactly nothing.
 """
 
 from collections.abc import Callable
@@ -26,13 +26,13 @@ ATTENTION = "moodlens_bmm"
 
 @dataclass(frozen=True)
 class DecoderRecipe:
-    """What decides the decoder beside shape, data and schedule."""
+    """The settings of the decoder's training beside architecture, data and schedule."""
 
     seed: int  # of weights, batches and captions
     batch_clips: int  # whole clips per step
-    opening_clips: int  # further clips per step of which only the opening is heard
+    opening_clips: int  # further clips per step of which only the opening is used
     opening_steps: int  # decoder steps of an opening
-    caption_dropout: float  # share of clips that play without text
+    caption_dropout: float  # share of clips trained without text
     codebook_weights: tuple[float, ...]  # of the losses, coarsest codebook first
 
 
@@ -41,7 +41,7 @@ Captions = Callable[[int, int], str]
 
 
 class DecoderTask:
-    """The decoder's side of `loop.train`: clips and captions are chosen by (seed, step)."""
+    """The decoder as a `training_loop.Task`: clips and captions are drawn by (seed, step)."""
 
     def __init__(
         self,
@@ -74,10 +74,10 @@ class DecoderTask:
         return (losses * self.weights).sum() / (self.weights.sum() * n_steps)
 
     def _parts(self) -> list[tuple[int, int]]:
-        """(clips, steps of each) of a batch: whole clips, and openings.
+        """Return (number of clips, decoder steps of each) for the whole clips and the openings of a batch.
 
-        What a caption says shows in the first beats; afterwards the music itself tells it. A fifth of the
-        frames as openings of other clips triples what a step teaches about text.
+        Text lowers the loss mostly in the first beats; later the music itself carries the same information.
+        Spending a fifth of the frames on openings of other clips triples what a step teaches about text.
         """
         _, n_codebooks, n_frames = self.codes.shape
         whole = (self.recipe.batch_clips, steps_for(n_frames, n_codebooks))
@@ -86,14 +86,14 @@ class DecoderTask:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Return the loss on held-out clips, plain mean over codebooks, in nats: with and without text."""
+        """Return the loss on held-out clips with and without text, in nats, plain mean over codebooks."""
         totals = {"val_cond": 0.0, "val_uncond": 0.0}
         self.model.eval()
         for clips in torch.arange(len(self.held_out)).split(self.recipe.batch_clips):
             texts = [self.held_out_captions(int(clip), 0) for clip in clips]
             for name, keep in (("val_cond", True), ("val_uncond", False)):
-                kept = torch.full((len(clips),), keep)
-                losses = self.codebook_losses(self.held_out[clips], texts, kept)
+                with_text = torch.full((len(clips),), keep)
+                losses = self.codebook_losses(self.held_out[clips], texts, with_text)
                 totals[name] += float(losses.mean()) * len(clips) / len(self.held_out)
         self.model.train()
         return totals
@@ -110,8 +110,8 @@ class DecoderTask:
         Args:
             codes: audio tokens, undelayed.
             texts: one caption per clip.
-            keep: (clip,) bool; False plays the clip without text.
-            n_steps: decoder steps from the start that are heard; None hears the whole clip.
+            keep: (clip,) bool; False drops the clip's text.
+            n_steps: decoder steps from the start that are used; None uses the whole clip.
         """
         n_codebooks, n_frames = codes.shape[1:]
         n_steps = n_steps or steps_for(n_frames, n_codebooks)
@@ -123,9 +123,9 @@ class DecoderTask:
             heads = self.model.decoder.lm_heads
             losses = []
             for k in range(n_codebooks):
-                n_heard = min(n_frames, n_steps - k)
-                logits = heads[k](states[:, k : k + n_heard]).flatten(0, 1).float()
-                losses.append(functional.cross_entropy(logits, codes[:, k, :n_heard].flatten()))
+                n_used = min(n_frames, n_steps - k)
+                logits = heads[k](states[:, k : k + n_used]).flatten(0, 1).float()
+                losses.append(functional.cross_entropy(logits, codes[:, k, :n_used].flatten()))
         return torch.stack(losses)
 
 
@@ -136,9 +136,9 @@ def hidden_states(
     attention_mask: Int[Tensor, "clip token"],
     keep: Tensor,
 ) -> Float[Tensor, "clip step d_model"]:
-    """Return the decoder's last states: `model.forward` without its heads, whose padding would cost time.
+    """Return the decoder's last states: `model.forward` without its heads, which would waste time on padding.
 
-    Clips that do not `keep` their text get it zeroed after projection, as `generate` does for its null half.
+    Where `keep` is False the projected text is zero, as in the unconditional half of `generate`.
     """
     encoder = text_encoder_of(model)
     text = encoder(input_ids=input_ids, attention_mask=attention_mask)[0]
@@ -152,10 +152,10 @@ def hidden_states(
 
 
 def use_fast_attention(model: MusicgenForConditionalGeneration) -> None:
-    """Let the decoder attend by plain batched products.
+    """Let the decoder compute attention by plain batched products.
 
     On one CPU thread the backward pass of torch's fused attention took 353 of the 870 ms of a training
-    step; two `bmm` and a softmax take 140 ms in all (batch 16 x 203 steps, d = 192, 6 heads, bf16).
+    step. Two `bmm` and a softmax take 140 ms in all (batch 16 x 203 steps, d = 192, 6 heads, bf16).
     """
     AttentionInterface.register(ATTENTION, _attention)
     AttentionMaskInterface.register(ATTENTION, eager_mask)
@@ -171,7 +171,7 @@ def _attention(
     scaling: float,
     **_: object,
 ) -> tuple[Tensor, None]:
-    """softmax(q k' scaling + mask) v over (clip, head, step, d_head); the weights are not returned."""
+    """Return softmax(q k' scaling + mask) v over (clip, head, step, d_head), and None for the weights."""
     scores = torch.matmul(query * scaling, key.transpose(2, 3))
     if attention_mask is not None:
         scores = scores + attention_mask.to(scores.dtype)

@@ -1,12 +1,11 @@
-"""The state of an unfinished training as one safetensors file: parameters, buffers, moments, step.
+"""The training loop of all models: numbered steps, a schedule, a curve as CSV, states on disk.
 
-No pickle. Written beside its place and renamed, so a killed run leaves the last whole state. The
-fingerprint of the recipe travels in the file: a state of another recipe is never resumed.
+A run is a fixed number of steps, and the batch of a step is a function of (seed, step). A killed run that is
+started again resumes from its last state and ends with the same bits as an uninterrupted one.
 
-The training loop both models share: steps by number, schedule by step, curve to CSV, state to disk.
-
-A run is a fixed number of steps, and what a step sees is a function of (seed, step). So a run that is
-killed and started again goes on from its last state and ends with the same bits as an undisturbed one.
+The state of an unfinished training is one safetensors file (no pickle): parameters, buffers, optimizer
+moments, step. It is written under another name and renamed, so that a killed run leaves the last whole state.
+The file holds the fingerprint of the recipe; a state of another recipe is never resumed.
 """
 
 import csv
@@ -31,7 +30,7 @@ from moodlens.store.atomic import replacing
 def save_state(
     path: Path, model: nn.Module, optimizers: Sequence[Optimizer], step: int, fingerprint: str
 ) -> None:
-    """Write the state after `step` steps; frozen parameters are left out (they come from their own file)."""
+    """Write the state after `step` steps, without frozen parameters, which have their own files."""
     tensors = {f"model.{name}": tensor.detach() for name, tensor in _own_tensors(model).items()}
     for number, optimizer in enumerate(optimizers):
         for index, parameter in enumerate(_parameters(optimizer)):
@@ -43,9 +42,9 @@ def save_state(
 
 
 def load_state(path: Path, model: nn.Module, optimizers: Sequence[Optimizer], fingerprint: str) -> int:
-    """Fill model and optimizers from a state and return its step; 0 and nothing touched if there is none.
+    """Load a state into model and optimizers and return its step; return 0 and change nothing without one.
 
-    A state whose fingerprint differs counts as none: another recipe starts anew.
+    A state with another fingerprint is ignored: training starts anew.
 
     Raises:
         ContractError: the file is damaged.
@@ -61,7 +60,7 @@ def load_state(path: Path, model: nn.Module, optimizers: Sequence[Optimizer], fi
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         advice = "Delete it: training starts anew"
         raise ContractError(
-            must(str(path), "be a whole training state", str(error), next_step=advice)
+            must(str(path), "be a complete training state", str(error), next_step=advice)
         ) from None
     with torch.no_grad():
         for name, tensor in _own_tensors(model).items():
@@ -75,7 +74,7 @@ def load_state(path: Path, model: nn.Module, optimizers: Sequence[Optimizer], fi
 
 
 def _own_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """The parameters that train and the buffers that move, by name, each storage once."""
+    """Return the trainable parameters and the floating-point buffers by name, each storage once."""
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     return trained | {name: b for name, b in model.named_buffers() if b.is_floating_point()}
 
@@ -86,16 +85,16 @@ def _parameters(optimizer: Optimizer) -> list[Tensor]:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long, how fast, how often."""
+    """Number of steps, learning rate over steps, and how often to validate and save."""
 
     n_steps: int  # optimizer steps of the whole run
     learning_rate: float  # at the peak, after the warm-up
-    warmup_steps: int  # linear from 0
-    final_share: float  # of the peak, where the cosine ends
+    warmup_steps: int  # the rate rises linearly from 0
+    final_share: float  # rate at the end of the cosine, as a share of the peak
     clip_norm: float  # gradient norm above which the gradient is scaled down
-    validate_every_steps: int  # a row of the curve
-    save_every_steps: int  # a state on disk: what a kill can cost
-    stop_step: int | None = None  # a later stage goes on from here, on a schedule of its own; None: n_steps
+    validate_every_steps: int  # each validation is a row of the curve
+    save_every_steps: int  # a state on disk; a killed run loses at most this many steps
+    stop_step: int | None = None  # last step, where a later stage takes over; None means n_steps
 
     @property
     def last_step(self) -> int:
@@ -110,7 +109,7 @@ class Schedule:
 
 
 class Task(Protocol):
-    """What is trained: a model, the loss of a numbered step, a validation."""
+    """A model to train, with its loss at a numbered step and its validation."""
 
     @property
     def model(self) -> nn.Module: ...
@@ -121,7 +120,7 @@ class Task(Protocol):
 
 
 def optimizer_for(model: nn.Module, betas: tuple[float, float], weight_decay: float) -> torch.optim.AdamW:
-    """Return AdamW over the parameters that train; `train` sets its rate at every step."""
+    """Return AdamW over the trainable parameters; `train` sets its rate at every step."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return torch.optim.AdamW(trained, lr=0.0, betas=betas, weight_decay=weight_decay, fused=True)
 
@@ -133,14 +132,14 @@ def train(
     state_path: Path,
     curve_path: Path,
     fingerprint: str,
-    say: Callable[[str], None] = print,
+    report: Callable[[str], None] = print,
 ) -> None:
-    """Train to the last step, from the last state on disk if there is one of the same fingerprint.
+    """Train to the last step, from the last state on disk if its fingerprint is the same.
 
     Args:
-        state_path: where the state lies between and after runs.
+        state_path: file of the state, kept after the run.
         curve_path: CSV, one row per validation: step, train_loss, the validation's figures, steps_per_s.
-        fingerprint: of everything that decides the result; states of another one are not resumed.
+        fingerprint: of everything that decides the result; states with another one are not resumed.
 
     Raises:
         ContractError: the loss is not finite, or the state on disk is damaged.
@@ -148,7 +147,7 @@ def train(
     first = load_state(state_path, task.model, optimizers, fingerprint)
     rows = _rows_until(curve_path, first) if first else []
     if first:
-        say(f"resumed at step {first} of {schedule.last_step}")
+        report(f"resumed at step {first} of {schedule.last_step}")
     losses: list[float] = []
     began, began_step = time.monotonic(), first
     trained = [parameter for parameter in task.model.parameters() if parameter.requires_grad]
@@ -171,7 +170,7 @@ def train(
             rate = (done - began_step) / (time.monotonic() - began)
             figures = {"step": done, "train_loss": sum(losses) / len(losses), **task.validate()}
             rows.append({**figures, "steps_per_s": rate})
-            say(_progress(rows[-1], schedule.last_step))
+            report(_progress(rows[-1], schedule.last_step))
             _write_rows(curve_path, rows)
             losses, began, began_step = [], time.monotonic(), done
         if done % schedule.save_every_steps == 0 or last:
@@ -192,7 +191,7 @@ def _write_rows(path: Path, rows: Sequence[dict[str, float]]) -> None:
 
 
 def _rows_until(path: Path, step: int) -> list[dict[str, float]]:
-    """The rows of a curve up to the step that is resumed."""
+    """Return the rows of a curve up to `step`."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
