@@ -1,7 +1,7 @@
-"""Planted effects are found where they are, more often with more prompts, and not denied."""
+"""Planted effects are detected in their layer, more often with more prompts, and rarely called absent."""
 
 from moodlens.base.seeding import rng_for
-from moodlens.calibration.rates import found_in_place, none_said, power
+from moodlens.calibration.rates import detected_in_layer, none_claimed, power
 from moodlens.calibration.simulate import World
 
 
@@ -20,13 +20,13 @@ def test_power_rises_with_prompts_and_share():
 
 def test_the_planted_layer_is_found():
     world = World(64, 2, 0.3, n_layers=24, layer_share=0.5, planted=0.05, planted_layer=7)
-    anywhere, in_place = found_in_place(world, "prompt", 0.05, generators("place", 60))
+    anywhere, in_place = detected_in_layer(world, "prompt", 0.05, generators("place", 60))
     assert anywhere.value >= in_place.value >= 0.88
 
 
 def test_none_is_not_said_of_an_effect_that_the_test_would_have_seen():
     world = World(160, 2, 0.3, n_layers=2, layer_share=0.5)
-    said, claimed = none_said(world, 0.02, 0.05, 0.8, generators("none", 30))
+    said, claimed = none_claimed(world, 0.02, 0.05, 0.8, generators("none", 30))
     assert claimed > 0.8
     assert said.low < 0.2
     assert said.value <= 0.2
@@ -34,6 +34,6 @@ def test_none_is_not_said_of_an_effect_that_the_test_would_have_seen():
 
 def test_none_is_never_said_without_the_power_to_say_it():
     """Twelve prompts miss 2 % nearly always, and know that they would."""
-    said, claimed = none_said(World(12, 2, 0.3), 0.02, 0.05, 0.8, generators("weak", 20))
+    said, claimed = none_claimed(World(12, 2, 0.3), 0.02, 0.05, 0.8, generators("weak", 20))
     assert claimed < 0.5
     assert said.value == 0

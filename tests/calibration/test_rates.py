@@ -23,19 +23,19 @@ def named(*names: str) -> list[Instrument]:
 
 
 def test_bounds_are_clopper_and_pearson():
-    found = rate_of(np.arange(200) < 13)
-    assert (found.value, found.n) == (0.065, 200)
-    assert found.low == pytest.approx(beta.ppf(0.005, 13, 188))
-    assert found.high == pytest.approx(beta.ppf(0.995, 14, 187))
+    rate = rate_of(np.arange(200) < 13)
+    assert (rate.value, rate.n) == (0.065, 200)
+    assert rate.low == pytest.approx(beta.ppf(0.005, 13, 188))
+    assert rate.high == pytest.approx(beta.ppf(0.995, 14, 187))
     assert rate_of([False] * 10).low == 0
 
 
 def test_every_test_of_the_list_keeps_its_level_and_the_naive_ones_do_not():
-    found = {
+    results = {
         alarms.instrument.name: alarms for alarms in alarm_rates(CLAIMS, BASE, N_SIMS, generators(N_SIMS))
     }
-    assert len(found) == len(CLAIMS)
-    for name, alarms in found.items():
+    assert len(results) == len(CLAIMS)
+    for name, alarms in results.items():
         assert alarms.verdict != "too liberal", name
         assert alarms.rate.n == N_SIMS
     naive = named(

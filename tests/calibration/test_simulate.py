@@ -1,4 +1,4 @@
-"""Simulated clips hold the ICC, the wordings and the effect that were asked for."""
+"""Simulated clips have the requested ICC, wordings and effect."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from moodlens.stats.similarity import prompt_icc
 BIG = World(400, 4, 0.3, width=32)
 
 
-def test_the_icc_is_the_one_asked_for():
+def test_the_icc_is_the_requested_one():
     for icc in (0.0, 0.3):
         world = replace(BIG, icc=icc)
         design = design_for(world)
@@ -22,7 +22,7 @@ def test_the_icc_is_the_one_asked_for():
         assert prompt_icc(data.site(0), design.labels) == pytest.approx(icc, abs=0.03)
 
 
-def test_the_planted_share_is_the_one_asked_for():
+def test_the_planted_share_is_the_requested_one():
     world = replace(BIG, planted=0.1)
     design = design_for(world)
     rows = sample(world, design, rng_for("planted")).rows[0].astype(np.float64)

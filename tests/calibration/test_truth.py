@@ -1,3 +1,5 @@
+"""The truth table of the embedded models, and verdicts held against it."""
+
 from moodlens.calibration.truth import TRUTH, judged
 
 

@@ -1,1 +1,1 @@
-"""The instrument on data whose truth is known: simulated clips, error rates, power, the twins."""
+"""The analysis on data whose truth is known: simulated clips, error rates, power, the embedded models."""

@@ -1,6 +1,6 @@
-"""Tests of the chapters time, attention, geometry, sound and latents under calibration.
+"""Tests of the stages temporal, attention, geometry, relate and latents under calibration.
 
-Each reads simulated layers as what its stage reads: windows of time, heads, descriptors, latents.
+Each test takes simulated layers for what its stage reads: windows of time, heads, descriptors, latents.
 """
 
 import numpy as np
@@ -34,24 +34,24 @@ from moodlens.temporal.divergence import flipped_changes
 from moodlens.temporal.rhythm import TempoMatch, tempo_match, within_emotion
 from moodlens.temporal.separation import clusters
 
-N_PLACES, N_HEARD = 3, 2
-"""Places that maxT runs over; those that descriptors are read from."""
+N_SITES, N_DESCRIBED_SITES = 3, 2
+"""Sites that maxT runs over; sites that descriptors are predicted from."""
 N_WINDOWS = 6
 N_HEADS = 6
 N_READ = 4
-"""Descriptors, or readings of a clip: as many dimensions of a simulated layer."""
+"""Descriptors, or other numbers per clip: as many dimensions of a simulated layer."""
 N_DESCRIBED, N_READ_FOLDS = 99, 4
-"""Relabellings and folds of the regressions on descriptors, the slowest of these tests."""
+"""Relabellings and folds of the descriptor regressions, the slowest of these tests."""
 N_LATENTS, MIN_WORDINGS = 64, 5
 N_RELABELLED_LATENTS = 3999
-"""Of latents: Benjamini-Hochberg over 64 needs p well below .05 / 64."""
+"""Relabellings of the test of latents: Benjamini-Hochberg over 64 needs p well below .05 / 64."""
 ALPHA, RIDGE = 0.05, 0.1
 
-FELT = Setting(True, 12, 0.0, everywhere=0.3)
-"""Emotion everywhere, nothing else in common: what lies inside the emotions is unrelated, and no map of the
-emotions is nearer to the circumplex than another."""
+EMOTIONAL = Setting(True, 12, 0.0, everywhere=0.3)
+"""Emotion in every layer and nothing else in common. Within an emotion the layers are unrelated, and no map
+of the emotions is nearer to the circumplex than another."""
 STEADY = Setting(True, 12, 0.5, everywhere=0.1)
-"""Emotion as strong early as late."""
+"""Emotion equally strong early and late."""
 
 
 def _table(data: Sample, rng: np.random.Generator) -> np.ndarray:
@@ -68,13 +68,13 @@ def _affect(data: Sample) -> np.ndarray:
 
 
 def _squares(data: Sample) -> list[np.ndarray]:
-    return [squared_distances(gram) for gram in data.unit_grams[:N_PLACES]]
+    return [squared_distances(gram) for gram in data.unit_grams[:N_SITES]]
 
 
 def silhouette(data: Sample, rng: np.random.Generator) -> float:
-    """Return the smallest maxT p of the silhouettes of a few places."""
+    """Return the smallest maxT p of the silhouettes of a few sites."""
     table = _table_by_size(data, rng)
-    return float(max_t(np.stack([silhouettes(np.sqrt(found), table) for found in _squares(data)])).min())
+    return float(max_t(np.stack([silhouettes(np.sqrt(squares), table) for squares in _squares(data)])).min())
 
 
 def circumplex(data: Sample, rng: np.random.Generator) -> float:
@@ -84,26 +84,26 @@ def circumplex(data: Sample, rng: np.random.Generator) -> float:
 
 
 def circumplex_of_emotions(data: Sample, rng: np.random.Generator) -> float:
-    """Return the p of the emotions' own distances, over all 24 renamings; 1 where they are not apart."""
+    """Return the p of the emotions' own distances, over all 24 renamings; 1 if they are not apart."""
     labels = data.design.unit_labels("wording")
     counts = unit_resamples(labels, 99, rng)
     expected = affect_distances(_affect(data))
-    found = emotion_map(data.unit_grams[0], labels, expected, counts, 0.95, ())
-    return 1.0 if found is None or found.p is None else found.p
+    result = emotion_map(data.unit_grams[0], labels, expected, counts, 0.95, ())
+    return 1.0 if result is None or result.p is None else result.p
 
 
 def cluster(data: Sample, rng: np.random.Generator) -> float:
     """Return the smallest p of a cluster of windows, two layers of six windows."""
     f = pseudo_f(data.unit_grams[: 2 * N_WINDOWS], _table(data, rng))
-    found = clusters(f.reshape(2, N_WINDOWS, -1), ALPHA)
-    return min((each.p for each in found), default=1.0)
+    results = clusters(f.reshape(2, N_WINDOWS, -1), ALPHA)
+    return min((result.p for result in results), default=1.0)
 
 
 def change(data: Sample, rng: np.random.Generator) -> float:
     """Return the smallest maxT p of early against late, over a few layers."""
     labels = data.design.unit_labels("wording")
     signs = random_signs(len(labels), N_PERMUTATIONS, rng)
-    pairs = data.unit_rows[: 2 * N_PLACES].reshape(N_PLACES, 2, *data.unit_rows.shape[1:])
+    pairs = data.unit_rows[: 2 * N_SITES].reshape(N_SITES, 2, *data.unit_rows.shape[1:])
     return float(
         max_t(np.stack([flipped_changes(early, late, labels, signs) for early, late in pairs])).min()
     )
@@ -111,12 +111,12 @@ def change(data: Sample, rng: np.random.Generator) -> float:
 
 def one_number(data: Sample, rng: np.random.Generator) -> float:
     """Return the smallest maxT p of numbers such as magnitude or entropy, by emotion."""
-    readings = by_emotion(data.unit_rows[0, :, :N_READ].T, _table(data, rng))
-    return min(reading.p_max for reading in readings)
+    results = by_emotion(data.unit_rows[0, :, :N_READ].T, _table(data, rng))
+    return min(result.p_max for result in results)
 
 
 def beat(data: Sample, rng: np.random.Generator) -> float:
-    """Return the p of spectra that fit their own clip's tempo, where tempo has nothing to do with them."""
+    """Return the p of spectra against their own clip's tempo, on data where the two are unrelated."""
     design = data.design
     power = np.exp(2 * data.rows[0].astype(np.float64))
     frequencies = np.linspace(0.5, 4.0, power.shape[1])
@@ -124,8 +124,8 @@ def beat(data: Sample, rng: np.random.Generator) -> float:
     labels = design.unit_labels("wording")
     exchanges = within_emotion(labels, np.bincount(design.wordings), N_PERMUTATIONS, rng)
     peaks = frequencies[power.argmax(axis=1)]
-    found: TempoMatch = tempo_match(frequencies, power, peaks, tempo, data.of_clip, labels, exchanges)
-    return float(p_values(found.null))
+    result: TempoMatch = tempo_match(frequencies, power, peaks, tempo, data.of_clip, labels, exchanges)
+    return float(p_values(result.null))
 
 
 def _heads(data: Sample) -> np.ndarray:
@@ -146,7 +146,7 @@ def attention_by_emotion(data: Sample, rng: np.random.Generator) -> float:
 
 
 def mantel(which: str) -> Test:
-    """Return the smallest maxT p of distances in the states with distances in the sound.
+    """Return the smallest maxT p of the correlation of distances in the states and in the sound.
 
     `which`: simple, within_emotion (pairs of one emotion) or partial (the text's distances held constant).
     """
@@ -154,9 +154,9 @@ def mantel(which: str) -> Test:
     def p(data: Sample, rng: np.random.Generator) -> float:
         design, grams = data.design, data.unit_grams
         labels, sizes = design.unit_labels("wording"), np.bincount(design.wordings)
-        places, sound, text = grams[:N_PLACES], grams[N_PLACES], grams[N_PLACES + 1]
-        found = distance_tests(places, sound, text, labels, sizes, N_PERMUTATIONS, rng)
-        tested: Tested | None = getattr(found, which)
+        states, sound, text = grams[:N_SITES], grams[N_SITES], grams[N_SITES + 1]
+        results = distance_tests(states, sound, text, labels, sizes, N_PERMUTATIONS, rng)
+        tested: Tested | None = getattr(results, which)
         return 1.0 if tested is None else float(tested.p_max.min())
 
     return p
@@ -165,20 +165,20 @@ def mantel(which: str) -> Test:
 def _matching(data: Sample, rng: np.random.Generator, n: int = N_PERMUTATIONS) -> tuple[Matches, np.ndarray]:
     affect = _affect(data)
     table = relabellings(data.design.unit_labels("wording"), n, rng)
-    heard = data.rows[N_PLACES, :, : len(DESCRIPTORS)].astype(np.float64)
-    return matches(heard, affect[:, 0], affect[:, 1], table[:, data.of_clip]), table
+    acoustic = data.rows[N_SITES, :, : len(DESCRIPTORS)].astype(np.float64)
+    return matches(acoustic, affect[:, 0], affect[:, 1], table[:, data.of_clip]), table
 
 
 def acoustic_match(data: Sample, rng: np.random.Generator) -> float:
-    """Return the p of the share of clips that sound as their prompt intends."""
+    """Return the p of the share of clips whose sound fits the emotion of their prompt."""
     return float(p_values(_matching(data, rng)[0].share))
 
 
 def matched_signal(data: Sample, rng: np.random.Generator) -> float:
     """Return the smaller maxT p of the effect on clips that match; states and sound resemble each other."""
-    found, table = _matching(data, rng, N_DESCRIBED)
-    sites = [data.site(layer) for layer in range(N_HEARD)]
-    tested = matched_test(sites, found.matched, data.of_clip, table)
+    matching, table = _matching(data, rng, N_DESCRIBED)
+    sites = [data.site(layer) for layer in range(N_DESCRIBED_SITES)]
+    tested = matched_test(sites, matching.matched, data.of_clip, table)
     return 1.0 if tested is None else float(tested.effect.p_max.min())
 
 
@@ -186,39 +186,46 @@ def _descriptors(data: Sample, rng: np.random.Generator) -> tuple[Tested, Tested
     if "descriptors" not in data.read:
         design = data.design
         n_units = len(design.unit_labels("wording"))
-        sites = [data.site(layer) for layer in range(N_HEARD)]
-        heard = data.rows[N_PLACES, :, :N_READ].astype(np.float64)
+        sites = [data.site(layer) for layer in range(N_DESCRIBED_SITES)]
+        acoustic = data.rows[N_SITES, :, :N_READ].astype(np.float64)
         folds = rng.permutation(n_units) % N_READ_FOLDS
         data.read["descriptors"] = descriptor_tests(
-            sites, data.unit_grams[:N_HEARD], heard, data.of_clip, folds, np.bincount(design.wordings),
-            RIDGE, N_DESCRIBED, rng,
-        )  # fmt: skip
+            sites,
+            data.unit_grams[:N_DESCRIBED_SITES],
+            acoustic,
+            data.of_clip,
+            folds,
+            np.bincount(design.wordings),
+            RIDGE,
+            N_DESCRIBED,
+            rng,
+        )
     return data.read["descriptors"]
 
 
 def descriptor_between(data: Sample, rng: np.random.Generator) -> float:
-    """Return the smallest maxT p of a descriptor told by a place, wordings held out."""
+    """Return the smallest maxT p of a descriptor predicted from a site, wordings held out."""
     return float(_descriptors(data, rng)[0].p_max.min())
 
 
 def descriptor_within(data: Sample, rng: np.random.Generator) -> float:
-    """Return the same inside prompts."""
+    """Return the same p within prompts."""
     tested = _descriptors(data, rng)[1]
     return 1.0 if tested is None else float(tested.p_max.min())
 
 
 def latents(data: Sample, rng: np.random.Generator) -> float:
-    """Return the smallest q of latents' selectivity: at most .05 where any is called selective."""
+    """Return the smallest q of latents' selectivity; it is at most .05 if any latent is called selective."""
     pooled = np.maximum(data.prompt_rows[0, :, :N_LATENTS], 0)
     return float(selectivity(pooled, data.design, N_RELABELLED_LATENTS, MIN_WORDINGS, rng).q.min())
 
 
 def latent_correlates(data: Sample, rng: np.random.Generator) -> float:
-    """Return the smallest q of latents that go along with descriptors."""
+    """Return the smallest q of the correlations of latents and descriptors."""
     pooled = np.maximum(data.prompt_rows[0, :, :8], 0)
-    heard = data.prompt_rows[1, :, :N_READ]
+    acoustic = data.prompt_rows[1, :, :N_READ]
     names = tuple(str(i) for i in range(N_READ))
-    return float(correlations(pooled, heard, names, data.design.wordings, 999, rng).q.min())
+    return float(correlations(pooled, acoustic, names, data.design.wordings, 999, rng).q.min())
 
 
 TESTS = (
@@ -226,7 +233,7 @@ TESTS = (
     Instrument("circumplex RSA over wordings, best of 3", PLACES, circumplex),
     Instrument(
         "circumplex RSA over emotions",
-        FELT,
+        EMOTIONAL,
         circumplex_of_emotions,
         why_conservative="24 renamings: p is 1/24 or at least 2/24; none where emotions are not apart",
     ),
@@ -237,7 +244,7 @@ TESTS = (
     Instrument("attention to emotion words, best of 6 heads", PLACES, attention_contrast),
     Instrument("attention by emotion, best of 6 heads", PLACES, attention_by_emotion),
     Instrument("Mantel, best of 3 places", PLACES_APART, mantel("simple")),
-    Instrument("Mantel inside emotions, best of 3 places", FELT, mantel("within_emotion")),
+    Instrument("Mantel inside emotions, best of 3 places", EMOTIONAL, mantel("within_emotion")),
     Instrument("Mantel given the text, best of 3 places", PLACES_APART, mantel("partial")),
     Instrument("clips that sound as intended", PLACES, acoustic_match),
     Instrument("effect on clips that match, best of 2 places", PLACES, matched_signal, slow=True),

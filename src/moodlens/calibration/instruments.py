@@ -1,10 +1,8 @@
-"""The tests under calibration, as a list: what each is asked about, and its p on one dataset.
+"""The list of tests under calibration, with those of the sweep, of the probes and of common practice.
 
-To add a test: write `(sample, rng) -> p` and give it a row of `TESTS` in the module of its kind.
-
-The tests that papers use and that are wrong here: they take clips, or pairs of clips, for replicates.
-
-The sweep's metrics under calibration: each at one site, wordings relabelled, and maxT over all of them.
+`CLAIMS` are the tests that carry a claim. `NAIVE` are common tests that are wrong here, because they take
+clips or pairs of clips for replicates. To add a test, write `(sample, rng) -> p` and give it a row of
+`CLAIMS`, or of `TESTS` in the module of its kind.
 """
 
 from dataclasses import replace
@@ -46,12 +44,12 @@ from moodlens.stats.units import units_of
 
 def t_test(data: Sample, _rng: np.random.Generator) -> float:
     """Return the p of `ttest_ind(within, between)` over all pairs of clips, one layer."""
-    found = naive_t(centred_cosines(data.site(0)), data.prompts, data.design.labels)
-    return found.p if found.t > 0 else 1.0
+    result = naive_t(centred_cosines(data.site(0)), data.prompts, data.design.labels)
+    return result.p if result.t > 0 else 1.0
 
 
 def t_test_across(data: Sample, _rng: np.random.Generator) -> float:
-    """Return the same over pairs of clips of different prompts only."""
+    """Return the p of the same t-test over pairs of clips of different prompts only."""
     similarity = centred_cosines(data.site(0))
     rows, columns = np.triu_indices(len(data.prompts), 1)
     across = data.prompts[rows] != data.prompts[columns]
@@ -62,7 +60,7 @@ def t_test_across(data: Sample, _rng: np.random.Generator) -> float:
 
 
 def permanova_by_clip(data: Sample, rng: np.random.Generator) -> float:
-    """Return the p of PERMANOVA with labels moved over single clips."""
+    """Return the p of PERMANOVA with single clips relabelled."""
     gram = centred(data.site(0).values)
     table = relabellings(data.design.labels[data.prompts], N_PERMUTATIONS, rng)
     return float(p_values(pseudo_f(gram[None], table))[0])
@@ -94,7 +92,8 @@ def plain_accuracy_of(
 
 
 SETTINGS = MetricSettings(cca_rank=4, n_slices=20, threshold=0.1, seed=0)
-"""As params.yaml `signal`, with fewer lines of the sliced Wasserstein distance: steadiness, not level."""
+"""As `signal` in params.yaml, with fewer projections of the sliced Wasserstein distance. Their number changes
+the noise of the distance, not the level of the test."""
 N_SITES = 2
 """Sites that `any metric` runs over."""
 TITLES = {
@@ -125,14 +124,14 @@ def _statistics(data: Sample, rng: np.random.Generator) -> np.ndarray:
 
 def metric(name: str) -> Test:
     """Return a metric's p at the first site."""
-    place = list(METRICS).index(name)
-    return lambda data, rng: float(p_values(_statistics(data, rng)[place, 0]))
+    index = list(METRICS).index(name)
+    return lambda data, rng: float(p_values(_statistics(data, rng)[index, 0]))
 
 
 def any_metric(data: Sample, rng: np.random.Generator) -> float:
     """Return `p_any`: the smallest p, adjusted over metrics x sites."""
-    found = _statistics(data, rng)
-    return float(max_t(found.reshape(-1, found.shape[-1])).min())
+    statistics = _statistics(data, rng)
+    return float(max_t(statistics.reshape(-1, statistics.shape[-1])).min())
 
 
 WHY = {
@@ -155,10 +154,10 @@ SWEEP_TESTS = (
 N_BOOTSTRAP, N_FLIPS = 1000, 999
 N_FOLDS, RIDGE = 8, 0.1
 N_PROBED = 6
-"""Layers that the probes' maximum runs over, as many as the organism has."""
+"""Layers over which the best probe is taken; the organism has as many."""
 
 EQUALS = Setting(True, N_PROBED + 1, 0.0, everywhere=0.05)
-"""Probes that all read emotion equally well, without ceiling: none is better than the baseline among them."""
+"""Emotion equally strong in every layer and far from the ceiling: no probe is better than the baseline."""
 
 
 def permanova(unit: Unit) -> Test:
@@ -208,9 +207,9 @@ def beats_baseline(unit: Unit, n_layers: int) -> Test:
 
 
 def _correct(data: Sample, unit: Unit, rng: np.random.Generator) -> np.ndarray:
-    """Return where the probes of all layers are right; the last is the baseline, as good as the others.
+    """Return where the probes of all layers are right, (layer, prompt); the last layer is the baseline.
 
-    The four tests of a gain ask for it of one dataset: it is read once, on the folds of the first.
+    The four tests of a gain share one computation per dataset, on the folds of the first.
     """
     if f"correct by {unit}" not in data.read:
         labels = data.design.labels
@@ -255,7 +254,7 @@ CLAIMS = (
     *(replace(test, group="metrics") for test in SWEEP_TESTS),
     *(replace(test, group="chapters") for test in analysis_tests.TESTS),
 )
-"""Tests that carry a claim, or whose p stands on the page."""
+"""Tests that carry a claim, or whose p is on the page."""
 
 NAIVE = (
     Instrument("t-test on pairs of clips", UNIQUE, t_test, carries_claim=False),

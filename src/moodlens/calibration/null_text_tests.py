@@ -1,4 +1,4 @@
-"""Tests of the rung `state` and of regressions under calibration; layers are read as steps x layers."""
+"""Tests of the rung `state` and of regressions under calibration; layers stand for steps x layers."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from moodlens.calibration.simulate import (
 from moodlens.null_text.factors import FACTORS, follow_prompts
 from moodlens.null_text.partial import partial_r2
 from moodlens.null_text.readers import Reader
-from moodlens.null_text.regression import Reading, read_targets
+from moodlens.null_text.regression import TargetScore, read_targets
 from moodlens.null_text.step_probe import choose, leads_everywhere, of_both
 from moodlens.probes import kernel_ridge
 from moodlens.probes.family import ProbeSettings
@@ -32,7 +32,7 @@ N_TARGETS = 4
 N_FLIPS = 999
 N_STEPS_LAYERS = 6
 STATES = Setting(True, 12, 0.5, everywhere=0.05)
-"""Six steps x layers of the model, then of the baseline: alike, and emotion as strong in both."""
+"""Six steps x layers of the model, then of the baseline, with emotion equally strong in both."""
 N_LEAD_FOLDS = 5
 SETTINGS = ProbeSettings(
     n_folds=N_LEAD_FOLDS,
@@ -57,7 +57,7 @@ def single_step(data: Sample, rng: np.random.Generator) -> float:
     return max_p(kernel_ridge.grid_accuracies(data.grams[:N_STEPS_LAYERS], folds, table, (RIDGE,)))
 
 
-def _readings(data: Sample, rng: np.random.Generator) -> tuple[list[Reading], np.ndarray]:
+def _readings(data: Sample, rng: np.random.Generator) -> tuple[list[TargetScore], np.ndarray]:
     """Return how two readers, equally good, tell four factors of a third place; and the relabellings."""
     if "readings" not in data.read:
         labels = data.design.unit_labels("wording")
@@ -67,28 +67,28 @@ def _readings(data: Sample, rng: np.random.Generator) -> tuple[list[Reading], np
         grams = data.unit_grams[: 2 * N_VIEWS]
         hats = np.stack([out_of_fold_hat(gram, folds, RIDGE) for gram in grams])
         readers = {"state": hats[:N_VIEWS], "other": hats[N_VIEWS:]}
-        asked = {name: data.unit_rows[2 * N_VIEWS, :, i] for i, name in enumerate(FACTORS)}
+        values = {name: data.unit_rows[2 * N_VIEWS, :, i] for i, name in enumerate(FACTORS)}
         counts = unit_resamples(labels, 2, rng)
-        data.read["readings"] = read_targets(readers, asked, counts, order, 0.95, N_FOLDS), order
+        data.read["readings"] = read_targets(readers, values, counts, order, 0.95, N_FOLDS), order
     return data.read["readings"]
 
 
 def targets(data: Sample, rng: np.random.Generator) -> float:
-    """Return the smallest maxT p of factors that a state tells."""
+    """Return the smallest maxT p of factors predicted from a state."""
     return min(reading.p for reading in _readings(data, rng)[0])
 
 
 def target_above(data: Sample, rng: np.random.Generator) -> float:
-    """Return the p that a state tells the first factor better than another reader."""
+    """Return the p that the first factor is predicted better from a state than from another reader."""
     return _readings(data, rng)[0][0].leads["other"].p
 
 
 def target_prompted(data: Sample, rng: np.random.Generator) -> float:
-    """Return the smallest maxT p that factors read out of states follow prompts that the music ignored."""
+    """Return the smallest maxT p that factors predicted from states follow prompts that the music ignored."""
     readings, order = _readings(data, rng)
     affect = np.array([AFFECT[emotion] for emotion in EMOTIONS[: data.design.n_classes]])
-    felt = affect[data.design.unit_labels("wording")]
-    told = follow_prompts(readings, {"valence": felt[:, 0], "arousal": felt[:, 1]}, order)
+    intended = affect[data.design.unit_labels("wording")]
+    told = follow_prompts(readings, {"valence": intended[:, 0], "arousal": intended[:, 1]}, order)
     return min(factor.prompted_p for factor in told)
 
 
@@ -142,21 +142,28 @@ def beyond_descriptors(data: Sample, rng: np.random.Generator) -> float:
     labels = data.design.unit_labels("wording")
     onehot = (labels[:, None] == np.arange(data.design.n_classes)).astype(np.float64)
     folds = rng.permutation(len(labels)) % N_FOLDS
-    heard = data.unit_rows[1, :, :N_TARGETS]
-    found = partial_r2(
-        (heard - heard.mean(axis=0)) / heard.std(axis=0), data.unit_grams[0], onehot - onehot.mean(axis=0),
-        folds, RIDGE, N_TURNS, 0.95, rng,
-    )  # fmt: skip
-    return 1.0 if found is None else found.p
+    acoustic = data.unit_rows[1, :, :N_TARGETS]
+    result = partial_r2(
+        (acoustic - acoustic.mean(axis=0)) / acoustic.std(axis=0),
+        data.unit_grams[0],
+        onehot - onehot.mean(axis=0),
+        folds,
+        RIDGE,
+        N_TURNS,
+        0.95,
+        rng,
+    )
+    return 1.0 if result is None else result.p
 
 
 def scale(data: Sample, rng: np.random.Generator) -> float:
-    """Return the p of a scale (valence, arousal) that a probe tells, its penalty chosen inside."""
+    """Return the p of a scale (valence, arousal) predicted by a probe with a nested choice of penalty."""
     design = data.design
     folds = design_folds(design, "wording", N_FOLDS, rng)
     values = data.prompt_rows[1, :, 0]
-    asked = shuffled_targets(values, design.wordings, N_SCALE, rng)
-    return float(p_values(r_squared(asked, *nested_predictions(data.grams[:1], folds, (0.1, 1.0), asked))))
+    targets_shuffled = shuffled_targets(values, design.wordings, N_SCALE, rng)
+    predictions = nested_predictions(data.grams[:1], folds, (0.1, 1.0), targets_shuffled)
+    return float(p_values(r_squared(targets_shuffled, *predictions)))
 
 
 TESTS = (

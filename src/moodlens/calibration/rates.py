@@ -1,6 +1,6 @@
-"""How often a test alarms when there is nothing: rates, exact binomial bounds, what they say of it.
+"""Error rates of tests on simulated data: false alarms without effect, detection of planted effects.
 
-What the tests see of effects that were planted: power, the right layer, and false words of "none".
+Every rate has an exact binomial interval.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from moodlens.stats.permutation import p_values, relabellings
 
 CONFIDENCE = 0.99
 POWER_LOST = 0.02
-"""A rate below this loses power and needs a reason."""
+"""Rate of a test at level .05 below which it loses power and needs a reason."""
 
 Verdict = Literal["ok", "too liberal", "conservative", "not valid"]
 
@@ -54,20 +54,21 @@ class Alarms:
 def rate_of(hits: Sequence[bool] | np.ndarray) -> Rate:
     """Return the rate of hits with its exact interval.
 
-    >>> found = rate_of([True] * 5 + [False] * 95)
-    >>> round(found.low, 4), round(found.high, 4)
+    >>> rate = rate_of([True] * 5 + [False] * 95)
+    >>> round(rate.low, 4), round(rate.high, 4)
     (0.0109, 0.1351)
     """
     n, k = len(hits), int(np.sum(hits))
-    found = scipy_stats.binomtest(k, n).proportion_ci(CONFIDENCE, method="exact")
-    return Rate(n, k, float(found.low), float(found.high))
+    bounds = scipy_stats.binomtest(k, n).proportion_ci(CONFIDENCE, method="exact")
+    return Rate(n, k, float(bounds.low), float(bounds.high))
 
 
 def verdict_on(rate: Rate, instrument: Instrument) -> tuple[Verdict, str]:
-    """Return what a rate says of a test that should alarm at `instrument.level`.
+    """Return the verdict on a test that should alarm at `instrument.level`, and its reason.
 
-    Too liberal: the level lies below the interval. Conservative: the rate is below `POWER_LOST`, or the level
-    lies above the interval; the reason is the one the registry states, or that there is none.
+    A test is too liberal if the level lies below the interval of its rate. It is conservative if its rate is
+    below `POWER_LOST` (scaled to its level), or if the level lies above the interval; the reason is that of
+    the instrument, or "no reason known".
     """
     if not instrument.carries_claim:
         return "not valid", "shown because it is common; carries no claim"
@@ -85,7 +86,7 @@ def alarm_rates(
     """Return the error rate of every instrument on `n_sims` datasets without effect.
 
     Args:
-        instruments: from `calibration.instruments`; each names the kind of data it is asked about.
+        instruments: from `calibration.instruments`; each names the kind of data that it is run on.
         base: prompts, clips and ICC; wordings and layers are set by each instrument's `setting`.
         n_sims: datasets.
         seeds: one generator per dataset, so that a dataset does not depend on how many there are.
@@ -106,17 +107,17 @@ def alarm_rates(
         for instrument in instruments:
             p = instrument.p(data[instrument.setting], rng)
             alarms[instrument.name][sim] = p <= instrument.level
-    found = []
+    results = []
     for instrument in instruments:
         rate = rate_of(alarms[instrument.name])
-        found.append(Alarms(instrument, worlds[instrument.setting], rate, *verdict_on(rate, instrument)))
-    return found
+        results.append(Alarms(instrument, worlds[instrument.setting], rate, *verdict_on(rate, instrument)))
+    return results
 
 
 N_PERMUTATIONS = 199
 N_INJECTIONS = 100
-"""Per layer; the pipeline draws 500. Fewer make the estimate of power noisier, so that "none" is said wrongly
-rather more often than in the pipeline."""
+"""Per layer; the pipeline draws 500. With fewer the estimate of power is noisier, so that a wrong "none" is
+rather more frequent than in the pipeline."""
 
 
 def unit_share(share: float, icc: float, n_clips: int) -> float:
@@ -140,35 +141,35 @@ def clip_share(share: float, icc: float, n_clips: int) -> float:
 
 
 def power(world: World, alpha: float, rngs: Sequence[np.random.Generator]) -> Rate:
-    """Return how often PERMANOVA by prompt finds the effect planted in a single layer."""
+    """Return how often PERMANOVA by prompt detects the effect planted in a single layer."""
     design = design_for(world)
     return rate_of(
         [p_values(f_table(sample(world, design, rng), "prompt", 1, rng))[0] <= alpha for rng in rngs]
     )
 
 
-def found_in_place(
+def detected_in_layer(
     world: World, unit: Unit, alpha: float, rngs: Sequence[np.random.Generator]
 ) -> tuple[Rate, Rate]:
     """Return how often any layer passes maxT, and how often the planted one does and has the largest F."""
     design = design_for(world)
-    anywhere, in_place = [], []
+    anywhere, in_layer = [], []
     for rng in rngs:
         f = f_table(sample(world, design, rng), unit, world.n_layers, rng)
         adjusted = max_t(f)
         anywhere.append(bool(adjusted.min() <= alpha))
         largest = int(standard_scores(f)[:, 0].argmax())
-        in_place.append(bool(largest == world.planted_layer and adjusted[largest] <= alpha))
-    return rate_of(anywhere), rate_of(in_place)
+        in_layer.append(bool(largest == world.planted_layer and adjusted[largest] <= alpha))
+    return rate_of(anywhere), rate_of(in_layer)
 
 
-def none_said(
+def none_claimed(
     world: World, delta: float, alpha: float, wanted: float, rngs: Sequence[np.random.Generator]
 ) -> tuple[Rate, float]:
-    """Return how often "none" is said although one layer holds `delta`, and the mean power claimed.
+    """Return how often the verdict is "none" although one layer holds `delta`, and the mean power claimed.
 
-    "None" needs maxT p >= alpha and `wanted` power against `delta` by injection. The ladder asks the probe,
-    too, so that it says "none" at most this often.
+    "None" needs maxT p >= alpha and `wanted` power against `delta` by injection. The ladder also needs the
+    probe to agree, so that its verdict is "none" at most this often.
 
     Args:
         world: without effect; the effect is planted in its first layer.
@@ -178,13 +179,13 @@ def none_said(
     """
     planted = replace(world, planted=clip_share(delta, world.icc, world.n_clips), planted_layer=0)
     design = design_for(planted)
-    said, claimed = [], []
+    none, claimed = [], []
     for rng in rngs:
         grams = sample(planted, design, rng).grams
         units = centred(group_means(grams, design.members("prompt")))
         table = relabellings(design.unit_labels("prompt"), N_PERMUTATIONS, rng)
         f = pseudo_f(units, table)
-        seen = injection_power(units, table, f, delta, alpha, rng, N_INJECTIONS)
-        said.append(bool(max_t(f).min() >= alpha and seen.power >= wanted))
-        claimed.append(seen.power)
-    return rate_of(said), float(np.mean(claimed))
+        injected = injection_power(units, table, f, delta, alpha, rng, N_INJECTIONS)
+        none.append(bool(max_t(f).min() >= alpha and injected.power >= wanted))
+        claimed.append(injected.power)
+    return rate_of(none), float(np.mean(claimed))

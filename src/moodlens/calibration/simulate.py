@@ -1,10 +1,8 @@
-"""Simulated clips: prompts that share wordings, clips that resemble each other, layers that do likewise.
+"""Simulated clips for the calibration, and the record of a test under calibration (`Instrument`).
 
-Row of a clip at a layer = emotion + sqrt(icc) prompt + sqrt(1 - icc) noise, each Gaussian with the variance
-spectrum 1/rank; the prompt's part is shared in part by the prompts of one wording, and every part in part
-by all layers. Emotion holds the planted share of the variance between clips, in one layer.
-
-What a test under calibration is: its name, the kind of data it is asked about, its p on one dataset.
+Row of a clip at a layer = emotion + sqrt(icc) prompt + sqrt(1 - icc) noise. Each part is Gaussian with
+variance spectrum 1/rank. Prompts of one wording have a share of the prompt part in common; all layers have a
+share of every part in common. Emotion explains the planted share of the variance between clips, in one layer or in all.
 """
 
 from collections.abc import Callable
@@ -22,12 +20,12 @@ from moodlens.stats.permanova import pseudo_f
 from moodlens.stats.permutation import relabellings
 
 SINGLE = 2
-"""Wordings per emotion that one prompt has to itself where others are shared, as in the default prompts."""
+"""Wordings per emotion that only one prompt uses, where the others are shared; as in the default prompts."""
 
 
 @dataclass(frozen=True)
 class World:
-    """What simulated data are like; shares are of variance, 0..1."""
+    """Parameters of simulated data; shares are of variance, 0..1."""
 
     n_prompts: int  # spread over the emotions as evenly as they go
     n_clips: int  # per prompt
@@ -49,9 +47,7 @@ class Sample:
     design: Design
     rows: Float[np.ndarray, "layer clip dim"]
     prompts: Int[np.ndarray, " clip"]  # index of each clip's prompt
-    read: dict[str, Any] = field(
-        default_factory=dict
-    )  # what several tests ask of this dataset, once computed
+    read: dict[str, Any] = field(default_factory=dict)  # results that several tests of this dataset share
 
     @cached_property
     def grams(self) -> Float[np.ndarray, "layer prompt prompt"]:
@@ -84,7 +80,7 @@ class Sample:
         return grams / np.trace(grams, axis1=1, axis2=2)[:, None, None] * grams.shape[1]
 
     def site(self, layer: int) -> SiteGram:
-        """Return one layer as the pipeline reads it."""
+        """Return one layer in the form of the pipeline."""
         return site_gram(f"residual.{layer}", self.rows[layer], self.prompts)
 
 
@@ -137,33 +133,33 @@ def _layered(world: World, n: int, rng: np.random.Generator) -> np.ndarray:
 def _planted(world: World, design: Design, scale: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return each prompt's emotion mean, of `planted` / (1 - planted) times the expected other variance."""
     means = rng.standard_normal((world.n_classes, world.width), dtype=np.float32) * scale
-    felt = means[design.labels]
-    felt -= felt.mean(axis=0)
+    effect = means[design.labels]
+    effect -= effect.mean(axis=0)
     wanted = world.planted / (1 - world.planted) * (scale**2).sum()
-    return felt * np.sqrt(wanted / (felt**2).sum(axis=1).mean())
+    return effect * np.sqrt(wanted / (effect**2).sum(axis=1).mean())
 
 
 N_PERMUTATIONS = 199
 """Relabellings per test. p is exact at .05 for any number n with (n + 1) / 20 whole; more relabellings change
-the power by under 2 points, and no error rate."""
+the power by less than 2 points, and no error rate."""
 N_LAYERS = 12
-"""Layers of the data that tests of single places read, or steps x layers, or windows x layers."""
+"""Layers of the data; a test takes them for sites, for steps x layers or for windows x layers."""
 
 CAUTIOUS = "the correction for training data that folds share is cautious"
 
 Group = Literal["ladder", "state", "metrics", "chapters"]
-"""Part of the page whose p it is; each has a figure of its own."""
+"""Part of the page that shows the p of a test; each has a figure of its own."""
 
 Test = Callable[[Sample, np.random.Generator], float]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """The kind of data a test is asked about."""
+    """The kind of data that a test is run on."""
 
     shared: bool  # prompts share wordings
     n_layers: int
-    layer_share: float = 0.5  # what layers have in common
+    layer_share: float = 0.5  # share of every part that all layers have in common
     everywhere: float = 0.0  # share of variance that emotion holds in every layer: all equally good
 
     def of(self, base: World) -> World:
@@ -180,7 +176,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Instrument:
-    """One test; `p` is at most `level` exactly when the pipeline would say "found"."""
+    """One test; `p` is at most `level` exactly when the pipeline would report an effect."""
 
     name: str
     setting: Setting
@@ -189,7 +185,7 @@ class Instrument:
     level: float = 0.05
     why_conservative: str = ""
     group: Group = "ladder"
-    slow: bool = False  # asked in one design only, so that all tests together stay a matter of minutes
+    slow: bool = False  # run in one design only, so that all tests together take minutes
 
 
 UNIQUE, SHARED = Setting(False, 48), Setting(True, 48)
@@ -197,7 +193,7 @@ UNIQUE_APART, SHARED_APART = Setting(False, 48, 0.0), Setting(True, 48, 0.0)
 PLACES = Setting(True, N_LAYERS)
 """Layers that resemble each other and hold no emotion."""
 PLACES_APART = Setting(True, N_LAYERS, 0.0)
-"""Layers that have nothing in common: states beside a sound, or a target, that they do not tell."""
+"""Layers that have nothing in common: states beside a sound or a target that is unrelated to them."""
 
 
 def f_table(data: Sample, unit: Unit, n_layers: int, rng: np.random.Generator) -> np.ndarray:

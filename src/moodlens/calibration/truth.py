@@ -1,4 +1,4 @@
-"""The twins whose truth is known: which rungs each must reach, and whether a verdict says so."""
+"""The embedded models, whose truth is known: which rungs each must reach, and whether a verdict is right."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ FACTORS: Mapping[str, tuple[str, ...]] = {
     "organism-random": (),
 }
 """Model -> factors that its card shows it learnt to make as the prompt asks. The shuffled twin's states hold
-the tempo of its own music, which is not the prompt's: that must not be found."""
+the tempo of its own music, which is not that of the prompt: it must not count as detected."""
 ALL_FACTORS = FACTORS["organism"]
 
 REACHED = ("strong", "weak")
@@ -40,7 +40,7 @@ def judged(
 ) -> tuple[Judged, ...]:
     """Return every rung of the truth table, then every factor of the state, with its verdict.
 
-    `none` and `undecided` are both right where the truth is no: neither claims the rung. A rung without a
+    `none` and `undecided` are both right where a rung does not hold: neither claims it. A rung without a
     verdict is untested.
 
     Args:
@@ -52,10 +52,10 @@ def judged(
     ['right', 'wrong', 'untested', 'untested']
     """
     known = FACTORS[model]
-    asked = [(rung, truth, verdicts.get(rung)) for rung, truth in TRUTH[model].items()]
-    asked += [(f"state: {name}", name in known, (factors or {}).get(name)) for name in ALL_FACTORS]
+    rungs = [(rung, truth, verdicts.get(rung)) for rung, truth in TRUTH[model].items()]
+    rungs += [(f"state: {name}", name in known, (factors or {}).get(name)) for name in ALL_FACTORS]
     rows = []
-    for name, truth, verdict in asked:
+    for name, truth, verdict in rungs:
         mark: Mark = "right" if (verdict in REACHED) == truth else "wrong"
         rows.append(Judged(name, verdict or "untested", truth, mark if verdict else "untested"))
     return tuple(rows)

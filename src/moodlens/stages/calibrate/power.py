@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from moodlens.base.seeding import rng_for
-from moodlens.calibration.rates import Rate, found_in_place, none_said, power
+from moodlens.calibration.rates import Rate, detected_in_layer, none_claimed, power
 from moodlens.calibration.simulate import World
 from moodlens.compute.pool import run_tasks
 from moodlens.params.calibration import CalibrationParams, PowerParams
@@ -66,7 +66,7 @@ def _in_place(point: Point) -> list[dict[str, object]]:
         planted=point.share,
         planted_layer=section.n_layers // 2,
     )
-    anywhere, in_place = found_in_place(world, point.unit, ALPHA, _rngs(point))
+    anywhere, in_place = detected_in_layer(world, point.unit, ALPHA, _rngs(point))
     return [_row(point, "found in any layer", anywhere), _row(point, "found in its layer", in_place)]
 
 
@@ -75,7 +75,7 @@ def _none(point: Point) -> list[dict[str, object]]:
     world = World(
         4 * point.n_per_emotion, section.n_clips, section.icc, n_layers=section.none_layers, layer_share=0.5
     )
-    said, claimed = none_said(world, point.share, ALPHA, section.wanted_power, _rngs(point))
+    said, claimed = none_claimed(world, point.share, ALPHA, section.wanted_power, _rngs(point))
     return [{**_row(point, "none said wrongly", said), "claimed_power": claimed}]
 
 
