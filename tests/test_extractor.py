@@ -62,15 +62,15 @@ def hooks_of(extractor: Any) -> int:
 def test_every_step_of_both_halves(kind: str, request: pytest.FixtureRequest):
     extractor, greedy = make(kind, request, layers=[0, 2])
     audio = extractor.generate(TEXTS, **greedy)
-    found = extractor.get_activations(concatenate=True)
+    activations = extractor.get_activations(concatenate=True)
     assert audio.shape == (2, 1, N_FRAMES * 320)
-    assert list(found) == ["layer_0", "layer_2"]
-    for states in found.values():
+    assert list(activations) == ["layer_0", "layer_2"]
+    for states in activations.values():
         assert states.shape == (N_FRAMES + 3, 2, 2, 32)
         assert len({step.numpy().tobytes() for step in states}) == N_FRAMES + 3  # no step twice
     steps = extractor.get_activations(concatenate=False)["layer_2"]
     assert len(steps) == N_FRAMES + 3
-    assert torch.equal(torch.stack(steps), found["layer_2"])
+    assert torch.equal(torch.stack(steps), activations["layer_2"])
 
 
 def test_it_records_what_the_backend_records(
@@ -79,8 +79,8 @@ def test_it_records_what_the_backend_records(
     extractor, greedy = make(kind, request)
     extractor.generate(TEXTS, **greedy)
     backend = catalog.load(Model(str(converted_folder), "", "float32", "cpu"), converted_folder)
-    asked = [ClipRequest(f"c{i}", f"p{i}", text, i) for i, text in enumerate(TEXTS)]
-    made = backend.generate(asked, Sampling(N_FRAMES, temperature=0), Capture(half="both"))
+    requests = [ClipRequest(f"c{i}", f"p{i}", text, i) for i, text in enumerate(TEXTS)]
+    made = backend.generate(requests, Sampling(N_FRAMES, temperature=0), Capture(half="both"))
     for layer in range(3):
         theirs = extractor.get_activations()[f"layer_{layer}"]
         for row, half in enumerate(("cond", "uncond")):

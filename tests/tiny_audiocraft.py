@@ -149,8 +149,8 @@ class Spectrogram(torch.nn.Module):
 
     def forward(self, waveform: torch.Tensor) -> torch.Tensor:
         flat = waveform.reshape(-1, waveform.shape[-1])
-        found = torch.stft(flat, self.n_fft, self.hop_length, window=self.window, return_complex=True)
-        power = (found / self.window.pow(2).sum().sqrt()).abs().pow(2)
+        spectrum = torch.stft(flat, self.n_fft, self.hop_length, window=self.window, return_complex=True)
+        power = (spectrum / self.window.pow(2).sum().sqrt()).abs().pow(2)
         return power.reshape(*waveform.shape[:-1], *power.shape[-2:])
 
 

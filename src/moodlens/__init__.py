@@ -10,8 +10,8 @@ __all__ = ["ActivationExtractor", "cosine_similarity"]
 
 
 def __getattr__(name: str) -> object:
-    """Import the extractor when it is first asked for: `import moodlens` alone stays light."""
+    """Import the extractor on first access, so that `import moodlens` alone stays fast."""
     if name in __all__:
-        # by name: no stage of the pipeline depends on the extractor, and its import closure must not say so
+        # by name, so that the import closure of a stage, which does not use the extractor, leaves it out
         return getattr(import_module("moodlens.extractor"), name)
     raise AttributeError(f"module 'moodlens' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Activations of a model that you hold in your hands: a notebook's way, beside the pipeline.
+"""Activations of a model that is loaded already, for notebooks.
 
     from moodlens import ActivationExtractor, cosine_similarity
 
@@ -7,9 +7,9 @@
     happy = extractor.get_activations(concatenate=True)["layer_12"]     # (step, half, prompt, d_model)
 
 `model` is an `audiocraft.models.MusicGen` or transformers' `MusicgenForConditionalGeneration` (or its melody
-sibling), and generates by its own `generate` with its own settings. Every decoder step is appended, and the
-count is checked against the audio that came out: to keep 1 step of hundreds, as a hook that assigns does, is
-an error here. Seed torch beforehand to hear the same twice; nothing here draws a number.
+variant). It generates with its own `generate` and its own settings. Every decoder step is appended, and the
+number of steps is checked against the length of the audio, so a hook that keeps 1 step of hundreds is an
+error. For reproducible audio, seed torch first; this module draws no random numbers.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,16 +31,16 @@ Steps = list[Tensor]
 class ActivationExtractor:
     """Records the residual stream after chosen decoder layers while a model generates.
 
-    Hooks are on the model only while `generate` runs; after a `with` block on the extractor it refuses to
-    generate.
+    Hooks are on the model only while `generate` runs. After a `with` block on the extractor, `generate`
+    raises an error.
 
     Args:
         model: an audiocraft MusicGen or a transformers MusicgenForConditionalGeneration.
         layers: decoder layers, 0 is the first; None is all of them.
-        processor: of a transformers model: its processor or tokenizer. audiocraft brings its own.
+        processor: processor or tokenizer of a transformers model. audiocraft models have their own.
 
     Raises:
-        UsageError: the model is of another kind, lacks a layer, or lacks its tokenizer.
+        UsageError: the model is not a MusicGen, lacks a requested layer, or has no tokenizer.
     """
 
     def __init__(
@@ -58,16 +58,16 @@ class ActivationExtractor:
         self._closed = False
 
     def generate(self, prompts: Sequence[str], **settings: object) -> Float[Tensor, "prompt channel sample"]:
-        """Generate one clip per prompt by the model's own `generate`, record it, and return the audio.
+        """Generate one clip per prompt with the model's own `generate`, record it, and return the audio.
 
         Args:
             prompts: one text per clip.
-            settings: passed on to transformers' `generate` (max_length, guidance_scale, ...); an audiocraft
+            settings: passed to transformers' `generate` (max_length, guidance_scale, ...); an audiocraft
                 model takes its settings from `model.set_generation_params`.
 
         Raises:
-            UsageError: no prompts, an extractor that was closed, or settings that cannot be recorded.
-            ContractError: the recording does not hold every step exactly once; nothing of it is kept.
+            UsageError: no prompts, a closed extractor, or settings that cannot be recorded.
+            ContractError: the recording does not hold every step exactly once; it is then discarded.
         """
         if self._closed:
             raise UsageError(must("the extractor", "be open", "closed", next_step="Make a new one"))
@@ -87,9 +87,9 @@ class ActivationExtractor:
     def get_activations(self, concatenate: Literal[False]) -> dict[str, Steps]: ...
 
     def get_activations(self, concatenate: bool = True) -> dict[str, Tensor] | dict[str, Steps]:
-        """Return what was recorded since the last `clear_activations`, by layer.
+        """Return the activations since the last `clear_activations`, by layer.
 
-        Several runs lie side by side along the prompt axis. Half 0 is conditional, half 1 is null text;
+        Several runs are concatenated along the prompt axis. Half 0 is conditional, half 1 is null text;
         without guidance (transformers, guidance_scale 1) there is half 0 only. A melody prefix is left out.
 
         Args:
@@ -108,15 +108,15 @@ class ActivationExtractor:
             got = " and ".join(f"{steps} steps x {halves}" for steps, halves in sorted(shapes))
             advice = "Call clear_activations() between runs of different settings"
             raise ContractError(must("recorded runs", "have one length", got, next_step=advice))
-        joined = {name: torch.cat([run[name] for run in self._runs], dim=2) for name in self._runs[0]}
-        return joined if concatenate else {name: list(states) for name, states in joined.items()}
+        activations = {name: torch.cat([run[name] for run in self._runs], dim=2) for name in self._runs[0]}
+        return activations if concatenate else {name: list(x) for name, x in activations.items()}
 
     def clear_activations(self) -> None:
-        """Forget everything recorded."""
+        """Delete all recorded activations."""
         self._runs.clear()
 
     def close(self) -> None:
-        """Remove every hook and refuse further generation; what was recorded can still be read."""
+        """Remove every hook and refuse further generation; recorded activations can still be read."""
         self._closed = True
         self._unhook()
 
@@ -159,11 +159,12 @@ class ActivationExtractor:
 def cosine_similarity(first: Any, second: Any) -> float:
     """Return the mean over all steps, halves and prompts of cos(first, second) along d_model.
 
-    cos = <x, y> / (|x| |y|). It is descriptive: raw activations share a large mean, so two unrelated clips
-    read high. Tests that may carry a claim centre each layer and permute whole prompts (`moodlens.stats`).
+    cos = <x, y> / (|x| |y|). It is descriptive: raw activations share a large mean, so that unrelated clips
+    have a high value too. Tests that can support a claim centre each layer and permute whole prompts
+    (`moodlens.stats`).
 
     Args:
-        first: activations, (..., d_model), as `get_activations` returns them.
+        first: activations, (..., d_model), as returned by `get_activations`.
         second: the same shape.
 
     Raises:
@@ -195,7 +196,7 @@ def _checked(run: dict[str, Steps], model: ModelObject, n_frames: int, n_prompts
         ContractError: a layer did not record every step of every prompt exactly once.
     """
     n_steps = n_frames + model.max_delay
-    out = {}
+    layers = {}
     for name, calls in run.items():
         n_prefix = calls[0].shape[1] - 1 if calls and model.has_prefix else 0
         recorded = sum(call.shape[1] for call in calls) - n_prefix
@@ -208,5 +209,5 @@ def _checked(run: dict[str, Steps], model: ModelObject, n_frames: int, n_prompts
             raise ContractError(must(name, rule, got, where="capture", next_step=advice))
         states = torch.cat(calls, dim=1)[:, n_prefix:]
         halves = states.unflatten(0, (-1, n_prompts))
-        out[name] = halves.permute(2, 0, 1, 3).contiguous()
-    return out
+        layers[name] = halves.permute(2, 0, 1, 3).contiguous()
+    return layers

@@ -29,12 +29,14 @@ def root(tiny_folder: Path, tmp_path: Path) -> Path:
 
 
 def test_embedded_models_are_described_without_loading(root: Path):
-    found = {name: catalog.find(model(name), root) for name in catalog.EMBEDDED}
-    info = catalog.describe(found["organism"], model("organism"))
+    sources = {name: catalog.find(model(name), root) for name in catalog.EMBEDDED}
+    info = catalog.describe(sources["organism"], model("organism"))
     assert (info.n_layers, info.d_model, info.d_text, info.n_codebooks) == (2, 32, 16, 4)
     assert (info.frame_rate_hz, info.sample_rate_hz, info.codebook_size) == (50.0, 16000, 32)
-    assert found["organism"].weights_sha256 == found["organism-shuffled"].weights_sha256  # same bytes here
-    assert found["organism"].weights_sha256 != found["organism-random"].weights_sha256
+    assert (
+        sources["organism"].weights_sha256 == sources["organism-shuffled"].weights_sha256
+    )  # same bytes here
+    assert sources["organism"].weights_sha256 != sources["organism-random"].weights_sha256
 
 
 def test_a_local_folder_is_a_model(root: Path):
@@ -94,8 +96,8 @@ def test_hub_id_while_offline(root: Path, monkeypatch: pytest.MonkeyPatch):
 def test_hub_id_in_the_cache(root: Path, monkeypatch: pytest.MonkeyPatch):
     folder = root / catalog.ORGANISM
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda _repo, **_wanted: str(folder))
-    found = catalog.find(model("facebook/musicgen-small"), root)
-    assert found.revision == folder.name
+    source = catalog.find(model("facebook/musicgen-small"), root)
+    assert source.revision == folder.name
 
 
 def remove(name: str) -> Callable[[Path], None]:

@@ -77,23 +77,23 @@ def test_a_patch_step_by_step_is_the_patch_of_the_whole_pass():
     seen = []
     with patched({"residual.0": module}, [patch], {"cond": slice(0, 1)}, 4):
         seen = [module(states[:, i : i + 1]) for i in range(4)]
-    found = torch.cat(seen, dim=1)
-    assert found[0, :, 0].tolist() == [-1, 2, -1, 6]
-    assert (found[1] == -1).all()
+    patched_states = torch.cat(seen, dim=1)
+    assert patched_states[0, :, 0].tolist() == [-1, 2, -1, 6]
+    assert (patched_states[1] == -1).all()
     assert (states == -1).all()  # the module's own output is left alone
 
 
 def test_whole_sites_are_what_their_names_say(backend: MusicgenBackend):
-    found = backend.teacher_force(CODES, TEXTS, EVERY).values
+    states = backend.teacher_force(CODES, TEXTS, EVERY).values
     model = backend._model.decoder
     with torch.inference_mode():
-        final = torch.from_numpy(found["final_norm.0/cond"])
+        final = torch.from_numpy(states["final_norm.0/cond"])
         logits = torch.cat([head(final) for head in model.lm_heads], dim=-1)
-        normed = model.model.decoder.layer_norm(torch.from_numpy(found["residual.1/cond"]))
-    np.testing.assert_allclose(found["logits.0/cond"], logits.numpy(), atol=1e-5)
-    np.testing.assert_allclose(found["final_norm.0/cond"], normed.numpy(), atol=1e-5)
+        normed = model.model.decoder.layer_norm(torch.from_numpy(states["residual.1/cond"]))
+    np.testing.assert_allclose(states["logits.0/cond"], logits.numpy(), atol=1e-5)
+    np.testing.assert_allclose(states["final_norm.0/cond"], normed.numpy(), atol=1e-5)
     # The first input column is all start tokens: the same for every clip and half.
-    assert np.array_equal(found["embedding.0/cond"][0, 0], found["embedding.0/uncond"][1, 0])
+    assert np.array_equal(states["embedding.0/cond"][0, 0], states["embedding.0/uncond"][1, 0])
 
 
 def test_the_random_decoder_keeps_the_text_encoder_and_draws_the_rest(backend: MusicgenBackend):

@@ -30,10 +30,10 @@ def test_verdict_prints_every_rung_and_the_report(workspace: Path, capsys: pytes
     decided = {**rungs, "layers": RUNG, "headline": "It reaches the music.", "highest_rung": "music"}
     (workspace / "metrics" / "decide.json").write_text(json.dumps(decided))
     assert cli.main(["verdict"]) == 0
-    said = capsys.readouterr().out
-    assert "It reaches the music." in said
-    assert all(f"{place} {name.replace('_', ' ')}" in said for place, name in enumerate(RUNGS))
-    assert str(workspace / "reports" / "index.html") in said
+    printed = capsys.readouterr().out
+    assert "It reaches the music." in printed
+    assert all(f"{rung} {name.replace('_', ' ')}" in printed for rung, name in enumerate(RUNGS))
+    assert str(workspace / "reports" / "index.html") in printed
 
 
 def test_verdict_before_a_run_says_what_to_do(workspace: Path, capsys: pytest.CaptureFixture[str]):
@@ -45,9 +45,9 @@ def test_verdict_before_a_run_says_what_to_do(workspace: Path, capsys: pytest.Ca
 
 def test_doctor_names_a_missing_model_and_fails(workspace: Path, capsys: pytest.CaptureFixture[str]):
     assert cli.main(["doctor"]) == 1
-    said = capsys.readouterr().out
-    assert "ok  torch" in said
-    assert "!!  model organism" in said
+    printed = capsys.readouterr().out
+    assert "ok  torch" in printed
+    assert "!!  model organism" in printed
 
 
 def test_doctor_passes_in_the_repository(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

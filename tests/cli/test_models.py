@@ -32,7 +32,7 @@ def workspace(tmp_path: Path, converted_folder: Path, monkeypatch: pytest.Monkey
     return root
 
 
-def said(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+def output_of(capsys: pytest.CaptureFixture[str], *words: object) -> str:
     assert cli.main(["models", *map(str, words)]) == 0
     return capsys.readouterr().out
 
@@ -52,7 +52,7 @@ def row(text: str, name: str) -> str:
 def test_list_names_every_model_its_licence_and_its_place(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
-    text = said(capsys, "list")
+    text = output_of(capsys, "list")
     for name in (*catalog.EMBEDDED, *catalog.HUB):
         assert row(text, name)
     organism = row(text, "organism")
@@ -72,34 +72,34 @@ def test_list_shows_what_is_cached_and_converted(
 ):  # fmt: skip
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda _repo, **_: str(converted_folder))
     copy = converted(audiocraft_folder)
-    text = said(capsys, "list", "--checksum")
+    text = output_of(capsys, "list", "--checksum")
     assert f"{converted_folder}  sha256 {verify_checkpoint(converted_folder).sha256}" in row(
         text, "facebook/musicgen-small"
     )
     assert str(copy) in text
     (workspace / catalog.ORGANISM / "model.safetensors").write_bytes(b"short")
-    assert "sha256 not taken: " in row(said(capsys, "list", "--checksum"), "organism")
+    assert "sha256 not computed: " in row(output_of(capsys, "list", "--checksum"), "organism")
     (workspace / catalog.ORGANISM / "model.safetensors").unlink()
-    assert row(said(capsys, "list"), "organism").endswith("(no weights)")
+    assert row(output_of(capsys, "list"), "organism").endswith("(no weights)")
 
 
 def test_convert_then_verify(
     workspace: Path, audiocraft_folder: Path, converted_folder: Path, capsys: pytest.CaptureFixture[str]
 ):
     target = workspace / "mine"
-    made = said(capsys, "convert", audiocraft_folder, target)
+    made = output_of(capsys, "convert", audiocraft_folder, target)
     checksum = verify_checkpoint(converted_folder).sha256
     for part in ("converted", str(target), "3 layers x 32, 4 codebooks x 32", checksum, "pipeline  yes"):
         assert part in made
-    assert made == "converted\n" + said(capsys, "verify", target)
-    source = said(capsys, "verify", audiocraft_folder)
+    assert made == "converted\n" + output_of(capsys, "verify", target)
+    source = output_of(capsys, "verify", audiocraft_folder)
     for part in ("audiocraft, text, 1 channel(s)", "3 layers x 32", "state_dict.bin", "(not in the folder)"):
         assert part in source
     assert "must not exist yet" in refused(capsys, "convert", audiocraft_folder, target)
 
 
 def test_verify_an_id(workspace: Path, capsys: pytest.CaptureFixture[str]):
-    assert "pipeline  yes" in said(capsys, "verify", "organism")
+    assert "pipeline  yes" in output_of(capsys, "verify", "organism")
     assert "Did you mean 'organism'?" in refused(capsys, "verify", "organizm")
     assert "must be cached or downloadable" in refused(capsys, "verify", "facebook/musicgen-small")
     assert "must be in models/organism/shuffled" in refused(capsys, "verify", "organism-shuffled")
@@ -121,8 +121,8 @@ def test_stereo_is_whole_and_served(workspace: Path, tiny_t5: Path, capsys: pyte
     from tests.tiny_audiocraft import save_tiny_audiocraft
 
     folder = save_tiny_audiocraft(workspace / "stereo", tiny_t5, "stereo")
-    assert "audiocraft, text, 2 channel(s)" in said(capsys, "verify", folder)
-    made = said(capsys, "convert", folder, workspace / "out", "--text-encoder", tiny_t5)
+    assert "audiocraft, text, 2 channel(s)" in output_of(capsys, "verify", folder)
+    made = output_of(capsys, "convert", folder, workspace / "out", "--text-encoder", tiny_t5)
     assert "musicgen, 2 channel(s)" in made
     assert "8 codebooks" in made
     assert "pipeline  yes" in made
@@ -134,17 +134,17 @@ def test_download_says_the_licence_and_where_it_lies(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
-    asked = []
+    downloads = []
 
     def hub(repo: str, local_files_only: bool = False, **wanted: object) -> str:
-        asked.append((repo, wanted["revision"], local_files_only))
+        downloads.append((repo, wanted["revision"], local_files_only))
         if local_files_only:
             raise LocalEntryNotFoundError("not cached")
         return str(converted_folder)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", hub)
-    text = said(capsys, "download", "facebook/musicgen-small", "--revision", "abc")
-    assert asked == [("facebook/musicgen-small", "abc", True), ("facebook/musicgen-small", "abc", False)]
+    text = output_of(capsys, "download", "facebook/musicgen-small", "--revision", "abc")
+    assert downloads == [("facebook/musicgen-small", "abc", True), ("facebook/musicgen-small", "abc", False)]
     for part in (
         "weights under CC-BY-NC 4.0",
         str(converted_folder),

@@ -22,8 +22,8 @@ def test_frames_fed_are_the_tokens_in_the_input_columns():
 def test_the_history_by_hand():
     codes = np.array([[[0, 0, 1, 1], [1, 0, 0, 0]]])
     # Step 3: codebook 0 has brought 0 0 1, codebook 1 has brought 1 0.
-    found = token_history(codes, 3, 2)
-    np.testing.assert_allclose(found**2, [[2 / 3, 1 / 3, 1 / 2, 1 / 2]], rtol=1e-6)
+    history = token_history(codes, 3, 2)
+    np.testing.assert_allclose(history**2, [[2 / 3, 1 / 3, 1 / 2, 1 / 2]], rtol=1e-6)
     assert token_history(codes, 1, 2)[0, 2:].tolist() == [0, 0]  # nothing of codebook 1 yet
 
 

@@ -34,10 +34,10 @@ def kill_itself(x: int) -> int:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_results_keep_the_order_of_the_tasks(workers: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    found = run_tasks(square, [3, 1, 2], workers=workers, threads=1, label="squares")
-    assert [value for value, _, _ in found] == [9, 1, 4]
-    assert {threads for _, _, threads in found} == {"1"}
-    assert ({pid for _, pid, _ in found} == {os.getpid()}) == (workers == 1)
+    results = run_tasks(square, [3, 1, 2], workers=workers, threads=1, label="squares")
+    assert [value for value, _, _ in results] == [9, 1, 4]
+    assert {threads for _, _, threads in results} == {"1"}
+    assert ({pid for _, pid, _ in results} == {os.getpid()}) == (workers == 1)
     assert os.environ["OMP_NUM_THREADS"] == "7"
 
 
@@ -92,12 +92,12 @@ def test_workers_leave_when_their_parent_is_killed(tmp_path: Path):
     assert wait_for(lambda: [pid for pid in workers if not alive(pid)], 2) == workers
 
 
-def wait_for(found, n: int, limit_s: float = 60) -> list[int]:
+def wait_for(poll, n: int, limit_s: float = 60) -> list[int]:
     end = time.monotonic() + limit_s
-    while len(found()) < n:
+    while len(poll()) < n:
         assert time.monotonic() < end
         time.sleep(0.05)
-    return found()
+    return poll()
 
 
 def alive(pid: int) -> bool:

@@ -78,8 +78,8 @@ def test_parameters_of_the_tiny_model():
 
 def test_the_known_sizes():
     sizes = [sizes_of(published_config(f"facebook/musicgen-{name}") or {}) for name in ("small", "large")]
-    assert [round(found.n_decoder / 1e6) for found in sizes] == [420, 3257]
-    assert [found.frame_rate_hz for found in sizes] == [50, 50]
+    assert [round(size.n_decoder / 1e6) for size in sizes] == [420, 3257]
+    assert [size.frame_rate_hz for size in sizes] == [50, 50]
     assert published_config("facebook/musicgen-tiny") is None
     assert published_config("organism") is None
 
@@ -149,10 +149,10 @@ def test_a_checkpoint_wider_than_the_model_is_mapped_while_it_is_read():
 
 @pytest.mark.parametrize("change", [{"keep_steps": False}, {"windows": ((0, 5), (9, 20))}])
 def test_temporal_holds_nothing_where_it_only_says_why_not(change: dict[str, Any]):
-    sizes, asked = sizes_of(published_config(SMALL) or {}), analysis()
+    sizes, requested = sizes_of(published_config(SMALL) or {}), analysis()
     for run in ({}, {"windows": ((5, 40),)}, {"windows": ((0, 6), (6, 20)), "step_stride": 2}):
-        assert "states of a layer" in temporal_cost(sizes, replace(LOAD, **run), asked).memory
-    assert list(temporal_cost(sizes, replace(LOAD, **change), asked).memory) == ["libraries"]
+        assert "states of a layer" in temporal_cost(sizes, replace(LOAD, **run), requested).memory
+    assert list(temporal_cost(sizes, replace(LOAD, **change), requested).memory) == ["libraries"]
 
 
 def analysis() -> Analysis:

@@ -1,4 +1,4 @@
-"""An edit of the forecast leaves finished shards valid: the fingerprint of a shard task does not include it."""
+"""An edit of the forecast leaves finished shards valid: no shard task has it in its fingerprint."""
 
 import shutil
 import subprocess

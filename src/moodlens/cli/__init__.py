@@ -1,1 +1,1 @@
-"""`moodlens`: the commands outside the pipeline."""
+"""The command `moodlens`: verdict, models, plan and doctor, beside the pipeline."""

@@ -1,9 +1,9 @@
-"""`moodlens`: what a person asks outside the pipeline.
+"""`moodlens`: commands beside the pipeline.
 
-moodlens verdict   the ladder of the last run, and where the report is
+moodlens verdict   print the ladder of the last run and the path of the report
 moodlens models    list, download, convert and verify models
-moodlens plan      time, memory and disk of the pipeline for a model, before any work
-moodlens doctor    whether this machine and clone can run the pipeline, and what to do where not
+moodlens plan      forecast time, memory and disk of the pipeline for a model
+moodlens doctor    check whether this machine and clone can run the pipeline, and say how to fix faults
 """
 
 import argparse
@@ -32,23 +32,23 @@ PACKAGES = (
     "pandas",
 )
 NEEDED_GB = 6.0
-"""Disk of a fresh workspace: environment 4.5 GB, datasets and DVC's copy of them 0.3 GB, and room to work."""
+"""Disk of a fresh workspace: environment 4.5 GB, datasets and DVC's copy of them 0.3 GB, and free space."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing the doctor looked at; `advice` is empty where nothing is wrong."""
+    """The result of one check of `doctor`; `advice` is empty if nothing is wrong."""
 
-    thing: str
-    found: str
+    subject: str
+    result: str
     advice: str = ""
 
 
 def verdict(root: Path) -> str:
-    """Return the ladder of the last run as text, and where the report lies.
+    """Return the ladder of the last run as text, and the path of the report.
 
     Raises:
-        UsageError: there is no verdict yet.
+        UsageError: the pipeline has not run yet.
     """
     path = root / "metrics" / "decide.json"
     if not path.is_file():
@@ -57,7 +57,7 @@ def verdict(root: Path) -> str:
 
 
 def examine(root: Path) -> Iterator[Finding]:
-    """Yield what the pipeline needs and whether it is there: packages, disk, parameters, weights."""
+    """Yield the checks of what the pipeline needs: packages, disk, parameters, weights."""
     for name in PACKAGES:
         try:
             yield Finding(name, version(name))
@@ -86,28 +86,28 @@ def examine(root: Path) -> Iterator[Finding]:
 
 
 def doctor(root: Path) -> tuple[str, bool]:
-    """Return the findings as lines, and whether all is well."""
+    """Return the findings as lines, and whether no check failed."""
     findings = list(examine(root))
-    lines = [f"{'ok' if not f.advice else '!!'}  {f.thing:<20} {f.found}" for f in findings]
+    lines = [f"{'ok' if not f.advice else '!!'}  {f.subject:<20} {f.result}" for f in findings]
     lines += [f"    -> {f.advice}" for f in findings if f.advice]
     return "\n".join(lines), not any(f.advice for f in findings)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; exit 0 done, 1 something is wrong, 2 wrong use."""
-    parser = argparse.ArgumentParser(prog="moodlens", description="What a person asks outside the pipeline.")
+    """Run a command and return the exit status: 0 done, 1 a check failed, 2 wrong use."""
+    parser = argparse.ArgumentParser(prog="moodlens", description="Commands beside the pipeline.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("verdict", help="the ladder of the last run, and where the report is")
-    commands.add_parser("doctor", help="whether this machine and clone can run the pipeline")
+    commands.add_parser("verdict", help="print the ladder of the last run and the path of the report")
+    commands.add_parser("doctor", help="check whether this machine and clone can run the pipeline")
     models.add_commands(commands)
     plan.add_command(commands)
     chosen = parser.parse_args(argv)
-    return exit_status(lambda: _answer(chosen), kept="finished downloads are kept")
+    return exit_status(lambda: _run(chosen), kept="finished downloads are kept")
 
 
-def _answer(chosen: argparse.Namespace) -> int:
+def _run(chosen: argparse.Namespace) -> int:
     root = project_root()
-    well = True
+    passed = True
     if chosen.command == "verdict":
         text = verdict(root)
     elif chosen.command == "models":
@@ -115,9 +115,9 @@ def _answer(chosen: argparse.Namespace) -> int:
     elif chosen.command == "plan":
         text = plan.run(chosen, root, load_params(root))
     else:
-        text, well = doctor(root)
+        text, passed = doctor(root)
     print(text)
-    return 0 if well else 1
+    return 0 if passed else 1
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""`moodlens models`: which models there are and where, audiocraft folders converted, folders verified.
+"""`moodlens models`: list, download, convert and verify models.
 
-moodlens models list                     id, size, licence, where it lies; with --checksum the SHA-256
-moodlens models download MODEL           a published model into the hub's cache; its licence is said first
-moodlens models convert SOURCE TARGET    a folder in audiocraft layout -> transformers layout, safetensors
-moodlens models verify MODEL             an id or a folder: layout, configuration, whole files, SHA-256
+moodlens models list                     print id, size, licence and folder; with --checksum the SHA-256
+moodlens models download MODEL           print the licence, then download a published model to the hub's cache
+moodlens models convert SOURCE TARGET    convert a folder in audiocraft layout to transformers layout
+moodlens models verify MODEL             check layout, configuration and files of an id or a folder
 """
 
 import argparse
@@ -28,32 +28,34 @@ NOT_CACHED = "not cached"
 
 
 def add_commands(subparsers: Any) -> None:
-    """Add `models` with its four commands; `run` of this module carries them out."""
+    """Add `models` with its four commands, which `run` executes."""
     models = subparsers.add_parser("models", help="list, download, convert and verify models")
     commands = models.add_subparsers(dest="models_command", required=True)
-    listing = commands.add_parser("list", help="id, size, licence, where it lies")
+    listing = commands.add_parser("list", help="print id, size, licence and folder of each model")
     listing.add_argument(
-        "--checksum", action="store_true", help="SHA-256 of each model that is here (reads all of it)"
+        "--checksum", action="store_true", help="also print the SHA-256 of each local model (reads its files)"
     )
-    downloading = commands.add_parser("download", help="a published model into the hub's cache")
+    downloading = commands.add_parser("download", help="download a published model to the hub's cache")
     downloading.add_argument("model", help="a hub id from `moodlens models list`")
-    downloading.add_argument("--revision", default="", help="branch, tag or commit; default: the hub's own")
-    converting = commands.add_parser("convert", help="audiocraft layout -> transformers layout (safetensors)")
-    converting.add_argument("source", type=Path, help="folder with " + " and ".join(AUDIOCRAFT_FILES))
-    converting.add_argument("target", type=Path, help="folder to make")
-    converting.add_argument(
-        "--text-encoder", type=Path, help="folder of the T5; default: the one the configuration names"
+    downloading.add_argument("--revision", default="", help="branch, tag or commit; default: default branch")
+    converting = commands.add_parser(
+        "convert", help="convert audiocraft to transformers layout (safetensors)"
     )
-    verifying = commands.add_parser("verify", help="layout, configuration, whole files, SHA-256")
+    converting.add_argument("source", type=Path, help="folder with " + " and ".join(AUDIOCRAFT_FILES))
+    converting.add_argument("target", type=Path, help="folder to create")
+    converting.add_argument(
+        "--text-encoder", type=Path, help="folder of the T5; default: the T5 that the configuration names"
+    )
+    verifying = commands.add_parser("verify", help="check layout, configuration and files; print the SHA-256")
     verifying.add_argument("model", help="an id from `moodlens models list`, or a folder")
-    verifying.add_argument("--revision", default="", help="of a hub model")
+    verifying.add_argument("--revision", default="", help="branch, tag or commit of a hub model")
 
 
 def run(chosen: argparse.Namespace, root: Path) -> str:
-    """Return what a `models` command has to say.
+    """Execute a `models` command and return its output.
 
     Raises:
-        MoodLensError: the model is absent, refused or damaged; one line.
+        MoodLensError: the model is absent, refused or damaged.
     """
     if chosen.models_command == "convert":
         from moodlens.backends.audiocraft.convert import convert
@@ -97,11 +99,11 @@ def listed(root: Path, checksum: bool = False) -> str:
 
 
 def downloaded(model_id: str, revision: str) -> str:
-    """Fetch a published model, whole, and return where it lies, its licence and its checksum.
+    """Download a published model and return its folder, licence and checksum.
 
     Raises:
         UsageError: the id is not published, or the hub cannot be reached.
-        ContractError: what arrived is damaged.
+        ContractError: a downloaded file is damaged.
     """
     if model_id not in catalog.HUB:
         advice = nearest(model_id, list(catalog.HUB))
@@ -113,10 +115,10 @@ def downloaded(model_id: str, revision: str) -> str:
 
 
 def verified(model_id: str, revision: str, root: Path) -> str:
-    """Return layout, sizes and checksum of a model that can be loaded.
+    """Return layout, sizes and checksum of a model, after checking that it can be loaded.
 
     Raises:
-        UsageError, ContractError: it cannot.
+        UsageError, ContractError: it cannot be loaded.
     """
     folder = root / Path(model_id).expanduser()
     if model_id not in catalog.EMBEDDED and is_audiocraft(folder):
@@ -137,7 +139,7 @@ def _described(checkpoint: Checkpoint) -> str:
             f"decoder   {decoder['num_hidden_layers']} layers x {decoder['hidden_size']}, "
             f"{decoder['num_codebooks']} codebooks x {decoder['vocab_size']}",
             f"weights   {_size(checkpoint.weights)}, sha256 {checkpoint.sha256}",
-            "pipeline  yes" + (", by text alone (no melody can be given)" if "melody" in kind else ""),
+            "pipeline  yes" + (", text only (no melody can be given)" if "melody" in kind else ""),
         ]
     )
 
@@ -176,7 +178,7 @@ def _checksum(folder: Path) -> str:
     try:
         return verify_checkpoint(folder).sha256
     except MoodLensError as error:
-        return f"not taken: {error}"
+        return f"not computed: {error}"
 
 
 def _size(files: Iterable[Path]) -> str:

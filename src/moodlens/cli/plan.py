@@ -1,8 +1,8 @@
-"""`moodlens plan`: time, memory and disk of the pipeline from a model's configuration and the parameters.
+"""`moodlens plan`: forecast of time, memory and disk from a model's configuration and the parameters.
 
-moodlens plan                                   the model of params.yaml
-moodlens plan --model facebook/musicgen-large   another; a published one need not be on this machine
-moodlens plan --stage generate                  and every term of a stage's memory and disk
+moodlens plan                                   for the model of params.yaml
+moodlens plan --model facebook/musicgen-large   for another model; a published model need not be downloaded
+moodlens plan --stage generate                  also print every term of a stage's memory and disk
 """
 
 import argparse
@@ -16,19 +16,24 @@ from moodlens.base.errors import UsageError, must, nearest
 from moodlens.forecast.generation import Cost
 from moodlens.params.pipeline import Params
 
+DTYPES = ("float32", "bfloat16", "float16")
+
 
 def add_command(subparsers: Any) -> None:
-    """Add `plan`; `run` of this module carries it out."""
-    plan = subparsers.add_parser("plan", help="time, memory and disk before any work")
+    """Add `plan`, which `run` executes."""
+    plan = subparsers.add_parser("plan", help="forecast time, memory and disk of every stage")
     plan.add_argument("--model", default="", help="an id from `moodlens models list`, or a folder")
     plan.add_argument(
-        "--stage", action="append", default=[], help="show the terms of a stage too; `all` shows every one"
+        "--stage",
+        action="append",
+        default=[],
+        help="also print the terms of a stage; `all` for every stage",
     )
-    plan.add_argument("--dtype", default="", choices=("float32", "bfloat16", "float16"))
+    plan.add_argument("--dtype", default="", choices=DTYPES, help="dtype of the weights")
 
 
 def run(chosen: argparse.Namespace, root: Path, params: Params) -> str:
-    """Return the forecast of every stage, the terms of those asked for, and whether all of it fits.
+    """Return the forecast of every stage, the terms of the requested stages, and whether all stages fit.
 
     Raises:
         UsageError: the model or a stage is unknown.

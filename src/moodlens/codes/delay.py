@@ -1,6 +1,6 @@
 """The delay pattern of MusicGen: codebook k is written k steps later than codebook 0.
 
-Decoder input column i + 1 holds what step i put out; column 0 is the start token. The state at step i
+Decoder input column i + 1 holds the output of step i; column 0 is the start token. The state at step i
 therefore predicts codebook k of frame i - k, and F frames of K codebooks take F + K - 1 steps.
 
         step        0   1   2   3   4
@@ -52,7 +52,7 @@ def undo_delay(
     """Return the audio tokens of a complete token sequence, start column included.
 
     Raises:
-        ContractError: the sequence is too short to hold one whole frame.
+        ContractError: the sequence is too short for one frame.
 
     >>> undo_delay(torch.tensor([[[9, 1, 2, 9], [9, 9, 3, 4]]])).tolist()
     [[[1, 2], [3, 4]]]

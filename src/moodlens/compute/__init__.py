@@ -1,1 +1,1 @@
-"""Shard tasks on a local pool."""
+"""A pool of local processes for independent tasks, with progress output."""

@@ -1,9 +1,8 @@
-"""A pool of processes for shard tasks: results do not depend on how many there are.
+"""A pool of processes for independent tasks; results do not depend on the number of processes.
 
-Workers are spawned, not forked (torch and BLAS do not survive a fork), inherit the thread limits through the
-environment, and leave when their parent is killed: an orphan must not write where a resumed run writes.
-
-Progress of long work: a bar with rate and remaining time on a terminal, plain lines elsewhere.
+Workers are spawned, not forked, because torch and BLAS do not survive a fork. They inherit the thread limits
+through the environment. They exit when their parent is killed, so that no orphan writes into the files of a
+resumed run. Progress is a bar with rate and remaining time on a terminal, and plain lines elsewhere.
 """
 
 import os
@@ -26,13 +25,13 @@ LINE_EVERY_S = 10.0
 
 @contextmanager
 def progress(label: str, unit: str, total: int, done: int = 0) -> Iterator[Callable[[], None]]:
-    """Yield a function to call after each finished unit.
+    """Yield a function that is to be called after each finished unit.
 
     Args:
-        label: what is being done.
-        unit: what is counted, singular.
-        total: units in all.
-        done: units that an earlier run finished.
+        label: name of the work.
+        unit: name of a unit, singular.
+        total: number of units, finished ones included.
+        done: number of units that an earlier run finished.
     """
     if sys.stderr.isatty():
         with tqdm(total=total, initial=done, desc=label, unit=unit, dynamic_ncols=True) as bar:
@@ -84,17 +83,17 @@ def run_tasks(
     """Return `work(task)` of every task, in the order of the tasks.
 
     Args:
-        work: a function of a module (workers import it), idempotent.
+        work: an idempotent module-level function (workers import it).
         tasks: picklable.
-        workers: processes; with 1, or one task, everything runs in this process.
+        workers: number of processes; with 1, or one task, everything runs in this process.
         threads: BLAS and torch threads of each process.
-        label: what the progress bar says.
-        unit: what it counts.
-        done: tasks that an earlier run finished, for the bar.
+        label: label of the progress output.
+        unit: name of a task in the progress output.
+        done: tasks that an earlier run finished, for the progress output.
 
     Raises:
-        MoodLensError: what a task raised, as it was raised there; what the other tasks finished is kept.
-        ContractError: a worker was killed (out of memory, a signal).
+        MoodLensError: the error of a task, unchanged; results that other tasks stored are kept.
+        ContractError: a worker was killed (out of memory, or a signal).
     """
     workers = min(workers, len(tasks))
     with _thread_limit(threads), progress(label, unit, len(tasks) + done, done) as advance:
@@ -124,9 +123,7 @@ def _in_processes(
             raise ContractError(
                 must("a worker process", "finish its task", "killed", next_step=advice)
             ) from None
-        except (
-            BaseException
-        ):  # Ctrl-C and SystemExit too: shards not begun must not start after they were raised
+        except BaseException:  # Ctrl-C and SystemExit too: no further task may start after them
             pool.shutdown(wait=True, cancel_futures=True)
             raise
         return [future.result() for future in futures]
@@ -140,7 +137,7 @@ def _as_finished(futures: Sequence[Future[Result]]) -> Iterator[Future[Result]]:
 
 
 def _leave_with_parent() -> None:
-    """Start a thread that ends this worker when its parent is gone."""
+    """Start a thread that ends this worker when its parent has ended."""
     parent = parent_process()
     assert parent is not None
 
@@ -153,7 +150,7 @@ def _leave_with_parent() -> None:
 
 @contextmanager
 def _thread_limit(threads: int) -> Iterator[None]:
-    """Set the thread limits that spawned processes inherit; they are read when BLAS is loaded."""
+    """Set the thread limits that spawned processes inherit; BLAS reads them when it is loaded."""
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
     try:

@@ -9,7 +9,8 @@ its prompt alone. Under `attend` its width is rounded up and the empty positions
 count from the first position of the prefix, so the length of a prompt shifts the steps, as in training.
 
 Source: audiocraft 1.3.0 `ConditionFuser` (prepend), transformers 5.23 `modeling_musicgen_melody`
-(`_prepare_encoder_hidden_states_kwargs_for_generation`), parity in `tests/backends/test_parity.py`.
+(`_prepare_encoder_hidden_states_kwargs_for_generation`); `tests/backends/audiocraft/test_parity.py` measures
+parity.
 """
 
 from collections.abc import Sequence

@@ -32,14 +32,14 @@ def sharp(tiny_folder) -> MusicgenBackend:
     from moodlens.backends import catalog
     from moodlens.params.pipeline import Model
 
-    found = catalog.load(Model(str(tiny_folder), "", "float32", "cpu"), tiny_folder)
-    model, _ = found.parts
+    backend = catalog.load(Model(str(tiny_folder), "", "float32", "cpu"), tiny_folder)
+    model, _ = backend.parts
     with torch.no_grad():
         for layer in model.decoder.model.decoder.layers:
             for name in ("self_attn", "encoder_attn"):
                 getattr(layer, name).q_proj.weight *= 30
                 getattr(layer, name).k_proj.weight *= 10
-    return found
+    return backend
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def eager(sharp: MusicgenBackend) -> dict[str, list[np.ndarray]]:
     codes = sharp.generate(requests(), Sampling(N_FRAMES), Capture(sites=())).codes
     model, _ = sharp.parts
     model.decoder.set_attn_implementation("eager")
-    found: dict[str, list[np.ndarray]] = {"cross": [], "self": []}
+    weights: dict[str, list[np.ndarray]] = {"cross": [], "self": []}
     columns = apply_delay(torch.from_numpy(codes.astype(np.int64)), model.decoder.config.pad_token_id)
     for clip, text in enumerate(TEXTS):
         with torch.inference_mode():
@@ -58,10 +58,10 @@ def eager(sharp: MusicgenBackend) -> dict[str, list[np.ndarray]]:
                 encoder_hidden_states=torch.from_numpy(encoding.projected)[None],
                 output_attentions=True,
             )
-        found["self"].append(torch.cat(out.attentions).numpy())
-        found["cross"].append(torch.cat(out.cross_attentions).numpy())
+        weights["self"].append(torch.cat(out.attentions).numpy())
+        weights["cross"].append(torch.cat(out.cross_attentions).numpy())
     model.decoder.set_attn_implementation(attention.NAME)
-    return found
+    return weights
 
 
 def test_summaries_equal_those_of_transformers_eager_weights(sharp: MusicgenBackend, eager):

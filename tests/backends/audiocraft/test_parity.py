@@ -53,7 +53,7 @@ def backends(converted_folder: Path) -> dict[str, MusicgenBackend]:
     return {policy: catalog.load(model, converted_folder) for policy, model in models.items()}
 
 
-class Heard:
+class Reference:
     """What audiocraft generated greedily, and what its modules put out on the way."""
 
     def __init__(self, model: Any, texts: Sequence[str], sites: Sequence[str] = tuple(MODULES)) -> None:
@@ -84,13 +84,13 @@ def requests(texts: Sequence[str]) -> list[ClipRequest]:
 
 
 def check_parity(backend: MusicgenBackend, reference: Any, texts: Sequence[str]) -> None:
-    heard = Heard(reference, texts)
+    recorded = Reference(reference, texts)
     capture = Capture(sites=tuple(MODULES), half="both")
     made = backend.generate(requests(texts), Sampling(N_FRAMES, temperature=0), capture)
-    assert np.array_equal(made.codes, heard.tokens.numpy())
+    assert np.array_equal(made.codes, recorded.tokens.numpy())
     assert len(np.unique(made.codes)) > 8  # not one token for ever
     assert len(made.states.values) == 2 * len(MODULES) * N_LAYERS
-    for name, theirs in heard.states.items():
+    for name, theirs in recorded.states.items():
         for half, rows in (("cond", slice(0, len(texts))), ("uncond", slice(len(texts), None))):
             ours = made.states.values[f"{name}/{half}"]
             assert ours.shape == (len(texts), N_FRAMES + 3, 32)
@@ -106,9 +106,9 @@ def check_parity(backend: MusicgenBackend, reference: Any, texts: Sequence[str])
     )
     with torch.inference_mode():
         logits = torch.stack([head(body.layer_norm(last)) for head in heads], dim=1)
-    np.testing.assert_allclose(logits.numpy(), heard.logits.numpy(), atol=ATOL, rtol=0)
-    np.testing.assert_allclose(backend.decode(made.codes), heard.audio[:, 0].numpy(), atol=ATOL, rtol=0)
-    assert heard.audio.abs().max() > 0.01
+    np.testing.assert_allclose(logits.numpy(), recorded.logits.numpy(), atol=ATOL, rtol=0)
+    np.testing.assert_allclose(backend.decode(made.codes), recorded.audio[:, 0].numpy(), atol=ATOL, rtol=0)
+    assert recorded.audio.abs().max() > 0.01
 
 
 def test_prompts_of_one_length(backends: dict[str, MusicgenBackend], reference: Any):
@@ -126,8 +126,8 @@ def test_attended_prompts_are_what_audiocraft_makes_beside_a_prompt_of_their_wid
 def test_a_clip_does_not_depend_on_its_mates(backends: dict[str, MusicgenBackend], policy: str):
     together = backends[policy].generate(requests([*PADDED, WIDE, f"{WIDE} sad"]), Sampling(8), Capture())
     for i, text in enumerate(PADDED):
-        asked = [ClipRequest(f"c{i}", f"p{i}", text, i)]
-        alone = backends[policy].generate(asked, Sampling(8), Capture())
+        requested = [ClipRequest(f"c{i}", f"p{i}", text, i)]
+        alone = backends[policy].generate(requested, Sampling(8), Capture())
         assert np.array_equal(alone.codes[0], together.codes[i])
         for key, states in alone.states.values.items():
             assert np.array_equal(states[0], together.states.values[key][i]), key
@@ -148,7 +148,8 @@ def test_the_policies_differ_on_padded_prompts_and_nowhere_else(backends: dict[s
     gap = np.abs(masked["residual.2/cond"] - attended["residual.2/cond"]).max(axis=(1, 2))
     assert (gap > 0.01).all()
     full = {
-        policy: found.teacher_force(codes[:1], [WIDE], Capture()).values for policy, found in backends.items()
+        policy: backend.teacher_force(codes[:1], [WIDE], Capture()).values
+        for policy, backend in backends.items()
     }
     np.testing.assert_allclose(full["mask"]["residual.2/cond"], full["attend"]["residual.2/cond"], atol=1e-5)
 
@@ -202,34 +203,34 @@ def transformers_greedy(model: Any, folder: Path, texts: Sequence[str]) -> tuple
 def check_against_transformers(kind: str, model_class: Any, t5: Path, work: Path) -> Any:
     folder = save_tiny_audiocraft(work / kind, t5, kind, seed=1)  # seed 0 has two logits 6e-7 apart in stereo
     reference = load_audiocraft(folder)
-    heard = Heard(reference, EQUAL, ("residual",))
+    recorded = Reference(reference, EQUAL, ("residual",))
     target = convert(folder, work / "converted")
     with quiet_transformers():
         model = model_class.from_pretrained(target).eval()
     audio, states = transformers_greedy(model, target, EQUAL)
-    assert audio.shape == heard.audio.shape
-    np.testing.assert_allclose(audio.numpy(), heard.audio.numpy(), atol=ATOL, rtol=0)
-    assert len(heard.tokens.unique()) > 8
-    for name, theirs in heard.states.items():
+    assert audio.shape == recorded.audio.shape
+    np.testing.assert_allclose(audio.numpy(), recorded.audio.numpy(), atol=ATOL, rtol=0)
+    assert len(recorded.tokens.unique()) > 8
+    for name, theirs in recorded.states.items():
         np.testing.assert_allclose(states[name].numpy(), theirs.numpy(), atol=ATOL, rtol=0, err_msg=name)
-    check_extractors(reference, model, target, heard)
-    check_served(target, heard)
+    check_extractors(reference, model, target, recorded)
+    check_served(target, recorded)
     return model
 
 
-def check_served(folder: Path, heard: Heard) -> MusicgenBackend:
+def check_served(folder: Path, recorded: Reference) -> MusicgenBackend:
     """Hold the pipeline against audiocraft: tokens, layers of both halves, audio, teacher forcing."""
     backend = catalog.load(Model(str(folder), "", "float32", "cpu"), folder)
     made = backend.generate(requests(EQUAL), Sampling(N_FRAMES, temperature=0), Capture(half="both"))
-    assert np.array_equal(made.codes, heard.tokens.numpy())
+    assert np.array_equal(made.codes, recorded.tokens.numpy())
     rows = {"cond": slice(0, len(EQUAL)), "uncond": slice(len(EQUAL), None)}
-    for name, theirs in heard.states.items():
+    for name, theirs in recorded.states.items():
         for half in rows:
             ours = made.states.values[f"{name}/{half}"]
             wanted = theirs[rows[half], -(N_FRAMES + 3) :].numpy()  # a prefix comes first
             np.testing.assert_allclose(ours, wanted, atol=ATOL, rtol=0, err_msg=f"{name}/{half}")
     audio = backend.decode(made.codes)
-    wanted = heard.audio.numpy() if heard.audio.shape[1] == 2 else heard.audio[:, 0].numpy()
+    wanted = recorded.audio.numpy() if recorded.audio.shape[1] == 2 else recorded.audio[:, 0].numpy()
     np.testing.assert_allclose(audio, wanted, atol=ATOL, rtol=0)
     forced = backend.teacher_force(made.codes, EQUAL, Capture(half="both"))
     for key, states in made.states.values.items():
@@ -243,17 +244,17 @@ def check_served(folder: Path, heard: Heard) -> MusicgenBackend:
     return backend
 
 
-def check_extractors(reference: Any, model: Any, folder: Path, heard: Heard) -> None:
+def check_extractors(reference: Any, model: Any, folder: Path, recorded: Reference) -> None:
     """Check that the notebook's extractor leaves a prefix out and agrees on both kinds of objects."""
     theirs = ActivationExtractor(reference, [1])
     ours = ActivationExtractor(model, [1], processor=AutoTokenizer.from_pretrained(folder))
     theirs.generate(EQUAL)
     ours.generate(EQUAL, do_sample=False, guidance_scale=3.0, max_length=N_FRAMES + 4)
-    rows = heard.states["residual.1"][:, -(N_FRAMES + 3) :]  # a prefix comes first
+    rows = recorded.states["residual.1"][:, -(N_FRAMES + 3) :]  # a prefix comes first
     wanted = rows.unflatten(0, (2, len(EQUAL))).permute(2, 0, 1, 3)
     for extractor in (ours, theirs):
-        found = extractor.get_activations()["layer_1"]
-        np.testing.assert_allclose(found.numpy(), wanted.numpy(), atol=ATOL, rtol=0)
+        activations = extractor.get_activations()["layer_1"]
+        np.testing.assert_allclose(activations.numpy(), wanted.numpy(), atol=ATOL, rtol=0)
 
 
 def test_stereo_has_eight_interleaved_codebooks(tiny_t5: Path, tmp_path: Path):

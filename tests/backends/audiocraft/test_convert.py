@@ -19,7 +19,7 @@ from moodlens.backends.audiocraft.layout import Settings, read_package
 from moodlens.backends.checkpoint import verify_checkpoint
 from moodlens.base.errors import ContractError, UsageError
 from moodlens.params.pipeline import Model
-from tests.backends.audiocraft_damage import CODEC, LM, change, refused
+from tests.backends.audiocraft.damage import CODEC, LM, change, refused
 from tests.tiny_audiocraft import codec_config, language_config
 
 
@@ -204,9 +204,9 @@ def test_transformers_counts_as_many_codebooks(n_q: int, bins: int, ratios: list
     config = codec_config() | {"sample_rate": rate_hz}
     config["rvq"] |= {"n_q": n_q, "bins": bins}
     config["seanet"]["ratios"] = ratios
-    found = converted_config.codec_config(Settings(config, Path("codec")))
-    assert found.num_quantizers == n_q
-    assert found.sampling_rate == rate_hz  # through a ${reference}
+    codec = converted_config.codec_config(Settings(config, Path("codec")))
+    assert codec.num_quantizers == n_q
+    assert codec.sampling_rate == rate_hz  # through a ${reference}
 
 
 def test_audiocraft_is_not_needed_to_convert(

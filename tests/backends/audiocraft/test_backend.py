@@ -20,7 +20,7 @@ TEXTS = ["a sad guitar piece", "sad", "a happy piano piece"]
 N_FRAMES, ATOL = 16, 1e-4
 
 
-def asked(texts: list[str]) -> list[ClipRequest]:
+def requests(texts: list[str]) -> list[ClipRequest]:
     return [ClipRequest(f"c{i}", f"p{i}", text, 7 + i) for i, text in enumerate(texts)]
 
 
@@ -34,15 +34,15 @@ def check_equal(theirs: MusicBackend, ours: MusicBackend) -> None:
     sites = tuple(dict.fromkeys(point.split(".")[0] for point in theirs.hookpoints()))
     capture = Capture(sites, half="both", summaries=True)
     for sampling in (Sampling(N_FRAMES, top_k=8), Sampling(N_FRAMES, temperature=0, guidance_scale=1)):
-        made, wanted = (model.generate(asked(TEXTS), sampling, capture) for model in (theirs, ours))
+        made, wanted = (model.generate(requests(TEXTS), sampling, capture) for model in (theirs, ours))
         assert np.array_equal(made.codes, wanted.codes)
         assert len(np.unique(made.codes)) > 8
         assert list(made.states.values) == list(wanted.states.values)
-        for found, right in (
+        for values, right in (
             (made.states.values, wanted.states.values), (made.states.summaries, wanted.states.summaries)
         ):  # fmt: skip
             for key, states in right.items():
-                np.testing.assert_allclose(found[key], states, atol=ATOL, rtol=1e-4, err_msg=key)
+                np.testing.assert_allclose(values[key], states, atol=ATOL, rtol=1e-4, err_msg=key)
     texts = [TEXTS[0], None, TEXTS[1]]
     forced, right = (model.teacher_force(made.codes, texts, Capture()) for model in (theirs, ours))
     for key, states in right.values.items():
@@ -64,7 +64,7 @@ def test_same_weights_same_tokens_and_states(
 
 def test_greedy_tokens_are_those_of_audiocrafts_own_generate(audiocraft_folder: Path):
     backend = loaded(Path(f"audiocraft:{audiocraft_folder}"))
-    made = backend.generate(asked(TEXTS[:1]), Sampling(N_FRAMES, temperature=0), Capture())
+    made = backend.generate(requests(TEXTS[:1]), Sampling(N_FRAMES, temperature=0), Capture())
     reference = load_audiocraft(audiocraft_folder)
     reference.set_generation_params(use_sampling=False, duration=N_FRAMES / 50)
     audio, tokens = reference.generate(TEXTS[:1], return_tokens=True)
@@ -81,7 +81,7 @@ def test_stereo_and_audiogen(tiny_t5: Path, tmp_path: Path, monkeypatch: pytest.
     audiogen = rewritten(save_tiny_audiocraft(tmp_path / "audiogen", tiny_t5), {"solver": "audiogen"})
     backend = loaded(Path(f"audiocraft:{audiogen}"))
     assert type(backend._model).__name__ == "AudioGen"
-    made = backend.generate(asked(TEXTS[:1]), Sampling(8), Capture())
+    made = backend.generate(requests(TEXTS[:1]), Sampling(8), Capture())
     assert made.codes.shape == (1, 4, 8)
 
 
@@ -98,7 +98,7 @@ def test_melody_by_text_alone(
     }  # fmt: skip
     check_equal(backend, loaded(melody, padding))  # the latter converted
     with pytest.raises(UsageError, match=r"got 'cross_attention'\. This model has: residual, self_attention"):
-        backend.generate(asked(TEXTS), Sampling(4), Capture(("cross_attention",)))
+        backend.generate(requests(TEXTS), Sampling(4), Capture(("cross_attention",)))
 
 
 def test_melody_without_the_packages_that_its_chroma_needs(
@@ -128,7 +128,7 @@ def test_an_untrained_twin(audiocraft_folder: Path):
     backend = loaded(Path(f"audiocraft:{audiocraft_folder}"))
     with as_audiocraft_runs():
         twin, again = backend.random_twin(0), backend.random_twin(0)
-    codes = backend.generate(asked(TEXTS), Sampling(N_FRAMES), Capture()).codes
+    codes = backend.generate(requests(TEXTS), Sampling(N_FRAMES), Capture()).codes
     states = [
         m.teacher_force(codes, TEXTS, Capture()).values["residual.2/cond"] for m in (backend, twin, again)
     ]
@@ -189,4 +189,4 @@ def test_bad_requests(audiocraft_folder: Path):
     with pytest.raises(UsageError, match="ask for clips and frames"):
         backend.generate([], Sampling(4), Capture())
     with pytest.raises(UsageError, match="Did you mean 'residual'"):
-        backend.generate(asked(TEXTS), Sampling(4), Capture(("residuals",)))
+        backend.generate(requests(TEXTS), Sampling(4), Capture(("residuals",)))

@@ -10,7 +10,7 @@ import torch
 from moodlens.backends.audiocraft.convert import convert
 from moodlens.backends.audiocraft.layout import Settings
 from moodlens.base.errors import ContractError
-from tests.backends.audiocraft_damage import CODEC, LM, refused
+from tests.backends.audiocraft.damage import CODEC, LM, refused
 
 
 class Bomb:
@@ -79,7 +79,7 @@ def test_broken_yaml(folder: Path):
 
 def test_references_are_followed_and_stay_where_they_lead_nowhere():
     values = {"a": "${b.c}", "b": {"c": "${d}", "list": ["${d}"]}, "d": 3, "loop": "${loop}"}
-    found = Settings(values, Path("x"))
-    assert (found.get("a"), found.get("b")) == (3, {"c": 3, "list": [3]})
-    assert found.get("loop") == "${loop}"
-    assert found.get("d.e", 5) == 5
+    settings = Settings(values, Path("x"))
+    assert (settings.get("a"), settings.get("b")) == (3, {"c": 3, "list": [3]})
+    assert settings.get("loop") == "${loop}"
+    assert settings.get("d.e", 5) == 5

@@ -9,7 +9,7 @@ from moodlens.backends.audiocraft.converted import cache_folder, converted, is_a
 from moodlens.backends.checkpoint import verify_checkpoint
 from moodlens.base.errors import ContractError
 from moodlens.params.pipeline import Model
-from tests.backends.audiocraft_damage import CODEC, LM, change
+from tests.backends.audiocraft.damage import CODEC, LM, change
 
 
 def test_an_audiocraft_folder_is_a_model_id(
@@ -17,8 +17,8 @@ def test_an_audiocraft_folder_is_a_model_id(
 ):
     monkeypatch.setenv("MOODLENS_CACHE", str(tmp_path / "cache"))
     model = Model(str(folder), "", "float32", "cpu")
-    found = catalog.find(model, tmp_path)
-    assert found.weights_sha256 == verify_checkpoint(converted_folder).sha256
+    source = catalog.find(model, tmp_path)
+    assert source.weights_sha256 == verify_checkpoint(converted_folder).sha256
     info = catalog.load(model, tmp_path).info
     assert (info.model_id, info.n_layers, info.d_model, info.n_codebooks) == (str(folder), 3, 32, 4)
     made = [path for path in cache_folder().iterdir() if path.is_dir()]
@@ -27,7 +27,7 @@ def test_an_audiocraft_folder_is_a_model_id(
     assert catalog.find(model, tmp_path).checkpoint.folder == made[0]
     assert made[0].stat().st_mtime_ns == written  # converted once
     change(folder / LM, lambda _config, weights: weights["out_norm.bias"].add_(1))
-    assert catalog.find(model, tmp_path).weights_sha256 != found.weights_sha256
+    assert catalog.find(model, tmp_path).weights_sha256 != source.weights_sha256
 
 
 def test_where_converted_models_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

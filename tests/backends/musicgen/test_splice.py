@@ -27,7 +27,7 @@ def codes() -> np.ndarray:
 
 
 def test_original_loss_is_that_of_the_stock_forward_pass(backend: MusicgenBackend, codes: np.ndarray):
-    found = cross_entropies(backend, codes, TEXTS, ("residual", 0), {"original": None})
+    losses = cross_entropies(backend, codes, TEXTS, ("residual", 0), {"original": None})
     model, tokenizer = backend.parts
     total, n = 0.0, 0
     for clip, text in zip(codes, TEXTS, strict=True):
@@ -40,27 +40,27 @@ def test_original_loss_is_that_of_the_stock_forward_pass(backend: MusicgenBacken
                 log_p = logits[k, step].double().log_softmax(0)
                 total -= float(log_p[int(clip[k, step - k])])
                 n += 1
-    assert found["original"] == pytest.approx(total / n, rel=1e-5)
+    assert losses["original"] == pytest.approx(total / n, rel=1e-5)
 
 
 def test_identity_changes_nothing_and_the_hook_is_gone_afterwards(
     backend: MusicgenBackend, codes: np.ndarray
 ):
     edits = {"original": None, "same": lambda x: x, "zero": torch.zeros_like}
-    found = cross_entropies(backend, codes, TEXTS, ("residual", 1), edits)
-    assert found["same"] == found["original"] != found["zero"]
+    losses = cross_entropies(backend, codes, TEXTS, ("residual", 1), edits)
+    assert losses["same"] == losses["original"] != losses["zero"]
     again = cross_entropies(backend, codes, TEXTS, ("residual", 1), {"original": None})
-    assert again["original"] == found["original"]
+    assert again["original"] == losses["original"]
     assert cross_entropies(backend, codes, TEXTS, ("mlp", 0), {"zero": torch.zeros_like})["zero"] > 0
 
 
 def test_a_zeroed_last_layer_leaves_the_bias_of_the_final_norm(backend: MusicgenBackend, codes: np.ndarray):
     decoder = backend.parts[0].decoder
-    found = cross_entropies(backend, codes, TEXTS, ("residual", 1), {"zero": torch.zeros_like})
+    losses = cross_entropies(backend, codes, TEXTS, ("residual", 1), {"zero": torch.zeros_like})
     with torch.inference_mode():
         logits = [head(decoder.model.decoder.layer_norm.bias).log_softmax(0) for head in decoder.lm_heads]
     expected = -np.mean([float(logits[k][int(code)]) for clip in codes for k in range(4) for code in clip[k]])
-    assert found["zero"] == pytest.approx(expected, rel=1e-5)
+    assert losses["zero"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_without_clips_there_is_no_loss(backend: MusicgenBackend, codes: np.ndarray):

@@ -95,21 +95,21 @@ def test_guidance_off_records_the_null_half_on_request_and_the_same_tokens(backe
 @pytest.mark.parametrize("size", [1, 5, 16])
 def test_a_clip_is_the_same_in_any_batch_and_order(backend: MusicgenBackend, size: int):
     texts = [f"{TEXTS[i % 4]} {'soft ' * (i % 5)}".strip() for i in range(16)]
-    asked = requests(texts)
-    whole = backend.generate(asked, Sampling(8), Capture())
+    requested = requests(texts)
+    whole = backend.generate(requested, Sampling(8), Capture())
     for order in (list(range(16)), list(range(15, -1, -1))):
         for at in range(0, 16, size):
             part = order[at : at + size]
-            made = backend.generate([asked[i] for i in part], Sampling(8), Capture())
+            made = backend.generate([requested[i] for i in part], Sampling(8), Capture())
             assert np.array_equal(made.codes, whole.codes[part])
             for key, states in made.states.values.items():
                 assert np.array_equal(states, whole.states.values[key][part]), key
 
 
 def test_more_clips_than_a_block_holds(backend: MusicgenBackend):
-    asked = requests([TEXTS[i % 3] for i in range(18)])
-    made = backend.generate(asked, Sampling(4), Capture())
-    last = backend.generate(asked[17:], Sampling(4), Capture())
+    requested = requests([TEXTS[i % 3] for i in range(18)])
+    made = backend.generate(requested, Sampling(4), Capture())
+    last = backend.generate(requested[17:], Sampling(4), Capture())
     assert np.array_equal(made.codes[17], last.codes[0])
     assert len({codes.tobytes() for codes in made.codes}) == 18
 
@@ -176,12 +176,12 @@ def test_nothing_to_generate_and_tokens_outside_the_codebook_are_refused(backend
 
 def test_a_text_is_encoded_as_if_alone(backend: MusicgenBackend):
     together = backend.encode_text(TEXTS)
-    for text, found in zip(TEXTS, together, strict=True):
+    for text, encoded in zip(TEXTS, together, strict=True):
         alone = backend.encode_text([text])[0]
-        assert np.array_equal(alone.hidden, found.hidden)
-        assert found.hidden.shape == (len(found.tokens), backend.info.d_text)
-        assert found.projected.shape == (len(found.tokens), backend.info.d_model)
-        assert found.tokens[-1] == "</s>"
+        assert np.array_equal(alone.hidden, encoded.hidden)
+        assert encoded.hidden.shape == (len(encoded.tokens), backend.info.d_text)
+        assert encoded.projected.shape == (len(encoded.tokens), backend.info.d_model)
+        assert encoded.tokens[-1] == "</s>"
 
 
 def test_decoding_is_the_codec_one_clip_at_a_time(backend: MusicgenBackend):

@@ -29,11 +29,11 @@ def test_half_precision_is_close_to_float32(tiny_folder: Path, dtype: str, toler
     assert half.parts[0].dtype == getattr(torch, dtype)
     codes = exact.generate(REQUESTS, Sampling(16), Capture()).codes
     capture = Capture(sites=("residual", "cross_attention"))
-    right, found = (model.teacher_force(codes, TEXTS, capture).values for model in (exact, half))
-    for key, states in right.items():
-        assert found[key].dtype == np.float32
-        assert np.isfinite(found[key]).all()
-        off = np.linalg.norm(found[key] - states) / np.linalg.norm(states)
+    exact_states, half_states = (model.teacher_force(codes, TEXTS, capture).values for model in (exact, half))
+    for key, states in exact_states.items():
+        assert half_states[key].dtype == np.float32
+        assert np.isfinite(half_states[key]).all()
+        off = np.linalg.norm(half_states[key] - states) / np.linalg.norm(states)
         assert 0 < off < tolerance, key
     made = half.generate(REQUESTS, Sampling(16), Capture(dtype="float16", summaries=True))
     assert np.isfinite(made.states.values["residual.1/cond"]).all()

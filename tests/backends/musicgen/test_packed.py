@@ -40,9 +40,9 @@ def test_the_product_is_that_of_the_module(rows: int, bias: bool):
     with torch.inference_mode():
         plain = linear(x)
         with packed([linear], 8):
-            found = linear(x)
+            product = linear(x)
         again = linear(x)
-    torch.testing.assert_close(found, plain, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(product, plain, atol=1e-5, rtol=1e-5)
     assert torch.equal(again, plain)
 
 
@@ -80,10 +80,10 @@ def test_a_clip_has_the_same_bits_in_any_batch(backend: MusicgenBackend, packing
     assert packing
     for i, request in enumerate(REQUESTS):
         alone = backend.generate([request], sampling, BOTH)
-        for found, row in ((alone, 0), (turned, len(REQUESTS) - 1 - i)):
-            assert np.array_equal(found.codes[row], whole.codes[i])
+        for other, row in ((alone, 0), (turned, len(REQUESTS) - 1 - i)):
+            assert np.array_equal(other.codes[row], whole.codes[i])
             for key, states in whole.states.values.items():
-                assert np.array_equal(found.states.values[key][row], states[i]), key
+                assert np.array_equal(other.states.values[key][row], states[i]), key
 
 
 def test_the_modules_are_as_before_whatever_happens(backend: MusicgenBackend, packing: list[int]):

@@ -76,5 +76,5 @@ def test_audiocraft_that_is_not_installed(monkeypatch: pytest.MonkeyPatch):
 
 def test_importing_moodlens_imports_neither_torch_nor_audiocraft():
     code = "import sys, moodlens; print({'torch', 'audiocraft', 'transformers'} & set(sys.modules))"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == "set()"
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout.strip() == "set()"
