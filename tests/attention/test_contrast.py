@@ -6,8 +6,8 @@ from scipy import stats as scipy_stats
 
 from moodlens.attention.contrast import emotion_test, lift, lift_difference, paired_test, unit_means
 from moodlens.attention.summaries import (
+    head_summaries,
     over_time,
-    readings,
     relative_entropy,
     time_bins,
     uniform_self_entropy,
@@ -102,7 +102,7 @@ def stored(n_clips: int = 4, n_steps: int = 10) -> dict[str, np.ndarray]:
 
 
 def test_readings_of_uniform_attention():
-    found = readings(stored(), slice(2, 8))
+    found = head_summaries(stored(), slice(2, 8))
     np.testing.assert_allclose(found.entropy, 1, atol=1e-3)
     np.testing.assert_allclose(found.difference, 0, atol=1e-3)
     np.testing.assert_allclose(found.twin_difference, 0, atol=1e-6)

@@ -21,7 +21,7 @@ from moodlens.probes.kernel_ridge import (
     shuffled_targets,
 )
 from moodlens.probes.logistic import features_of
-from moodlens.probes.site_readings import read_scale
+from moodlens.probes.site_scores import score_scale
 from moodlens.stats.bootstrap import resamples
 from moodlens.stats.gram import centred, prompt_grams, site_gram
 from moodlens.stats.permutation import p_values, relabellings
@@ -201,12 +201,12 @@ def test_a_scale_that_moves_the_site_is_read_and_one_that_does_not_is_not():
     quiet = rng.normal(size=(48, 30))
     grams = prompt_grams([site_gram(name, x, np.arange(48)) for name, x in (("a", rows), ("b", quiet))])
     folds = design_folds(made, "wording", 8, rng)
-    loud, silent = read_scale(grams, valence, made.wordings, folds, RIDGES, 199, 0)
+    loud, silent = score_scale(grams, valence, made.wordings, folds, RIDGES, 199, 0)
     assert loud.r2 > 0.8
     assert loud.p == pytest.approx(1 / 200)
     assert silent.r2 < 0.2
     assert silent.p > 0.05
-    assert read_scale(grams, np.ones(48), made.wordings, folds, RIDGES, 19, 0) is None
+    assert score_scale(grams, np.ones(48), made.wordings, folds, RIDGES, 19, 0) is None
 
 
 def test_without_effect_the_p_of_a_scale_is_nominal_though_the_penalty_is_chosen():
@@ -217,7 +217,7 @@ def test_without_effect_the_p_of_a_scale_is_nominal_though_the_penalty_is_chosen
         grams = prompt_grams(sites(made, rng, n_layers=2, width=16, n_clips=1, wording=0.6))
         folds = design_folds(made, "wording", 3, rng)
         alarms += (
-            min(r.p for r in read_scale(grams, valence, made.wordings, folds, (0.1, 1.0), 59, seed)) <= 0.05
+            min(r.p for r in score_scale(grams, valence, made.wordings, folds, (0.1, 1.0), 59, seed)) <= 0.05
         )
     low, high = binom.ppf([0.0005, 0.9995], n_sims, 0.05)
     assert low <= alarms <= high

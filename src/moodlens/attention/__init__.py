@@ -1,1 +1,1 @@
-"""What cross-attention and self-attention look at, from summaries: descriptive, never causal."""
+"""Summaries of cross-attention and self-attention by head, and their tests; descriptive, not causal."""

@@ -1,7 +1,7 @@
-"""Does a head look at the emotion words, and does its entropy or reach differ between emotions?
+"""Tests per head: attention to emotion words, and differences of entropy or distance between emotions.
 
-Everything is a mean over a wording's prompts before it is tested: prompts that share a wording share the very
-words whose mass is measured. maxT runs over layers x heads.
+Values are averaged over a wording's prompts before they are tested, because prompts that share a wording
+share the words whose attention is measured. maxT covers layers x heads.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class HeadTest:
     p: Float[np.ndarray, "layer head"]
     p_max: Float[np.ndarray, "layer head"]  # maxT over layers x heads
     best: tuple[int, int]  # layer and head of the largest standardised statistic
-    low: float  # bootstrap interval of the best head's estimate; NaN where it is not one number
+    low: float  # bootstrap interval of the best head's estimate; NaN for tests without an interval
     high: float
     n_units: int
 
@@ -37,7 +37,7 @@ class HeadTest:
 def lift(
     mass: Float[np.ndarray, "clip *rest"], tokens: Int[np.ndarray, "clip klass"], klass: int
 ) -> Float[np.ndarray, "clip *rest"]:
-    """Return the mass per token of a class in units of uniform attention; NaN where a clip has no such token.
+    """Return the mass per token of a class in units of uniform attention; NaN if a clip has no such token.
 
     >>> lift(np.array([0.5]), np.array([[1, 1, 1, 1]]), 0).tolist()      # half of the mass on 1 of 4 tokens
     [2.0]
@@ -53,7 +53,7 @@ def lift_difference(
     control: Float[np.ndarray, "clip *rest"],
     tokens: Int[np.ndarray, "clip klass"],
 ) -> Float[np.ndarray, "clip *rest"]:
-    """Return lift of emotion words minus lift of their matched control words: uniform attention gives 0."""
+    """Return the lift of emotion words minus that of matched control words; uniform attention gives 0."""
     return lift(emotion, tokens, EMOTION) - lift(control, tokens, CONTROL)
 
 
@@ -76,7 +76,8 @@ def paired_test(
     """Return the mean difference of every head, tested by flipping the signs of whole units.
 
     Args:
-        differences: one value per prompt and head; prompts with NaN (no emotion word or no control) are out.
+        differences: one value per prompt and head; prompts with NaN (no emotion or no control word) are left
+            out.
         units: the wording of each prompt.
         n_permutations: random sign flips.
         n_bootstrap: resamples of units for the best head's interval.
@@ -84,14 +85,14 @@ def paired_test(
         rng: source of randomness.
 
     Raises:
-        ContractError: too few units have both kinds of words.
+        ContractError: too few units have both emotion words and control words.
     """
-    known = np.isfinite(differences).all(axis=(1, 2))
-    _, members = np.unique(units[known], return_inverse=True)
-    if not known.any():
+    defined = np.isfinite(differences).all(axis=(1, 2))
+    _, members = np.unique(units[defined], return_inverse=True)
+    if not defined.any():
         advice = "Let prompts hold content words beside the wording"
         raise ContractError(must("prompts", "hold emotion words and control words", "none", next_step=advice))
-    means = unit_means(differences[known], members)
+    means = unit_means(differences[defined], members)
     n_units, n_layers, n_heads = means.shape
     flat = means.reshape(n_units, -1).T
     t = flipped_t(flat, sign_flips(n_units, n_permutations, rng))
@@ -100,14 +101,14 @@ def paired_test(
     low, high = interval(draws, confidence)
     shape = (n_layers, n_heads)
     return HeadTest(
-        flat.mean(axis=1).reshape(shape),
-        t[:, 0].reshape(shape),
-        p_values(t).reshape(shape),
-        max_t(t).reshape(shape),
-        (best // n_heads, best % n_heads),
-        float(low),
-        float(high),
-        n_units,
+        estimate=flat.mean(axis=1).reshape(shape),
+        statistic=t[:, 0].reshape(shape),
+        p=p_values(t).reshape(shape),
+        p_max=max_t(t).reshape(shape),
+        best=(best // n_heads, best % n_heads),
+        low=float(low),
+        high=float(high),
+        n_units=n_units,
     )
 
 
@@ -118,7 +119,7 @@ def emotion_test(
     n_permutations: int,
     rng: np.random.Generator,
 ) -> HeadTest:
-    """Return whether a value differs between emotions, per head: F under relabelling of whole units.
+    """Return the test of differences between emotions, per head: F under relabelling of whole units.
 
     Args:
         values: one value per prompt and head.
@@ -139,12 +140,12 @@ def emotion_test(
     best = int(standard_scores(f)[:, 0].argmax())
     shape = (n_layers, n_heads)
     return HeadTest(
-        flat.mean(axis=1).reshape(shape),
-        f[:, 0].reshape(shape),
-        p_values(f).reshape(shape),
-        max_t(f).reshape(shape),
-        (best // n_heads, best % n_heads),
-        float("nan"),
-        float("nan"),
-        n_units,
+        estimate=flat.mean(axis=1).reshape(shape),
+        statistic=f[:, 0].reshape(shape),
+        p=p_values(f).reshape(shape),
+        p_max=max_t(f).reshape(shape),
+        best=(best // n_heads, best % n_heads),
+        low=float("nan"),
+        high=float("nan"),
+        n_units=n_units,
     )

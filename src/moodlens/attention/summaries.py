@@ -1,6 +1,6 @@
-"""What uniform attention gives: the reference of entropy and distance.
+"""Attention summaries per clip and head, made comparable between prompts of different length.
 
-The stored summaries as readings per clip and head, comparable between prompts of different length.
+Entropy and distance are compared with their values under uniform attention.
 """
 
 from collections.abc import Mapping
@@ -52,22 +52,23 @@ STORED = (
     "cross/control", "cross/emotion", "cross/end", "cross/entropy", "self/distance", "self/entropy",
     "self/first", "tokens", "twin/cross/control", "twin/cross/emotion", "twin/cross/entropy",
 )  # fmt: skip
-"""Tensors of an attention shard that are read."""
+"""Tensors of an attention shard that the summaries use."""
 
 OVER_TIME = ("entropy", "lift_emotion", "lift_control", "distance")
-"""Readings of the curves over time."""
+"""Quantities of the curves over time."""
 
 
 @dataclass(frozen=True)
-class Readings:
+class HeadSummaries:
     """Means over the complete steps; every array is (clip, layer, head).
 
     Attributes:
         entropy: of cross-attention over ln(tokens), 1 = uniform.
-        lift_emotion, lift_control: mass per token over that of uniform attention; NaN without such words.
+        lift_emotion, lift_control: mass per token over that of uniform attention; NaN if there are no such
+            words.
         difference: lift_emotion - lift_control.
         end: mass on the end token.
-        distance: of self-attention, steps looked back.
+        distance: of self-attention, in steps back.
         self_entropy: of self-attention, nats.
         first: self-attention's mass on the first step.
         twin_entropy, twin_difference: the same of the random twin on the same tokens.
@@ -85,8 +86,8 @@ class Readings:
     twin_difference: np.ndarray
 
 
-def readings(stored: Mapping[str, np.ndarray], steps: slice) -> Readings:
-    """Return the readings of every clip.
+def head_summaries(stored: Mapping[str, np.ndarray], steps: slice) -> HeadSummaries:
+    """Return the summaries of every clip.
 
     Args:
         stored: the tensors `STORED`, one row per clip.
@@ -98,7 +99,7 @@ def readings(stored: Mapping[str, np.ndarray], steps: slice) -> Readings:
         for name, values in stored.items()
     }
     n_tokens = tokens.sum(axis=1)
-    return Readings(
+    return HeadSummaries(
         entropy=relative_entropy(mean["cross/entropy"], n_tokens),
         lift_emotion=lift(mean["cross/emotion"], tokens, EMOTION),
         lift_control=lift(mean["cross/control"], tokens, CONTROL),
@@ -117,16 +118,16 @@ def readings(stored: Mapping[str, np.ndarray], steps: slice) -> Readings:
 def over_time(
     stored: Mapping[str, np.ndarray], groups: Int[np.ndarray, " clip"], n_bins: int
 ) -> dict[str, Float[np.ndarray, "group layer bin"]]:
-    """Return each reading of `OVER_TIME` by group and layer (mean over heads), in bins of time.
+    """Return each quantity of `OVER_TIME` by group and layer (mean over heads), in bins of time.
 
     Args:
-        stored: as in `readings`.
+        stored: as in `head_summaries`.
         groups: group of each clip (its emotion), 0..max.
-        n_bins: parts of a clip; partial delay steps belong to the first and the last.
+        n_bins: number of bins; the first and the last include the partial steps of the delay pattern.
     """
     tokens = stored["tokens"].astype(np.int64)
     bins = time_bins(stored["cross/entropy"].shape[-1], n_bins)
-    found = {}
+    curves = {}
     for name, key in zip(OVER_TIME, ("entropy", "emotion", "control", "distance"), strict=True):
         kind = "self" if name == "distance" else "cross"
         by_layer = stored[f"{kind}/{key}"].mean(axis=2, dtype=np.float32).astype(np.float64)
@@ -135,8 +136,8 @@ def over_time(
             binned = relative_entropy(binned, tokens.sum(axis=1))
         elif kind == "cross":
             binned = lift(binned, tokens, EMOTION if key == "emotion" else CONTROL)
-        found[name] = _means_of_known(binned, groups)
-    return found
+        curves[name] = _means_of_defined(binned, groups)
+    return curves
 
 
 def entropy_bands(
@@ -151,10 +152,10 @@ def entropy_bands(
     """Return value, low and high of relative entropy over time, mean over layers and heads, by group.
 
     Args:
-        stored: as in `readings`.
+        stored: as in `head_summaries`.
         groups: group of each clip (its emotion), 0..max.
         units: the wording of each clip; whole wordings are resampled within each group.
-        n_bins: parts of a clip.
+        n_bins: number of bins.
         n_bootstrap, confidence, rng: of the percentile interval.
     """
     tokens = stored["tokens"].astype(np.int64).sum(axis=1)
@@ -171,14 +172,14 @@ def entropy_bands(
     return np.stack(out)
 
 
-def _means_of_known(
+def _means_of_defined(
     values: Float[np.ndarray, "clip layer bin"], groups: Int[np.ndarray, " clip"]
 ) -> Float[np.ndarray, "group layer bin"]:
-    """Return means over the clips of each group that have the reading; NaN where none has."""
-    known = np.isfinite(values).all(axis=(1, 2))
+    """Return means over the clips of each group with a defined value; NaN if there are none."""
+    defined = np.isfinite(values).all(axis=(1, 2))
     out = np.full((int(groups.max()) + 1, *values.shape[1:]), np.nan)
     for group in range(len(out)):
-        chosen = known & (groups == group)
+        chosen = defined & (groups == group)
         if chosen.any():
             out[group] = values[chosen].mean(axis=0)
     return out

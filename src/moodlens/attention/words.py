@@ -1,14 +1,14 @@
-"""Which tokens of a prompt bear its emotion, and which content words of the same prompt match them.
+"""Classes of prompt tokens: emotion words, matched control words of the same prompt, end tokens, others.
 
 emotion   tokens of the content words of the prompt's wording
 control   tokens of content words outside the wording: as many words, each the nearest to an emotion word
 end       tokens of no character: the end token, or a start token
-other     everything else: function words, punctuation, content words beyond the matched ones
+other     all other tokens: function words, punctuation, unmatched content words
 
-Matching. Words are matched in kind (content words only: a wording is no better than "piano" merely because
-"of" carries nothing), in number (never more control words than emotion words) and in place (nearest first).
-What stays unmatched, such as how often a word occurs over all prompts, is stated with the result. Masses are
-compared per token, so that a word of many pieces gains nothing: uniform attention gives a difference of 0.
+Words are matched in kind (content words only, because function words such as "of" carry little attention), in
+number (never more control words than emotion words) and in position (nearest first). What is not matched,
+such as how often a word occurs over all prompts, is stated with the result. Attention mass is compared per
+token, so a word of many tokens has no advantage: uniform attention gives a difference of 0.
 """
 
 import re
@@ -27,10 +27,10 @@ FUNCTION_WORDS = frozenset(
      "of", "on", "or", "over", "so", "some", "something", "that", "the", "this", "to", "very", "was", "we",
      "with", "you", "your")
 )  # fmt: skip
-"""Words of grammar, which neither side of the comparison may count."""
+"""Function words, which count as neither emotion nor control words."""
 
 Span = tuple[int, int]
-"""First character and the one after the last."""
+"""First character, and one past the last."""
 
 
 def token_classes(text: str, wording: str, spans: Sequence[Span]) -> Int[np.ndarray, " token"]:
@@ -38,8 +38,8 @@ def token_classes(text: str, wording: str, spans: Sequence[Span]) -> Int[np.ndar
 
     Args:
         text: the prompt.
-        wording: the words that bear emotion; parts between commas need not be neighbours in the text. Empty
-            for a neutral prompt: it has neither emotion nor control tokens.
+        wording: the words that carry the emotion; parts between commas may be apart in the text. It is empty
+            for a neutral prompt, which has neither emotion nor control tokens.
         spans: characters of each token; an empty span is a token of no character.
 
     >>> spans = [(0, 8), (9, 14), (15, 20), (0, 0)]
@@ -48,41 +48,41 @@ def token_classes(text: str, wording: str, spans: Sequence[Span]) -> Int[np.ndar
     """
     words = [match.span() for match in WORD.finditer(text)]
     content = [text[start:stop].lower() not in FUNCTION_WORDS for start, stop in words]
-    borne = _occurrences(text, wording)
-    felt = [any(a < stop and start < b for a, b in borne) for start, stop in words]
-    emotion = [i for i, inside in enumerate(felt) if inside and content[i]]
-    free = [i for i, inside in enumerate(felt) if not inside and content[i]]
+    occurrences = _occurrences(text, wording)
+    in_wording = [any(a < stop and start < b for a, b in occurrences) for start, stop in words]
+    emotion = [i for i, inside in enumerate(in_wording) if inside and content[i]]
+    free = [i for i, inside in enumerate(in_wording) if not inside and content[i]]
     of_word = dict.fromkeys(emotion, EMOTION) | dict.fromkeys(nearest(emotion, free), CONTROL)
     return np.array([_class_of(span, text, words, of_word) for span in spans], dtype=np.int64)
 
 
 def nearest(wanted: Sequence[int], free: Sequence[int]) -> list[int]:
-    """Return at most as many places of `free` as are wanted, each the nearest left to the next wanted one.
+    """Return the nearest position of `free` for each wanted position in turn; no position is used twice.
 
-    Of two equally near places the later is taken on even turns and the earlier on odd ones, so that neither
-    side of the wanted words is preferred.
+    If two positions are equally near, the later one is taken on even turns and the earlier one on odd turns,
+    so that neither side is preferred. There are fewer results than wanted positions if `free` runs out.
 
     >>> nearest([2, 3], [0, 1, 4])
     [1, 4]
     """
     left, taken = list(free), []
-    for turn, place in enumerate(wanted):
+    for turn, position in enumerate(wanted):
         if not left:
             break
         side = -1 if turn % 2 else 1
-        found = min(left, key=lambda other: (abs(other - place), -side * other))
-        left.remove(found)
-        taken.append(found)
+        best = min(left, key=lambda other: (abs(other - position), -side * other))
+        left.remove(best)
+        taken.append(best)
     return taken
 
 
 def _occurrences(text: str, wording: str) -> list[Span]:
-    """Return where the wording stands in the text: whole, or part by part where it is a list."""
-    parts = [wording] if _found(text, wording) else wording.split(",")
-    return [span for part in parts for span in _found(text, part)]
+    """Return the spans of the wording in the text: as a whole, or of its parts if it is a list."""
+    parts = [wording] if _spans_of(text, wording) else wording.split(",")
+    return [span for part in parts for span in _spans_of(text, part)]
 
 
-def _found(text: str, part: str) -> list[Span]:
+def _spans_of(text: str, part: str) -> list[Span]:
     if not part.strip():
         return []
     pattern = rf"(?<!\w){re.escape(part.strip())}(?!\w)"

@@ -1,1 +1,1 @@
-"""How sites are laid out: silhouettes, the circumplex, dimension, pictures. Pure functions."""
+"""The arrangement of the emotions at each site: silhouettes, the circumplex, dimension, and projections."""

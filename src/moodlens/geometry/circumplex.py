@@ -1,11 +1,11 @@
-"""Is the model's map of the emotions the circumplex? Its distances against valence-arousal distances.
+"""Tests of the circumplex: distances between emotions at a site against distances in valence and arousal.
 
-Two questions, kept apart. Over points (wordings): do distances follow valence and arousal at all; this is
-already so where emotions merely differ, since prompts of one emotion have distance 0. Over emotions: among
-different emotions, are those near in valence and arousal near in the model. Four emotions have six distances
-and 4! = 24 relabellings, so the second can reach no p below 1/24; its interval resamples wordings.
-
-Source: Kriegeskorte, Mur and Bandettini 2008, Representational similarity analysis; Russell 1980.
+There are two separate questions. Over points (wordings): do distances follow valence and arousal at all? This
+already holds if emotions merely differ, because two points of one emotion have expected distance 0. Over
+emotions: among different emotions, are those that are close in valence and arousal close at the site? Four
+emotions have six distances and 4! = 24 relabellings, so the second question cannot give a p below 1/24. Its
+interval resamples wordings. Source: Kriegeskorte, Mur and Bandettini 2008, Representational similarity
+analysis; Russell 1980.
 """
 
 from dataclasses import dataclass
@@ -34,8 +34,8 @@ def rank_correlations(
 ) -> Float[np.ndarray, " perm"]:
     """Return Spearman's rho of the points' distances with their emotions' expected ones, per labelling.
 
-    All pairs of different points enter. Relabelling whole points keeps the sizes of the emotions, so the
-    ranks of the expected distances are found once.
+    All pairs of different points are used. Relabelling whole points keeps the sizes of the emotions, so the
+    ranks of the expected distances are computed once.
 
     Args:
         squares: squared distances of the points; only their order matters.
@@ -67,11 +67,11 @@ def emotion_distances(
     labels: Int[np.ndarray, " point"],
     counts: Int[np.ndarray, "boot point"],
 ) -> Float[np.ndarray, "boot klass klass"]:
-    """Return the squared distances of the emotions' means, free of the noise of those means.
+    """Return the squared distances of the emotions' means, without the bias from the noise of those means.
 
-    |m_a - m_b|^2 = <a, a'> + <b, b'> - 2 <a, b> with the mean over pairs of different points, which is the
-    crossvalidated distance over all splits of the points; it may fall below zero. A point drawn twice is
-    never paired with itself; NaN where an emotion is left with one point.
+    |m_a - m_b|^2 = <a, a'> + <b, b'> - 2 <a, b> as means over pairs of different points. This is the
+    crossvalidated distance over all splits of the points, and it may be negative. A point drawn twice is
+    never paired with itself. The result is NaN if an emotion has only one point left.
 
     Source: Walther et al. 2016, Reliability of dissimilarity measures, eq. 6 (without noise normalisation).
     """
@@ -87,29 +87,28 @@ def emotion_distances(
         pairs[:, klass, klass] -= twice[:, klass]
     means = np.divide(sums, pairs, out=np.full(sums.shape, np.nan), where=pairs > 0)
     own = np.diagonal(means, axis1=1, axis2=2)
-    found = own[:, :, None] + own[:, None, :] - 2 * means
-    return found
+    return own[:, :, None] + own[:, None, :] - 2 * means
 
 
 @dataclass(frozen=True)
 class Nearness:
-    """How much nearer a pair is than all other pairs are on average, as a share of the mean distance."""
+    """Mean distance of all other pairs minus that of one pair, as a share of the mean distance."""
 
-    value: float  # above 0: nearer, as predicted
+    value: float  # positive: the pair is closer, as predicted
     low: float
     high: float
 
 
 @dataclass(frozen=True)
 class EmotionMap:
-    """The emotions of one site against the circumplex."""
+    """Comparison of the emotions of one site with the circumplex."""
 
-    distances: Float[np.ndarray, "klass klass"]  # over their mean; an estimate below 0 stays below 0
+    distances: Float[np.ndarray, "klass klass"]  # divided by their mean; a negative estimate stays negative
     r: float | None  # Pearson correlation with valence-arousal distances; None with two emotions
     low: float | None
     high: float | None
     p: float | None  # over all relabellings of the emotions
-    near: dict[tuple[int, int], Nearness]  # pairs predicted to be near
+    near: dict[tuple[int, int], Nearness]  # pairs predicted to be close
 
 
 def emotion_map(
@@ -120,10 +119,10 @@ def emotion_map(
     confidence: float,
     predicted: tuple[tuple[int, int], ...],
 ) -> EmotionMap | None:
-    """Return how the emotions of a site lie to one another, None where they are not apart at all.
+    """Return the arrangement of the emotions of a site; None if the emotions are not separated.
 
-    They are apart where the mean squared distance stays above zero in the resamples; else there is no map,
-    only noise divided by noise.
+    They are separated if the mean squared distance stays above zero in the resamples. Otherwise the map would
+    be noise divided by noise.
 
     Args:
         gram: of the points.
@@ -131,7 +130,7 @@ def emotion_map(
         expected: valence-arousal distances of the emotions.
         counts: bootstrap resamples of the points.
         confidence: of the intervals.
-        predicted: pairs of emotions that the circumplex puts near each other; the first index is the lower.
+        predicted: pairs of emotions that are close in the circumplex; the first index is the lower.
     """
     rows, columns = np.triu_indices(len(expected), 1)
     once = np.ones((1, len(labels)), dtype=np.int64)
@@ -169,7 +168,7 @@ def smallest_emotion_p(n_classes: int) -> float:
 
 
 def _roots(squares: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
-    """Return signed roots: an estimate below zero stays below zero."""
+    """Return signed square roots: a negative estimate stays negative."""
     return np.sign(squares) * np.sqrt(np.abs(squares))
 
 

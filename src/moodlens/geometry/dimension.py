@@ -1,12 +1,10 @@
-"""How many dimensions a site uses, and its principal components: from the centred Gram matrix alone.
+"""Principal components and effective dimension of a site, and its UMAP projection.
 
-UMAP's graph of neighbours in plain numpy: umap-learn's own compiles for seconds before it sees a point.
-
-Each point's nearest neighbours get weights exp(-(d - rho) / sigma): rho is the distance to the nearest one,
-sigma makes the weights sum to log2(k); two directed weights a, b become a + b - a b.
-
-Source: McInnes, Healy and Melville 2018, UMAP, algorithms 2 and 3; umap-learn 0.5 `umap_.smooth_knn_dist`,
-`umap_.fuzzy_simplicial_set` (the same graph, checked in the tests).
+All are computed from the centred Gram matrix alone. The neighbour graph of UMAP is in plain numpy because
+umap-learn's own takes seconds to compile. Each point's nearest neighbours get weights exp(-(d - rho) /
+sigma), where rho is the distance to the nearest neighbour and sigma makes the weights sum to log2(k). Two
+directed weights a, b become a + b - a b. Source: McInnes, Healy and Melville 2018, UMAP, algorithms 2 and 3;
+umap-learn 0.5 `umap_.smooth_knn_dist`, `umap_.fuzzy_simplicial_set` (the same graph, checked in the tests).
 """
 
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from scipy.sparse import coo_matrix, csr_matrix
 from moodlens.stats.gram import centred, squared_distances
 
 TOLERANCE = 1e-5
-"""How near log2(k) the weights' sum must come."""
+"""Tolerance of the sum of weights around log2(k)."""
 LEAST_SCALE = 1e-3
 """Smallest sigma, as a share of the mean distance to the neighbours."""
 N_HALVINGS = 64
@@ -28,8 +26,8 @@ def fuzzy_graph(distances: Float[np.ndarray, "point point"], n_neighbors: int) -
     """Return the symmetric weights between points, (point, point).
 
     Args:
-        distances: between points, zero on the diagonal; they are read in float32, as umap-learn does.
-        n_neighbors: size of a neighbourhood, the point itself counted; at least 2.
+        distances: between points, zero on the diagonal; used in float32, as in umap-learn.
+        n_neighbors: size of a neighbourhood including the point itself; at least 2.
     """
     n = len(distances)
     near = distances.argsort(axis=1, kind="stable")[:, :n_neighbors]
@@ -49,7 +47,7 @@ def fuzzy_graph(distances: Float[np.ndarray, "point point"], n_neighbors: int) -
 
 
 def _scales(beyond: Float[np.ndarray, "point neighbor"], wanted: float) -> Float[np.ndarray, " point"]:
-    """Return each point's sigma by halving: sum of exp(-beyond / sigma) = wanted."""
+    """Return each point's sigma, found by bisection: sum of exp(-beyond / sigma) = wanted."""
     low, high = np.zeros(len(beyond)), np.full(len(beyond), np.inf)
     middle = np.ones(len(beyond))
     for _ in range(N_HALVINGS):
@@ -66,7 +64,7 @@ def _scales(beyond: Float[np.ndarray, "point neighbor"], wanted: float) -> Float
 
 
 SPREAD, LEAST_GAP = 1.0, 0.1
-"""umap-learn's default scale of the picture and least distance of points in it."""
+"""umap-learn's default scale of the projection and smallest distance between points in it."""
 
 
 @dataclass(frozen=True)
@@ -74,23 +72,24 @@ class Components:
     """Principal components of the points of one site."""
 
     coordinates: Float[np.ndarray, "point component"]  # the largest variance first
-    shares: Float[np.ndarray, " component"]  # of the variance, all components that have any
+    shares: Float[np.ndarray, " component"]  # of the variance, for all components with nonzero variance
     participation: float  # (sum of variances)^2 / sum of squared variances
     n_for_90: int  # components that hold 90 % of the variance
 
 
 def components(gram: Float[np.ndarray, "point point"]) -> Components:
-    """Return the principal components of the points and how many count.
+    """Return the principal components of the points, and two measures of their number.
 
-    The participation ratio lies between 1 (one direction) and the number of components; with few points it
-    cannot exceed their number less one, so it compares sites of one design and is no property of the model.
+    The participation ratio lies between 1 (one direction) and the number of components. It cannot exceed the
+    number of points minus one, so with few points it compares sites of one design and is not a property of
+    the model.
     Source: Gao et al. 2017, A theory of multineuronal dimensionality. The sign of each component is fixed:
     its largest coordinate is positive.
     """
     values, vectors = np.linalg.eigh(centred(gram))
     values, vectors = values[::-1], vectors[:, ::-1]
-    kept = values > 1e-10 * values[0]
-    values, vectors = values[kept], vectors[:, kept]
+    nonzero = values > 1e-10 * values[0]
+    values, vectors = values[nonzero], vectors[:, nonzero]
     signs = np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(len(values))])
     shares = values / values.sum()
     n_for_90 = int(np.searchsorted(np.cumsum(shares), 0.9 - 1e-12) + 1)
@@ -101,11 +100,11 @@ def components(gram: Float[np.ndarray, "point point"]) -> Components:
 def umap_points(
     coordinates: Float[np.ndarray, "point component"], n_neighbors: int, seed: int
 ) -> Float[np.ndarray, "point 2"]:
-    """Return a UMAP picture of the points: a picture, which licenses no claim.
+    """Return a UMAP projection of the points, for display only; it supports no claim.
 
-    Distances, sizes and gaps between groups in it mean nothing (McInnes, Healy and Melville 2018, section 6;
-    Chari and Pachter 2023). One thread and a fixed seed make it the same every time on one machine. The graph
-    is `fuzzy_graph`'s, the layout umap-learn's, with the defaults of `umap.UMAP`.
+    Distances, sizes and gaps between groups in it have no meaning (McInnes, Healy and Melville 2018, section
+    6; Chari and Pachter 2023). One thread and a fixed seed make it reproducible on one machine. The graph is
+    from `fuzzy_graph`, the layout from umap-learn, with the defaults of `umap.UMAP`.
 
     Args:
         coordinates: isometric to the site, e.g. all of `components(...)`'s.

@@ -1,14 +1,14 @@
-"""Silhouettes in the original space: how much nearer a point is to its own emotion than to the next one.
+"""Silhouettes in the original space: the closeness of a point to its own emotion and to the next closest one.
 
-Every point is a wording (its prompts' mean), so that no point's neighbour is another prompt with the same
-words. A picture (PCA, UMAP) plays no part.
+Every point is a wording (the mean of its prompts), so that no point's neighbour is another prompt with the
+same words. Projections (PCA, UMAP) are not used.
 """
 
 import numpy as np
 from jaxtyping import Float, Int
 
 BUFFER = 2**22
-"""Numbers of one block of relabellings."""
+"""Number of values in one block of relabellings."""
 
 
 def silhouettes(
@@ -16,9 +16,9 @@ def silhouettes(
 ) -> Float[np.ndarray, " perm"]:
     """Return the mean silhouette of the points under every labelling, in -1..1.
 
-    s = (b - a) / max(a, b) with a the mean distance to the other points of the own emotion and b the
-    smallest mean distance to the points of another; 0 for a point alone in its emotion. Source: Rousseeuw
-    1987; equals `sklearn.metrics.silhouette_score(metric="precomputed")`.
+    s = (b - a) / max(a, b), with a the mean distance to the other points of the own emotion and b the
+    smallest mean distance to the points of another emotion; 0 for the only point of an emotion. Source:
+    Rousseeuw 1987; equals `sklearn.metrics.silhouette_score(metric="precomputed")`.
 
     Args:
         distances: Euclidean, diagonal 0.
@@ -29,7 +29,7 @@ def silhouettes(
     [0.9]
     """
     n, n_classes = len(distances), int(table.max()) + 1
-    found = np.empty(len(table))
+    mean_values = np.empty(len(table))
     step = max(1, BUFFER // (n * n_classes))
     for start in range(0, len(table), step):
         part = table[start : start + step].astype(np.intp)
@@ -44,5 +44,5 @@ def silhouettes(
         b = means.min(axis=2)
         widest = np.maximum(a, b)
         values = np.divide(b - a, widest, out=np.zeros_like(a), where=(widest > 0) & (n_own > 1))
-        found[start : start + step] = values.mean(axis=1)
-    return found
+        mean_values[start : start + step] = values.mean(axis=1)
+    return mean_values

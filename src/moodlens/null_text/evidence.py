@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from moodlens.null_text.factors import Told
 from moodlens.null_text.learning_curve import Point
 from moodlens.null_text.partial import Partial
-from moodlens.null_text.regression import Reading
+from moodlens.null_text.regression import TargetScore
 from moodlens.null_text.step_probe import StepProbe
 from moodlens.null_text.text_swap import SwapShares
 from moodlens.stats.sweep import FamilySignal
@@ -28,7 +28,7 @@ class StateEvidence:
     curve: tuple[Point, ...]  # single steps, `state` first
     whole_curve: tuple[Point, ...]  # means over the clip
     partial: Partial | None
-    readings: tuple[Reading, ...]
+    readings: tuple[TargetScore, ...]
     factors: tuple[Told, ...]
     swaps: dict[str, SwapShares]  # reader -> shares, states averaged over the clip
     early_swap: SwapShares  # the model at the first kept step

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from moodlens.null_text.regression import Reading
+from moodlens.null_text.regression import TargetScore
 from moodlens.stats.multiplicity import max_t
 
 OTHERS = "other descriptors"
@@ -47,14 +47,14 @@ FACTORS: Mapping[str, Factor] = {
 class Told:
     """One factor: how well the states tell it, and how far that follows the prompt."""
 
-    reading: Reading
+    reading: TargetScore
     asked_by: str
     prompted_r: float  # what was read out, against what the prompt asks
     prompted_p: float  # one-sided, maxT over the factors
 
 
 def follow_prompts(
-    readings: Sequence[Reading],
+    readings: Sequence[TargetScore],
     asked: Mapping[str, Float[np.ndarray, " unit"]],
     permutations: Int[np.ndarray, "perm unit"],
 ) -> tuple[Told, ...]:

@@ -17,7 +17,7 @@ from moodlens.stats.sign_flip import gain_p
 
 
 @dataclass(frozen=True)
-class Lead:
+class TargetLead:
     """By how much a reader's R2 exceeds another's; interval by resampling wordings."""
 
     value: float  # R2 of the other reader
@@ -28,7 +28,7 @@ class Lead:
 
 
 @dataclass(frozen=True)
-class Reading:
+class TargetScore:
     """R2 of one target by the first reader, and its lead over the others."""
 
     target: str
@@ -36,7 +36,7 @@ class Reading:
     low: float
     high: float
     p: float  # maxT over the targets
-    leads: dict[str, Lead]
+    leads: dict[str, TargetLead]
     predicted: Float[np.ndarray, " unit"]  # by the first reader, out of fold, mean over views
 
 
@@ -48,7 +48,7 @@ def read_targets(
     confidence: float,
     n_folds: int,
     beside: Mapping[str, Mapping[str, Float[np.ndarray, "view unit unit"]]] | None = None,
-) -> list[Reading]:
+) -> list[TargetScore]:
     """Return how well the first reader tells each target, beside the other readers.
 
     Args:
@@ -77,10 +77,10 @@ def read_targets(
             p_lead = float(
                 gain_p(gain[None], n_folds, len(permutations) - 1, rng_for("lead", name, other))[0]
             )
-            leads[other] = Lead(value, lead, float(bounds[0]), float(bounds[1]), p_lead)
+            leads[other] = TargetLead(value, lead, float(bounds[0]), float(bounds[1]), p_lead)
         value = float(1 - errors[first].sum() / total.sum())
         predicted = (readers[first] @ y).mean(axis=0)
-        found.append(Reading(name, value, float(low), float(high), float(p), leads, predicted))
+        found.append(TargetScore(name, value, float(low), float(high), float(p), leads, predicted))
     return found
 
 

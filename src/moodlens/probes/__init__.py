@@ -1,1 +1,1 @@
-"""Linear probes with folds by prompt, and their baselines."""
+"""Linear probes with folds that hold out whole prompts or wordings, and their baselines."""

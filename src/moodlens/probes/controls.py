@@ -1,4 +1,4 @@
-"""What a probe reads when there is nothing to read: shuffled labels, and the baselines beside it."""
+"""Controls of a probe: shuffled labels, and the comparison with baselines on the same folds."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ EXTREME = 0.999
 class Comparison:
     """How a probe is compared with a baseline."""
 
-    n_folds: int  # of the cross-validation that both went through
+    n_folds: int  # of the cross-validation, the same for both
     n_bootstrap: int
     n_flips: int
     confidence: float
@@ -30,9 +30,9 @@ class Difference:
     baseline: str
     accuracy: float  # of the baseline
     difference: float
-    low: float  # the interval describes: it leaves out the choice of the probe and shared training data
+    low: float  # the interval is descriptive: it leaves out the choice of the probe and shared training data
     high: float
-    p: float  # decides: one-sided, sign flips of whole units, the best of all probes compared (stats.paired)
+    p: float  # the test: one-sided, sign flips of whole units, for the best of all compared probes
 
 
 def selectivity(accuracies: Float[np.ndarray, "layer perm"]) -> Float[np.ndarray, " layer"]:
@@ -61,16 +61,16 @@ def difference(
     settings: Comparison,
     rng: np.random.Generator,
 ) -> Difference:
-    """Return by how much the chosen probe of a family beats a baseline, in pairs of the same prompts.
+    """Return the gain of the chosen probe of a family over a baseline, paired by prompt.
 
     Args:
-        baseline: its name.
+        baseline: name of the baseline.
         correct: 1 where the out-of-fold prediction of each probe of the family is right.
-        chosen: the probe that is reported.
-        baseline_correct: likewise of the baseline, one for all probes or (site, prompt); same folds.
-        design, unit: what is resampled, and what shares a sign.
-        settings: how.
-        rng: of resamples and signs.
+        chosen: index of the reported probe.
+        baseline_correct: the same for the baseline, one row for all probes or (site, prompt); same folds.
+        design, unit: whole units are resampled and share a sign.
+        settings: folds, resamples and flips.
+        rng: source of the resamples and signs.
     """
     own = baseline_correct if baseline_correct.ndim == 1 else baseline_correct[chosen]
     low, high = gain_interval(correct[chosen], own, design, unit, settings, rng)
@@ -88,7 +88,7 @@ def gain_interval(
     settings: Comparison,
     rng: np.random.Generator,
 ) -> tuple[float, float]:
-    """Return the bootstrap interval of one probe's gain, whole units resampled. It is no test."""
+    """Return the bootstrap interval of one probe's gain, whole units resampled. It is not a test."""
     counts = resamples(design, unit, settings.n_bootstrap, rng)
     draws = class_means(correct - baseline_correct, design.labels, counts)
     low, high = interval(draws, settings.confidence)

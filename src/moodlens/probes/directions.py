@@ -1,19 +1,20 @@
-"""Emotion directions in the layers, and the angles between them.
+"""Emotion directions in the layers, angles between them, and partial R2 of a layer beyond another site.
 
-The direction of an emotion is its mean over prompts minus the mean of the other emotions; that of valence or
-arousal is the covariance with it. Centring is in the definition. Standardised: every dimension first divided
-by its deviation within emotions (a diagonal whitening; a full one would need more prompts than dimensions).
+The direction of an emotion is its mean over prompts minus the mean of the other emotions. The direction of
+valence or arousal is the covariance with it. Centring is part of the definition. Standardised directions
+first divide every dimension by its deviation within emotions. This is a diagonal whitening; a full one would
+need more prompts than dimensions.
 
 Directions from the same prompts share their noise, so even two layers without emotion agree. `split` takes
-one direction from half of the units and the other from the other half: their noise is independent. For a
-layer with itself it is the reliability of the direction, the ceiling of its agreement with other layers.
+one direction from half of the units and the other from the other half, so that their noise is independent.
+For a layer with itself it is the reliability of the direction, the ceiling of its agreement with other
+layers.
 
-What a layer adds to what is already known: partial R2 of the emotions beyond another site, out of fold.
-
-partial R2 = 1 - SSE(base and layer) / SSE(base), targets: one indicator per emotion. Base and layer enter as
-one kernel K_base + w K_layer; w (0 among its candidates) and the penalty are chosen inside the training
-folds, for the base alone likewise. "Beyond" means beyond what ridge regression reads from the base: a layer
-that only lays the same information out better for a ridge may still gain.
+partial R2 = 1 - SSE(base and layer) / SSE(base), out of fold, with one indicator per emotion as targets. Base
+and layer enter as one kernel K_base + w K_layer. The weight w (0 among its candidates) and the penalty are
+chosen inside the training folds, and likewise for the base alone. "Beyond" means beyond what ridge regression
+predicts from the base: a layer that only represents the same information in a form that suits a ridge may
+still gain.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,7 @@ from moodlens.probes.kernel_ridge import nested_predictions
 from moodlens.stats.bootstrap import interval
 
 N_SPLITS = 20
-"""Random halves of the units."""
+"""Number of random splits of the units into halves."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,14 @@ def contrasts(
     [0.5, 0.5, -1.0]
     """
     sizes = np.bincount(labels, minlength=len(emotions)).astype(np.float64)
-    found = {}
+    weights = {}
     for klass, emotion in enumerate(emotions):
         share = np.full(len(emotions), -1 / (len(emotions) - 1))
         share[klass] = 1.0
-        found[emotion] = (share / sizes)[labels]
+        weights[emotion] = (share / sizes)[labels]
     for name, values in scales.items():
-        found[name] = values - values.mean()
-    return found
+        weights[name] = values - values.mean()
+    return weights
 
 
 def angles(
@@ -71,15 +72,15 @@ def angles(
     scales: Mapping[str, Float[np.ndarray, " prompt"]],
     rng: np.random.Generator,
 ) -> list[Angle]:
-    """Return each direction between every two layers, and each scale with each emotion within a layer.
+    """Return each direction's angle between every two layers, and each scale's angle with each emotion.
 
     Args:
         layers: prompt means of layers that share a basis (one hookpoint of one residual stream).
         labels: emotion of each prompt.
         members: unit of each prompt; halves keep units whole.
         emotions: class names.
-        scales: valence, arousal: a value per prompt.
-        rng: of the halves.
+        scales: valence and arousal of each prompt.
+        rng: source of the random halves.
     """
     whole = np.ones(len(labels), dtype=bool)
     plain = [rows - rows.mean(axis=0) for rows in layers]
@@ -95,15 +96,15 @@ def angles(
     n = range(len(layers))
     wanted = [(a, b, name, name) for name in names for a in n for b in n if a <= b]
     wanted += [(a, a, scale, emotion) for scale in scales for emotion in emotions for a in n]
-    found = []
+    results = []
     for a, b, first, second in wanted:
         i, j = names.index(first), names.index(second)
         split = np.mean(
             [(one[a, i] @ two[b, j] + two[a, i] @ one[b, j]) / 2 for one, two in zip(ones, twos, strict=True)]
         )
         cosine, standard = float(full[a, i] @ full[b, j]), float(flat[a, i] @ flat[b, j])
-        found.append(Angle(a, b, first, second, cosine, float(split), standard))
-    return found
+        results.append(Angle(a, b, first, second, cosine, float(split), standard))
+    return results
 
 
 def within_deviation(
@@ -141,7 +142,7 @@ def _half(labels: np.ndarray, members: np.ndarray, rng: np.random.Generator) -> 
 WEIGHTS = (0.0, 0.3, 1.0, 3.0)
 """Candidate weights of the layer's kernel beside the base's, both at mean diagonal 1."""
 ROUNDING = 9
-"""Decimals beyond which a gain is rounding: where w = 0 is chosen throughout, it is exactly 0."""
+"""Decimals to which a gain is rounded, so that it is exactly 0 where w = 0 is chosen in every fold."""
 
 
 @dataclass(frozen=True)
@@ -163,21 +164,21 @@ def partial_r2(
     counts: Int[np.ndarray, "boot prompt"],
     confidence: float,
 ) -> list[Partial]:
-    """Return what each layer adds to the base.
+    """Return the partial R2 of each layer beyond the base.
 
     Args:
         base, layers: centred Gram matrices at mean diagonal 1.
         labels: emotion of each prompt.
-        folds: that hold out whole units.
+        folds: fold of each prompt; whole units are held out.
         ridges: candidate penalties.
         counts: resamples of whole units, from `stats.bootstrap.resamples`.
-        confidence: of the intervals. Models are fitted once; what is resampled is their errors.
+        confidence: of the intervals. Models are fitted once; their errors are resampled.
     """
     targets = (labels[:, None] == np.arange(labels.max() + 1)).astype(np.float64)
     predicted, means = nested_predictions(base[None], folds, ridges, targets, columns_together=True)
     alone = ((targets - predicted) ** 2).sum(axis=1)
     guess = ((targets - means) ** 2).sum()
-    found = []
+    results = []
     for layer in layers:
         kernels = np.stack([base + weight * layer for weight in WEIGHTS])
         predicted, _ = nested_predictions(kernels, folds, ridges, targets, columns_together=True)
@@ -186,5 +187,5 @@ def partial_r2(
         low, high = interval(draws, confidence)
         gain = 1 - together.sum() / alone.sum()
         gain, low, high = (round(float(value), ROUNDING) + 0.0 for value in (gain, low, high))
-        found.append(Partial(gain, low, high, float(1 - alone.sum() / guess)))
-    return found
+        results.append(Partial(gain, low, high, float(1 - alone.sum() / guess)))
+    return results

@@ -1,13 +1,11 @@
-"""A family of sites through the probe: accuracy, interval, p over the family, for one kind of folds.
+"""Probes of a family of sites under one kind of folds: accuracy, interval, and p over the family.
 
-Intervals of accuracies that stay honest at 1: the bootstrap says [1, 1] there, whatever n is.
-
-Clopper-Pearson limits at an effective sample size n_eff = a (1 - a) / v, v: the bootstrap variance under
-resampling of whole units, never above the number of prompts. Where every prompt is right (or wrong) v is 0
-and says nothing; then n_eff is the number of units, as if prompts of one unit were copies.
-
-Source: Korn and Graubard 1998, Confidence intervals for proportions with small expected number of positive
-counts estimated from survey data, Survey Methodology 24; Clopper and Pearson 1934.
+Intervals of accuracies (`accuracy_interval`) stay valid at an accuracy of 1, where the bootstrap gives [1, 1]
+for every n. They are Clopper-Pearson limits at an effective sample size n_eff = a (1 - a) / v, where v is the
+bootstrap variance under resampling of whole units; n_eff is at most the number of prompts. If every prompt is
+right (or wrong), v is 0 and gives no information. Then n_eff is the number of units, as if prompts of one
+unit were copies. Source: Korn and Graubard 1998, Confidence intervals for proportions with small expected
+number of positive counts estimated from survey data, Survey Methodology 24; Clopper and Pearson 1934.
 """
 
 from collections.abc import Sequence
@@ -37,10 +35,10 @@ def accuracy_interval(
     """Return the interval of an accuracy.
 
     Args:
-        accuracy: share of right answers; for the balanced accuracy its value stands for the share.
+        accuracy: share of correct predictions; a balanced accuracy is treated as such a share.
         draws: bootstrap accuracies, whole units resampled; NaN draws are left out.
-        n_units: what was resampled.
-        n_prompts: answers.
+        n_units: number of units that were resampled.
+        n_prompts: number of predictions.
         confidence: of the interval.
 
     >>> low, high = accuracy_interval(1.0, np.ones(100), 36, 64, 0.95)
@@ -58,7 +56,7 @@ def accuracy_interval(
 
 @dataclass(frozen=True)
 class ProbeSettings:
-    """How probes are run."""
+    """Settings of the probes."""
 
     n_folds: int
     ridge: float
@@ -102,7 +100,7 @@ class ProbeSettings:
 
 @dataclass(frozen=True)
 class SiteProbe:
-    """One site read by a linear probe, folds by `FamilyProbe.unit`; balanced accuracies."""
+    """The linear probe of one site, folds by `FamilyProbe.unit`; balanced accuracies."""
 
     site: str
     accuracy: float  # logistic regression
@@ -132,9 +130,9 @@ def probe_family(
 ) -> FamilyProbe:
     """Return the probes of a family of sites.
 
-    Folds hold out whole units and labels are permuted over whole units; both depend on seed and unit only, so
-    that every family and baseline is read on the same folds. The closed-form probe takes the best penalty of
-    its grid for the observed labels and for every relabelling alike, so the choice is part of its p.
+    Folds hold out whole units and labels are permuted over whole units. Both depend on seed and unit only, so
+    every family and baseline uses the same folds. The closed-form probe takes the best penalty of its grid
+    for the observed labels and for every relabelling alike, so the choice is part of its p.
     """
     folds = settings.folds(design, unit)
     table = settings.relabellings(design, unit)

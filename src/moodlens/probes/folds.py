@@ -1,4 +1,4 @@
-"""Folds that keep groups whole and are chosen without looking at labels."""
+"""Cross-validation folds that keep groups whole and do not depend on the labels."""
 
 import numpy as np
 from jaxtyping import Int
@@ -12,7 +12,8 @@ def group_folds(
 ) -> Int[np.ndarray, " prompt"]:
     """Return the fold of each row: no group is split, folds are nearly equal in size.
 
-    As scikit-learn's GroupKFold: the largest group goes to the emptiest fold; ties in random order.
+    The method is that of scikit-learn's GroupKFold: the largest group goes to the smallest fold. Ties are
+    broken at random.
 
     Raises:
         ContractError: fewer groups than folds.
@@ -25,7 +26,7 @@ def group_folds(
         raise ContractError(
             must(
                 "probe.n_folds",
-                "not exceed the number of groups that folds keep whole",
+                "not exceed the number of groups that are never split",
                 f"{n_folds} folds for {len(sizes)} groups",
                 next_step="Lower probe.n_folds or add prompts",
             )
@@ -45,10 +46,10 @@ def design_folds(
 ) -> Int[np.ndarray, " prompt"]:
     """Return folds that hold out whole prompts or whole wordings.
 
-    A small emotion may fall whole into one fold; the probe trained without it then never names it.
+    All prompts of a small emotion may be in one fold; the probe trained without it then never predicts it.
 
     Raises:
-        ContractError: too few units, or an emotion of one unit, which no held-out fold can test.
+        ContractError: there are fewer units than folds, or an emotion has one unit, which cannot be held out.
     """
     counts = np.bincount(design.unit_labels(unit))
     if counts.min() < 2:

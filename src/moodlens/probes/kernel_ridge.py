@@ -1,17 +1,18 @@
-"""A linear probe in closed form, so fast that thousands of relabellings are a few matrix products.
+"""Kernel ridge regression and classification from Gram matrices.
 
-Kernel ridge regression on class means: inside each training fold, with K centred on the training prompts,
+Classification is on class means, in closed form, so thousands of relabellings are a few matrix products.
+Inside each training fold, with K centred on the training prompts,
 score_k(x) = k(x)^T (K + lambda I)^-1 z_k / n_k - (z_k / n_k)^T K (K + lambda I)^-1 (z_k / n_k) / 2
-(z_k: indicator of emotion k, n_k: its size): the nearest class mean in the metric of the ridged total
-scatter. It is one-vs-rest ridge on one-hot targets divided by group size, with the intercept that weighs
-emotions equally whatever their sizes, and it does not mask a class that lies between two others. For
-two groups of equal size it predicts as `sklearn.linear_model.RidgeClassifier`.
-The matrices depend on folds and K only, never on labels.
+(z_k: indicator of emotion k, n_k: its size). This is the nearest class mean in the metric of the ridged total
+scatter. It is one-vs-rest ridge on one-hot targets divided by group size, with an intercept that gives
+emotions equal weight whatever their sizes. Unlike plain one-vs-rest ridge it does not mask a class that lies
+between two others. For two groups of equal size it predicts as `sklearn.linear_model.RidgeClassifier`. The
+hat matrices depend on folds and K only, never on labels.
 
-Kernel ridge regression out of fold, its penalty (and kernel) chosen inside: all relabellings at once.
-
-For every outer fold the candidate (kernel, penalty) with the least error over the other folds, each left out
-in turn, is refitted without the outer fold. Only targets differ between relabellings, so a fit is a product.
+Nested regression (`nested_predictions`) chooses the penalty, and the kernel, inside the training folds. For
+every outer fold, the candidate (kernel, penalty) with the least error over the other folds, each left out in
+turn, is refitted without the outer fold. Only targets differ between relabellings, so each fit is a matrix
+product.
 """
 
 from collections.abc import Sequence
@@ -104,7 +105,7 @@ class FoldHat:
 
     test: Int[np.ndarray, " test"]
     train: Int[np.ndarray, " train"]
-    score: Float[np.ndarray, "layer test train"]  # k(x)^T (K + lambda I)^-1 of the prompts held out
+    score: Float[np.ndarray, "layer test train"]  # k(x)^T (K + lambda I)^-1 of the held-out prompts
     own: Float[np.ndarray, "layer train train"]  # K (K + lambda I)^-1
 
 
@@ -136,7 +137,7 @@ def predictions(
 
     Args:
         hats: from `hats_of`.
-        labels: labellings; the probe of each is trained and read out on that labelling.
+        labels: labellings; one probe is trained and evaluated for each.
     """
     n_classes = int(labels.max()) + 1
     n_layers = hats[0].score.shape[0]
@@ -201,12 +202,12 @@ def nested_predictions(
         columns_together: choose one candidate for all columns (several outputs of one regression).
     """
     names = np.unique(folds)
-    places = {fold: np.nonzero(folds == fold)[0] for fold in names}
+    members = {fold: np.nonzero(folds == fold)[0] for fold in names}
     n_candidates = len(kernels) * len(ridges)
     errors = np.zeros((len(names), n_candidates, targets.shape[1]))
     for a, b in combinations(range(len(names)), 2):
-        held = np.concatenate([places[names[a]], places[names[b]]])
-        split = len(places[names[a]])
+        held = np.concatenate([members[names[a]], members[names[b]]])
+        split = len(members[names[a]])
         predicted = _fit(kernels, ridges, targets, held)
         wrong = (predicted - targets[held]) ** 2
         errors[a] += wrong[:, split:].sum(axis=1)  # b left out while a is the outer fold, and the reverse
@@ -215,10 +216,10 @@ def nested_predictions(
         errors[:] = errors.sum(axis=2, keepdims=True)
     chosen = errors.argmin(axis=1)
     out, means = np.empty(targets.shape), np.empty(targets.shape)
-    for place, fold in enumerate(names):
-        held = places[fold]
+    for i, fold in enumerate(names):
+        held = members[fold]
         predicted = _fit(kernels, ridges, targets, held)
-        out[held] = np.take_along_axis(predicted, chosen[place][None, None, :], axis=0)[0]
+        out[held] = np.take_along_axis(predicted, chosen[i][None, None, :], axis=0)[0]
         means[held] = targets[folds != fold].mean(axis=0)
     return out, means
 
@@ -242,7 +243,7 @@ def r_squared(
     predicted: Float[np.ndarray, "prompt column"],
     means: Float[np.ndarray, "prompt column"],
 ) -> Float[np.ndarray, " column"]:
-    """Return 1 - squared error / squared error of the training means: below 0 where a guess does better.
+    """Return 1 - squared error / squared error of the training means; negative if the means predict better.
 
     >>> y = np.array([[0.0], [2.0]])
     >>> r_squared(y, y, np.ones((2, 1))).item()
@@ -257,13 +258,13 @@ def shuffled_targets(
     n_permutations: int,
     rng: np.random.Generator,
 ) -> Float[np.ndarray, "prompt perm"]:
-    """Return the values with whole units exchanged; column 0 is the observed order.
+    """Return the values with whole units permuted; column 0 is the observed order.
 
     Args:
         values: of each prompt; prompts of one unit share their mean.
         members: unit of each prompt.
         n_permutations: random orders.
-        rng: source of them.
+        rng: source of randomness.
     """
     per_unit = np.bincount(members, weights=values) / np.bincount(members)
     orders = unit_orders(len(per_unit), n_permutations, rng)

@@ -9,7 +9,7 @@ from moodlens.base.seeding import rng_for
 from moodlens.probes.directions import Partial, angles, partial_r2
 from moodlens.probes.family import ProbeSettings
 from moodlens.probes.folds import design_folds
-from moodlens.probes.site_readings import PromptColumns
+from moodlens.probes.site_scores import PromptColumns
 from moodlens.stats.bootstrap import resamples
 from moodlens.stats.design import Design
 from moodlens.stats.gram import SiteGram, prompt_grams

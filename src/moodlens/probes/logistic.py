@@ -1,12 +1,11 @@
 """The reported probe: multinomial logistic regression, refitted inside each training fold.
 
-Minimum description length of a probe: bits per prompt to send the emotions to someone who holds the site.
-
-Prequential code: the first units are sent uniformly, log2 K bits a prompt; then the probe trained on all
-units sent so far codes the next block, each block as large as all before it. A site that lays emotion out
-plainly needs few units to learn from, so it needs few bits; log2 K is no saving.
-
-Source: Voita and Titov 2020, Information-theoretic probing with minimum description length (online code).
+`online_bits` is the minimum description length of a probe: the bits per prompt needed to transmit the
+emotions to a receiver who has the activations of the site. Prequential code: the first units cost log2 K bits
+per prompt. Then the probe trained on all units sent so far codes the next block, and each block is as large
+as all before it. A site with linearly accessible emotion needs few units to learn from, so it needs few bits;
+log2 K means no saving. Source: Voita and Titov 2020, Information-theoretic probing with minimum description
+length (online code).
 """
 
 from collections.abc import Sequence
@@ -18,18 +17,20 @@ from sklearn.linear_model import LogisticRegression
 
 
 def features_of(gram: Float[np.ndarray, "prompt prompt"]) -> Float[np.ndarray, "prompt rank"]:
-    """Return coordinates with this Gram matrix: the prompts on their principal axes.
+    """Return coordinates of the prompts on their principal axes, which have this Gram matrix.
 
-    A penalised linear probe does not see rotations, so it is the probe on all d dimensions, n wide.
+    A penalised linear probe is invariant to rotation, so with these n columns it equals the probe on all d
+    dimensions.
     """
     values, vectors = np.linalg.eigh(gram)
-    kept = values > values.max() * 1e-9
-    return vectors[:, kept] * np.sqrt(values[kept])
+    nonzero = values > values.max() * 1e-9
+    return vectors[:, nonzero] * np.sqrt(values[nonzero])
 
 
 def strength_of(ridge: float, n_classes: int) -> float:
-    """Return scikit-learn's C for a ridge penalty: 1 / C curves as lambda (1/K)(1 - 1/K) does at the start
-    (the Hessian of the softmax at equal odds).
+    """Return scikit-learn's C that corresponds to a ridge penalty lambda.
+
+    1 / C equals lambda (1/K)(1 - 1/K), the Hessian of the softmax at equal odds.
 
     >>> strength_of(0.5, 2)
     8.0
@@ -48,7 +49,7 @@ def out_of_fold(
     Args:
         gram: centred Gram matrix at mean diagonal 1, from `stats.gram.prompt_grams`.
         labels: emotion of each prompt.
-        folds: fold of each prompt; an emotion that a training part lacks is never predicted there.
+        folds: fold of each prompt; an emotion missing from a training part is never predicted by it.
         ridge: the ridge probe's penalty.
     """
     features = features_of(gram)
@@ -71,7 +72,7 @@ LEAST_PROBABILITY = 1e-12
 def block_order(
     labels: Int[np.ndarray, " unit"], rng: np.random.Generator
 ) -> tuple[Int[np.ndarray, " unit"], list[int]]:
-    """Return an order of the units that begins with one of each emotion, and where its blocks end.
+    """Return an order of the units that begins with one of each emotion, and the ends of its blocks.
 
     >>> order, ends = block_order(np.repeat([0, 1], 5), np.random.default_rng(0))
     >>> sorted(np.repeat([0, 1], 5)[order[:2]].tolist()), ends
@@ -95,13 +96,13 @@ def online_bits(
 ) -> float:
     """Return the code length of the emotions in bits per prompt, mean over orders.
 
-    The penalty with the shortest code is used and sent along: log2 of the number of candidates.
+    The penalty with the shortest code is used; sending it costs log2 of the number of candidates.
 
     Args:
         gram: centred Gram matrix at mean diagonal 1.
         labels: emotion of each prompt.
         members: unit of each prompt; units are sent whole.
-        orders: from `block_order`; the same for every site that is compared.
+        orders: from `block_order`; use the same for all compared sites.
         ridges: candidate penalties, as in `logistic.out_of_fold`.
     """
     features, n_classes = features_of(gram), int(labels.max()) + 1
@@ -116,6 +117,6 @@ def online_bits(
             for i, ridge in enumerate(ridges):
                 model = LogisticRegression(C=strength_of(ridge, n_classes), solver="newton-cg", max_iter=1000)
                 odds = model.fit(features[known], labels[known]).predict_proba(features[block])
-                said = odds[np.arange(block.sum()), labels[block]]
-                bits[number, i] -= float(np.log2(np.maximum(said, LEAST_PROBABILITY)).sum())
+                own = odds[np.arange(block.sum()), labels[block]]
+                bits[number, i] -= float(np.log2(np.maximum(own, LEAST_PROBABILITY)).sum())
     return float((bits.min(axis=1) + np.log2(len(ridges))).mean() / len(labels))

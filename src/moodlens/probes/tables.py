@@ -10,7 +10,7 @@ from moodlens.base.seeding import rng_for
 from moodlens.probes.controls import Comparison, Difference, difference
 from moodlens.probes.family import FamilyProbe, ProbeSettings
 from moodlens.probes.layer_gains import BASES, Gains
-from moodlens.probes.site_readings import Reading
+from moodlens.probes.site_scores import SiteScores
 from moodlens.stats.design import Design, Unit
 from moodlens.stats.site_names import CLAIM_UNITS, site_columns
 
@@ -35,7 +35,7 @@ class ProbeResults:
     design: Design
     settings: ProbeSettings
     families: Mapping[str, Mapping[Unit, FamilyProbe]]  # by the unit that folds keep whole
-    scores: Mapping[str, tuple[Reading, ...]]  # further scores of each site
+    scores: Mapping[str, tuple[SiteScores, ...]]  # further scores of each site
     gains: Gains
 
 
@@ -107,7 +107,7 @@ def _score_metrics(results: ProbeResults, name: str) -> dict[str, object]:
     return row
 
 
-def _score_columns(scores: Reading) -> dict[str, object]:
+def _score_columns(scores: SiteScores) -> dict[str, object]:
     valence, arousal = scores.valence, scores.arousal
     return {
         "r2_valence": None if valence is None else valence.r2,

@@ -1,1 +1,1 @@
-"""How states hang together with what is heard: distances, matched clips, descriptors."""
+"""Sites against acoustic descriptors: Mantel tests, regression, and clips that match their prompt."""

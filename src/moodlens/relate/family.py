@@ -1,4 +1,4 @@
-"""A family of places (all layers; their untrained twins; baselines) against the sound: a record per place."""
+"""Tests of a family of sites (all layers, untrained twins, baselines) against the acoustic descriptors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from moodlens.stats.permutation import crossed, p_values, unit_orders
 
 @dataclass(frozen=True)
 class Tested:
-    """Estimates of a family with their p; arrays are (place,) or (place, descriptor)."""
+    """Estimates of a family with their p; arrays are (site,) or (site, descriptor)."""
 
     estimate: np.ndarray
     p: np.ndarray
@@ -25,7 +25,7 @@ class Tested:
 
 @dataclass(frozen=True)
 class Distances:
-    """Mantel tests of a family; `partial` is None where the place given is the text itself."""
+    """Mantel tests of a family; `partial` is None if no text is given."""
 
     simple: Tested
     within_emotion: Tested | None  # None where no emotion has three units
@@ -34,35 +34,35 @@ class Distances:
 
 @dataclass(frozen=True)
 class Matched:
-    """The effect of emotion on clips that clearly match, beside what choosing them alone gives."""
+    """The effect of emotion on clearly matching clips, beside the effect of the selection alone."""
 
     effect: Tested
-    effect_all: np.ndarray  # (place,) every clip kept
-    null: np.ndarray  # (place,) mean over relabellings, clips chosen anew
+    effect_all: np.ndarray  # (site,) with every clip
+    null: np.ndarray  # (site,) mean over relabellings, clips selected anew
 
 
 def judged(statistics: Float[np.ndarray, "*shape perm"]) -> Tested:
-    """Return estimate, p and maxT p; relabellings where a statistic has no value are left out.
+    """Return estimate, p and maxT p; relabellings under which a statistic is undefined are left out.
 
     >>> judged(np.array([[3.0, 1.0, np.nan, 2.0]])).p.round(3).tolist()
     [0.333]
     """
     flat = statistics.reshape(-1, statistics.shape[-1])
-    known = flat[:, np.isfinite(flat).all(axis=0)]
+    defined = flat[:, np.isfinite(flat).all(axis=0)]
     shape = statistics.shape[:-1]
-    return Tested(statistics[..., 0], p_values(known).reshape(shape), max_t(known).reshape(shape))
+    return Tested(statistics[..., 0], p_values(defined).reshape(shape), max_t(defined).reshape(shape))
 
 
 def wording_grams(
     sites: Sequence[SiteGram], wordings: Int[np.ndarray, " prompt"]
-) -> Float[np.ndarray, "place wording wording"]:
-    """Return the centred Gram matrices of the wordings' means, mean diagonal 1, stacked over places."""
+) -> Float[np.ndarray, "site wording wording"]:
+    """Return the centred Gram matrices of the wordings' means, mean diagonal 1, stacked over sites."""
     grams = centred(group_means(prompt_grams(sites), wordings))
     return grams / np.trace(grams, axis1=1, axis2=2)[:, None, None] * grams.shape[1]
 
 
 def distance_tests(
-    grams: Float[np.ndarray, "place unit unit"],
+    grams: Float[np.ndarray, "site unit unit"],
     sound: Float[np.ndarray, "unit unit"],
     text: Float[np.ndarray, "unit unit"] | None,
     emotions: Int[np.ndarray, " unit"],
@@ -70,13 +70,13 @@ def distance_tests(
     n_permutations: int,
     rng: np.random.Generator,
 ) -> Distances:
-    """Return the three Mantel tests of every place.
+    """Return the three Mantel tests of every site.
 
     Args:
-        grams: Gram matrices of the places.
+        grams: Gram matrices of the sites.
         sound, text: Gram matrices of the descriptors and of the text encoder, or None.
         emotions: emotion of each unit, the strata of `within_emotion`.
-        sizes: prompts of each unit; only units of one size change places.
+        sizes: prompts of each unit; only units of equal size are exchanged.
         n_permutations, rng: of the relabellings.
     """
     acoustic = np.sqrt(squared_distances(sound))
@@ -96,7 +96,7 @@ def matched_test(
     units: Int[np.ndarray, " clip"],
     labels: Int[np.ndarray, "perm unit"],
 ) -> Matched | None:
-    """Return the effect on matching clips, or None where they are too few for one."""
+    """Return the effect on matching clips, or None if there are too few of them."""
     grams = np.stack([site.values for site in sites])
     effects = matched_effects(grams, matched, units, labels).effect
     if not np.isfinite(effects[:, 0]).all() or np.isfinite(effects).all(axis=0).sum() < 2:
@@ -107,7 +107,7 @@ def matched_test(
 
 def descriptor_tests(
     sites: Sequence[SiteGram],
-    units: Float[np.ndarray, "place unit unit"],
+    units: Float[np.ndarray, "site unit unit"],
     descriptors: Float[np.ndarray, "clip descriptor"],
     wordings: Int[np.ndarray, " clip"],
     folds: Int[np.ndarray, " unit"],
@@ -116,15 +116,15 @@ def descriptor_tests(
     n_permutations: int,
     rng: np.random.Generator,
 ) -> tuple[Tested, Tested | None]:
-    """Return the R2 of every place and descriptor, between wordings and within prompts.
+    """Return the R2 of every site and descriptor, between wordings and within prompts.
 
     Args:
-        sites: Gram matrices of the places; those without a row per clip have no `within`.
-        units: Gram matrices of the wordings' means at the same places.
-        descriptors: one row per clip, in the order of the sites' rows; read as normal scores.
+        sites: Gram matrices of the sites; without a row per clip there is no result within prompts.
+        units: Gram matrices of the wordings' means at the same sites.
+        descriptors: one row per clip, in the order of the sites' rows; used as normal scores.
         wordings: the wording of each clip.
         folds: fold of each wording.
-        sizes: prompts of each wording; only wordings of one size change places.
+        sizes: prompts of each wording; only wordings of equal size are exchanged.
         ridge: penalty.
         n_permutations, rng: of the relabellings.
     """

@@ -1,16 +1,16 @@
-"""Mantel: are two places far apart in the states also far apart in the sound?
+"""Mantel tests: do states that are far apart belong to clips that sound different?
 
-r is Pearson's correlation of the upper triangles of two distance matrices; p relabels the rows and columns of
-one of them by whole units. Three relabellings, each with its own null:
-  simple     any unit for any other: states have nothing to do with the sound
-  partial    the same, with the distance of a third place (the text) held linearly constant
-  stratified pairs of one emotion only, around their group's mean, units exchanged within it: nothing beyond
-             what the emotions differ in
-Exchanged are only units made of equally many prompts: the mean of fewer clips lies farther from all others in
-every place at once, which is no association but would look like one.
+r is Pearson's correlation of the upper triangles of two distance matrices. p permutes the rows and columns of
+one of them by whole units. There are three tests, each with its own null:
+  simple     any unit is exchanged with any other: states are unrelated to the sound
+  partial    the same, with the distance of a third site (the text) held linearly constant
+  stratified pairs of one emotion only, around their group's mean, with units exchanged within it: no relation
+             beyond the differences between emotions
+Only units with equally many prompts are exchanged. The mean of fewer clips lies farther from all others at
+every site at once; this is not an association but would look like one.
 
-Source: Mantel 1967; Smouse, Long and Sokal 1986 (partial; its p can be too small where the third distance
-acts in another form than linearly: Guillot and Rousset 2013, so it is shown and decides nothing). Checked
+Source: Mantel 1967; Smouse, Long and Sokal 1986 (partial). The p of the partial test can be too small if the
+third distance does not act linearly (Guillot and Rousset 2013), so it is shown but decides nothing. Checked
 against scikit-bio `skbio.stats.distance.mantel`.
 """
 
@@ -40,18 +40,18 @@ def mantel(
     strata: Int[np.ndarray, " unit"] | None = None,
     sizes: Int[np.ndarray, " unit"] | None = None,
 ) -> Mantel:
-    """Return the correlation of every layer's distances with the sound's, sound relabelled.
+    """Return the correlation of every layer's distances with the acoustic distances, acoustics relabelled.
 
     Args:
         states: distances at each layer.
         sound: distances of the acoustic descriptors.
         order: from `stats.permutation.unit_orders`.
         given: distances to hold constant (text encoder), or None.
-        strata: emotion of each unit where only pairs of one emotion count; `order` must keep to them.
-        sizes: prompts of each unit; with `strata`, pairs are centred among those of equal sizes.
+        strata: emotion of each unit, to use only pairs of one emotion; `order` must stay within them.
+        sizes: prompts of each unit; with `strata`, pairs are centred among pairs of equal sizes.
 
     Raises:
-        ContractError: too few units, or a place where all distances are equal.
+        ContractError: there are too few units, or all distances of a site are equal.
     """
     n = sound.shape[0]
     if n < FEWEST_UNITS:
@@ -87,14 +87,14 @@ def partial_correlation(
 
 
 def has_pairs_within(strata: Int[np.ndarray, " unit"]) -> bool:
-    """Return whether some stratum has the three units whose pairs can be ordered in more than one way."""
+    """Return whether a stratum has three units, the fewest whose pairs have more than one order."""
     return bool(np.bincount(strata).max() >= 3)
 
 
 def _scores(
-    values: Float[np.ndarray, "place pair"], groups: Int[np.ndarray, " pair"], name: str
-) -> Float[np.ndarray, "place pair"]:
-    """Return values minus their group's mean, at length 1."""
+    values: Float[np.ndarray, "site pair"], groups: Int[np.ndarray, " pair"], name: str
+) -> Float[np.ndarray, "site pair"]:
+    """Return values minus their group's mean, scaled to length 1."""
     member = (groups[:, None] == np.unique(groups)).astype(np.float64)
     centred = values - (values @ member / member.sum(axis=0)) @ member.T
     length = np.linalg.norm(centred, axis=1, keepdims=True)

@@ -1,15 +1,15 @@
-"""Which clips sound as their prompt intends: a rule on descriptors and affect that looks at no layer.
+"""Clips that sound as their prompt intends, and the effect of emotion on those clips alone.
 
-High arousal asks for fast, loud and bright, high valence for major; low asks for the opposite. A descriptor
-agrees where the clip lies on the intended side of the median clip of the run (mode: of 0, where major meets
-minor). A clip clearly matches where at least `SHARE` of what its prompt intends agrees. Nothing is fitted, so
-nothing leaks; chance is what the same clips give under labels dealt out anew to whole wordings.
+Matching uses descriptors and intended affect only, no layer. High arousal intends fast, loud and bright
+music, high valence intends major; low values intend the opposite. A descriptor agrees if the clip lies on the
+intended side of the median clip of the run (for mode: of 0, the border of major and minor). A clip clearly
+matches if at least `SHARE` of what its prompt intends agrees. Nothing is fitted, so nothing leaks. Chance is
+the result for the same clips under labels permuted over whole wordings.
 
-Emotion between the prompts, from the clips that clearly match only.
-
-To keep the clips that sound as intended makes the emotions differ in sound, and so in any place that holds
-sound, even where the intention had no effect at all. So the choice belongs to the statistic: under every
-relabelling the clips are chosen anew, by that labelling. `null` is what choosing alone gives.
+Selecting clips that sound as intended makes the emotions differ in sound, and so at any site that represents
+sound, even if the intention had no effect. So the selection is part of the statistic: under every relabelling
+the clips are selected anew, by that labelling. The mean over relabellings is the effect of the selection
+alone.
 """
 
 from dataclasses import dataclass
@@ -26,30 +26,30 @@ PLEASANT = ("mode_margin",)
 """Descriptors that high valence raises: major."""
 DESCRIPTORS = (*AROUSED, *PLEASANT)
 ABSOLUTE = {"mode_margin": 0.0}
-"""Borders with a meaning of their own; the others split at the median clip."""
+"""Fixed borders; all other descriptors are split at the median clip."""
 CLEAR = 0.15
-"""A prompt closer than this to the middle of valence or arousal intends nothing of its descriptors."""
+"""A prompt with valence or arousal closer than this to the middle intends nothing for its descriptors."""
 SHARE = 0.75
 """Share of the intended descriptors that must agree: 3 of 4."""
 
 
 @dataclass(frozen=True)
 class Matches:
-    """What agrees, per clip, under every labelling; the observed labelling is first."""
+    """Matching clips under every labelling; the observed labelling is first."""
 
     matched: Bool[np.ndarray, "perm clip"]  # clearly matches
     by_emotion: Float[np.ndarray, "perm klass"]  # share of each emotion's clips
 
     @property
     def share(self) -> Float[np.ndarray, " perm"]:
-        """The mean over emotions: an emotion counts the same whatever its number of clips."""
+        """The mean over emotions: all emotions have equal weight whatever their number of clips."""
         return self.by_emotion.mean(axis=1)
 
 
 def sides(
     descriptors: Float[np.ndarray, "clip descriptor"],
 ) -> Float[np.ndarray, "clip descriptor"]:
-    """Return on which side of its border each descriptor lies: +1 above, -1 below, 0 on it.
+    """Return the side of its border on which each descriptor lies: +1 above, -1 below, 0 on it.
 
     Args:
         descriptors: columns in the order of `DESCRIPTORS`.
@@ -61,13 +61,13 @@ def sides(
 def intended(
     valence: Float[np.ndarray, "*shape"], arousal: Float[np.ndarray, "*shape"]
 ) -> Float[np.ndarray, "*shape descriptor"]:
-    """Return the side that each descriptor should lie on: +1, -1, or 0 where nothing is intended.
+    """Return the intended side of each descriptor: +1, -1, or 0 if nothing is intended.
 
     >>> intended(np.array([0.6]), np.array([-0.7])).tolist()       # calm: slow, soft, dark, major
     [[-1.0, -1.0, -1.0, 1.0]]
     """
-    asked = [arousal] * len(AROUSED) + [valence] * len(PLEASANT)
-    return np.stack([np.where(np.abs(value) < CLEAR, 0.0, np.sign(value)) for value in asked], axis=-1)
+    scales = [arousal] * len(AROUSED) + [valence] * len(PLEASANT)
+    return np.stack([np.where(np.abs(value) < CLEAR, 0.0, np.sign(value)) for value in scales], axis=-1)
 
 
 def matches(
@@ -80,7 +80,7 @@ def matches(
 
     Args:
         descriptors: columns in the order of `DESCRIPTORS`, one row per clip.
-        valence, arousal: what each emotion intends, the mean over its prompts.
+        valence, arousal: intended values of each emotion, means over its prompts.
         labels: emotion of every clip under each labelling; the first is the observed one.
 
     Raises:
@@ -100,7 +100,7 @@ def matches(
 
 
 FEWEST_UNITS = 2
-"""Units of an emotion without which an effect has no meaning."""
+"""Fewest matching units of an emotion for which an effect is defined."""
 
 
 @dataclass(frozen=True)
@@ -119,11 +119,12 @@ def matched_effects(
     """Return the effect of every layer on the clips that match, under every labelling.
 
     The effect is the mean inner product of unit means (centred, at mean square 1) within emotions minus
-    between them: the same kind of difference as the sweep's, cheap enough to choose clips anew each time.
+    between them. It is of the same kind as the effect of the sweep, but fast enough to select clips anew for
+    every relabelling.
 
     Args:
         grams: Gram matrices of clips.
-        matched: clips kept under each labelling, from `matching.matches`.
+        matched: clips selected under each labelling, from `matches`.
         units: the wording of each clip, 0..n_units-1.
         labels: emotion of each unit under each labelling; the first is the observed one.
     """
@@ -131,17 +132,17 @@ def matched_effects(
     onehot = (units[None, :] == np.arange(n_units)[:, None]).astype(np.float64)
     out = np.full((len(grams), len(labels)), np.nan)
     n_classes = int(labels.max()) + 1
-    for perm, (kept, label) in enumerate(zip(matched, labels, strict=True)):
-        weights = onehot * kept
+    for perm, (selected, label) in enumerate(zip(matched, labels, strict=True)):
+        weights = onehot * selected
         sizes = weights.sum(axis=1)
         present = sizes > 0
-        known = label[present]
-        if np.bincount(known, minlength=n_classes).min() < FEWEST_UNITS:
+        own = label[present]
+        if np.bincount(own, minlength=n_classes).min() < FEWEST_UNITS:
             continue
         weights = weights[present] / sizes[present, None]
         means = centred(weights @ grams @ weights.T)
-        scale = np.trace(means, axis1=1, axis2=2)[:, None, None] / len(known)
-        out[:, perm] = _within_between(means / scale, known)
+        scale = np.trace(means, axis1=1, axis2=2)[:, None, None] / len(own)
+        out[:, perm] = _within_between(means / scale, own)
     return MatchedEffect(out)
 
 

@@ -10,10 +10,10 @@ from moodlens.attention.contrast import HeadTest, emotion_test, paired_test, uni
 from moodlens.attention.summaries import (
     OVER_TIME,
     STORED,
-    Readings,
+    HeadSummaries,
     entropy_bands,
+    head_summaries,
     over_time,
-    readings,
     uniform_distance,
 )
 from moodlens.base.errors import must
@@ -60,12 +60,11 @@ def analyse(work: Workspace, section: Attention) -> tuple[dict[str, Any], pd.Dat
     stored = tensors_of(work, clips, "activations", "attention", STORED)
     n_steps = int(clips["n_steps"].iloc[0])
     steps = complete_steps(n_steps, n_steps - int(clips["n_frames"].iloc[0]) + 1)
-    of_clips = readings(stored, steps)
-    by_prompt = {
-        name: unit_means(values, clips["prompt"].to_numpy()) for name, values in vars(of_clips).items()
-    }
-    n_tokens = unit_means(stored["tokens"].sum(axis=1)[:, None, None], clips["prompt"].to_numpy())
-    tests = _tests(Readings(**by_prompt), n_tokens, work.design, section)
+    of_clips = head_summaries(stored, steps)
+    prompts = clips["prompt"].to_numpy()
+    by_prompt = {name: unit_means(values, prompts) for name, values in vars(of_clips).items()}
+    n_tokens = unit_means(stored["tokens"].sum(axis=1)[:, None, None], prompts)
+    tests = _tests(HeadSummaries(**by_prompt), n_tokens, work.design, section)
     heads = _head_rows(tests, by_prompt, prompt_table(work)["set"].to_numpy())
     uniform = float(uniform_distance(n_steps)[steps].mean())
     neutral = _neutral(work)
@@ -73,7 +72,7 @@ def analyse(work: Workspace, section: Attention) -> tuple[dict[str, Any], pd.Dat
     metrics["n_clips"], metrics["n_prompts"] = len(clips), work.design.n_prompts
     metrics["n_permutations"] = section.n_permutations
     if neutral is not None:
-        without = readings(neutral, steps).entropy
+        without = head_summaries(neutral, steps).entropy
         metrics["entropy"]["neutral"] = float(without.mean())
         metrics["entropy"]["n_neutral_clips"] = len(without)
     labels = work.design.labels[clips["prompt"].to_numpy()]
@@ -86,7 +85,7 @@ def analyse(work: Workspace, section: Attention) -> tuple[dict[str, Any], pd.Dat
 
 
 def _tests(
-    prompts: Readings, n_tokens: np.ndarray, design: Design, section: Attention
+    prompts: HeadSummaries, n_tokens: np.ndarray, design: Design, section: Attention
 ) -> dict[str, HeadTest]:
     """Return every test. The units are wordings; tests of one kind share their relabellings."""
     units, labels = design.wordings, design.unit_labels("wording")

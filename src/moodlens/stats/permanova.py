@@ -11,8 +11,8 @@ checked against scikit-bio `skbio.stats.distance.permanova`.
 The lookup is the method of the four Russians. Which of eight prompts share the label of a ninth is one byte,
 so eight terms of a sum are one of 256 rows of a table (code, layer). A table takes 256 additions per layer
 and serves every relabelling: each of 10,000 relabellings then takes an eighth of the additions, and no
-indicator is formed. Four tables are added at a time. Source: Arlazarov, Dinic, Kronrod and Faradzev 1970, On economical
-construction of the transitive closure.
+indicator is formed. Four tables are added at a time. Source: Arlazarov, Dinic, Kronrod and Faradzev 1970, On
+economical construction of the transitive closure.
 
 PERMDISP tests whether emotions differ in the spread of their units: F of the distances to the own centroid.
 The residuals (units minus their emotion's mean) are relabelled, so that different means are not taken for

@@ -35,7 +35,8 @@ class Effect:
 class NaiveT:
     """The seed project's t-test over pairs of clips; descriptive only.
 
-    Pairs share clips, and clips of one prompt resemble each other, so without any effect it reports p < .05 in up to 100 % of datasets.
+    Pairs share clips, and clips of one prompt resemble each other, so without any effect it reports p < .05
+    in up to 100 % of datasets.
     """
 
     t: float
@@ -99,7 +100,7 @@ def naive_t(
     prompts: Int[np.ndarray, " row"],
     labels: Int[np.ndarray, " prompt"],
 ) -> NaiveT:
-    """Return the seed project's `ttest_ind(within, between)`: all pairs of clips, same-prompt pairs included."""
+    """Return the seed project's `ttest_ind(within, between)` over all pairs of clips, also of one prompt."""
     rows, columns = np.triu_indices(len(prompts), 1)
     values = similarity[rows, columns]
     same = labels[prompts[rows]] == labels[prompts[columns]]

@@ -1,1 +1,1 @@
-"""Where in time: separation step by step, early against late, rhythm in the states. Pure functions."""
+"""Emotion over time: separation step by step, early against late windows, and rhythm in the states."""

@@ -1,4 +1,4 @@
-"""One number per clip (magnitude, variance over time, spectral centroid): does emotion move it?"""
+"""Scalars of a clip (magnitude, variance over time, spectral centroid), tested between emotions."""
 
 from dataclasses import dataclass
 
@@ -11,24 +11,24 @@ from moodlens.stats.permutation import p_values
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One reading, tested over units with one-way F; all corrected together."""
+class ScalarTest:
+    """One scalar, tested over units with one-way F; all scalars are corrected together."""
 
-    means: Float[np.ndarray, " klass"]  # of each emotion's units, in the unit of the reading
-    ratio: float | None  # largest / smallest mean, of positive readings
+    means: Float[np.ndarray, " klass"]  # of each emotion's units, in the unit of the scalar
+    ratio: float | None  # largest / smallest mean; None if a mean is not positive
     f: float
     share: float  # of the variance between units, held by emotion
     p: float
-    p_max: float  # maxT over all readings given
+    p_max: float  # maxT over all scalars
 
 
 def by_emotion(
-    values: Float[np.ndarray, "reading unit"], table: Int[np.ndarray, "perm unit"]
-) -> tuple[Reading, ...]:
-    """Return every reading by emotion with its F and p.
+    values: Float[np.ndarray, "scalar unit"], table: Int[np.ndarray, "perm unit"]
+) -> tuple[ScalarTest, ...]:
+    """Return the means of every scalar by emotion, with its F and p.
 
     Args:
-        values: each reading of each unit; a constant one gets F 0 and p 1.
+        values: every scalar of every unit; a constant one gets F 0 and p 1.
         table: relabellings of the units, the observed one first.
     """
     moved = values - values.mean(axis=1, keepdims=True)
@@ -46,13 +46,13 @@ def by_emotion(
     onehot = table[0] == np.arange(table[0].max() + 1)[:, None]
     means = values @ onehot.T / onehot.sum(axis=1)
     return tuple(
-        Reading(
-            means[i],
-            float(means[i].max() / means[i].min()) if means[i].min() > 0 else None,
-            float(f[i, 0]),
-            float(share[i]),
-            float(p[i]),
-            float(adjusted[i]),
+        ScalarTest(
+            means=means[i],
+            ratio=float(means[i].max() / means[i].min()) if means[i].min() > 0 else None,
+            f=float(f[i, 0]),
+            share=float(share[i]),
+            p=float(p[i]),
+            p_max=float(adjusted[i]),
         )
         for i in range(len(values))
     )

@@ -1,7 +1,7 @@
-"""Early against late: do the emotions move apart while the music is made?
+"""Early against late windows: does the separation of the emotions grow while the music is generated?
 
-Both windows are tenths of the complete steps. In the first the music hardly differs yet, so what separates
-there was read from the text.
+Both windows are tenths of the complete steps. In the first window the music hardly differs yet, so separation
+there comes from the text.
 """
 
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ class Divergence:
     change: float  # late - early
     low: float
     high: float
-    ratio: float | None  # late / early distance between emotions; None where there is none early on
+    ratio: float | None  # late / early distance between emotions; None if the early distance is not above 0
     ratio_low: float | None
     ratio_high: float | None
-    raw_early: float  # cosine between emotions as it is, the measure the question was first asked in
+    raw_early: float  # uncentred cosine between emotions, the measure of the original question
     raw_late: float
 
 
@@ -37,11 +37,11 @@ def divergence(
     counts: Int[np.ndarray, "boot unit"],
     confidence: float,
 ) -> Divergence:
-    """Return how the separation of the emotions changes from the early to the late window.
+    """Return the change of the separation of the emotions from the early to the late window.
 
-    The distance between emotions is the root of the mean squared distance of their means, estimated without
-    the noise of the means: only products of different units enter (crossvalidated over units). It is in
-    model units and grows with the norm of the states; the effect does not.
+    The distance between emotions is the root of the mean squared distance of their means. The estimate has no
+    bias from the noise of the means because only products of different units are used (crossvalidated over
+    units). The distance is in model units and grows with the norm of the states; the effect does not.
 
     Args:
         early: mean state of each unit over the first tenth of the steps.
@@ -76,7 +76,7 @@ def divergence(
 def _root_ratio(
     late: Float[np.ndarray, " boot"], early: Float[np.ndarray, " boot"]
 ) -> Float[np.ndarray, " boot"]:
-    """Return sqrt(late / early); 0 where late is below 0, NaN where early is not above 0."""
+    """Return sqrt(late / early); 0 if late is negative, NaN if early is not positive."""
     quotient = np.divide(np.maximum(late, 0), early, out=np.full(len(late), np.nan), where=early > 0)
     return np.sqrt(quotient)
 
@@ -87,16 +87,16 @@ def flipped_changes(
     labels: Int[np.ndarray, " unit"],
     signs: Int[np.ndarray, "perm unit"],
 ) -> Float[np.ndarray, " perm"]:
-    """Return |late - early| effect after exchanging the windows in some units' contributions.
+    """Return |late - early| of the effect after exchanging the windows in the contributions of some units.
 
-    The paired permutation, in a form that compares how far apart the emotions are and nothing else. To swap
-    the states themselves would also ask whether early and late states lie in the same directions: where
-    emotion merely turns, that test rejects 15 % of the time at a level of 5 %. So each unit's contribution
-    to the change is found by leaving the unit out, and its sign, which exchanging its windows would turn, is
-    drawn at random. The squared contributions add up to the jackknife variance (Efron and Stein 1981; within
-    each emotion, after Arvesen 1969) times (n / (n - 1))^2 for n units in the emotion: the plain one rejected
-    up to 13 % at 5 % with 4 units, this one at most 5.5 %. Where emotion shows in neither window it rejects
-    about 1 %: there is no change to find.
+    This is a paired permutation test of the separation alone. Exchanging the states themselves would also
+    test whether early and late states have the same directions: if the direction of emotion changes and its
+    size does not, that test rejects 15 % of the time at a level of 5 %. Instead, each unit's contribution to
+    the change is computed by leaving the unit out, and its sign, which exchanging its windows would flip, is
+    drawn at random. The squared contributions sum to the jackknife variance (Efron and Stein 1981; within
+    each emotion, after Arvesen 1969) times (n / (n - 1))^2 for n units in the emotion. Without that factor
+    the test rejected up to 13 % at 5 % with 4 units; with it at most 5.5 %. If emotion is present in neither
+    window it rejects about 1 %: there is no change to detect.
 
     Args:
         early: mean state of each unit over the first tenth of the steps.

@@ -1,6 +1,7 @@
-"""Do the states keep the beat? A tempo of b beats per minute predicts power at b / 60 Hz.
+"""Rhythm in the states: power spectra over time, and their match with the tempo of the clip's own audio.
 
-How fast states move: power spectra of their leading components, of their norms, of the token stream.
+Spectra are taken of the leading components of the states, of their norms, and of the token stream. A tempo of
+b beats per minute predicts power at b / 60 Hz.
 """
 
 from dataclasses import dataclass
@@ -15,15 +16,15 @@ from moodlens.stats.gram import mean_weights
 from moodlens.stats.permutation import crossed, p_values, unit_orders
 
 SEGMENT_S = 8.0
-"""Welch's segments; a shorter clip is one segment. 8 s resolve 0.125 Hz, 7.5 beats per minute."""
+"""Length of Welch's segments; a shorter clip is one segment. 8 s resolve 0.125 Hz, 7.5 beats per minute."""
 PADDED = 4
-"""Zero-padding of a segment, which reads a peak more finely than one bin; it adds no resolution."""
+"""Zero-padding factor of a segment: it locates a peak more finely than one bin but adds no resolution."""
 
 
 def temporal_covariance(
     states: Float[np.ndarray, "clip step d_model"],
 ) -> Float[np.ndarray, "d_model d_model"]:
-    """Return the sum over clips and steps of (x - clip mean)(x - clip mean)^T, to be added over shards.
+    """Return the sum over clips and steps of (x - clip mean)(x - clip mean)^T; add the results of all shards.
 
     >>> temporal_covariance(np.array([[[1.0], [3.0]]])).tolist()
     [[2.0]]
@@ -36,7 +37,7 @@ def temporal_covariance(
 def leading_components(
     covariance: Float[np.ndarray, "d_model d_model"], n_components: int
 ) -> Float[np.ndarray, "d_model component"]:
-    """Return the directions of largest variance over time, the largest first; labels play no part."""
+    """Return the directions of largest variance over time, the largest first. Labels are not used."""
     _, vectors = np.linalg.eigh(covariance)
     return vectors[:, ::-1][:, :n_components]
 
@@ -46,7 +47,7 @@ def relative_spectra(
 ) -> tuple[Float[np.ndarray, " frequency"], Float[np.ndarray, "clip frequency"]]:
     """Return frequencies in Hz and each clip's power there, as shares that sum to 1.
 
-    Powers of the channels add up, so the result does not depend on the basis they are given in. Welch's
+    The powers of the channels are summed, so the result does not depend on their basis. Welch's
     method (1967), Hann window, linear trend removed; frequency 0 is left out.
 
     Raises:
@@ -102,7 +103,7 @@ def peaks_hz(
 
 
 def token_changes(codes: Int[np.ndarray, "clip codebook frame"]) -> Float[np.ndarray, "clip frame 1"]:
-    """Return the share of codebooks whose token differs from the frame before: the token stream's own rhythm.
+    """Return the share of codebooks whose token differs from that of the previous frame.
 
     >>> token_changes(np.array([[[1, 1, 2], [5, 5, 5]]])).ravel().tolist()
     [0.0, 0.5]
@@ -111,14 +112,14 @@ def token_changes(codes: Int[np.ndarray, "clip codebook frame"]) -> Float[np.nda
 
 
 SLOWEST_HZ, FASTEST_HZ = 50 / 60, 200 / 60
-"""The range of tempo that is measured in the audio, in beats per second."""
+"""Range of tempo measured in the audio, in beats per second."""
 TOLERANCE = 0.08
-"""A tempo is right within 8 % (`mir_eval.tempo.detection`)."""
+"""A tempo counts as correct within 8 % (`mir_eval.tempo.detection`)."""
 
 
 @dataclass(frozen=True)
 class TempoMatch:
-    """How well spectra fit the tempo of their own clip; one series (a layer's components, its norm, ...)."""
+    """Match of one series (a layer's components, its norm, ...) with the tempo of the clips."""
 
     excess: float  # log power at the own tempo minus that at tempos of other wordings of the same emotion
     hits: float  # share of clips whose strongest frequency in the range is the clip's tempo within 8 %
@@ -136,7 +137,7 @@ def tempo_match(
     labels: Int[np.ndarray, " unit"],
     exchanges: Int[np.ndarray, "perm unit"],
 ) -> TempoMatch:
-    """Return how well the spectra of the states fit the tempo measured in the audio.
+    """Return the match of the spectra of the states with the tempo measured in the audio.
 
     Args:
         frequencies: Hz.
@@ -145,7 +146,7 @@ def tempo_match(
         tempo_hz: measured tempo of each clip, beats per second.
         units: unit (wording) of each clip.
         labels: emotion of each unit.
-        exchanges: which unit's tempos each unit is held against, from `within_emotion`.
+        exchanges: the unit whose tempos each unit is compared with, from `within_emotion`.
     """
     means = mean_weights(units)
     nearest = np.abs(frequencies[None, :] - tempo_hz[:, None]).argmin(axis=1)
@@ -155,21 +156,21 @@ def tempo_match(
     null = fit[np.arange(len(labels)), exchanges].mean(axis=1)
     others = _others(labels)
     chance = (fit * others).sum(axis=1) / np.maximum(others.sum(axis=1), 1)
-    kept = others.any(axis=1)
+    comparable = others.any(axis=1)
     hit = np.abs(peaks[:, None] / tempo_hz[None, :] - 1) < TOLERANCE
     foreign = _others(labels)[units][:, units]
     rho = _rank_correlation(means @ peaks, means @ tempo_hz)
     return TempoMatch(
-        float((np.diag(fit) - chance)[kept].mean()),
-        float(np.diag(hit).mean()),
-        float(hit[foreign].mean()),
-        rho,
-        null,
+        excess=float((np.diag(fit) - chance)[comparable].mean()),
+        hits=float(np.diag(hit).mean()),
+        hits_chance=float(hit[foreign].mean()),
+        rho=rho,
+        null=null,
     )
 
 
 def excess_p(matches: list[TempoMatch]) -> Float[np.ndarray, " series"]:
-    """Return the unadjusted p of each series' excess: tempos exchanged between wordings of one emotion."""
+    """Return the unadjusted p of each series' excess, tempos exchanged between wordings of one emotion."""
     return p_values(np.stack([match.null for match in matches]))
 
 
@@ -179,9 +180,10 @@ def within_emotion(
     n_permutations: int,
     rng: np.random.Generator,
 ) -> Int[np.ndarray, "perm unit"]:
-    """Return exchanges of units inside their emotion, so that tempo as such says nothing; row 0 is none.
+    """Return exchanges of units within their emotion; row 0 exchanges nothing.
 
-    Only units of one size (number of prompts) change places: means of few prompts scatter more.
+    The typical tempo of an emotion then gives no advantage. Only units of equal size (number of prompts) are
+    exchanged, because means of few prompts scatter more.
     """
     return unit_orders(len(labels), n_permutations, rng, crossed(labels, sizes))
 

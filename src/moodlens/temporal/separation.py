@@ -1,15 +1,11 @@
-"""Decoder steps in short windows, and their means: what the step sweep compares.
+"""Separation of the emotions in windows of decoder steps, and the cluster permutation test over time.
 
-How far apart the emotions are in each window of time, under the observed labels and under relabellings.
-
-Cluster permutation over time, corrected for every window and every layer.
-
-A cluster is a run of neighbouring windows of one layer that each stand out from their own relabellings; its
-mass is the sum of their standard scores. Each relabelling gives the largest mass found anywhere, and a
-cluster's p is the share of relabellings whose largest mass reaches it (Maris and Oostenveld 2007,
-Nonparametric statistical testing of EEG- and MEG-data). That controls the chance of any false cluster. It
-licenses "somewhere here": the edges of a cluster are no estimate of when the effect begins or ends
-(Sassenhagen and Draschkow 2019).
+A cluster is a run of neighbouring windows of one layer that each exceed their own relabellings. Its mass is
+the sum of their standard scores. The p of a cluster is the share of relabellings whose largest mass, over all
+windows and layers, reaches it (Maris and Oostenveld 2007, Nonparametric statistical testing of EEG- and
+MEG-data). This controls the chance of any false cluster. It supports the claim that there is an effect
+somewhere in the cluster; the edges of a cluster do not estimate when the effect begins or ends (Sassenhagen
+and Draschkow 2019).
 """
 
 from dataclasses import dataclass
@@ -27,7 +23,7 @@ from moodlens.stats.similarity import within_between
 
 @dataclass(frozen=True)
 class Windows:
-    """Neighbouring windows of complete steps, all of `width` steps; the last few steps may be left over."""
+    """Neighbouring windows of complete steps, each of `width` steps; the last few steps may be unused."""
 
     starts: Int[np.ndarray, " window"]  # first step of each window, counted from the first complete step
     width: int  # steps
@@ -43,7 +39,7 @@ def windows(n_steps: int, first: int, width: int) -> Windows:
 
     Args:
         n_steps: complete steps of a clip.
-        first: decoder step of the first of them (the partial steps of the delay pattern come before).
+        first: decoder step of the first complete step, which follows the partial steps of the delay pattern.
         width: steps of a window; 1 is every step.
 
     Raises:
@@ -60,7 +56,7 @@ def windows(n_steps: int, first: int, width: int) -> Windows:
 
 
 def window_means(
-    states: Float[np.ndarray, "clip step d_model"], places: Windows
+    states: Float[np.ndarray, "clip step d_model"], spans: Windows
 ) -> Float[np.ndarray, "clip window d_model"]:
     """Return the mean state of each window.
 
@@ -69,13 +65,13 @@ def window_means(
     [2.0, 6.0]
     """
     n_clips, _, width = states.shape
-    kept = states[:, : len(places.starts) * places.width]
-    return kept.reshape(n_clips, len(places.starts), places.width, width).mean(axis=2)
+    covered = states[:, : len(spans.starts) * spans.width]
+    return covered.reshape(n_clips, len(spans.starts), spans.width, width).mean(axis=2)
 
 
 @dataclass(frozen=True)
 class Separation:
-    """One layer over time; a unit is a wording (or a prompt where no two share one)."""
+    """Separation of one layer over time; a unit is a wording (or a prompt if no two prompts share one)."""
 
     site: str
     effect: Float[np.ndarray, " window"]  # within - between, cosines of unit means around their mean
@@ -91,7 +87,7 @@ def unit_grams(
     """Return the centred Gram matrix of the units in each window, scaled to mean diagonal 1.
 
     Raises:
-        ContractError: in some window all units are equal.
+        ContractError: all units are equal in some window.
     """
     by_window = np.moveaxis(means, 1, 0).astype(np.float64)
     scale = np.square(by_window).mean(axis=(1, 2))
@@ -149,13 +145,13 @@ class Cluster:
 def scores_and_marks(
     f: Float[np.ndarray, "layer window perm"], alpha: float
 ) -> tuple[Float[np.ndarray, "layer window perm"], Bool[np.ndarray, "layer window perm"]]:
-    """Return standard scores of F in each cell, and where a cell is above its own 1 - alpha quantile.
+    """Return standard scores of F in each cell, and whether the cell exceeds its own 1 - alpha quantile.
 
-    Both treat all relabellings alike (the observed one among them), so the test stays exact.
+    Both treat all relabellings alike, including the observed one, so the test stays exact.
 
     Args:
         f: statistic, larger is more extreme; the first relabelling is the observed one.
-        alpha: forms the clusters; it moves the power, not the false positives.
+        alpha: threshold that forms the clusters; it affects the power, not the rate of false positives.
     """
     spread = f.std(axis=-1, keepdims=True)
     scores = (f - f.mean(axis=-1, keepdims=True)) / np.where(spread > 0, spread, 1)
@@ -166,7 +162,7 @@ def scores_and_marks(
 def largest_masses(
     scores: Float[np.ndarray, "layer window perm"], marks: Bool[np.ndarray, "layer window perm"]
 ) -> Float[np.ndarray, " perm"]:
-    """Return the mass of the heaviest cluster of each relabelling, 0 where it has none."""
+    """Return the mass of the heaviest cluster of each relabelling, 0 if it has none."""
     running = np.zeros((scores.shape[0], scores.shape[2]))
     heaviest = np.zeros(scores.shape[2])
     for window in range(scores.shape[1]):
@@ -184,11 +180,11 @@ def clusters(f: Float[np.ndarray, "layer window perm"], alpha: float) -> tuple[C
     """
     scores, marks = scores_and_marks(f, alpha)
     heaviest = largest_masses(scores, marks)
-    found = []
+    results = []
     for layer in range(len(f)):
         edges = np.flatnonzero(np.diff(np.concatenate([[0], marks[layer, :, 0].astype(int), [0]])))
         for start, stop in edges.reshape(-1, 2).tolist():
             mass = float(scores[layer, start:stop, 0].sum())
             p = float((heaviest >= mass - TIE * (1 + mass)).mean())
-            found.append(Cluster(layer, start, stop, mass, p))
-    return tuple(found)
+            results.append(Cluster(layer, start, stop, mass, p))
+    return tuple(results)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from moodlens.stats.design import Design
 from moodlens.stats.site_names import split_site
-from moodlens.temporal.clip_scalars import Reading
+from moodlens.temporal.clip_scalars import ScalarTest
 from moodlens.temporal.divergence import Divergence
 from moodlens.temporal.rhythm import TempoMatch, excess_p
 from moodlens.temporal.separation import Cluster, Separation
@@ -58,7 +58,7 @@ class Timeline:
     layers: tuple[Layer, ...]
     clusters: tuple[Cluster, ...]
     p_change: np.ndarray  # (layer,) maxT
-    scalars: tuple[Reading, ...]  # tests of the clip scalars, layer by layer
+    scalars: tuple[ScalarTest, ...]  # tests of the clip scalars, layer by layer
     p_tempo: np.ndarray  # (layer x series,) maxT
     tokens: Tokens
     smallest_p: float
@@ -112,7 +112,7 @@ def scalar_keys(results: Timeline) -> list[tuple[str, str]]:
     return [(layer.site, name) for layer in results.layers for name in layer.scalars]
 
 
-def _largest(scalars: Mapping[tuple[str, str], Reading], name: str) -> float | None:
+def _largest(scalars: Mapping[tuple[str, str], ScalarTest], name: str) -> float | None:
     ratios = [s.ratio for (_, own), s in scalars.items() if own == name and s.ratio is not None]
     return max(ratios, default=None)
 

@@ -1,4 +1,4 @@
-"""What else a site tells a linear reader: valence, arousal, other templates, control task, code length."""
+"""Further probe scores of a site: valence, arousal, other templates, the control task, the code length."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,45 +18,45 @@ from moodlens.stats.gram import SiteGram, prompt_grams
 from moodlens.stats.permutation import p_values, relabellings
 
 N_CONTROLS = 200
-"""Random labellings of the wordings in the control task: a mean needs no more."""
+"""Random labellings of the wordings in the control task; enough for a mean."""
 N_ORDERS = 2
-"""Orders in which the units are sent; all sites share them."""
+"""Number of orders in which the units are sent; the same orders for all sites."""
 
 
 @dataclass(frozen=True)
 class PromptColumns:
-    """What the prompt table says of each prompt beside its emotion."""
+    """Columns of the prompt table besides the emotion."""
 
     valence: Float[np.ndarray, " prompt"]  # -1..1
     arousal: Float[np.ndarray, " prompt"]
-    templates: Int[np.ndarray, " prompt"]  # template of each prompt, numbered
+    templates: Int[np.ndarray, " prompt"]  # number of each prompt's template
 
 
 @dataclass(frozen=True)
-class ScaleReading:
-    """How well a scale is read out of fold, wordings held out."""
+class ScaleScore:
+    """Out-of-fold prediction of a scale, wordings held out."""
 
     r2: float
-    p: float  # wordings exchanged, the choice of penalty repeated; best site of each relabelling
+    p: float  # wordings permuted, penalty chosen anew; against the best site of each relabelling
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One site."""
+class SiteScores:
+    """Scores of one site."""
 
     site: str
-    valence: ScaleReading | None  # None where all prompts have one value
-    arousal: ScaleReading | None
-    by_template: float | None  # accuracy of the logistic probe on templates it never saw; None: one template
-    control_accuracy: float  # of random labels of wordings, folds by prompt: what the probe can memorise
+    valence: ScaleScore | None  # None if all prompts have one value
+    arousal: ScaleScore | None
+    by_template: float | None  # accuracy of the logistic probe on held-out templates; None: one template
+    control_accuracy: float  # on random labels of wordings, folds by prompt: what the probe can memorise
     control_selectivity: float  # accuracy on emotions minus that, same folds
-    mdl_bits: float  # per prompt, wordings sent one block after another; log2 K saves nothing
+    mdl_bits: float  # per prompt, wordings sent block by block; log2 K is no saving
 
 
-def read_sites(
+def score_sites(
     sites: Sequence[SiteGram], design: Design, columns: PromptColumns, settings: ProbeSettings
-) -> tuple[Reading, ...]:
-    """Return the readings of a family of sites.
+) -> tuple[SiteScores, ...]:
+    """Return the scores of a family of sites.
 
     Source of the control task: Hewitt and Liang 2019, Designing and interpreting probes with control tasks.
     """
@@ -64,7 +64,7 @@ def read_sites(
     members = design.members("wording")
     folds, ridges = settings.folds(design, "wording"), settings.ridges
     scales = {
-        name: read_scale(grams, values, members, folds, ridges, settings.n_permutations, settings.seed)
+        name: score_scale(grams, values, members, folds, ridges, settings.n_permutations, settings.seed)
         for name, values in (("valence", columns.valence), ("arousal", columns.arousal))
     }
     control, emotion = _control_task(grams, design, settings)
@@ -73,27 +73,27 @@ def read_sites(
         block_order(design.unit_labels("wording"), rng_for("orders", number, settings.seed))
         for number in range(N_ORDERS)
     ]
-    found = []
+    scores = []
     for i, (site, gram) in enumerate(zip(sites, grams, strict=True)):
         by_template = None
         if templates is not None:
             right = logistic.out_of_fold(gram, design.labels, templates, settings.ridge) == design.labels
             by_template = float(balanced_accuracy(right.astype(np.float64), design.labels))
-        found.append(
-            Reading(
-                site.site,
-                None if (valence := scales["valence"]) is None else valence[i],
-                None if (arousal := scales["arousal"]) is None else arousal[i],
-                by_template,
-                float(control[i]),
-                float(emotion[i] - control[i]),
-                online_bits(gram, design.labels, members, orders, ridges),
+        scores.append(
+            SiteScores(
+                site=site.site,
+                valence=None if (valence := scales["valence"]) is None else valence[i],
+                arousal=None if (arousal := scales["arousal"]) is None else arousal[i],
+                by_template=by_template,
+                control_accuracy=float(control[i]),
+                control_selectivity=float(emotion[i] - control[i]),
+                mdl_bits=online_bits(gram, design.labels, members, orders, ridges),
             )
         )
-    return tuple(found)
+    return tuple(scores)
 
 
-def read_scale(
+def score_scale(
     grams: Float[np.ndarray, "layer prompt prompt"],
     values: Float[np.ndarray, " prompt"],
     members: Int[np.ndarray, " prompt"],
@@ -101,7 +101,7 @@ def read_scale(
     ridges: Sequence[float],
     n_permutations: int,
     seed: int,
-) -> list[ScaleReading] | None:
+) -> list[ScaleScore] | None:
     """Return R2 of a scale at every layer, p against the best layer of each relabelling; None if constant."""
     if np.ptp(values) == 0:
         return None
@@ -111,15 +111,13 @@ def read_scale(
     )
     best = each.max(axis=0)
     against = [np.concatenate([row[:1], best[1:]]) for row in each]
-    return [
-        ScaleReading(float(row[0]), float(p_values(rest))) for row, rest in zip(each, against, strict=True)
-    ]
+    return [ScaleScore(float(row[0]), float(p_values(rest))) for row, rest in zip(each, against, strict=True)]
 
 
 def _control_task(
     grams: np.ndarray, design: Design, settings: ProbeSettings
 ) -> tuple[Float[np.ndarray, " layer"], Float[np.ndarray, " layer"]]:
-    """Return accuracy on random labels of wordings, and on the emotions, folds by prompt for both."""
+    """Return the accuracy on random labels of wordings and on the emotions, folds by prompt for both."""
     folds = settings.folds(design, "prompt")
     rng = rng_for("control", settings.seed)
     table = relabellings(design.unit_labels("wording"), N_CONTROLS, rng)[:, design.members("wording")]

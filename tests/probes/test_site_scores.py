@@ -11,7 +11,7 @@ from moodlens.probes.family import ProbeSettings, probe_family
 from moodlens.probes.folds import design_folds
 from moodlens.probes.kernel_ridge import accuracies, grid_accuracies, hats_of, predictions
 from moodlens.probes.logistic import block_order, online_bits
-from moodlens.probes.site_readings import PromptColumns, read_sites
+from moodlens.probes.site_scores import PromptColumns, score_sites
 from moodlens.stats.gram import prompt_grams, site_gram
 from moodlens.stats.permutation import p_values, relabellings
 from tests.stats.synthetic import design, sites
@@ -35,7 +35,7 @@ def test_a_site_of_wordings_is_memorised_and_not_selective_one_of_emotion_is():
     rng = np.random.default_rng(0)
     (words,) = sites(MADE, rng, icc=0.98, wording=0.98, width=128)
     (felt,) = sites(MADE, rng, icc=0.3, share=0.5)
-    by_heart, selective = read_sites([words, felt], MADE, COLUMNS, SETTINGS)
+    by_heart, selective = score_sites([words, felt], MADE, COLUMNS, SETTINGS)
     assert by_heart.control_accuracy > 0.6  # 1/3 by chance; a quarter of the prompts meet their wording anew
     assert by_heart.control_selectivity < 0.15
     assert selective.control_accuracy < by_heart.control_accuracy - 0.1
@@ -47,7 +47,7 @@ def test_a_site_of_wordings_is_memorised_and_not_selective_one_of_emotion_is():
 
 def test_one_template_and_one_value_leave_nothing_to_read():
     columns = PromptColumns(np.ones(36), COLUMNS.arousal, np.zeros(36, dtype=int))
-    (found,) = read_sites(sites(MADE, np.random.default_rng(1)), MADE, columns, SETTINGS)
+    (found,) = score_sites(sites(MADE, np.random.default_rng(1)), MADE, columns, SETTINGS)
     assert found.by_template is None
     assert found.valence is None
     assert found.arousal is not None
