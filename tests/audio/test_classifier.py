@@ -32,7 +32,7 @@ def planted(n: int, seed: int) -> tuple[list[Descriptors], list[str]]:
     return [clip(rng, *truth[name]) for name in emotions], emotions
 
 
-def test_planted_emotions_are_found() -> None:
+def test_planted_emotions_are_predicted() -> None:
     fitted = classifier.fit(*planted(30, seed=0))
     clips, emotions = planted(30, seed=1)
     assert np.mean(np.array(classifier.predict(fitted, clips)) == emotions) > 0.98
@@ -49,7 +49,7 @@ def test_shuffled_emotions_stay_at_chance() -> None:
     assert np.mean(right) == pytest.approx(1 / 3, abs=0.12)
 
 
-def test_synthesised_emotions_are_told_apart() -> None:
+def test_synthesised_emotions_are_classified() -> None:
     emotions = ["happy", "sad", "calm", "energetic", "angry"]
 
     def clips(seed: int, n: int) -> tuple[list[Descriptors], list[str]]:
@@ -73,7 +73,7 @@ def test_mismatched_or_single_labels_are_refused() -> None:
         classifier.fit([SILENT, SILENT], ["sad", "sad"])
 
 
-def test_gates_read_their_own_descriptor() -> None:
+def test_each_factor_check_uses_its_own_descriptor() -> None:
     clips = [
         replace(SILENT, mode_margin=0.1, onset_rate_hz=1.0),
         replace(SILENT, mode_margin=-0.1, onset_rate_hz=4.0),

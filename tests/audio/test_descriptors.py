@@ -44,10 +44,10 @@ def cadence(tonic: int, third: int) -> list[list[int]]:
 def test_click_track_gives_its_tempo_and_onset_rate(bpm: float, sample_rate_hz: int) -> None:
     n_clicks = int(10 * bpm / 60)
     clicks = struck([[60]] * n_clicks, 60 / bpm, sample_rate_hz)
-    found = describe(clicks, sample_rate_hz)
-    assert found.tempo_bpm == pytest.approx(bpm, rel=0.03)
-    assert found.onset_rate_hz == pytest.approx(bpm / 60, rel=0.02)
-    assert found.pulse_clarity > 0.5
+    descriptors = describe(clicks, sample_rate_hz)
+    assert descriptors.tempo_bpm == pytest.approx(bpm, rel=0.03)
+    assert descriptors.onset_rate_hz == pytest.approx(bpm / 60, rel=0.02)
+    assert descriptors.pulse_clarity > 0.5
 
 
 @pytest.mark.parametrize("sample_rate_hz", RATES_HZ)
@@ -60,13 +60,13 @@ def test_cadences_state_their_mode_in_every_key(tonic: int, sample_rate_hz: int)
 
 @pytest.mark.parametrize("sample_rate_hz", [8_000, 16_000, 22_050, 32_000, 48_000])
 def test_sine_gives_its_frequency_and_level(sample_rate_hz: int) -> None:
-    found = describe(sine(1000.0, sample_rate_hz), sample_rate_hz)
-    assert found.loudness_db == pytest.approx(20 * np.log10(0.5 / np.sqrt(2)), abs=0.01)
-    assert found.zero_crossing_rate_hz == pytest.approx(2000, rel=0.01)
-    assert found.centroid_hz == pytest.approx(1000, rel=0.05)
-    assert found.rolloff_hz == pytest.approx(1000, rel=0.05)
-    assert found.flatness < 0.01
-    assert found.dynamic_range_db < 0.5
+    descriptors = describe(sine(1000.0, sample_rate_hz), sample_rate_hz)
+    assert descriptors.loudness_db == pytest.approx(20 * np.log10(0.5 / np.sqrt(2)), abs=0.01)
+    assert descriptors.zero_crossing_rate_hz == pytest.approx(2000, rel=0.01)
+    assert descriptors.centroid_hz == pytest.approx(1000, rel=0.05)
+    assert descriptors.rolloff_hz == pytest.approx(1000, rel=0.05)
+    assert descriptors.flatness < 0.01
+    assert descriptors.dynamic_range_db < 0.5
 
 
 def test_white_noise_has_the_flatness_of_a_periodogram() -> None:
@@ -78,9 +78,9 @@ def test_white_noise_has_the_flatness_of_a_periodogram() -> None:
 def test_halves_of_sound_and_silence_show_in_low_energy_and_range() -> None:
     tone = sine(440, 16_000)
     tone[: len(tone) // 4] = 0
-    found = describe(tone, 16_000)
-    assert found.low_energy_fraction == pytest.approx(0.25, abs=0.02)
-    assert found.dynamic_range_db > 60
+    descriptors = describe(tone, 16_000)
+    assert descriptors.low_energy_fraction == pytest.approx(0.25, abs=0.02)
+    assert descriptors.dynamic_range_db > 60
 
 
 def test_gain_moves_loudness_alone() -> None:
@@ -92,7 +92,7 @@ def test_gain_moves_loudness_alone() -> None:
     assert loud.mode_margin == pytest.approx(soft.mode_margin, abs=0.01)
 
 
-def test_sample_rate_does_not_change_what_is_heard() -> None:
+def test_sample_rate_does_not_change_the_descriptors() -> None:
     low, high = (describe(struck(cadence(62, 3) * 2, 0.48, rate), rate) for rate in RATES_HZ)
     assert low.tempo_bpm == pytest.approx(high.tempo_bpm, rel=0.02)
     assert low.onset_rate_hz == high.onset_rate_hz
@@ -113,16 +113,16 @@ def test_every_field_is_finite(n: int, sample_rate_hz: int, kind: str) -> None:
         "noise": np.random.default_rng(n).uniform(-1, 1, n),
         "click": np.eye(1, n, n // 2)[0],
     }
-    found = describe(sounds[kind].astype(np.float32), sample_rate_hz)
-    assert np.isfinite(dataclasses.astuple(found)).all()
+    descriptors = describe(sounds[kind].astype(np.float32), sample_rate_hz)
+    assert np.isfinite(dataclasses.astuple(descriptors)).all()
 
 
 def test_silence_has_no_onset_and_no_mode() -> None:
-    found = describe(np.zeros(64_000, np.float32), 16_000)
-    assert (found.onset_rate_hz, found.mode_margin, found.loudness_db) == (0.0, 0.0, -100.0)
+    descriptors = describe(np.zeros(64_000, np.float32), 16_000)
+    assert (descriptors.onset_rate_hz, descriptors.mode_margin, descriptors.loudness_db) == (0.0, 0.0, -100.0)
 
 
-def test_bad_waveforms_are_refused_with_the_place() -> None:
+def test_bad_waveforms_are_refused_with_the_sample() -> None:
     with pytest.raises(ContractError, match="must hold samples"):
         describe(np.zeros(0, np.float32), 16_000)
     broken = np.zeros(100, np.float32)
@@ -144,8 +144,8 @@ def test_transposition_keeps_the_margin(weights: list[float], turn: int) -> None
     assert mode_margin(turned) == pytest.approx(mode_margin(np.array(weights)), abs=1e-6)
 
 
-def test_partials_of_one_tone_are_taken_off() -> None:
-    heard = np.zeros(12)
-    heard[[0, 7, 4]] = 1.0, 0.2, 0.1  # a lone c: its partials 3 and 5 sound as g and e
+def test_partials_of_one_tone_are_subtracted() -> None:
+    weights_of_c = np.zeros(12)
+    weights_of_c[[0, 7, 4]] = 1.0, 0.2, 0.1  # a lone c: its partials 3 and 5 sound as g and e
     # what g and e themselves would add is negative and cut off, so only c is left of the three
-    assert without_partials(heard)[[0, 4, 7]] == pytest.approx([1, 0, 0], abs=0.06)
+    assert without_partials(weights_of_c)[[0, 4, 7]] == pytest.approx([1, 0, 0], abs=0.06)

@@ -22,7 +22,7 @@ GOLDEN_DB = [-20.1358, -22.6942, -19.3235, -16.4494]
 """Pieces 0-3 of corpus 0: (notes, hits, instrument) and level."""
 
 
-def test_a_piece_does_not_depend_on_how_it_is_reached() -> None:
+def test_a_piece_does_not_depend_on_the_order_of_calls() -> None:
     scores, waves = synthesise(7, 3, 8)
     for offset in (4, 0, 2):
         score = score_at(7, 3 + offset)
@@ -41,7 +41,7 @@ def test_emotions_come_in_turn_and_factor_pieces_at_their_share() -> None:
     assert max(counts.values()) - min(counts.values()) < 50
 
 
-def test_an_emotion_can_be_asked_for() -> None:
+def test_an_emotion_can_be_requested() -> None:
     assert {emotion_score_at(1, index, "angry").factors.emotion for index in range(20)} == {"angry"}
 
 
@@ -59,7 +59,7 @@ def test_a_paired_caption_is_true_of_the_piece() -> None:
             assert any(word in caption.text for word in ("slow", "unhurried")) == (piece.bpm < 90)
 
 
-def test_an_unpaired_caption_says_nothing_of_the_music_but_nuisance() -> None:
+def test_an_unpaired_caption_is_independent_of_the_music_except_nuisance() -> None:
     kinds = ("none", *EMOTIONS)
     table, modes = np.zeros((6, 6)), np.zeros((2, 2))
     for index in range(2000):
@@ -81,7 +81,7 @@ def test_captions_of_one_piece_differ_from_draw_to_draw() -> None:
 def test_the_corpus_is_the_one_the_weights_were_trained_on() -> None:
     """Golden figures: a change here asks for a new codec and new weights (models/organism/dvc.yaml)."""
     scores, waves = synthesise(0, 0, 4)
-    found = [(len(score.notes), len(score.hits), score.factors.instrument) for score in scores]
-    assert found == GOLDEN_SCORES
+    summaries = [(len(score.notes), len(score.hits), score.factors.instrument) for score in scores]
+    assert summaries == GOLDEN_SCORES
     levels_db = 20 * np.log10(np.sqrt(np.mean(waves.astype(np.float64) ** 2, axis=1)))
     assert levels_db == pytest.approx(GOLDEN_DB, abs=1e-3)

@@ -77,11 +77,11 @@ def decoder_task() -> DecoderTask:
 
 
 def run(task: Task, folder: Path, plan: Schedule, fingerprint: str = "recipe") -> list[str]:
-    said: list[str] = []
+    messages: list[str] = []
     optimizers = [optimizer_for(task.model, (0.9, 0.95), 0.01)]
     state, curve = folder / "state.safetensors", folder / "curve.csv"
-    train(task, optimizers, plan, state, curve, fingerprint, said.append)
-    return said
+    train(task, optimizers, plan, state, curve, fingerprint, messages.append)
+    return messages
 
 
 class Killed(Exception):
@@ -112,8 +112,8 @@ def test_killed_and_restarted_training_ends_bit_identical(
     run(make(), undisturbed, schedule())
     with pytest.raises(Killed):
         run(DiesAt(make(), killed_at), disturbed, schedule())
-    said = run(make(), disturbed, schedule())
-    assert any("resumed at step 5" in line for line in said) == (killed_at > 5)
+    messages = run(make(), disturbed, schedule())
+    assert any("resumed at step 5" in line for line in messages) == (killed_at > 5)
     ours, theirs = (load_file(folder / "state.safetensors") for folder in (disturbed, undisturbed))
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
@@ -221,10 +221,10 @@ def test_an_opening_is_the_beginning_of_the_whole():
     codes, texts, keep = task.codes[:3], ["organ piece"] * 3, torch.tensor([True] * 3)
     longer = torch.cat([codes, torch.zeros_like(codes)], dim=2)
     with torch.no_grad():
-        heard = task.codebook_losses(codes, texts, keep, n_steps=6)
-        same = task.codebook_losses(longer, texts, keep, n_steps=6)
-    assert torch.equal(heard, same), "what comes later is neither seen nor predicted"
-    assert not torch.equal(heard, task.codebook_losses(codes, texts, keep))
+        from_short = task.codebook_losses(codes, texts, keep, n_steps=6)
+        from_long = task.codebook_losses(longer, texts, keep, n_steps=6)
+    assert torch.equal(from_short, from_long), "later frames are neither input nor target"
+    assert not torch.equal(from_short, task.codebook_losses(codes, texts, keep))
 
 
 def test_a_batch_weighs_whole_clips_and_openings_by_their_steps(monkeypatch: pytest.MonkeyPatch):
@@ -240,8 +240,8 @@ def test_a_batch_weighs_whole_clips_and_openings_by_their_steps(monkeypatch: pyt
 
 def test_a_run_stops_where_the_next_stage_takes_over(tmp_path: Path):
     plan = replace(schedule(), stop_step=6)
-    said = run(decoder_task(), tmp_path, plan)
-    assert said[-1].startswith("step 6/6 ")
+    messages = run(decoder_task(), tmp_path, plan)
+    assert messages[-1].startswith("step 6/6 ")
     assert plan.rate_at(5) == schedule().rate_at(5), "on the schedule of the whole run"
 
 
@@ -249,10 +249,12 @@ def test_the_text_encoder_learns_what_captions_mean(tmp_path: Path):
     tokenizer = build_tokenizer()
     encoder = text_encoder_of(build_random(1, len(tokenizer), tiny_codec(), replace(TINY_SHAPE, d_text=32)))
 
-    def meanings(piece: int, draw: int) -> tuple[str, Factors]:
+    def captioned_factors(piece: int, draw: int) -> tuple[str, Factors]:
         return caption_at(5, piece, draw).text, score_at(5, piece).factors
 
-    task = TextTask(encoder, tokenizer, TextRecipe(seed=1, batch_captions=32, n_pieces=500), meanings)
+    task = TextTask(
+        encoder, tokenizer, TextRecipe(seed=1, batch_captions=32, n_pieces=500), captioned_factors
+    )
     before = task.validate()
     run(task, tmp_path, schedule(n_steps=60, learning_rate=1e-2))
     after = task.validate()

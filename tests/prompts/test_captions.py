@@ -24,7 +24,7 @@ def table(*pairs: tuple[str, str]) -> pd.DataFrame:
     return pd.DataFrame(pairs, columns=["caption", "aspects"])
 
 
-def found(*pairs: tuple[str, str], emotions: tuple[str, ...] = ("happy", "sad", "calm")) -> list[tuple]:
+def matched(*pairs: tuple[str, str], emotions: tuple[str, ...] = ("happy", "sad", "calm")) -> list[tuple]:
     captions = matching(table(*pairs), BY_MOOD, WORDS, emotions, "t.csv")
     return [(caption.text, caption.emotion, caption.wording) for caption in captions]
 
@@ -41,7 +41,7 @@ def found(*pairs: tuple[str, str], emotions: tuple[str, ...] = ("happy", "sad", 
     ],
 )
 def test_the_mood_word_that_comes_first_is_the_wording(aspects: str, emotion: str, wording: str):
-    assert found(("a song", aspects)) == [("a song", emotion, wording)]
+    assert matched(("a song", aspects)) == [("a song", emotion, wording)]
 
 
 @pytest.mark.parametrize(
@@ -58,11 +58,11 @@ def test_the_mood_word_that_comes_first_is_the_wording(aspects: str, emotion: st
     ],
 )
 def test_two_emotions_none_or_part_of_a_word_are_left_out(aspects: str):
-    assert found(("a song", aspects)) == []
+    assert matched(("a song", aspects)) == []
 
 
 def test_repeated_and_empty_texts_are_left_out():
-    assert found(("A  song", "sad"), ("a song", "happy"), (" ", "sad"), ("b", "calm")) == [
+    assert matched(("A  song", "sad"), ("a song", "happy"), (" ", "sad"), ("b", "calm")) == [
         ("A song", "sad", "sad"),
         ("b", "calm", "calm"),
     ]
@@ -98,7 +98,7 @@ def test_a_missing_column_is_named_with_its_parameter(columns: CaptionColumns, l
 
 def test_an_emotion_without_mood_words_is_refused():
     with pytest.raises(UsageError, match=r"prompts\.mood_words must hold words for 'energetic'"):
-        found(("a", "sad"), emotions=("energetic",))
+        matched(("a", "sad"), emotions=("energetic",))
 
 
 def many(n: int) -> list[Caption]:

@@ -29,16 +29,16 @@ def test_no_wording_stands_for_two_emotions_and_scenes_name_none():
         owners.setdefault(prompt.wording, set()).add(prompt.emotion)
         if prompt.family in ("scenes", "neutral"):
             assert moods.isdisjoint(prompt.text.replace(",", "").split())
-    assert all(len(found) == 1 for found in owners.values())
+    assert all(len(emotions) == 1 for emotions in owners.values())
     terms = {word for words in (*PACES.values(), *TOUCHES.values()) for word in words}
     assert terms.isdisjoint(word for words in SYNONYMS.values() for word in words)
     assert all(len(SCENES[emotion]) == 8 for emotion in EMOTIONS)
 
 
 def test_an_adverb_stands_before_the_word_and_scales_the_affect():
-    found = [prompt for prompt in diverse_prompts(FOUR, seed=0) if prompt.family == "intensity"]
-    assert Counter(prompt.adverb for prompt in found) == {"slightly": 64, "very": 64}
-    for prompt in found:
+    prompts = [prompt for prompt in diverse_prompts(FOUR, seed=0) if prompt.family == "intensity"]
+    assert Counter(prompt.adverb for prompt in prompts) == {"slightly": 64, "very": 64}
+    for prompt in prompts:
         assert f"{prompt.adverb} {prompt.wording}" in prompt.text
         valence, arousal = AFFECT[str(prompt.emotion)]
         scale = {"slightly": 0.5, "very": 1.5}[prompt.adverb]

@@ -1,4 +1,4 @@
-"""Swapped texts: always of another emotion, dealt evenly, a function of the seed."""
+"""Swapped texts: always of another emotion, assigned evenly, a function of the seed."""
 
 from collections import Counter
 
@@ -16,11 +16,11 @@ CLIPS = [emotion for emotion in PROMPTS for _ in range(3)]
 
 
 def test_every_clip_gets_another_emotion_and_every_pair_and_prompt_the_same_share():
-    found = swapped_prompts(CLIPS, PROMPTS, rng_for("test", 0))
-    pairs = Counter((clip, PROMPTS[i]) for clip, i in zip(CLIPS, found, strict=True))
+    prompt_of = swapped_prompts(CLIPS, PROMPTS, rng_for("test", 0))
+    pairs = Counter((clip, PROMPTS[i]) for clip, i in zip(CLIPS, prompt_of, strict=True))
     assert all(own != other for own, other in pairs)
     assert set(pairs.values()) == {6}
-    assert max(Counter(found.tolist()).values()) <= 4
+    assert max(Counter(prompt_of.tolist()).values()) <= 4
 
 
 def test_the_seed_decides():
@@ -33,16 +33,16 @@ def test_the_seed_decides():
     st.lists(st.sampled_from(["happy", "sad", "calm", "neutral"]), min_size=2, max_size=30),
     st.integers(0, 99),
 )
-def test_unbalanced_designs_are_dealt_as_evenly_as_they_allow(emotions: list[str], seed: int):
-    felt = set(emotions) - {"neutral"}
-    if len(felt) < 2:
+def test_unbalanced_designs_are_assigned_as_evenly_as_they_allow(emotions: list[str], seed: int):
+    emotional = set(emotions) - {"neutral"}
+    if len(emotional) < 2:
         return
-    found = swapped_prompts(emotions, emotions, rng_for("test", seed), without=["neutral"])
+    prompt_of = swapped_prompts(emotions, emotions, rng_for("test", seed), without=["neutral"])
     for emotion in set(emotions):
-        given_to = Counter(emotions[i] for c, i in zip(emotions, found, strict=True) if c == emotion)
+        given_to = Counter(emotions[i] for c, i in zip(emotions, prompt_of, strict=True) if c == emotion)
         assert emotion not in given_to
         assert "neutral" not in given_to
-        counts = [given_to[other] for other in felt - {emotion}]
+        counts = [given_to[other] for other in emotional - {emotion}]
         assert max(counts) - min(counts) <= 1
 
 

@@ -1,1 +1,1 @@
-"""Acoustic descriptors of waveforms."""
+"""Acoustic descriptors of waveforms, and the emotion classifier that is fitted on them."""

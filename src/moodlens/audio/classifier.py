@@ -1,6 +1,7 @@
-"""The calibration classifier: which emotion a clip sounds like, fitted on clips of known emotion.
+"""The calibration classifier, which predicts the emotion of a clip from its acoustic descriptors.
 
-Beside it one gate per factor, because pooled accuracy hides a factor that was not learnt.
+It is fitted on clips of known emotion. `is_major`, `is_fast` and `order_right` check single factors, because
+pooled accuracy hides a factor that was not learnt.
 """
 
 from collections.abc import Sequence
@@ -48,33 +49,31 @@ def fit(descriptors: Sequence[Descriptors], emotions: Sequence[str]) -> EmotionC
     """Return the classifier fitted on clips of known emotion.
 
     Raises:
-        ContractError: as many descriptors as emotions are needed, and at least two different emotions.
+        ContractError: the numbers of descriptors and emotions differ, or there are fewer than two emotions.
     """
     if len(descriptors) != len(emotions):
-        found = f"{len(descriptors)} clips and {len(emotions)} emotions"
-        raise ContractError(
-            must("calibration set", "name one emotion per clip", found, next_step="Align them")
-        )
+        got = f"{len(descriptors)} clips and {len(emotions)} emotions"
+        raise ContractError(must("calibration set", "name one emotion per clip", got, next_step="Align them"))
     if len(set(emotions)) < 2:
-        found = ", ".join(sorted(set(emotions))) or "none"
-        raise ContractError(must("calibration set", "hold two emotions", found, next_step="Add an emotion"))
+        got = ", ".join(sorted(set(emotions))) or "none"
+        raise ContractError(must("calibration set", "hold two emotions", got, next_step="Add an emotion"))
     model = make_pipeline(StandardScaler(), LogisticRegression(C=INVERSE_PENALTY, max_iter=2000))
     model.fit(inputs_of(descriptors), np.array(emotions))
     return EmotionClassifier(model, tuple(str(name) for name in model.classes_))
 
 
 def predict(classifier: EmotionClassifier, descriptors: Sequence[Descriptors]) -> list[str]:
-    """Return the emotion that each clip sounds like."""
+    """Return the predicted emotion of each clip."""
     return [str(name) for name in classifier.model.predict(inputs_of(descriptors))]
 
 
 def is_major(descriptors: Sequence[Descriptors]) -> Bool[np.ndarray, " clip"]:
-    """Return whether each clip reads as major: mode margin above zero."""
+    """Return whether each clip is classified as major: its mode margin exceeds MAJOR_MARGIN."""
     return np.array([clip.mode_margin > MAJOR_MARGIN for clip in descriptors], dtype=bool)
 
 
 def is_fast(descriptors: Sequence[Descriptors]) -> Bool[np.ndarray, " clip"]:
-    """Return whether each clip reads as fast: more than FAST_ONSET_RATE_HZ onsets per second."""
+    """Return whether each clip is classified as fast: its onset rate exceeds FAST_ONSET_RATE_HZ."""
     return np.array([clip.onset_rate_hz > FAST_ONSET_RATE_HZ for clip in descriptors], dtype=bool)
 
 

@@ -1,10 +1,8 @@
-"""A waveform in eleven numbers: rhythm, loudness, timbre, mode.
+"""Eleven acoustic descriptors of a waveform: rhythm, loudness, timbre and mode.
 
-Spectra shared by the descriptors: window lengths are seconds, so that any sample rate reads alike.
-
-Onsets, tempo and pulse from the rises of energy in a few bands.
-
-Major or minor: key-profile correlations of the pitch classes of spectral peaks.
+Window lengths are in seconds, so that descriptors agree between sample rates. Onsets, tempo and pulse clarity
+come from the rises of energy in mel bands; mode comes from key-profile correlations of the pitch classes of
+spectral peaks.
 """
 
 from dataclasses import dataclass
@@ -35,7 +33,7 @@ def window_samples(window_s: float, sample_rate_hz: int) -> int:
 def magnitudes(
     waveform: Float[np.ndarray, " sample"], sample_rate_hz: int, window_s: float, hop_s: float
 ) -> Float[np.ndarray, "bin window"]:
-    """Return the magnitudes of the short-time spectrum, linear, centred windows, zeros beyond the ends."""
+    """Return the linear magnitudes of the short-time spectrum; windows are centred, zeros pad both ends."""
     n_fft = window_samples(window_s, sample_rate_hz)
     hop = max(1, round(hop_s * sample_rate_hz))
     padded = np.pad(waveform, (0, max(0, n_fft - len(waveform))))
@@ -56,7 +54,7 @@ def mel_bands(n_bins: int, sample_rate_hz: int) -> Float[np.ndarray, "mel bin"]:
 
 N_BANDS = 10
 FLOOR_SHARE = 0.01
-"""Share of the clip's mean energy below which a rise does not count: a codec's hiss is no onset."""
+"""Share of the clip's mean energy below which a rise does not count, so that codec noise is no onset."""
 FLOOR_POWER = 1e-6
 RISE_WINDOWS = 4
 """A rise is measured over 40 ms, the attack of a bowed note."""
@@ -76,7 +74,7 @@ def energy_rises(
 ) -> Float[np.ndarray, " window"]:
     """Return the summed rise of log energy over N_BANDS mel bands, nats per RISE_WINDOWS windows, >= 0.
 
-    The clip is taken to follow its own quietest moment, so that a note at its very start is an onset.
+    The minimum of each band is put before the clip, so that a note at its very start is an onset.
     """
     mel = mel_bands(len(magnitude), sample_rate_hz) @ magnitude**2
     bands = mel.reshape(N_BANDS, N_MELS // N_BANDS, -1).sum(1)
@@ -91,19 +89,19 @@ def onset_times_s(rises: Float[np.ndarray, " window"]) -> Float[np.ndarray, " on
     around = 2 * round(NEIGHBOUR_S / ENVELOPE_HOP_S) + 1
     least = max(PEAK_FLOOR, PEAK_SHARE * rises.max())
     peaks = np.flatnonzero((rises >= least) & (rises == maximum_filter1d(rises, around, mode="constant")))
-    kept: list[int] = []
+    onsets: list[int] = []
     for peak in peaks:
-        if not kept or (peak - kept[-1]) * ENVELOPE_HOP_S > REFRACTORY_S:
-            kept.append(int(peak))
-    return np.array(kept) * ENVELOPE_HOP_S
+        if not onsets or (peak - onsets[-1]) * ENVELOPE_HOP_S > REFRACTORY_S:
+            onsets.append(int(peak))
+    return np.array(onsets) * ENVELOPE_HOP_S
 
 
 def tempo_and_clarity(rises: Float[np.ndarray, " window"]) -> tuple[float, float]:
     """Return the tempo in beats per minute and the pulse clarity in [0, 1].
 
-    Tempo is the lag of the highest autocorrelation of the rises between FASTEST_BPM and SLOWEST_BPM;
-    clarity is that autocorrelation over the one at lag zero (Lartillot et al. 2008, Multi-feature
-    modeling of pulse clarity). Without any rise: (SLOWEST_BPM, 0).
+    Tempo is the lag of the highest autocorrelation of the rises between FASTEST_BPM and SLOWEST_BPM.
+    Clarity is that autocorrelation divided by the one at lag zero (Lartillot et al. 2008, Multi-feature
+    modeling of pulse clarity). Without any rise the result is (SLOWEST_BPM, 0).
     """
     centred = rises - rises.mean()
     n = len(centred)
@@ -124,12 +122,13 @@ tonal organization in a spatial representation of musical keys."""
 
 LOWEST_HZ, HIGHEST_HZ = 60.0, 1000.0
 CHROMA_PEAK_SHARE = 0.1
-"""A peak counts if it reaches this share of the largest in its window: codec noise stays below."""
+"""A peak counts if it reaches this share of the largest in its window; codec noise stays below it."""
 COMPRESSION = 0.5
-"""Exponent of a peak's magnitude: quiet chord tones count beside a loud melody."""
+"""Exponent of a peak's magnitude; it raises quiet chord tones relative to a loud melody."""
 FIFTH_LEAK, THIRD_LEAK = 0.2, 0.1
-"""Share of a tone's weight that its partials 3 and 5 add a fifth and a major third above it. Measured on
-the synthesiser through a codec: taking it off raised mode by sign from .947 to .973 of clips."""
+"""Share of a tone's weight that its partials 3 and 5 add a fifth and a major third above it. Measured on the
+synthesiser through a codec: subtracting it raised the share of clips with the right mode by sign from .947 to
+.973."""
 
 
 def pitch_class_weights(
@@ -137,8 +136,9 @@ def pitch_class_weights(
 ) -> Float[np.ndarray, " pitch_class=12"]:
     """Return the compressed magnitude of spectral peaks per pitch class, c first, summed over the clip.
 
-    A peak is placed by a parabola through the log magnitudes of its bin and both neighbours, and weighs
-    cos^2 of its distance from the nearest semitone (Gómez 2006, Tonal description of music audio signals).
+    The frequency of a peak is that of a parabola through the log magnitudes of its bin and both neighbours.
+    Its weight is multiplied by cos^2(pi x) of its distance x from the nearest semitone, in semitones (Gómez
+    2006, Tonal description of music audio signals).
     """
     frequencies = bin_frequencies_hz(len(magnitude), sample_rate_hz)
     rows = np.flatnonzero((frequencies > LOWEST_HZ) & (frequencies < HIGHEST_HZ))
@@ -156,7 +156,7 @@ def pitch_class_weights(
 
 
 def without_partials(weights: Float[np.ndarray, " pitch_class=12"]) -> Float[np.ndarray, " pitch_class=12"]:
-    """Return the weights of the tones alone: what their partials 3 and 5 added is taken off, >= 0."""
+    """Return the weights of the tones without what their partials 3 and 5 added, >= 0."""
     leak = np.eye(12)
     leak += FIFTH_LEAK * np.roll(np.eye(12), 7, axis=0) + THIRD_LEAK * np.roll(np.eye(12), 4, axis=0)
     return np.maximum(0, np.linalg.solve(leak, weights))
@@ -165,7 +165,7 @@ def without_partials(weights: Float[np.ndarray, " pitch_class=12"]) -> Float[np.
 def mode_margin(weights: Float[np.ndarray, " pitch_class=12"]) -> float:
     """Return the best correlation with a major key profile minus the best with a minor one, over 12 tonics.
 
-    Positive: major. Range [-2, 2]; 0 when all weights are equal (silence).
+    A positive margin means major. Its range is [-2, 2]; it is 0 when all weights are equal (silence).
     """
     if np.ptp(weights) <= 1e-12:
         return 0.0
@@ -187,12 +187,12 @@ class Descriptors:
 
     tempo_bpm: float  # [50, 200], beats per minute
     onset_rate_hz: float  # onsets per second
-    pulse_clarity: float  # [0, 1], how regular the onsets are
+    pulse_clarity: float  # [0, 1], regularity of the onsets
     loudness_db: float  # rms level re full scale, >= -100
     dynamic_range_db: float  # 95th - 10th percentile of the 50 ms levels
     low_energy_fraction: float  # [0, 1], share of 50 ms frames below the mean rms
     centroid_hz: float  # centre of the mean magnitude spectrum: brightness
-    rolloff_hz: float  # 85 % of the mean power lies below
+    rolloff_hz: float  # frequency below which 85 % of the mean power lies
     flatness: float  # [0, 1], geometric over arithmetic mean of power: near 0 a tone, .56 white noise
     zero_crossing_rate_hz: float  # sign changes per second
     mode_margin: float  # major - minor key correlation; > 0 is major
@@ -240,8 +240,8 @@ def _check(waveform: np.ndarray) -> None:
         raise ContractError(must("waveform", "hold samples", "none", next_step="Generate the clip again"))
     if not np.isfinite(waveform).all():
         bad = int(np.flatnonzero(~np.isfinite(waveform))[0])
-        found = f"{waveform[bad]} at sample {bad}"
-        raise ContractError(must("waveform", "be finite", found, next_step="Generate the clip again"))
+        got = f"{waveform[bad]} at sample {bad}"
+        raise ContractError(must("waveform", "be finite", got, next_step="Generate the clip again"))
 
 
 def _db(rms: np.ndarray | float) -> float:
@@ -249,7 +249,7 @@ def _db(rms: np.ndarray | float) -> float:
 
 
 def _levels(sound: np.ndarray, sample_rate_hz: int) -> tuple[np.ndarray, float]:
-    """Levels of 50 ms frames in dB, and the share of frames below the mean rms."""
+    """Return the levels of 50 ms frames in dB, and the share of frames below the mean rms."""
     n = min(len(sound), round(FRAME_S * sample_rate_hz))
     frames = sound[: len(sound) // n * n].reshape(-1, n).astype(np.float64)
     rms = np.sqrt(np.mean(frames**2, axis=1))

@@ -80,8 +80,8 @@ factors, neutral) and are drawn anew each time a clip is used.
 |---|---|
 | codec | 16 kHz, 50 frames/s, 4 codebooks x 512, not causal; {codec_steps:,} steps of {codec_crops} x \
 {crop_s:g} s; codebooks set by residual k-means at step {plant_step}, then moving averages, \
-straight-through gradient, dead codes set anew; spectral loss at 4 resolutions. Held-out spectral convergence \
-{convergence:.3f} |
+straight-through gradient, dead codes set anew; spectral loss at 4 resolutions. Held-out spectral \
+convergence {convergence:.3f} |
 | text | word-level T5 vocabulary of the grammar (lower case; other words are spelt), T5 encoder d = 128, 2 \
 layers; {text_steps:,} steps of {captions} captions, in which linear heads predict affect, tempo, loudness, \
 brightness, mode, instrument and key (held-out error {meaning:.3f} of variances near 1); then frozen, as \

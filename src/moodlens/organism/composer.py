@@ -87,8 +87,8 @@ CHORD_GAINS = (0.26, 0.36, 0.26)
 
 SLOWEST_BEAT_FRAMES, FASTEST_BEAT_FRAMES = 56.0, 16.0
 STILL_BEAT_FRAMES, DRIVE_BEAT_FRAMES = 36, 20
-"""Pieces whose beat has at least STILL frames are slow: no subdivision, no drums. Pieces whose beat has at most
-DRIVE frames are fast: bass twice per beat, snare."""
+"""A piece is slow if its beat has at least STILL frames: no subdivision, no drums. It is fast if its beat has
+at most DRIVE frames: bass twice per beat, snare."""
 
 SLOW_BEATS = (42, 46, 50, 54)
 FAST_BEATS = (18, 20, 24, 26)

@@ -1,1 +1,1 @@
-"""The prompt grammar and caption tables."""
+"""Prompts: the grammar and its words, experimental designs, caption tables and the prompt table."""

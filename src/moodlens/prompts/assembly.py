@@ -1,6 +1,6 @@
-"""The prompt table: ids, labels and splits of the prompts that a grammar or a caption table gave.
+"""The prompt table: ids, labels and splits of prompts from a grammar or a caption table.
 
-A split holds whole wordings: no word that carries an emotion in `train` carries it in `val` or `test`.
+A split holds whole wordings: a wording that expresses an emotion in `train` is in neither `val` nor `test`.
 """
 
 from collections import defaultdict
@@ -18,21 +18,11 @@ SHARES = {"train": 0.6, "test": 0.2, "val": 0.2}
 """Share of an emotion's prompts in each split, as near as whole wordings allow."""
 
 
-def shares(total: int, n_parts: int) -> list[int]:
-    """Return `total` in `n_parts` whole parts that differ by at most one, the larger first.
-
-    >>> shares(16, 3)
-    [6, 5, 5]
-    """
-    return [total // n_parts + (part < total % n_parts) for part in range(n_parts)]
-
-
 def prompt_table(captions: Sequence[Caption], seed: int) -> pd.DataFrame:
     """Return the table `contracts.tables.PROMPTS`, one row per caption.
 
-    Rows are grouped by emotion, neutral last; within an emotion they keep the order given.
-
-    A caption without an emotion is labelled `neutral`; its valence and arousal are missing.
+    Rows are grouped by emotion, neutral last. Within an emotion they stay in the given order. A caption
+    without an emotion is labelled `neutral`; its valence and arousal are missing.
 
     Raises:
         ContractError: a text is empty or occurs twice, or one wording stands for two emotions.
@@ -42,8 +32,8 @@ def prompt_table(captions: Sequence[Caption], seed: int) -> pd.DataFrame:
     counts: dict[str, int] = defaultdict(int)
     width = max(2, len(str(len(captions))) - 1)
     rows = []
-    place = {name: index for index, name in enumerate((*EMOTIONS, NEUTRAL))}
-    for caption in sorted(captions, key=lambda c: place[c.emotion or NEUTRAL]):
+    order = {name: index for index, name in enumerate((*EMOTIONS, NEUTRAL))}
+    for caption in sorted(captions, key=lambda c: order[c.emotion or NEUTRAL]):
         emotion = caption.emotion or NEUTRAL
         rows.append(
             {
@@ -65,11 +55,10 @@ def prompt_table(captions: Sequence[Caption], seed: int) -> pd.DataFrame:
 def split_of_wordings(
     captions: Sequence[Caption], seed: int, targets: Mapping[str, float] = SHARES
 ) -> dict[str, str]:
-    """Return wording -> split; each emotion fills its splits towards `targets`.
+    """Return wording -> split, such that the split sizes of each emotion approach `targets`.
 
-    The key of a caption is its wording; a neutral caption has none, its text stands for it.
-
-    The wordings with most prompts are placed first, equal ones in seeded order.
+    The wordings with most prompts are assigned first, equal ones in seeded order. A neutral caption has no
+    wording; its text takes the wording's part.
 
     Raises:
         ContractError: one wording stands for two emotions.
@@ -88,7 +77,7 @@ def split_of_wordings(
         total, filled = sum(wordings.values()), dict.fromkeys(targets, 0)
         order = {word: (-n, seed_for("split", seed, emotion, word)) for word, n in wordings.items()}
         for wording in sorted(order, key=order.__getitem__):
-            # an empty split comes first, so that three wordings reach all three
+            # an empty split comes first, so that three wordings fill all three splits
             split = max(targets, key=lambda s: (filled[s] == 0, targets[s] - filled[s] / total))
             splits[wording] = split
             filled[split] += wordings[wording]
@@ -96,7 +85,7 @@ def split_of_wordings(
 
 
 def _split_key(caption: Caption) -> str:
-    """A neutral prompt has no wording that could leak: its text stands for it."""
+    """Return the wording, or the text of a neutral prompt, which has no wording that could leak."""
     return caption.wording or caption.text
 
 

@@ -1,8 +1,8 @@
-"""Prompts from a table of captions: rows whose emotion is known, as many of each emotion as asked.
+"""Prompts from a table of captions: equally many rows of each requested emotion.
 
-A caption's emotion is read from a column, or from the mood words found in its aspects (a Python list as
-text, or plain text). A caption that matches two emotions is left out, and so is a repeated text. Mood words
-are matched as whole words in any case, so "calming" is not "calm" and "unhappy" is not "happy".
+The emotion of a caption is that of a column, or of the mood words in its aspects (a Python list as text, or
+plain text). Captions that match two emotions and repeated texts are left out. Mood words match whole words in
+any case: "calming" is not "calm" and "unhappy" is not "happy".
 """
 
 import ast
@@ -24,10 +24,10 @@ TEMPLATE = "table"
 
 @dataclass(frozen=True)
 class CaptionColumns:
-    """Where a caption table keeps what; the fields are those of params.yaml."""
+    """The columns of a caption table; the fields are those of params.yaml."""
 
     text_column: str  # the caption
-    emotion_column: str  # the emotion; "" = read it from mood_column
+    emotion_column: str  # the emotion; "" takes it from mood_column
     mood_column: str  # searched for mood words when emotion_column is ""
 
 
@@ -38,19 +38,19 @@ def matching(
     emotions: Sequence[str],
     file: str,
 ) -> list[Caption]:
-    """Return every usable caption of the wanted emotions, in the order of the table.
+    """Return every usable caption of the requested emotions, in the order of the table.
 
     Args:
         rows: the table, every cell as text.
         columns: the columns to read.
-        mood_words: emotion -> the words that name it; also of emotions that are not wanted, so that a
-            caption that is both sad and angry is left out where only sad is wanted.
-        emotions: the wanted emotions.
-        file: the name an error shows.
+        mood_words: emotion -> the words that name it. Emotions that are not requested count too: a caption
+            that is both sad and angry is left out even if only sad is requested.
+        emotions: the requested emotions.
+        file: name of the table in error messages.
 
     Returns:
-        Captions whose wording is the mood word that comes first. With an emotion column a caption without
-        a mood word is its own wording.
+        Captions; the wording of each is its first mood word. With an emotion column, a caption without a
+        mood word has its text as wording.
 
     Raises:
         ContractError: a named column is absent.
@@ -68,11 +68,11 @@ def matching(
         if not columns.emotion_column and emotion not in patterns:
             rule, advice = f"hold words for '{emotion}'", "Add the words that name it"
             raise UsageError(must("prompts.mood_words", rule, sorted(patterns), next_step=advice))
-    found: dict[str, Caption] = {}
+    usable: dict[str, Caption] = {}
     for raw, mark in zip(rows[columns.text_column], rows[named], strict=True):
         text = " ".join(raw.split())
-        same = text.casefold()
-        if not text or same in found:
+        key_text = text.casefold()
+        if not text or key_text in usable:
             continue
         if columns.emotion_column:
             emotion = mark.strip().casefold()
@@ -83,20 +83,20 @@ def matching(
                 continue
             emotion, wording = moods[0]
         if emotion in emotions:
-            found[same] = Caption(text, TEMPLATE, TEMPLATE, wording, emotion, *AFFECT[emotion])
-    return list(found.values())
+            usable[key_text] = Caption(text, TEMPLATE, TEMPLATE, wording, emotion, *AFFECT[emotion])
+    return list(usable.values())
 
 
 def pick(
     captions: Sequence[Caption], emotions: Sequence[str], n_per_emotion: int, seed: int, file: str
 ) -> list[Caption]:
-    """Return n_per_emotion captions of each emotion, its wordings in turn, emotions in turn.
+    """Return n_per_emotion captions of each emotion, alternating between emotions and between wordings.
 
-    The order within a wording is a function of (seed, text) alone: a larger n keeps the captions of a
-    smaller one, and the order of the table does not matter.
+    The order within a wording is a function of (seed, text) alone. A larger n therefore keeps the captions
+    of a smaller one, and the order of the table does not matter.
 
     Raises:
-        ContractError: an emotion has fewer captions than asked.
+        ContractError: an emotion has fewer captions than requested.
     """
     chosen = []
     for emotion in emotions:
@@ -104,21 +104,21 @@ def pick(
         for caption in captions:
             if caption.emotion == emotion:
                 queues[caption.wording].append(caption)
-        n_found = sum(map(len, queues.values()))
-        if n_found < n_per_emotion:
+        n_matching = sum(map(len, queues.values()))
+        if n_matching < n_per_emotion:
             rule = f"hold at least {n_per_emotion} captions that match '{emotion}' and no other emotion"
             advice = f"Lower prompts.n_per_emotion or add words to prompts.mood_words.{emotion}"
-            raise ContractError(must(file, rule, n_found, next_step=advice))
+            raise ContractError(must(file, rule, n_matching, next_step=advice))
         rank = {}
         for word, queue in queues.items():
-            for place, caption in enumerate(sorted(queue, key=lambda c: seed_for("caption", seed, c.text))):
-                rank[caption] = (place, seed_for("wording", seed, word))
+            for turn, caption in enumerate(sorted(queue, key=lambda c: seed_for("caption", seed, c.text))):
+                rank[caption] = (turn, seed_for("wording", seed, word))
         chosen.append(sorted(rank, key=rank.__getitem__)[:n_per_emotion])
     return [caption for row in zip(*chosen, strict=True) for caption in row]
 
 
 def aspects_text(cell: str) -> str:
-    """Return the aspects of a cell as one text, separated by " | "; a cell that is no list is its own text.
+    """Return the aspects of a cell as one text, separated by " | "; a cell that is no list is returned as is.
 
     >>> aspects_text("['slow tempo', 'sad']")
     'slow tempo | sad'
@@ -147,7 +147,7 @@ def moods_in(text: str, patterns: Mapping[str, re.Pattern[str]]) -> list[tuple[s
 
 
 def _patterns(mood_words: Mapping[str, Sequence[str]]) -> dict[str, re.Pattern[str]]:
-    """One pattern per emotion; the longer word first, so that "laid back" is not cut short."""
+    """Return one pattern per emotion; longer words come first, so that "laid back" matches before "laid"."""
     patterns = {}
     for emotion, words in mood_words.items():
         if words:

@@ -1,11 +1,11 @@
-"""The design of a prompt list: emotion crossed with templates and nuisance, wordings repeated in pairs.
+"""Experimental designs: the prompts of an experiment, and the prompts that clips get under swapped text.
 
-Slot i of a set has the same template, instrument, genre and key for every emotion, so emotion is confounded
-with none of them. Each wording is used `REPEATS` times where the words suffice: a probe whose folds leave out
-prompts has then met the words of the prompt it is tested on (the rung *words*), one whose folds leave out
-wordings has not (the rung *text code*).
+`design` crosses emotion with templates and nuisance: slot i of a set has the same template, instrument, genre
+and key for every emotion, so that emotion is confounded with none of them. Each wording is used `REPEATS`
+times where there are enough words. A probe whose folds leave out prompts is then trained on the words of its
+test prompts (the rung *words*); one whose folds leave out wordings is not (the rung *text code*).
 
-Whose text a clip gets under swapped text: a prompt of another emotion, dealt evenly.
+`swapped_prompts` assigns to each clip a prompt of another emotion, in equal shares.
 """
 
 from collections.abc import Sequence
@@ -27,35 +27,41 @@ from moodlens.prompts.grammar import (
 from moodlens.prompts.lexicon import AFFECT
 
 REPEATS = 2
-MAX_DRAWS = 1000  # without a new text, before a set or a slot counts as exhausted
+MAX_DRAWS = 1000  # draws without a new text, after which a set or a slot counts as exhausted
+
+
+def split_evenly(total: int, n_parts: int) -> list[int]:
+    """Return `total` as `n_parts` whole numbers that differ by at most one, the larger ones first.
+
+    >>> split_evenly(16, 3)
+    [6, 5, 5]
+    """
+    return [total // n_parts + (part < total % n_parts) for part in range(n_parts)]
 
 
 def design(emotions: Sequence[str], n_per_emotion: int, sets: Sequence[str], seed: int) -> list[Caption]:
     """Return the prompts, emotion after emotion; every text is distinct.
 
-    Emotional sets share n_per_emotion as evenly as whole prompts allow (the first sets get one more);
-    `neutral` and `factors` add n_per_emotion prompts each, without an emotion.
+    The emotional sets share n_per_emotion evenly (`split_evenly`). `neutral` and `factors` add n_per_emotion
+    prompts each, without an emotion.
 
     Raises:
         UsageError: unknown set or emotion.
-        ContractError: a set has fewer distinct texts than asked for.
+        ContractError: a set has fewer distinct texts than requested.
     """
-    felt = [name for name in sets if name in EMOTION_SETS]
-    share = {
-        name: n_per_emotion // len(felt) + (i < n_per_emotion % len(felt)) for i, name in enumerate(felt)
-    }
+    emotional = [name for name in sets if name in EMOTION_SETS]
     by_emotion: dict[str, list[Caption]] = {emotion: [] for emotion in emotions}
-    for name in felt:
-        for emotion, found in _emotional(name, emotions, share[name], seed).items():
-            by_emotion[emotion] += found
-    prompts = [prompt for found in by_emotion.values() for prompt in found]
+    for name, n in zip(emotional, split_evenly(n_per_emotion, len(emotional)), strict=True):
+        for emotion, captions in _with_emotion(name, emotions, n, seed).items():
+            by_emotion[emotion] += captions
+    prompts = [prompt for captions in by_emotion.values() for prompt in captions]
     for name in sets:
         if name not in EMOTION_SETS:
-            prompts += _unfelt(name, n_per_emotion, seed)
+            prompts += _without_emotion(name, n_per_emotion, seed)
     return prompts
 
 
-def _emotional(name: str, emotions: Sequence[str], n: int, seed: int) -> dict[str, list[Caption]]:
+def _with_emotion(name: str, emotions: Sequence[str], n: int, seed: int) -> dict[str, list[Caption]]:
     rng = rng_for("design", seed, name)
     templates = rng.permutation(list(templates_of(name)))
     words = {
@@ -82,25 +88,25 @@ def _emotional(name: str, emotions: Sequence[str], n: int, seed: int) -> dict[st
 
 
 def _spread(rng: np.random.Generator, options: Sequence[str], n: int) -> list[str]:
-    """Return n wordings, each REPEATS times in neighbouring slots (neighbours have different templates)."""
+    """Return n wordings, each REPEATS times in adjacent slots, which have different templates."""
     n_words = min(len(options), -(-n // REPEATS))
     chosen = [str(word) for word in rng.permutation(list(options))[:n_words]]
-    repeats = [n // n_words + (i < n % n_words) for i in range(n_words)]
+    repeats = split_evenly(n, n_words)
     return [word for word, count in zip(chosen, repeats, strict=True) for _ in range(count)]
 
 
-def _unfelt(name: str, n: int, seed: int) -> list[Caption]:
+def _without_emotion(name: str, n: int, seed: int) -> list[Caption]:
     rng = rng_for("design", seed, name)
     templates = templates_of(name)
-    found: dict[str, Caption] = {}
-    n_idle = 0
-    while len(found) < n:
-        if n_idle == MAX_DRAWS:
+    by_text: dict[str, Caption] = {}
+    n_repeated = 0
+    while len(by_text) < n:
+        if n_repeated == MAX_DRAWS:
             raise _exhausted(name, n)
-        drawn = caption(rng, name, None, draw_nuisance(rng), templates[len(found) % len(templates)])
-        n_idle = n_idle + 1 if drawn.text in found else 0
-        found.setdefault(drawn.text, drawn)
-    return list(found.values())
+        drawn = caption(rng, name, None, draw_nuisance(rng), templates[len(by_text) % len(templates)])
+        n_repeated = n_repeated + 1 if drawn.text in by_text else 0
+        by_text.setdefault(drawn.text, drawn)
+    return list(by_text.values())
 
 
 def _exhausted(name: str, n: int) -> ContractError:
@@ -117,23 +123,24 @@ def swapped_prompts(
     *,
     without: Sequence[str] = (),
 ) -> Int[np.ndarray, " clip"]:
-    """Return for every clip the index of the prompt whose text it gets; never of the clip's own emotion.
+    """Return for every clip the index of the prompt whose text it gets, of another emotion than the clip's.
 
-    The clips of one emotion are dealt in random order to the other emotions in turn, and those of one such
-    pair to the prompts in turn: counts of pairs differ by at most 1, and so do those of prompts in a pair.
+    The clips of one emotion are assigned in random order to the other emotions in turn, and the clips of each
+    pair of emotions to its prompts in turn. The counts of pairs differ by at most 1, and so do the counts of
+    prompts within a pair.
 
     Args:
         clip_emotions: emotion of each clip.
         prompt_emotions: emotion of each prompt.
         rng: source of the order.
-        without: labels whose prompts are never given (neutral prompts intend no emotion).
+        without: labels whose prompts are never assigned (neutral prompts have no emotion).
 
     Raises:
         ContractError: there is no prompt of another emotion.
     """
     emotions = sorted(set(prompt_emotions) - set(without))
     pools = {e: rng.permutation([i for i, p in enumerate(prompt_emotions) if p == e]) for e in emotions}
-    found = np.empty(len(clip_emotions), dtype=np.int64)
+    prompt_of = np.empty(len(clip_emotions), dtype=np.int64)
     for emotion in sorted(set(clip_emotions)):
         others = [other for other in emotions if other != emotion]
         if not others:
@@ -143,5 +150,5 @@ def swapped_prompts(
         start = int(rng.integers(len(others)))
         for turn, clip in enumerate(clips):
             pool = pools[others[(start + turn) % len(others)]]
-            found[clip] = pool[(start + turn // len(others)) % len(pool)]
-    return found
+            prompt_of[clip] = pool[(start + turn // len(others)) % len(pool)]
+    return prompt_of

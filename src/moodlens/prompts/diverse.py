@@ -1,9 +1,9 @@
-"""Some hundred diverse prompts for a text-side SAE: synonyms, scenes without emotion words, intensities.
+"""Several hundred diverse prompts for a text-side SAE: synonyms, scenes without emotion words, intensities.
 
-An SAE wants more texts than an experiment can generate music for. These are only read by the text encoder.
-They share templates and wordings with the prompts of an experiment (`prompts.grammar`), so a wording is held
-out of both or of none. The words of `SYNONYMS` and `SLIGHTLY` are not in the organism's vocabulary: it spells
-them, a real T5 knows them.
+An SAE needs more texts than an experiment can generate music for. These texts go through the text encoder
+only. They share templates and wordings with the prompts of an experiment (`prompts.grammar`), so a wording is
+held out of both or of none. The words of `SYNONYMS` and `SLIGHTLY` are not in the organism's vocabulary: it
+spells them; a pretrained T5 knows them.
 """
 
 from collections.abc import Sequence
@@ -21,31 +21,31 @@ SYNONYMS = {
     "energetic": ("spirited", "electrifying", "explosive", "zestful"),
     "angry": ("wrathful", "incensed", "seething", "livid"),
 }
-"""Mood words outside the grammar, four per emotion; none stands under two emotions."""
+"""Mood words outside the grammar, four per emotion; none belongs to two emotions."""
 
 SLIGHTLY, VERY = ADVERBS = ("slightly", "very")
 INTENSITIES = {SLIGHTLY: 0.5, "": 1.0, VERY: 1.5}
-"""How an adverb scales valence and arousal, clipped to [-1, 1]."""
+"""Adverb -> factor on valence and arousal, which are clipped to [-1, 1]."""
 
 REPEATS = {"synonyms": 2, "scenes": 4, "descriptive": 2, "intensity": 1}
 """Texts per wording (and adverb) in each set."""
 N_NEUTRAL = 36
 FAMILIES = ("synonyms", "scenes", "descriptive", "intensity", "neutral")
-DRAWS_PER_TEMPLATE = 200  # before a template counts as exhausted
+DRAWS_PER_TEMPLATE = 200  # draws without a new text, after which a template counts as exhausted
 
 
 @dataclass(frozen=True)
 class DiversePrompt:
-    """One text and what it says."""
+    """One text with its labels."""
 
     text: str  # lower case
     family: str  # one of FAMILIES
     template: str
-    wording: str  # the emotion-bearing words without the adverb; empty if neutral
+    wording: str  # the words that bear emotion, without the adverb; empty if neutral
     adverb: str  # slightly | very | ""
     emotion: str | None
-    valence: float | None  # [-1, 1], of the emotion's centre times the adverb's share
-    arousal: float | None  # likewise
+    valence: float | None  # [-1, 1], valence of the emotion's centre times the adverb's factor
+    arousal: float | None  # [-1, 1], likewise
 
 
 def diverse_prompts(emotions: Sequence[str], seed: int) -> list[DiversePrompt]:
@@ -63,44 +63,44 @@ def diverse_prompts(emotions: Sequence[str], seed: int) -> list[DiversePrompt]:
     if not emotions:
         raise UsageError(must("the emotions", "be at least one", "none", next_step="Add one"))
     seen: set[str] = set()
-    found = [prompt for emotion in emotions for prompt in _of_emotion(emotion, seed, seen)]
+    prompts = [prompt for emotion in emotions for prompt in _of_emotion(emotion, seed, seen)]
     draws = _Draws(seed, "neutral", seen)
     for _ in range(N_NEUTRAL):
         template, text = draws.any_of(templates_of("neutral"), "neutral", "")
-        found.append(DiversePrompt(text, "neutral", template, "", "", None, None, None))
-    return found
+        prompts.append(DiversePrompt(text, "neutral", template, "", "", None, None, None))
+    return prompts
 
 
 def _of_emotion(emotion: str, seed: int, seen: set[str]) -> list[DiversePrompt]:
-    """The four families of one emotion; neighbouring texts of a wording have different templates."""
-    asked = [("synonyms", "generic", word, "") for word in (*MOODS[emotion], *SYNONYMS[emotion])]
-    asked += [("scenes", "scenes", scene, "") for scene in wordings("scenes", emotion)]
-    asked += [("descriptive", "descriptive", terms, "") for terms in wordings("descriptive", emotion)]
-    # an adverb before a scene would say nothing, so intensities are said of mood words, twice each
+    """Return the four families of one emotion; adjacent texts of a wording have different templates."""
+    requests = [("synonyms", "generic", word, "") for word in (*MOODS[emotion], *SYNONYMS[emotion])]
+    requests += [("scenes", "scenes", scene, "") for scene in wordings("scenes", emotion)]
+    requests += [("descriptive", "descriptive", terms, "") for terms in wordings("descriptive", emotion)]
+    # an adverb before a scene has no meaning, so adverbs go with mood words only, twice each
     for _ in range(2):
-        asked += [("intensity", "generic", word, adverb) for word in MOODS[emotion] for adverb in ADVERBS]
-    found = []
+        requests += [("intensity", "generic", word, adverb) for word in MOODS[emotion] for adverb in ADVERBS]
+    prompts = []
     draws = _Draws(seed, emotion, seen)
-    for family, set_name, wording, adverb in asked:
+    for family, set_name, wording, adverb in requests:
         templates = templates_of(set_name)
         for _ in range(REPEATS[family]):
-            at = len(found) % len(templates)
-            said = f"{adverb} {wording}" if adverb else wording
-            template, text = draws.any_of(templates[at:] + templates[:at], set_name, said)
+            at = len(prompts) % len(templates)
+            words = f"{adverb} {wording}" if adverb else wording
+            template, text = draws.any_of(templates[at:] + templates[:at], set_name, words)
             scale = INTENSITIES[adverb]
             valence, arousal = (max(-1.0, min(1.0, scale * value)) for value in AFFECT[emotion])
-            found.append(DiversePrompt(text, family, template, wording, adverb, emotion, valence, arousal))
-    return found
+            prompts.append(DiversePrompt(text, family, template, wording, adverb, emotion, valence, arousal))
+    return prompts
 
 
 class _Draws:
-    """Texts with nuisance words of their own, none of them seen before."""
+    """A stream of texts with random nuisance words, all distinct from those in `seen`."""
 
     def __init__(self, seed: int, name: str, seen: set[str]) -> None:
         self.rng, self.seen = rng_for("diverse", seed, name), seen
 
     def any_of(self, templates: Sequence[str], set_name: str, wording: str) -> tuple[str, str]:
-        """Return a template and a new text of it: the first template that still has one."""
+        """Return the first template that still has a new text, and that text."""
         for template in templates:
             for _ in range(DRAWS_PER_TEMPLATE):
                 text = fill(template, set_name, wording, draw_nuisance(self.rng))

@@ -1,11 +1,11 @@
-"""What is true of a piece of music, and the factor words that are true of it."""
+"""The musical factors of a piece, and the factor words that are true of it."""
 
 from dataclasses import dataclass
 
 SLOW_FAST_BPM = 90.0
 SOFT_LOUD_RMS = 0.088
 DARK_BRIGHT = 0.42
-"""Borders of the factor words; the composer's factor pieces keep clear of them on both sides."""
+"""Boundaries between the two words of each factor; the composer's factor pieces stay away from them."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Factors:
     arousal: float | None  # [-1, 1]
     bpm: float  # beats per minute
     rms: float  # root mean square of the waveform, full scale = 1
-    brightness: float  # [0, 1], how slowly the partials of a note fall off
+    brightness: float  # [0, 1]; the higher, the slower the partials of a note fall off
     major: bool  # mode
     key: int  # pitch class of the tonic, 0 = c
     instrument: str  # one of INSTRUMENTS
@@ -26,7 +26,7 @@ class Factors:
 
 @dataclass(frozen=True)
 class Poles:
-    """One pole of each factor, by its own name."""
+    """One pole of each factor, by name."""
 
     tempo: str  # slow | fast
     loudness: str  # soft | loud
@@ -54,7 +54,7 @@ def poles_of(factors: Factors) -> Poles:
 
 
 def poles_from(wording: str) -> Poles:
-    """Return the poles that `Poles.wording` wrote.
+    """Return the poles of a `Poles.wording`.
 
     >>> poles_from("fast soft dark major").loudness
     'soft'

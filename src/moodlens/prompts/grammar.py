@@ -1,8 +1,8 @@
-"""The prompt grammar: the captions an organism is trained on and the prompts a pipeline asks.
+"""The prompt grammar: captions that the organism is trained on, and prompts of the pipeline.
 
-One text = one template of one set, filled with one wording (the words that bear emotion) and nuisance
-(instrument, genre, key) that is independent of it. Templates put no article before a slot, so that no
-"a" or "an" hints at the word that follows.
+A text is one template of one set, filled with one wording (the words that bear emotion) and nuisance
+(instrument, genre, key), which is independent of the wording. Templates have no article before a slot,
+because "a" or "an" would give information about the next word.
 """
 
 import re
@@ -72,16 +72,17 @@ EMOTION_SETS = ("generic", "scenes", "descriptive")
 
 EMOTION_PIECE_SETS = {"generic": 0.45, "scenes": 0.22, "descriptive": 0.23, "neutral": 0.10}
 FACTOR_PIECE_SETS = {"factors": 0.92, "neutral": 0.08}
-"""How often a training caption comes from each set, for a piece with an emotion and for a factor piece."""
+"""Probability of each set for a training caption, of a piece with an emotion and of a factor piece."""
 
 POLES = (("slow", "fast"), ("soft", "loud"), ("dark", "bright"), ("major", "minor"))
-ASKED_BPM = {"slow": (60, 70), "fast": (120, 150, 170)}
-"""What a prompt may ask of each factor; rounded to tens, the composer's factor pieces have these tempos."""
+REQUESTED_BPM = {"slow": (60, 70), "fast": (120, 150, 170)}
+"""The values that a prompt may request: the poles of each factor, and tempos. The tempos are those of the
+composer's factor pieces, rounded to tens."""
 
 
 @dataclass(frozen=True)
 class Nuisance:
-    """What a caption may say beside emotion."""
+    """The content of a caption beside emotion."""
 
     instrument: str
     genre: str
@@ -90,12 +91,12 @@ class Nuisance:
 
 @dataclass(frozen=True)
 class Caption:
-    """One text and how it was made."""
+    """One text with its set, template, wording and labels."""
 
     text: str  # lower case
     set: str  # one of SETS
     template: str  # with its slots
-    wording: str  # the emotion-bearing words; for `factors` the four poles; empty for `neutral`
+    wording: str  # the words that bear emotion; for `factors` the four poles; empty for `neutral`
     emotion: str | None  # one of EMOTIONS
     valence: float | None  # [-1, 1]
     arousal: float | None  # [-1, 1]
@@ -148,9 +149,10 @@ def caption(
     nuisance: Nuisance,
     template: str | None = None,
 ) -> Caption:
-    """Return a caption of an emotion; wording (and template) drawn by `rng`, affect at the region's centre.
+    """Return a caption of an emotion, with valence and arousal of the emotion's centre.
 
-    `neutral` and `factors` need no emotion; the poles of a `factors` caption are drawn uniformly.
+    The wording, and the template if none is given, are drawn by `rng`. `neutral` and `factors` need no
+    emotion; the poles of a `factors` caption are drawn uniformly.
 
     Raises:
         UsageError: unknown set or emotion, or an emotional set without an emotion.
@@ -163,7 +165,7 @@ def caption(
         return Caption(text, set_name, template, wording, emotion, valence, arousal)
     if set_name == "factors":
         poles = Poles(*(_draw(rng, pair) for pair in POLES))
-        bpm = rng.choice(ASKED_BPM[poles.tempo])
+        bpm = rng.choice(REQUESTED_BPM[poles.tempo])
         text = fill_factors(rng, template, poles, float(bpm), nuisance)
         return Caption(text, set_name, template, poles.wording, None, None, None)
     text = fill(template, set_name, "", nuisance)
@@ -171,15 +173,15 @@ def caption(
 
 
 def caption_for(rng: np.random.Generator, factors: Factors) -> Caption:
-    """Return a training caption that is true of a piece in every word (genre words mean nothing here)."""
+    """Return a training caption that is true of a piece, except for genre words, which have no meaning."""
     return _caption_of(rng, factors, _nuisance_of(rng, factors))
 
 
 def repaired_caption(rng: np.random.Generator, factors: Factors, donor: Factors) -> Caption:
-    """Return a caption with the piece's own nuisance words and everything else said of `donor`.
+    """Return a caption with the nuisance words of the piece and everything else of `donor`.
 
-    Everything else is the kind of caption, emotion, tempo, dynamics, brightness and mode: with donors
-    drawn at random from the corpus, the text says nothing about the music but instrument and key.
+    Everything else is the kind of caption, emotion, tempo, dynamics, brightness and mode. With donors drawn
+    at random from the corpus, the text carries no information about the music beyond instrument and key.
     """
     return _caption_of(rng, donor, _nuisance_of(rng, factors))
 
@@ -226,24 +228,24 @@ def _caption_of(rng: np.random.Generator, factors: Factors, nuisance: Nuisance) 
     shares = EMOTION_PIECE_SETS if factors.emotion else FACTOR_PIECE_SETS
     set_name = str(rng.choice(list(shares), p=list(shares.values())))
     template = _draw(rng, TEMPLATES[set_name])
-    felt = (factors.emotion, factors.valence, factors.arousal)
+    labels = (factors.emotion, factors.valence, factors.arousal)
     if set_name == "factors":
         poles = poles_of(factors)
         text = fill_factors(rng, template, poles, factors.bpm, nuisance)
-        return Caption(text, set_name, template, poles.wording, *felt)
+        return Caption(text, set_name, template, poles.wording, *labels)
     wording = ""
     if set_name == "descriptive":
         pace, touch = TERMS[str(factors.emotion)][rng.integers(len(TERMS[str(factors.emotion)]))]
         wording = f"{pace}, {touch}, {_mode_word(factors.major)}"
     elif set_name != "neutral":
         wording = _draw(rng, wordings(set_name, str(factors.emotion)))
-    return Caption(fill(template, set_name, wording, nuisance), set_name, template, wording, *felt)
+    return Caption(fill(template, set_name, wording, nuisance), set_name, template, wording, *labels)
 
 
 def fill_factors(
     rng: np.random.Generator, template: str, poles: Poles, bpm: float, nuisance: Nuisance
 ) -> str:
-    """Return the text of a `factors` template; the word of each pole drawn by `rng`, bpm rounded to tens."""
+    """Return the text of a `factors` template; `rng` draws the word of each pole, bpm is rounded to tens."""
     return template.format(
         tempo=_draw(rng, FACTOR_WORDS[poles.tempo]),
         loudness=_draw(rng, FACTOR_WORDS[poles.loudness]),

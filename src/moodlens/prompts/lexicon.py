@@ -1,9 +1,9 @@
-"""The words of the prompt grammar: what bears emotion, what names a musical factor, what is nuisance.
+"""The words of the prompt grammar, and the word counts of a prompt.
 
-Three kinds of emotion-bearing words are kept apart, because the ladder of claims needs them apart:
-mood words (`MOODS`), scenes that contain no mood word (`SCENES`), musical terms (`TERMS`).
+Words bear emotion, name a musical factor, or are nuisance. The ladder of claims distinguishes three kinds of
+words that bear emotion: mood words (`MOODS`), scenes without a mood word (`SCENES`), musical terms (`TERMS`).
 
-The words of a prompt, counted: the lexical baseline that knows no meaning and no order.
+Word counts (`bag_of_words`) are the lexical baseline: they contain neither meaning nor word order.
 """
 
 import re
@@ -112,7 +112,7 @@ TERMS = {
     emotion: tuple((pace, touch) for touch in TOUCHES[emotion] for pace in PACES[emotion])
     for emotion in EMOTIONS
 }
-"""Musical terms of each emotion, (tempo word, dynamics or timbre word); the mode word is added to them."""
+"""Musical terms of each emotion: (tempo word, dynamics or timbre word). Wordings add the word of the mode."""
 
 FACTOR_WORDS = {
     "slow": ("slow", "unhurried"),
@@ -129,7 +129,7 @@ FACTOR_WORDS = {
 INSTRUMENTS = ("piano", "flute", "organ", "strings")
 GENRES = ("folk", "pop", "electronic", "classical", "film", "game")
 KEYS = {0: "c", 5: "f", 7: "g", 11: "b"}
-"""Pitch class of the tonic -> its name. No tonic is the relative (three semitones up) of another one."""
+"""Pitch class of the tonic -> its name. No tonic is the relative major (three semitones up) of another."""
 
 BPM_WORDS = tuple(str(bpm) for bpm in range(40, 200, 10))
 
@@ -138,7 +138,7 @@ WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words of a text in lower case; apostrophes and hyphens inside a word stay.
+    """Return the words of a text in lower case, with the apostrophes and hyphens inside a word.
 
     >>> words_of("A laid-back, SAD song; it's slow")
     ['a', 'laid-back', 'sad', 'song', "it's", 'slow']
@@ -153,11 +153,11 @@ def bag_of_words(texts: Sequence[str]) -> tuple[Float[np.ndarray, "prompt word"]
     >>> words, counts.tolist()
     (('flute', 'sad'), [[1.0, 2.0], [1.0, 0.0]])
     """
-    found = [words_of(text) for text in texts]
-    vocabulary = tuple(sorted({word for words in found for word in words}))
+    words_of_texts = [words_of(text) for text in texts]
+    vocabulary = tuple(sorted({word for words in words_of_texts for word in words}))
     column = {word: index for index, word in enumerate(vocabulary)}
     counts = np.zeros((len(texts), len(vocabulary)), dtype=np.float32)
-    for row, words in enumerate(found):
+    for row, words in enumerate(words_of_texts):
         for word in words:
             counts[row, column[word]] += 1
     return counts, vocabulary

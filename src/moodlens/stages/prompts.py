@@ -6,8 +6,8 @@ from moodlens.base.errors import UsageError, must
 from moodlens.contracts.tables import NEUTRAL, PROMPTS
 from moodlens.params.pipeline import Params, Prompts
 from moodlens.prompts import captions
-from moodlens.prompts.assembly import prompt_table, shares
-from moodlens.prompts.design import design
+from moodlens.prompts.assembly import prompt_table
+from moodlens.prompts.design import design, split_evenly
 from moodlens.prompts.grammar import Caption
 from moodlens.store.tables import read_csv_text, write_table
 
@@ -36,7 +36,7 @@ def draw_prompts(params: Prompts, root: Path) -> list[Caption]:
         rule, got = "hold at least two emotions", list(params.emotions)
         raise UsageError(must("prompts.emotions", rule, got, next_step="Add one"))
     from_grammar = tuple(name for name in felt if name != TABLE)
-    n_table = shares(params.n_per_emotion, len(felt))[-1] if TABLE in felt else 0
+    n_table = split_evenly(params.n_per_emotion, len(felt))[-1] if TABLE in felt else 0
     found: list[Caption] = []
     if from_grammar:
         found += design(params.emotions, params.n_per_emotion - n_table, from_grammar, params.seed)
