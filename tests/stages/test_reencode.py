@@ -218,10 +218,10 @@ def test_sixteen_bits_differ_by_their_rounding_and_another_step_by_more(tmp_path
     for stage in (prompts, generate, reencode):
         stage.run(params, tmp_path)
     found = read_metrics(tmp_path / "metrics" / "reencode.json")["forced_difference"]
-    unit = tensors.UNIT[dtype]
-    assert found <= tensors.GATHERED * unit
+    unit = tensors.ROUNDING[dtype]
+    assert found <= tensors.N_ROUNDINGS * unit
     path = tmp_path / "data" / "activations" / "shard-0000.safetensors"
     states = read_shard(path)
     write_shard(path, {key: np.roll(values, 1, axis=1) for key, values in states.items()})
-    with pytest.raises(ContractError, match=f"allowed {tensors.GATHERED * unit:.3g}"):
+    with pytest.raises(ContractError, match=f"allowed {tensors.N_ROUNDINGS * unit:.3g}"):
         reencode.run(again(params), tmp_path)

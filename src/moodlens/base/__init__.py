@@ -1,1 +1,1 @@
-"""Errors, axes, units, seeding: imports nothing of the package."""
+"""Errors, exit statuses, axis names, units and seeds; imports nothing of the package."""

@@ -1,9 +1,9 @@
-"""The axis names of the package, one meaning each; jaxtyping annotations use these words.
+"""Axis names of the package, one meaning each. jaxtyping annotations use these words.
 
 prompt    one text                          clip      prompt x seed, one generated waveform
 frame     codec time (50 Hz in MusicGen)    step      decoder time: frame + delay pattern
 codebook  one residual quantiser            sample    audio sample
-layer     decoder layer, 0 = first          d_model   width of a hookpoint
+layer     decoder layer, 0 = first          d_model   width of the residual stream
 half      classifier-free half: cond, uncond
 token     text token                        descriptor  one acoustic descriptor
 perm      one relabelling of prompts; the first is the observed one
@@ -11,6 +11,6 @@ klass     one emotion, in the fixed order of `EMOTIONS`
 """
 
 EMOTIONS = ("happy", "sad", "calm", "energetic", "angry")
-"""Fixed order everywhere: tables, colours, class columns."""
+"""The order in every table, colour map and class column."""
 
 HALVES = ("cond", "uncond")

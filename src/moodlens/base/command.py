@@ -1,4 +1,4 @@
-"""What a user sees of a command: its name checked, a line for a mistake, an exit status, no traceback."""
+"""Command lines: check the name of a command, print a mistake as one line, return an exit status."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -7,10 +7,15 @@ from moodlens.base.errors import MoodLensError, UsageError, must, nearest
 
 
 def one_name(argv: Sequence[str], names: Sequence[str], thing: str) -> str:
-    """Return the only argument, one of `names`.
+    """Return the only argument, which must be one of `names`.
+
+    Args:
+        argv: the arguments.
+        names: valid names.
+        thing: what messages call the argument.
 
     Raises:
-        UsageError: there is none, more than one, or another; the nearest name is in the message.
+        UsageError: there is no argument, more than one, or an unknown one; the message has the nearest name.
 
     >>> one_name(["rates"], ["rates", "power"], "the command")
     'rates'
@@ -22,11 +27,14 @@ def one_name(argv: Sequence[str], names: Sequence[str], thing: str) -> str:
 
 
 def exit_status(work: Callable[[], int | None], *, kept: str) -> int:
-    """Run `work` and return its exit status: 0 done (or what it returns), 1 a contract failed, 2 wrong use.
+    """Run `work` and return the exit status of the process.
+
+    The status is what `work` returns, 0 for None, 1 after a ContractError, 2 after a UsageError and 130 after
+    an interruption. Errors and interruptions are printed as one line, without a traceback.
 
     Args:
-        work: what to do; raises MoodLensError for a user's mistake.
-        kept: what an interruption leaves intact, for the line that says so.
+        work: function to run; raises MoodLensError for a user's mistake.
+        kept: what an interruption leaves intact, e.g. "finished shards are kept"; part of the message.
     """
     try:
         return work() or 0

@@ -1,22 +1,22 @@
-"""One exception tree; every message names the thing, the rule, the value and the next step."""
+"""The exceptions of the package. Every message names the thing, the rule, the value and the next step."""
 
 from difflib import get_close_matches
 
 
 class MoodLensError(Exception):
-    """Root of every error a user may see. `exit_code` is the exit status of the stage that meets it."""
+    """Base class of every error that a user may see; `exit_code` becomes the exit status of the process."""
 
     exit_code = 2
 
 
 class UsageError(MoodLensError):
-    """Wrong use: a parameter, an id, a path, or the place a command is run from."""
+    """Wrong use: a parameter, an id, a path, or the working folder of a command."""
 
     exit_code = 2
 
 
 class ContractError(MoodLensError):
-    """Data that break a contract: a dataset, a shard, a design that cannot carry the test."""
+    """Data that break a contract: a dataset, a shard, or a design too small for a test."""
 
     exit_code = 1
 
@@ -27,15 +27,15 @@ def must(thing: str, rule: str, got: object, *, where: str = "", next_step: str)
     >>> must("prompts.n_per_emotion", "be at least 2", 1, where="params.yaml", next_step="Raise it")
     'prompts.n_per_emotion must be at least 2; got 1 (params.yaml). Raise it.'
     """
-    place = f" ({where})" if where else ""
+    source = f" ({where})" if where else ""
     shown = repr(got) if isinstance(got, str) else str(got)
     advice = next_step if next_step.endswith(("?", ".")) else f"{next_step}."
-    line = f"{thing} must {rule}; got {shown}{place}. {advice}"
+    line = f"{thing} must {rule}; got {shown}{source}. {advice}"
     return " ".join(line.split())
 
 
 def nearest(name: str, valid: list[str]) -> str:
-    """Return the advice that names the valid name closest to `name`, or all of them.
+    """Return advice with the valid name closest to `name`, or with all valid names if none is close.
 
     >>> nearest("guidence_scale", ["guidance_scale", "top_k"])
     "Did you mean 'guidance_scale'?"

@@ -1,4 +1,4 @@
-"""Randomness as a function of names: no global generator, no order dependence."""
+"""Seeds and generators derived from names, so that no draw depends on the order of other draws."""
 
 from hashlib import blake2b
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def seed_for(*parts: str | int) -> int:
-    """Return a 63-bit seed that depends on every part and on nothing else.
+    """Return a 63-bit seed, a hash of all `parts` and their types.
 
     >>> seed_for("clip", 3) == seed_for("clip", 3) != seed_for("clip", 4)
     True
@@ -16,5 +16,5 @@ def seed_for(*parts: str | int) -> int:
 
 
 def rng_for(*parts: str | int) -> np.random.Generator:
-    """Return a counter-based (Philox) generator keyed by `seed_for(*parts)`."""
+    """Return a Philox generator keyed by `seed_for(*parts)`."""
     return np.random.Generator(np.random.Philox(key=seed_for(*parts)))

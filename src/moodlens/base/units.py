@@ -1,10 +1,13 @@
-"""Units are suffixes of names (`_s _hz _db _bpm _steps _frames`); the conversions live here."""
+"""Conversions between seconds, codec frames and decoder steps.
+
+Units are suffixes of names: `_s _hz _db _bpm _steps _frames`.
+"""
 
 from collections.abc import Sequence
 
 
 def frames_for(duration_s: float, frame_rate_hz: float) -> int:
-    """Return the number of codec frames that cover `duration_s` seconds.
+    """Return the number of codec frames of `duration_s` seconds, rounded.
 
     >>> frames_for(4.0, 50)
     200
@@ -17,7 +20,7 @@ def steps_within(
 ) -> tuple[tuple[int, int], ...]:
     """Return windows of time as decoder steps, (first step, step after the last).
 
-    Step t puts out the first codebook's frame t, so it stands for second t / frame_rate_hz.
+    Step t outputs frame t of the first codebook, so it stands for second t / frame_rate_hz.
 
     >>> steps_within([(0.0, 0.5), (3.0, 4.0)], 50)
     ((0, 25), (150, 200))
@@ -26,7 +29,7 @@ def steps_within(
 
 
 def steps_for(n_frames: int, n_delays: int) -> int:
-    """Return the decoder steps that n_frames need under the delay pattern 0..n_delays-1.
+    """Return the decoder steps of `n_frames` frames under the delay pattern 0 .. n_delays - 1.
 
     >>> steps_for(500, 4)
     503

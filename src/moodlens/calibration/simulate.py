@@ -2,7 +2,8 @@
 
 Row of a clip at a layer = emotion + sqrt(icc) prompt + sqrt(1 - icc) noise. Each part is Gaussian with
 variance spectrum 1/rank. Prompts of one wording have a share of the prompt part in common; all layers have a
-share of every part in common. Emotion explains the planted share of the variance between clips, in one layer or in all.
+share of every part in common. Emotion explains the planted share of the variance between clips, in one layer
+or in all.
 """
 
 from collections.abc import Callable

@@ -1,1 +1,1 @@
-"""What crosses a wall: tables, tensors, the backend protocol, results, parameters."""
+"""Contracts between rooms: columns of tables, names and axes of tensors, the interface of a model."""

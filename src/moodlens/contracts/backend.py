@@ -1,6 +1,6 @@
-"""What the pipeline asks of a music generator: text, generation with capture, teacher forcing, decoding."""
+"""The interface of a music generator (`MusicBackend`), and the records that pass through it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known of a loaded model; stored beside every dataset made with it."""
+    """Description of a loaded model; stored beside every dataset that was made with it."""
 
     model_id: str
     revision: str  # hub revision, or "" for a local or embedded model
@@ -27,13 +27,13 @@ class ModelInfo:
 
     @property
     def n_delays(self) -> int:
-        """Distinct delays of the pattern: a clip takes n_frames + n_delays - 1 decoder steps."""
+        """Number of distinct delays in the pattern; a clip takes n_frames + n_delays - 1 decoder steps."""
         return self.n_codebooks // self.audio_channels
 
 
 @dataclass(frozen=True)
 class ClipRequest:
-    """One clip to generate: its noise is a function of (seed_key, step, codebook) and of nothing else."""
+    """One clip to generate. Its noise depends on (seed_key, step, codebook) only."""
 
     clip_id: str
     prompt_id: str
@@ -44,7 +44,7 @@ class ClipRequest:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn. temperature 0 is greedy; top_k 0 and top_p 0 switch a filter off."""
+    """How tokens are drawn. temperature 0 is greedy; top_k 0 and top_p 0 turn the filter off."""
 
     n_frames: int
     guidance_scale: float = 3.0
@@ -57,25 +57,25 @@ class Sampling:
 class Capture:
     """What to record. `layers=None` is every layer; `half` is cond, uncond or both.
 
-    States go by in chunks of steps: memory is that of the kept steps in `dtype`, and a few vectors.
-    `attention` names the kinds of attention to summarise, of cross and self; always in every layer and in the
-    conditional half, since null text has no words.
+    States are processed in chunks of steps. Memory is that of the stored steps in `dtype` and a few vectors.
+    `attention` names the kinds of attention to summarise, "cross" and "self". They are summarised in every
+    layer, in the conditional half only, since null text has no words.
     """
 
     sites: tuple[str, ...] = ("residual",)
     layers: tuple[int, ...] | None = None
     half: str = "cond"
-    keep_steps: bool = True  # False: summaries alone
-    step_stride: int = 1  # keep every step_stride-th step, from step 0
-    windows: tuple[tuple[int, int], ...] = ()  # of those, the steps inside one (first, stop); () keeps all
-    dtype: str = "float32"  # of the kept steps: float32 or float16
+    keep_steps: bool = True  # False: summaries only
+    step_stride: int = 1  # store every step_stride-th step, from step 0
+    windows: tuple[tuple[int, int], ...] = ()  # of those, store steps inside a window (first, stop); () = all
+    dtype: str = "float32"  # of the stored steps: float32 or float16
     summaries: bool = False  # mean, var, early, late, norm and quality figures, over all steps
     attention: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Patch:
-    """What replaces the output of a hookpoint in one half, at some decoder steps or at all.
+    """Replacement of the output of a hookpoint in one half, at some decoder steps or at all.
 
     `values` is (clip, step, width), float32, one row per clip of the call and one entry per step of `steps`.
     """
@@ -90,8 +90,8 @@ class Patch:
 class States:
     """Recorded activations: `values["residual.3/cond"]` is (clip, step, d_model), float32 or float16.
 
-    Where the capture asks for them, `summaries["residual.3/cond/mean"]` and
-    `figures["residual.3/cond/absmax"]` (see `capture.recorders`), and of `Capture.attention` for instance
+    If the capture requests them, there are also `summaries["residual.3/cond/mean"]`,
+    `figures["residual.3/cond/absmax"]` (see `capture.recorders`) and, of `Capture.attention`,
     `attention["cross/entropy"]`, (clip, layer, head, step). The first axis is always the clip.
     """
 
@@ -107,7 +107,7 @@ class States:
 
 @dataclass
 class Generated:
-    """The result of one batch: undelayed audio tokens and what was recorded while they were drawn."""
+    """The result of one batch: audio tokens without delays, and the states recorded while they were drawn."""
 
     codes: np.ndarray  # (clip, codebook, frame), int16
     states: States
@@ -115,7 +115,7 @@ class Generated:
 
 @dataclass(frozen=True)
 class TextEncoding:
-    """Text side of a prompt, without pads: before and after the projection into the decoder."""
+    """Text encoder output for a prompt, without padding, before and after the projection into the decoder."""
 
     tokens: tuple[str, ...]
     hidden: np.ndarray  # (token, d_text), float32
@@ -123,21 +123,21 @@ class TextEncoding:
 
 
 class MusicBackend(Protocol):
-    """Everything above `backends/` sees a model through these methods only."""
+    """The methods through which the rooms above `backends` use a model."""
 
     @property
     def info(self) -> ModelInfo: ...
 
     def hookpoints(self) -> list[str]:
-        """Every hookpoint this model has, e.g. residual.0 ... residual.5, cross_attention.0 ..."""
+        """Return all hookpoints of the model, e.g. residual.0 ... residual.5, cross_attention.0 ..."""
         ...
 
     def encode_text(self, texts: Sequence[str]) -> list[TextEncoding]:
-        """Return the text encoding of each prompt; each is a function of its own text only."""
+        """Return the encoding of each prompt, which depends on its own text only."""
         ...
 
     def generate(self, requests: Sequence[ClipRequest], sampling: Sampling, capture: Capture) -> Generated:
-        """Draw the clips; same clip, same tokens in any batch and order."""
+        """Return the generated clips. The tokens of a clip depend neither on its batch nor on the order."""
         ...
 
     def teacher_force(
@@ -148,17 +148,18 @@ class MusicBackend(Protocol):
         patches: Sequence[Patch] = (),
         wordings: Sequence[str] | None = None,
     ) -> States:
-        """Feed given tokens (clip, codebook, frame) back; text None is null text (zero after projection).
+        """Return the states when given tokens (clip, codebook, frame) are fed back.
 
-        Patches replace module outputs on the way; what is recorded is what the next module sees. `wordings`
-        says per clip which words bear emotion, where attention is summarised.
+        Text None is null text, which is zero after projection. Patches replace module outputs; the recorded
+        states are those that the next module receives. `wordings` gives the words of each clip's text that
+        bear emotion, and is needed where attention is summarised.
         """
         ...
 
     def token_vectors(self, codes: np.ndarray) -> np.ndarray:
         """Return the codec's vector of every token, (clip, codebook, frame, d_codec).
 
-        The latent that the codec decodes is their sum over codebooks.
+        Their sum over codebooks is the latent that the codec decodes.
         """
         ...
 
@@ -167,12 +168,9 @@ class MusicBackend(Protocol):
         ...
 
     def random_twin(self, seed: int) -> "MusicBackend":
-        """Return the same architecture with untrained weights (codec and tokenizer kept)."""
+        """Return the same architecture with untrained weights, but with this codec and tokenizer."""
         ...
 
     def random_decoder(self, seed: int) -> "MusicBackend":
         """Return an untrained decoder and projection behind the trained text encoder, codec and tokenizer."""
         ...
-
-
-Metrics = Mapping[str, object]

@@ -1,7 +1,6 @@
-"""The columns of every table the pipeline writes: one spec per table, from which the suites are built.
+"""The columns of every table that the pipeline writes. The suites of `quality` are built from them.
 
-A table is a tuple of `Column`. `low`/`high` are inclusive bounds in the column's unit. A column that may
-miss values says so (`nullable`); everything else is never null.
+Bounds (`low`, `high`) are inclusive and in the column's unit. Only a `nullable` column may miss values.
 """
 
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from moodlens.contracts.tensors import CONDITIONS, MODELS
 
 @dataclass(frozen=True)
 class Column:
-    """One column: what it is called, what it holds, in which unit, and what values are lawful."""
+    """One column: name, kind, meaning, unit and allowed values."""
 
     name: str
     kind: str  # "str" | "int" | "float" | "bool"
@@ -26,7 +25,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A named set of columns; `key` names the column that identifies a row (the row an error points at)."""
+    """A named set of columns. `key` is the column that identifies a row; errors name the row by it."""
 
     name: str
     key: str
@@ -39,7 +38,7 @@ class Table:
 
 PROMPT_SETS = ("generic", "descriptive", "scenes", "neutral", "table")
 NEUTRAL = "neutral"
-"""The label of prompts that intend no emotion; they are generated and measured, never tested as a class."""
+"""Label of prompts that intend no emotion; they are generated and measured, but never tested as a class."""
 
 PROMPTS = Table(
     "prompts",
@@ -79,6 +78,21 @@ CLIPS = Table(
     ),
 )
 
+_STORED_STATES = (
+    Column("shard", "int", "shard number", low=0),
+    Column("row", "int", "row inside the shard", low=0),
+    Column("n_steps", "int", "decoder steps of the pass", unit="steps", low=1),
+    Column("width", "int", "width of the hookpoint", low=1),
+    Column("finite_fraction", "float", "share of finite values", low=1, high=1),
+    Column("norm_mean", "float", "mean L2 norm over steps, model units", low=0),
+)
+_STEP_CHANGE = Column(
+    "step_change",
+    "float",
+    "median relative L2 change between neighbouring steps; 0 = overwritten hook",
+    low=0,
+)
+
 ACTIVATIONS = Table(
     "activations",
     "row_id",
@@ -89,21 +103,11 @@ ACTIVATIONS = Table(
         Column("site", "str", "site, e.g. residual"),
         Column("layer", "int", "decoder layer, 0 = first", low=0),
         Column("half", "str", "classifier-free half", allowed=("cond", "uncond")),
-        Column("shard", "int", "shard number", low=0),
-        Column("row", "int", "row inside the shard", low=0),
-        Column("n_steps", "int", "recorded decoder steps", unit="steps", low=1),
-        Column("width", "int", "d_model of the hookpoint", low=1),
-        Column("finite_fraction", "float", "share of finite values", low=1, high=1),
-        Column("norm_mean", "float", "mean L2 norm over steps, model units", low=0),
+        *_STORED_STATES,
         Column("norm_max", "float", "largest L2 norm over steps, model units", low=0),
         Column("absmax", "float", "largest absolute value, model units", low=0),
         Column("dead_fraction", "float", "share of dimensions with zero variance over steps", low=0, high=1),
-        Column(
-            "step_change",
-            "float",
-            "median relative L2 change between neighbouring steps; 0 = overwritten hook",
-            low=0,
-        ),
+        _STEP_CHANGE,
     ),
 )
 
@@ -113,27 +117,22 @@ REENCODED = Table(
     (
         Column("row_id", "str", "<clip_id>/<model>/<condition>/<hookpoint>", unique=True),
         Column("clip_id", "str", "the clip whose tokens were fed back"),
-        Column("model", "str", "who read them", allowed=MODELS),
-        Column("condition", "str", "text beside the tokens", allowed=CONDITIONS),
+        Column("model", "str", "the model that read the tokens", allowed=MODELS),
+        Column("condition", "str", "text condition", allowed=CONDITIONS),
         Column("hookpoint", "str", "site and layer, e.g. residual.3"),
-        Column("shard", "int", "shard number", low=0),
-        Column("row", "int", "row inside the shard", low=0),
-        Column("n_steps", "int", "decoder steps of the pass", unit="steps", low=1),
-        Column("width", "int", "width of the hookpoint", low=1),
-        Column("finite_fraction", "float", "share of finite stored values", low=1, high=1),
-        Column("norm_mean", "float", "mean L2 norm over steps, model units", low=0),
-        Column("step_change", "float", "median relative L2 change between neighbouring steps", low=0),
+        *_STORED_STATES,
+        _STEP_CHANGE,
     ),
 )
-"""One row per clip, reader, text condition and hookpoint of stage `reencode`."""
+"""One row per clip, model, text condition and hookpoint of stage `reencode`."""
 
 SWAPS = Table(
     "swaps",
     "clip_id",
     (
         Column("clip_id", "str", "the clip", unique=True),
-        Column("emotion", "str", "emotion of its prompt: what its music was made from"),
-        Column("swapped_prompt_id", "str", "prompt whose text it got under swapped text"),
+        Column("emotion", "str", "emotion of the prompt that its music was generated from"),
+        Column("swapped_prompt_id", "str", "prompt whose text the clip has under swapped text"),
         Column("swapped_emotion", "str", "emotion of that prompt"),
     ),
 )
@@ -157,7 +156,7 @@ SELFTESTS = Table(
         Column("n_states", "int", "values compared with generation", low=1),
     ),
 )
-"""What every shard of stage `reencode` tests about itself before it is written."""
+"""Results of the self-tests of every shard of stage `reencode`, run before the shard is written."""
 
 EMBEDDINGS = Table(
     "embeddings",
@@ -180,7 +179,7 @@ ACOUSTICS = Table(
         Column("clip_id", "str", "the clip", unique=True),
         Column("tempo_bpm", "float", "tempo", unit="bpm", low=49.5, high=200.5),
         Column("onset_rate_hz", "float", "onsets per second", unit="Hz", low=0, high=20),
-        Column("pulse_clarity", "float", "how regular the onsets are", low=0, high=1),
+        Column("pulse_clarity", "float", "regularity of the onsets", low=0, high=1),
         Column("loudness_db", "float", "rms level re full scale", unit="dB", low=-100, high=0),
         Column("dynamic_range_db", "float", "95th - 10th percentile of levels", unit="dB", low=0, high=120),
         Column("low_energy_fraction", "float", "share of 50 ms frames below the mean rms", low=0, high=1),
@@ -200,36 +199,36 @@ TEXTS = Table(
         Column(
             "text_id", "str", "stable id: prompt_id of the design, or diverse-<emotion>-<number>", unique=True
         ),
-        Column("source", "str", "where the text comes from", allowed=("design", "diverse")),
+        Column("source", "str", "source of the text", allowed=("design", "diverse")),
         Column("emotion", "str", "the emotion the text intends, or 'neutral'"),
-        Column("valence", "float", "intended valence, the adverb counted", low=-1, high=1, nullable=True),
-        Column("arousal", "float", "intended arousal, the adverb counted", low=-1, high=1, nullable=True),
+        Column("valence", "float", "intended valence, adverb included", low=-1, high=1, nullable=True),
+        Column("arousal", "float", "intended arousal, adverb included", low=-1, high=1, nullable=True),
         Column("family", "str", "prompt set of the design, family of the diverse prompts"),
         Column("template", "str", "sentence frame"),
         Column("wording", "str", "words that carry the emotion, without the adverb", nullable=True),
         Column("adverb", "str", "slightly, very, or empty", nullable=True, allowed=("", "slightly", "very")),
-        Column("split", "str", "of SAE training, whole wordings each", allowed=("train", "val", "test")),
+        Column("split", "str", "split in SAE training, whole wordings", allowed=("train", "val", "test")),
         Column("text", "str", "the text", unique=True),
     ),
 )
-"""What SAEs read the text of: every prompt of the design, and the diverse ones."""
+"""Texts on which SAEs are trained: every prompt of the design, and the diverse prompts."""
 
 LATENTS = Table(
     "latents",
     "row_id",
     (
         Column("row_id", "str", "<site>/<latent>", unique=True),
-        Column("site", "str", "what the SAE reads"),
+        Column("site", "str", "site whose activations the SAE reads"),
         Column("latent", "int", "number of the latent", low=0),
         Column("emotion", "str", "emotion with the largest ratio"),
         Column(
             "ratio",
             "float",
-            "mean activation in it over the mean of the others, see latents.selectivity",
+            "mean activation in that emotion over the mean of the others, see latents.selectivity",
             low=0,
         ),
-        Column("p", "float", "of the largest contrast, wordings relabelled; 1 untested", low=0, high=1),
-        Column("q", "float", "false discovery rate over latents; 1 untested", low=0, high=1),
+        Column("p", "float", "p of the largest contrast, wordings relabelled; 1 if untested", low=0, high=1),
+        Column("q", "float", "false discovery rate over latents; 1 if untested", low=0, high=1),
         Column("use", "float", "mean activation over emotional prompts", low=0),
         Column("stability", "float", "mean matched decoder cosine over seeds", low=-1, high=1, nullable=True),
         Column("null_ratio", "float", "ratio under null text", low=0, nullable=True),
@@ -238,11 +237,15 @@ LATENTS = Table(
             "valence_r", "float", "correlation with intended valence over wordings", low=-1.001, high=1.001
         ),
         Column("arousal_r", "float", "correlation with intended arousal", low=-1.001, high=1.001),
-        Column("descriptor", "str", "acoustic descriptor it goes along with most"),
+        Column("descriptor", "str", "acoustic descriptor with the largest correlation"),
         Column("descriptor_r", "float", "that correlation over wordings", low=-1.001, high=1.001),
         Column(
-            "descriptor_q", "float", "its false discovery rate over latents and descriptors", low=0, high=1
+            "descriptor_q",
+            "float",
+            "false discovery rate over latents and descriptors",
+            low=0,
+            high=1,
         ),
     ),
 )
-"""One row per latent of the SAE that stands for its site."""
+"""One row per latent of the SAE that represents its site."""

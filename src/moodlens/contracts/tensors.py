@@ -1,13 +1,13 @@
-"""Names, axes and types of every stored tensor. Shards are safetensors, one task per shard.
+"""Names, axes and number formats of every stored tensor. A shard is the safetensors file of one task.
 
 Codes shard (`data/codes/shard-0000.safetensors`)
     codes        int16    (clip, codebook, frame)
 
 Activation shard (`data/activations/shard-0000.safetensors`), one tensor per hookpoint and half
     <hookpoint>/<half>            float16  (clip, step, d_model), e.g. `residual.3/cond`
-    float32 under generate.store_dtype float32; every step_stride-th step, from step 0, that lies in one of
-    generate.windows (`stored_steps`); no such file under generate.pooled_only. The manifest's `capture` says
-    which of these, windows in steps
+    float32 if generate.store_dtype is float32. Stored is every step_stride-th step, from step 0, inside one
+    of generate.windows (`stored_steps`). The file is absent under generate.pooled_only. The manifest's
+    `capture` has these settings, with windows in steps
 
 Summary shard (`data/activations/summary-0000.safetensors`), float32, per hookpoint and half
     <hookpoint>/<half>/mean       (clip, d_model)   mean over steps without the partial delay steps
@@ -23,19 +23,19 @@ Re-encoded shard (`data/reencoded/summary-0000.safetensors`): the tokens of code
 <condition>: own (the clip's text) · null (zero after projection) · swapped (text of another emotion)
     <model>/<condition>/<hookpoint>/mean, early, late   float16  (clip, width)   windows as above
     <model>/<condition>/<hookpoint>/var                 float32  (clip, width)   squares overflow float16
-    <model>/<condition>/<hookpoint>/steps               float16  (clip, kept, width)   single steps
-    codec/history                                       float32  (clip, kept, d_codec)  mean vector of the
-        frames that had come in by each kept step, codebooks summed; 0 where a codebook has none yet
-    metadata: `clips`, `steps` (decoder step of each kept state)
+    <model>/<condition>/<hookpoint>/steps               float16  (clip, stored, width)   single steps
+    codec/history                                       float32  (clip, stored, d_codec)  mean vector of the
+        frames available at each stored step, codebooks summed; 0 where a codebook has none yet
+    metadata: `clips`, `steps` (decoder step of each stored state)
 
-Attention shard (`data/activations/attention-0000.safetensors`), where generate.attention is true: summaries
-made while generating, conditional half, every step; a map is never stored
+Attention shard (`data/activations/attention-0000.safetensors`), if generate.attention is true: summaries made
+during generation, conditional half, every step. Attention maps are never stored
     cross/entropy                 float16  (clip, layer, head, step)  nats, over the prompt's tokens
-    cross/<emotion|control|end>   float16  (clip, layer, head, step)  mass on the tokens of a class
+    cross/<emotion|control|end>   float16  (clip, layer, head, step)  attention mass on the tokens of a class
     self/entropy                  float16  (clip, layer, head, step)  nats, over the steps so far
-    self/distance                 float16  (clip, layer, head, step)  mean distance looked back, steps
+    self/distance                 float16  (clip, layer, head, step)  mean distance attended back, steps
     self/first                    float16  (clip, layer, head, step)  mass on the first step
-    twin/cross/<reading>          float32  (clip, layer, head)        the random twin, teacher-forced on the
+    twin/cross/<summary>          float32  (clip, layer, head)        the random twin, teacher-forced on the
                                                                       same tokens; mean over complete steps
     tokens                        int16    (clip, class)              tokens per class of `attention.words`
 
@@ -44,16 +44,14 @@ Embeddings (`data/embeddings/embeddings.safetensors`), float32
     tokens (sum of n_tokens, d_text) · tokens_projected (sum of n_tokens, d_model), rows of a prompt
     contiguous, in the order of the table
     metadata: `prompt_ids`, `n_tokens` of each, `words` (the columns of bow), `model`, `twin`
-
-What rounding may do to states that are computed twice, generated and re-encoded.
 """
 
 from collections.abc import Sequence
 
 WHOLE_SITES = ("embedding", "final_norm", "logits")
-"""Sites of the whole decoder: input of layer 0, output of the final norm, logits of all codebooks side by
-side. They belong to no layer and are written as layer 0 (`final_norm.0`), so that every hookpoint has the
-form <site>.<layer>."""
+"""Sites of the whole decoder: input of layer 0, output of the final norm, logits of all codebooks. They
+belong to no layer and are written as layer 0 (`final_norm.0`), so that every hookpoint has the form
+<site>.<layer>."""
 
 MODELS = ("model", "twin", "random_decoder")
 CONDITIONS = ("own", "null", "swapped")
@@ -63,16 +61,16 @@ CODEC_HISTORY = "codec/history"
 SUMMARIES = ("mean", "var", "early", "late")
 ENCODERS = ("bow", "text", "projected", "twin")
 WINDOW = 0.10
-"""Share of the steps in the early and the late window (the user's first 10 % / last 10 %)."""
+"""Share of the steps in the early window (the first 10 %) and in the late window (the last 10 %)."""
 
 
 def stored_steps(n_steps: int, step_stride: int, windows: Sequence[tuple[int, int]] = ()) -> tuple[int, ...]:
     """Return the decoder steps whose states are stored, ascending.
 
     Args:
-        n_steps: of a clip.
+        n_steps: decoder steps of a clip.
         step_stride: every step_stride-th step, counted from step 0.
-        windows: (first step, step after the last); only steps inside one of them. None: all.
+        windows: (first step, step after the last); only steps inside one of them; empty: all steps.
 
     >>> stored_steps(7, 3), len(stored_steps(503, 1)), stored_steps(20, 2, [(3, 7), (15, 30)])
     ((0, 3, 6), 503, (4, 6, 16, 18))
@@ -101,21 +99,20 @@ def shard_name(kind: str, shard: int) -> str:
     return f"{kind}-{shard:04d}.safetensors"
 
 
-UNIT = {"float32": 0.0, "float16": 2.0**-11, "bfloat16": 2.0**-8}
-"""Largest relative rounding of a model that computes in 16 bits; that of float32 is within the tolerance."""
-GATHERED = 64
-"""Roundings that sums over many layers may gather, in root mean squares (docs/checkpoints.md has what was
-found)."""
+ROUNDING = {"float32": 0.0, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+"""Largest relative rounding error of a number format; float32 has 0, because the tolerance covers it."""
+N_ROUNDINGS = 64
+"""Roundings that sums over many layers may accumulate, in root mean squares (docs/checkpoints.md)."""
 
 
 def forced_limit(tolerance: float, dtype: str) -> float:
-    """Return how far re-encoded states may be from those of generation, in their root mean squares.
+    """Return the largest allowed difference between re-encoded and generated states, in root mean squares.
 
     >>> forced_limit(1e-3, "float32"), forced_limit(1e-3, "bfloat16")
     (0.001, 0.25)
 
     Args:
-        tolerance: reencode.tolerance, asked of float32.
-        dtype: that the model computes in.
+        tolerance: reencode.tolerance, the limit in float32.
+        dtype: number format in which the model computes.
     """
-    return max(tolerance, GATHERED * UNIT[dtype])
+    return max(tolerance, N_ROUNDINGS * ROUNDING[dtype])

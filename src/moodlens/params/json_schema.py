@@ -53,24 +53,24 @@ def comments(text: str) -> dict[str, str]:
     >>> comments("# About a.\\na:\\n  # Above.\\n  b: 1  # Beside,\\n       # and below.\\n  c: 2")
     {'a': 'About a.', 'a.b': 'Above. Beside, and below.'}
     """
-    said: dict[str, list[str]] = {}
+    parts_of: dict[str, list[str]] = {}
     above: list[tuple[int, str]] = []
     section = name = ""
     for line in text.splitlines():
         comment, key = COMMENT.fullmatch(line), KEY.fullmatch(line)
         if comment and name and len(comment[1]) > 2:
-            said[name].append(comment[2])
+            parts_of[name].append(comment[2])
         elif comment:
             above.append((len(comment[1]), comment[2]))
         elif key:
             section = section if key[1] else key[2]
             name = f"{section}.{key[2]}" if key[1] else section
-            said[name] = [words for depth, words in above if depth == len(key[1] or "")]
-            said[name] += [key[4]] if key[4] else []
+            parts_of[name] = [words for depth, words in above if depth == len(key[1] or "")]
+            parts_of[name] += [key[4]] if key[4] else []
             above = []
         elif not line.strip():
             above, name = [], ""
-    return {name: " ".join(" ".join(parts).split()) for name, parts in said.items() if parts}
+    return {name: " ".join(" ".join(parts).split()) for name, parts in parts_of.items() if parts}
 
 
 def main() -> None:

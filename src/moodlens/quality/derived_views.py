@@ -59,7 +59,7 @@ def one_value_view(
     for counted, (column, _) in columns.items():
         cells = values(frame, column)
         counts[counted] = [len({cells[row] for row in rows}) for rows in groups.values()]
-    limits = [Column(counted, "int", said, low=1, high=1) for counted, (_, said) in columns.items()]
+    limits = [Column(counted, "int", text, low=1, high=1) for counted, (_, text) in columns.items()]
     return View(Table(name, key, (Column(key, "str", meaning, unique=True), *limits)), counts, next_step)
 
 
