@@ -34,17 +34,17 @@ class StateEvidence:
     early_swap: SwapShares  # the model at the first kept step
 
 
-def site_name(found: StateEvidence, site: int) -> str:
+def site_name(evidence: StateEvidence, site: int) -> str:
     """Return the name of a site of the grid, e.g. residual.2 at step 31."""
-    step, layer = divmod(site, len(found.hookpoints))
-    return f"{found.hookpoints[layer]} at step {found.steps[step]}"
+    step, layer = divmod(site, len(evidence.hookpoints))
+    return f"{evidence.hookpoints[layer]} at step {evidence.steps[step]}"
 
 
 def rung_metrics(
-    found: StateEvidence, *, delta: float, n_permutations: int, n_units: int
+    evidence: StateEvidence, *, delta: float, n_permutations: int, n_units: int
 ) -> dict[str, object]:
     """Return the metrics of the rung: the fields that the ladder reads, then what stands beside them."""
-    probe, signal = found.probe, found.signal
+    probe, signal = evidence.probe, evidence.signal
     equivalence = signal.equivalence["wording"]
     compared = {
         difference.baseline: {
@@ -57,7 +57,7 @@ def rung_metrics(
         for difference in probe.differences
     }
     metrics: dict[str, object] = {
-        "best": site_name(found, probe.best),
+        "best": site_name(evidence, probe.best),
         "accuracy": probe.accuracy,
         "low": probe.low,
         "high": probe.high,
@@ -84,12 +84,16 @@ def rung_metrics(
         "power": equivalence.power,
         "n_needed": equivalence.n_needed,
     }
-    metrics |= _partial(found.partial) | _few_shots(found.curve, "") | _few_shots(found.whole_curve, "whole_")
-    for reading in found.readings:
+    metrics |= (
+        _partial(evidence.partial)
+        | _few_shots(evidence.curve, "")
+        | _few_shots(evidence.whole_curve, "whole_")
+    )
+    for reading in evidence.readings:
         metrics[f"{reading.target}_r2"] = reading.value
         metrics[f"{reading.target}_p"] = reading.p
         metrics[f"{reading.target}_over_random_low"] = min(reading.leads[name].low for name in REQUIRED)
-    own, random = found.swaps["state"], found.swaps[REQUIRED[0]]
+    own, random = evidence.swaps["state"], evidence.swaps[REQUIRED[0]]
     return metrics | {
         "swap_own": own.own,
         "swap_null": own.null,
@@ -97,12 +101,12 @@ def rung_metrics(
         "swap_read_as_text": own.swapped_text,
         "swap_random_read_as_music": random.swapped_music,
         "swap_random_read_as_text": random.swapped_text,
-        "first_step_own": found.early_swap.own,
-        "first_step_null": found.early_swap.null,
+        "first_step_own": evidence.early_swap.own,
+        "first_step_null": evidence.early_swap.null,
     }
 
 
-def factor_metrics(found: Sequence[Told]) -> dict[str, object]:
+def factor_metrics(factors: Sequence[Told]) -> dict[str, object]:
     """Return what is known of each factor: its reading, what it follows, its lead over every other reader."""
     return {
         told.reading.target: {
@@ -115,12 +119,16 @@ def factor_metrics(found: Sequence[Told]) -> dict[str, object]:
             "prompted_p": told.prompted_p,
             "leads": {name: vars(lead) for name, lead in told.reading.leads.items()},
         }
-        for told in found
+        for told in factors
     }
 
 
-def _partial(found: Partial | None) -> dict[str, object]:
-    values = (None,) * 5 if found is None else (found.value, found.low, found.high, found.p, found.base_r2)
+def _partial(partial: Partial | None) -> dict[str, object]:
+    values = (
+        (None,) * 5
+        if partial is None
+        else (partial.value, partial.low, partial.high, partial.p, partial.base_r2)
+    )
     names = ("partial_r2", "partial_r2_low", "partial_r2_high", "partial_r2_p", "acoustics_r2")
     return dict(zip(names, values, strict=True))
 
@@ -128,11 +136,11 @@ def _partial(found: Partial | None) -> dict[str, object]:
 def _few_shots(curve: Sequence[Point], prefix: str) -> dict[str, object]:
     """Return the points of the smallest training set: the state's accuracy, and its lead over the others."""
     fewest = min(point.n_shots for point in curve)
-    found: dict[str, object] = {f"{prefix}shots": fewest}
+    metrics: dict[str, object] = {f"{prefix}shots": fewest}
     for point in (point for point in curve if point.n_shots == fewest):
         if point.reader == SAID["model"]:
-            found[f"{prefix}shots_accuracy"] = point.accuracy
+            metrics[f"{prefix}shots_accuracy"] = point.accuracy
         elif point.reader not in REQUIRED:
             name = f"{prefix}shots_over_{point.reader.replace(' ', '_')}"
-            found |= {name: point.difference, f"{name}_low": point.low, f"{name}_high": point.high}
-    return found
+            metrics |= {name: point.difference, f"{name}_low": point.low, f"{name}_high": point.high}
+    return metrics

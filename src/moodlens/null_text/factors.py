@@ -1,4 +1,4 @@
-"""The factors of the music: does a null-text state tell each, and is it the one the prompt asked for?
+"""The factors of the music: does a null-text state tell each, and is it the one the prompt intends?
 
 Two questions that a shuffled model tells apart. Its states hold the tempo of its own music; that tempo is not
 the prompt's. So a factor is first read out of the states (target: the descriptor measured in the clip's own
@@ -7,7 +7,7 @@ loudness and brightness, valence for mode): their correlation, wordings relabell
 prompts' intentions, so that relabelling them is an exact test.
 
 "Beyond acoustics" has no meaning for a factor and its own descriptor: a state made from the music cannot know
-it better than the audio it was measured in. What can be asked is whether the state tells it better than all
+it better than the audio it was measured in. What can be tested is whether the state tells it better than all
 other descriptors do, i.e. whether it holds this factor and not just what goes along with it.
 """
 
@@ -55,14 +55,14 @@ class Told:
 
 def follow_prompts(
     readings: Sequence[TargetScore],
-    asked: Mapping[str, Float[np.ndarray, " unit"]],
+    intended: Mapping[str, Float[np.ndarray, " unit"]],
     permutations: Int[np.ndarray, "perm unit"],
 ) -> tuple[Told, ...]:
     """Return the factors among the readings, each held against what the prompts ask.
 
     Args:
         readings: from `null_text.regression.read_targets`; those that are no factor are left out.
-        asked: valence and arousal that the prompts of each wording intend.
+        intended: valence and arousal of the prompts of each wording.
         permutations: orders of the wordings, the identity first.
     """
     factors = [reading for reading in readings if reading.target in FACTORS]
@@ -71,7 +71,7 @@ def follow_prompts(
     scales = [FACTORS[reading.target].asked_by for reading in factors]
     r = np.stack(
         [
-            _correlations(reading.predicted, asked[scale][permutations])
+            _correlations(reading.predicted, intended[scale][permutations])
             for reading, scale in zip(factors, scales, strict=True)
         ]
     )
@@ -80,9 +80,9 @@ def follow_prompts(
 
 
 def _correlations(
-    predicted: Float[np.ndarray, " unit"], asked: Float[np.ndarray, "perm unit"]
+    predicted: Float[np.ndarray, " unit"], requested: Float[np.ndarray, "perm unit"]
 ) -> Float[np.ndarray, " perm"]:
     x = predicted - predicted.mean()
-    y = asked - asked.mean(axis=1, keepdims=True)
+    y = requested - requested.mean(axis=1, keepdims=True)
     length = np.linalg.norm(x) * np.linalg.norm(y, axis=1)
     return np.divide(y @ x, length, out=np.zeros(len(y)), where=length > 0)

@@ -62,7 +62,7 @@ def read_targets(
     """
     first, *_ = readers
     adjusted = max_t(np.stack([_null(readers[first], y, permutations) for y in targets.values()]))
-    found = []
+    scores = []
     for (name, y), p in zip(targets.items(), adjusted, strict=True):
         all_readers = {**readers, **(beside or {}).get(name, {})}
         errors = {reader: np.square(y - hats @ y).mean(axis=0) for reader, hats in all_readers.items()}
@@ -80,8 +80,8 @@ def read_targets(
             leads[other] = TargetLead(value, lead, float(bounds[0]), float(bounds[1]), p_lead)
         value = float(1 - errors[first].sum() / total.sum())
         predicted = (readers[first] @ y).mean(axis=0)
-        found.append(TargetScore(name, value, float(low), float(high), float(p), leads, predicted))
-    return found
+        scores.append(TargetScore(name, value, float(low), float(high), float(p), leads, predicted))
+    return scores
 
 
 def _null(

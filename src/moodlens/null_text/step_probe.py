@@ -1,19 +1,19 @@
-"""Is the state better than a reader that gets the same tokens? Two readings of single steps, one p.
+"""The single-step probe: is the model better than readers that receive the same tokens?
 
-chosen      the layer and step that the training folds choose for the model, the baseline read there
-everywhere  the mean over all kept steps and layers, for both readers: nothing is chosen
+The probe uses one state per clip, at one decoder step and layer. The (layer, step) of a fold is chosen by
+cross-validation inside the training part of that fold, for the model alone. Every baseline is then evaluated
+at the same step and layer. So neither the accuracy nor the difference to a baseline profits from the choice.
+The permutation p is that of the best site of the grid against the best site of each relabelling.
 
-A probe on one step answers 0 or 1 per prompt, and the mean over 48 of them is far less noisy: where emotion
-lies in many layers and steps `everywhere` sees what `chosen` cannot, and where it lies in a single one the
-reverse is true. Neither is known beforehand, so both are asked and the smaller p counts twice (Bonferroni).
-Both flip the signs of whole wordings (`stats.sign_flip`). Level and power, simulated: docs/calibration.md.
+There are two comparisons with a baseline:
+chosen      the layer and step that the training folds choose for the model, the baseline at the same site
+everywhere  the mean over all stored steps and layers, for both readers: nothing is chosen
 
-The single-step probe: a site is chosen and scored on different wordings, and so are its baselines.
-
-The probe sees one state per clip, at one decoder step and layer. Which (layer, step) is read in a fold is
-chosen by cross-validation inside the training part of that fold, for the model alone; every baseline is then
-read at the same step and layer. So neither the accuracy nor the difference to a baseline profits from the
-choice. The permutation p is that of the best site of the grid against the best site of each relabelling.
+A probe at one step is right or wrong per prompt, and the mean over 48 sites is far less noisy. If emotion is
+present at many layers and steps, `everywhere` detects what `chosen` cannot; if it is present at a single one,
+the reverse holds. Neither case is known in advance, so both are tested and the smaller p is doubled
+(Bonferroni). Both flip the signs of whole wordings (`stats.sign_flip`). Level and power by simulation:
+docs/calibration.md.
 """
 
 from collections.abc import Sequence
@@ -73,13 +73,15 @@ def leads_everywhere(
     n = design.n_prompts
     own = everywhere(model.grams.reshape(-1, n, n), design.labels, folds, penalty)
     n_folds = len(np.unique(folds))
-    found = []
+    results = []
     for other in baselines:
         right = everywhere(other.grams.reshape(-1, n, n), design.labels, folds, penalty)
         p = better_p(own[None], right, design, unit, n_folds, n_flips, rng)[0]
         floor = float(balanced_accuracy(right, design.labels))
-        found.append(Lead(other.name, floor, float(balanced_accuracy(own, design.labels)) - floor, float(p)))
-    return tuple(found)
+        results.append(
+            Lead(other.name, floor, float(balanced_accuracy(own, design.labels)) - floor, float(p))
+        )
+    return tuple(results)
 
 
 def of_both(chosen: float, everywhere: float) -> float:
@@ -110,9 +112,7 @@ class StepProbe:
     by_site: Float[np.ndarray, "step layer"]  # closed-form accuracies
     p_by_site: Float[np.ndarray, "step layer"]  # against the best site of each relabelling
     accuracy_by_prompt: float  # as `accuracy`, folds by prompt
-    differences: tuple[
-        Difference, ...
-    ]  # to each baseline, at the same sites; p of both readings of `null_text.step_probe`
+    differences: tuple[Difference, ...]  # to each baseline, at the same sites; p of both comparisons
     leads: tuple[Lead, ...]  # over each baseline, mean over all sites
 
 
@@ -145,8 +145,8 @@ def step_probe(
     for other, lead in zip(baselines, leads, strict=True):
         right = read_at(other, chosen, n_layers, design, folds, settings.ridge)
         rng = rng_for("difference", other.name, unit, settings.seed)
-        found = difference(other.name, correct[None], 0, right, design, unit, how, rng)
-        differences.append(replace(found, p=of_both(found.p, lead.p)))
+        result = difference(other.name, correct[None], 0, right, design, unit, how, rng)
+        differences.append(replace(result, p=of_both(result.p, lead.p)))
     return StepProbe(
         unit=unit,
         accuracy=float(balanced_accuracy(correct, design.labels)),

@@ -10,7 +10,7 @@ from moodlens.base.errors import UsageError, must
 from moodlens.params.pipeline import Params
 from moodlens.probes.family import ProbeSettings, probe_family
 from moodlens.probes.layer_gains import direction_rows, gains_beyond
-from moodlens.probes.site_readings import PromptColumns, read_sites
+from moodlens.probes.site_scores import PromptColumns, score_sites
 from moodlens.probes.tables import RUNG_OF, ProbeResults, metrics_of, plot_rows
 from moodlens.stats.design import UNITS
 from moodlens.stats.similarity import range_of_medians
@@ -41,7 +41,7 @@ def run(params: Params, root: Path) -> None:
             name: {unit: probe_family(grams, work.design, unit, settings) for unit in UNITS}
             for name, grams in families.items()
         },
-        scores={name: read_sites(grams, work.design, columns, settings) for name, grams in families.items()},
+        scores={name: score_sites(grams, work.design, columns, settings) for name, grams in families.items()},
         gains=gains_beyond(families, work.design, settings),
     )
     metrics: dict[str, Any] = dict(metrics_of(results))
