@@ -97,7 +97,8 @@ def test_probe_curves_baselines_and_chance_are_named():
     assert {"folds by wording", "untrained twin", "bag of words", "chance"} <= texts(ax)
     heights = [line.get_ydata()[0] for line in ax.lines if len(set(line.get_ydata())) == 1]
     assert heights == [0.25, 0.4]
-    assert ax.get_ylim()[0] == 0
+    assert ax.get_ylim() == (0, 1.04)
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["0%", "25%", "50%", "75%", "100%"]
 
 
 def test_the_metric_map_colours_what_is_certain_by_its_score():

@@ -43,7 +43,9 @@ class Evidence:
     ridge_accuracy: float  # closed-form probe; `p` and `permuted_extreme` are of this probe
     permuted_extreme: float  # 99.9th percentile of the best site on permuted labels
     p: float  # maxT over the rung's sites
-    effect: float | None  # centred within - between similarity at the site of largest F; None: not required
+    effect: (
+        float | None
+    )  # centred within - between similarity at the site of largest standardised F; None: not required
     effect_low: float
     effect_high: float
     p_signal: float  # PERMANOVA, maxT over the rung's sites, same unit

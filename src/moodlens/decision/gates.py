@@ -14,7 +14,7 @@ class Measured:
     """What the gates test; None is "not measured", which passes no gate."""
 
     clips_per_emotion: float  # mean over emotions
-    effect: float | None  # centred within - between similarity at the layer of largest F
+    effect: float | None  # centred within - between similarity at the layer of largest standardised F
     p_layers: float | None  # PERMANOVA, maxT over layers
     acoustic_match: float | None  # share of clips whose acoustics match the emotion of their prompt
     silhouette: float | None  # of emotions at the best layer, in the original space

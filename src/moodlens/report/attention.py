@@ -114,10 +114,10 @@ def _summary(attention: Mapping[str, Any]) -> str:
     bounds = interval(mass["low"], mass["high"])
     return (
         f"{mass['n_more']} of {heads} attend more to emotion words than to matched words of the same prompt, "
-        f"{mass['n_less']} attend less (p < 0.05 after maxT). The difference is largest at {mass['best']}: "
-        f"{number(mass['difference'])} {bounds} times uniform attention, in the untrained twin "
-        f"{number(mass['twin_difference'])}; averaged over all heads it is {number(mass['mean'])}. Entropy "
-        f"differs between emotions in {count(entropy['n_significant'], 'head')} (best p "
+        f"{mass['n_less']} attend less (p < 0.05 after maxT). The standardised difference is largest at "
+        f"{mass['best']}: {number(mass['difference'])} {bounds} times uniform attention, in the untrained "
+        f"twin {number(mass['twin_difference'])}; averaged over all heads it is {number(mass['mean'])}. "
+        f"Entropy differs between emotions in {count(entropy['n_significant'], 'head')} (best p "
         f"{p_value(entropy['p'])}; untrained twin {p_value(entropy['twin_p'])}, length of the prompts "
         f"{p_value(entropy['text_length_p'])}). Self-attention reaches {number(distance['mean_steps'])} "
         f"steps back on average, uniform attention {number(distance['uniform_steps'])}. {CAUTION}"

@@ -125,7 +125,7 @@ def _summary(metrics: Mapping[str, Any]) -> str:
     if "silhouette" not in metrics:
         return "No layers were mapped: geometry.sites does not contain them."
     text = (
-        f"Wordings cluster by emotion most at {hookpoint_name(metrics['silhouette_site'])}: silhouette "
+        f"Wordings cluster by emotion at {hookpoint_name(metrics['silhouette_site'])}: silhouette "
         f"{number(metrics['silhouette'])} in the original space, p {p_value(metrics['silhouette_p'])} after "
         f"maxT (95 % of relabellings stay below {number(metrics['silhouette_null_best'])}; single clips: "
         f"{number(metrics['silhouette_clips'])}). "

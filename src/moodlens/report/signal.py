@@ -156,7 +156,7 @@ def _summary(signal: Mapping[str, Any], rows: Sequence[Row], alpha: float) -> st
     best = signal["layers"]
     ceiling = f", {share(best['ceiling_fraction'])} of the noise ceiling" if best["ceiling_fraction"] else ""
     return (
-        f"Of the decoder’s layers, {hookpoint_name(best['best'])} is the best: "
+        f"Of the decoder’s layers, {hookpoint_name(best['best'])} has the largest standardised statistic: "
         f"effect {number(best['effect'])} {interval(best['effect_low'], best['effect_high'])}{ceiling}; "
         f"the effect in the untrained twin there is {number(best['twin_effect'])}. {counted}"
     )

@@ -167,7 +167,7 @@ def temporal_finding(
     metrics: Mapping[str, Any],
     steps: Sequence[Row],
     layers: Sequence[Row],
-    readings: Sequence[Row],
+    scalars: Sequence[Row],
     spectra: Sequence[Row],
     tempo_hz: Mapping[str, float],
     alpha: float,
@@ -179,7 +179,7 @@ def temporal_finding(
         metrics: metrics/temporal.json.
         steps: metrics/temporal_steps.csv.
         layers: metrics/temporal_layers.csv.
-        readings: metrics/temporal_readings.csv.
+        scalars: metrics/temporal_readings.csv.
         spectra: metrics/temporal_spectra.csv.
         tempo_hz: median measured tempo of each emotion, beats per second.
         alpha: level at which a cluster is significant.
@@ -192,7 +192,7 @@ def temporal_finding(
     figures = [_over_time(name, rows, size, alpha, confidence) for name, rows in groups.items()]
     figures.append(_spectra(metrics, spectra, tempo_hz, size))
     return Finding(
-        _summary(metrics, alpha), tuple(figures), (_changes(layers, size), _scalars(readings, size, alpha))
+        _summary(metrics, alpha), tuple(figures), (_changes(layers, size), _scalars(scalars, size, alpha))
     )
 
 
