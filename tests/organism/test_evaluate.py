@@ -1,4 +1,4 @@
-"""The judge, judged: planted answers, hand-worked thresholds, intervals over prompts and not over clips."""
+"""The evaluation on planted clips: known answers, hand-worked thresholds, intervals over prompts."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from moodlens.organism.evaluate import (
     measure,
     share,
 )
-from moodlens.organism.judged_clips import Clips
+from moodlens.organism.evaluation_clips import Clips
 
 SILENCE = Descriptors(100.0, 1.0, 0.5, -20.0, 6.0, 0.3, 800.0, 1500.0, 0.1, 500.0, 0.0)
 
@@ -44,7 +44,7 @@ BOOTSTRAP = Bootstrap(seed=1, n_bootstrap=400, confidence=0.95)
 
 
 def emotional(n_prompts: int, n_seeds: int, sounds_like: dict[str, str] | None = None) -> Clips:
-    """Prompts of five emotions whose clips sound as asked, or as `sounds_like` says, with scatter."""
+    """Prompts of five emotions whose clips have the requested emotion, or that of `sounds_like`, with scatter."""
     rng = np.random.default_rng(1)
     names = [name for name in TYPICAL for _ in range(n_prompts)]
     rows = []
@@ -57,7 +57,7 @@ def emotional(n_prompts: int, n_seeds: int, sounds_like: dict[str, str] | None =
     return Clips(tuple(names), sets, tuple(names), tuple(rows))
 
 
-def factor_clips(obey: bool) -> Clips:
+def factor_clips(as_requested: bool) -> Clips:
     wordings, rows = [], []
     for tempo, onsets in (("slow", 1.0), ("fast", 5.0)):
         for loudness, level in (("soft", -24.0), ("loud", -18.0)):
@@ -65,7 +65,7 @@ def factor_clips(obey: bool) -> Clips:
                 for mode, margin in (("minor", -0.2), ("major", 0.2)):
                     wordings.append(f"{tempo} {loudness} {brightness} {mode}")
                     clip = sounding(100, onsets, centroid, level, margin)
-                    rows.append((clip,) if obey else (replace(clip, centroid_hz=2300 - centroid),))
+                    rows.append((clip,) if as_requested else (replace(clip, centroid_hz=2300 - centroid),))
     n = len(wordings)
     return Clips(("",) * n, ("factors",) * n, tuple(wordings), tuple(rows))
 
@@ -81,23 +81,23 @@ def joined(one: Clips, other: Clips) -> Clips:
 
 @pytest.fixture(scope="module")
 def reference() -> Clips:
-    return joined(emotional(20, 1), factor_clips(obey=True))
+    return joined(emotional(20, 1), factor_clips(as_requested=True))
 
 
-def judged(clips: Clips, reference: Clips) -> dict[str, float]:
+def values_of(clips: Clips, reference: Clips) -> dict[str, float]:
     figures = measure(clips, reference, factor_thresholds(reference), BOOTSTRAP)
     return {name: figure.value for name, figure in figures.items()}
 
 
-def test_music_as_asked_scores_one_on_every_gate(reference: Clips):
-    figures = judged(joined(emotional(4, 3), factor_clips(obey=True)), reference)
+def test_music_as_requested_scores_one_on_every_figure(reference: Clips):
+    figures = values_of(joined(emotional(4, 3), factor_clips(as_requested=True)), reference)
     assert set(figures.values()) == {1.0}
     expected = {"accuracy_4", "accuracy_4_scenes", "accuracy_5_angry", "mode_right", "factor_mode"}
     assert expected <= set(figures)
 
 
-def test_one_confused_emotion_costs_its_share_and_its_own_gate_only(reference: Clips):
-    figures = judged(emotional(4, 3, {"sad": "calm"}), reference)
+def test_one_confused_emotion_lowers_its_share_and_its_own_figure_only(reference: Clips):
+    figures = values_of(emotional(4, 3, {"sad": "calm"}), reference)
     assert figures["accuracy_4"] == 0.75
     assert figures["accuracy_5"] == 0.8
     assert figures["accuracy_5_sad"] == 0.0
@@ -105,15 +105,15 @@ def test_one_confused_emotion_costs_its_share_and_its_own_gate_only(reference: C
     assert figures["tempo_right"] == figures["brightness_order"] == 1.0
 
 
-def test_a_disobeyed_factor_shows_in_its_own_gate_only(reference: Clips):
-    figures = judged(joined(emotional(4, 1), factor_clips(obey=False)), reference)
+def test_a_reversed_factor_lowers_its_own_figure_only(reference: Clips):
+    figures = values_of(joined(emotional(4, 1), factor_clips(as_requested=False)), reference)
     assert figures["factor_brightness"] == 0.0
     assert {figures[f"factor_{name}"] for name in ("tempo", "loudness", "mode")} == {1.0}
 
 
 def test_music_that_ignores_its_prompt_scores_chance(reference: Clips):
     music = dict.fromkeys(TYPICAL, "happy")
-    assert judged(emotional(6, 2, music), reference)["accuracy_4"] == 0.25
+    assert values_of(emotional(6, 2, music), reference)["accuracy_4"] == 0.25
 
 
 def test_thresholds_lie_between_the_poles(reference: Clips):

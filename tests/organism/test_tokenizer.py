@@ -1,4 +1,4 @@
-"""Every caption of the grammar is whole words; anything else is spelt; the saved form reads the same."""
+"""The tokenizer: one token per word of the grammar, other words spelt, the same after saving and loading."""
 
 from pathlib import Path
 

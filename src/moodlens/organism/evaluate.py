@@ -20,7 +20,7 @@ from moodlens.audio.descriptors import Descriptors
 from moodlens.base.axes import EMOTIONS
 from moodlens.base.seeding import rng_for
 from moodlens.organism.architecture import build_tokenizer, codec_of, load_model
-from moodlens.organism.judged_clips import (
+from moodlens.organism.evaluation_clips import (
     Clips,
     PromptPlan,
     ceiling_clips,

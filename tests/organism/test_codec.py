@@ -15,10 +15,10 @@ def planted(n_codes: int, d: int, n_per_code: int, noise: float) -> tuple[torch.
 
 def test_kmeans_finds_planted_clusters():
     centres, points = planted(8, 4, 200, noise=0.1)
-    found = [kmeans(points, 8, torch.Generator().manual_seed(seed)) for seed in range(20)]
-    errors = [float((points - codes[nearest]).pow(2).mean()) for codes, nearest in found]
+    clusterings = [kmeans(points, 8, torch.Generator().manual_seed(seed)) for seed in range(20)]
+    errors = [float((points - codes[nearest]).pow(2).mean()) for codes, nearest in clusterings]
     assert min(errors) < 0.011, "the best of 20 starts reaches the planted noise, 0.1^2"
-    best, _ = found[errors.index(min(errors))]
+    best, _ = clusterings[errors.index(min(errors))]
     assert torch.cdist(centres, best).min(1).values.max() < 0.05
 
 
