@@ -44,7 +44,7 @@ BOOTSTRAP = Bootstrap(seed=1, n_bootstrap=400, confidence=0.95)
 
 
 def emotional(n_prompts: int, n_seeds: int, sounds_like: dict[str, str] | None = None) -> Clips:
-    """Prompts of five emotions whose clips have the requested emotion, or that of `sounds_like`, with scatter."""
+    """Prompts of five emotions whose clips sound as requested, or as `sounds_like`, with scatter."""
     rng = np.random.default_rng(1)
     names = [name for name in TYPICAL for _ in range(n_prompts)]
     rows = []

@@ -1,4 +1,4 @@
-"""The design: balanced, crossed, distinct, each wording in pairs. Swapped texts: another emotion, equal shares."""
+"""The design: balanced, crossed, distinct, each wording in pairs; and swapped texts in equal shares."""
 
 from collections import Counter
 
