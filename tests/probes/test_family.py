@@ -1,5 +1,7 @@
 """A family of sites through the probe, and the intervals of accuracies."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest
@@ -84,3 +86,15 @@ def test_it_covers_at_least_as_often_as_it_says_also_near_one(truth, copies):
     assert covered >= 170
     if truth == 0.98:
         assert percentile < 170
+
+
+def test_the_closed_form_probe_takes_its_penalties_from_the_grid(planted):
+    made, layers = planted
+    one = probe_family(layers, made, "prompt", replace(SETTINGS, ridge_grid=(10.0,)))
+    same = probe_family(layers, made, "prompt", replace(SETTINGS, ridge=10.0))
+    both = probe_family(layers, made, "prompt", replace(SETTINGS, ridge_grid=(0.1, 10.0)))
+    plain = probe_family(layers, made, "prompt", SETTINGS)
+    for a, b, c, d in zip(one.sites, same.sites, both.sites, plain.sites, strict=True):
+        assert a.ridge_accuracy == b.ridge_accuracy
+        assert c.ridge_accuracy == max(a.ridge_accuracy, d.ridge_accuracy)
+    assert any(a.ridge_accuracy != d.ridge_accuracy for a, d in zip(one.sites, plain.sites, strict=True))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from moodlens.stats.bootstrap import balanced_accuracy, class_means, interval, resamples
+from moodlens.stats.bootstrap import balanced_accuracy, class_means, interval, resamples, wording_resamples
 from tests.stats.synthetic import design
 
 
@@ -28,3 +28,14 @@ def test_the_interval_covers_as_often_as_it_says():
         low, high = interval(class_means(right, made.labels, resamples(made, "prompt", 300, rng)), 0.9)
         covered += low <= 0.7 <= high
     assert 165 <= covered <= 195
+
+
+def test_wordings_are_resampled_whole_within_their_emotion():
+    made = design(8, 12, per_wording=2)
+    counts = wording_resamples(made, 500, np.random.default_rng(0))
+    labels = made.unit_labels("wording")
+    assert counts.shape == (500, 10)
+    assert (counts[:, labels == 0].sum(axis=1) == 4).all()
+    assert (counts[:, labels == 1].sum(axis=1) == 6).all()
+    prompts = resamples(made, "wording", 500, np.random.default_rng(0))
+    assert (prompts == counts[:, made.wordings]).all()
