@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from moodlens.base.errors import ContractError
 from moodlens.store import shards
 from moodlens.store.audio_files import write_flac
-from moodlens.store.receipts import code_digest, finished, remove_strangers, write_receipt
+from moodlens.store.receipts import code_digest, finished, remove_outdated, write_receipt
 from moodlens.store.shards import CorruptArtifact, read_shard, shard_metadata, shard_names, write_shard
 
 TENSORS = {"b": np.arange(6, dtype=np.int16).reshape(1, 2, 3), "a": np.ones((2, 2), dtype=np.float16)}
@@ -162,6 +162,6 @@ def test_strangers_are_removed_and_others_left(tmp_path: Path):
         "notes.txt",
     ):
         (tmp_path / name).touch()
-    gone = remove_strangers(tmp_path, [tmp_path / "shard-0000.safetensors"], ("*.safetensors", ".*.tmp"))
+    gone = remove_outdated(tmp_path, [tmp_path / "shard-0000.safetensors"], ("*.safetensors", ".*.tmp"))
     assert [path.name for path in gone] == [".shard-0000.safetensors.12.tmp", "shard-0009.safetensors"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "shard-0000.safetensors"]

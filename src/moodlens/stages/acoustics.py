@@ -1,11 +1,10 @@
-"""Stage `acoustics`: every clip in eleven descriptors, shard by shard on the pool, resumable.
+"""Stage `acoustics`: eleven acoustic descriptors of every clip, shard by shard.
 
-A measured shard leaves a receipt beside data/ outputs; a run that was killed keeps them, and the table at the
-end has the same bytes as that of a run that was not. Receipts go when the table is written.
+Each measured shard leaves a receipt, so that an interrupted run resumes; the bytes of the table do not depend
+on interruptions. The receipts are removed when the table is written.
 """
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,14 +21,15 @@ from moodlens.store.receipts import (
     code_digest,
     file_sha256,
     fingerprint,
-    finished,
+    joined_rows,
     library_versions,
+    unfinished,
     write_receipt,
 )
 from moodlens.store.tables import read_table, write_table
 
 PARTS = ".acoustics"
-"""Folder of the receipts in data/: no output of DVC, so that DVC keeps it when a run is killed."""
+"""Folder of the receipts in data/. It is no output of DVC, so that DVC keeps it when a run is killed."""
 DECIDING_LIBRARIES = ("librosa", "numpy", "scipy", "soundfile")
 
 
@@ -47,12 +47,12 @@ def run(params: Params, root: Path) -> None:
     """Write data/acoustics.parquet, one row per clip, shard by shard.
 
     Raises:
-        ContractError: an audio file is missing or cut short; the line names it, measured shards are kept.
+        ContractError: an audio file is missing or cut short; the message names it; measured shards are kept.
     """
     data = root / "data"
     clips = read_table(CLIPS, data / "clips.parquet")
     parts = plan(clips, data)
-    waiting = [part for part in parts if finished(part.receipt, part.fingerprint, data) is None]
+    waiting = unfinished(parts)
     run_tasks(
         measure,
         waiting,
@@ -61,12 +61,13 @@ def run(params: Params, root: Path) -> None:
         label="acoustics",
         done=len(parts) - len(waiting),
     )
-    write_table(_joined(parts), ACOUSTICS, data / "acoustics.parquet")
+    rows = joined_rows(parts, ("acoustics",))["acoustics"]
+    write_table(pd.DataFrame(rows, columns=ACOUSTICS.names), ACOUSTICS, data / "acoustics.parquet")
     shutil.rmtree(data / PARTS, ignore_errors=True)
 
 
 def plan(clips: pd.DataFrame, data: Path) -> list[Part]:
-    """Return one part per shard of the clips table; its fingerprint is of the audio, the code, the libraries.
+    """Return one part per shard of the clip table; its fingerprint covers audio, code and libraries.
 
     Raises:
         ContractError: an audio file is missing.
@@ -82,14 +83,14 @@ def plan(clips: pd.DataFrame, data: Path) -> list[Part]:
         groups.setdefault(int(shard), []).append((clip_id, audio_path))
     return [
         Part(
-            clips=tuple(found),
+            clips=tuple(members),
             data=data,
             receipt=data / PARTS / f"receipt-{shard:04d}.json",
             fingerprint=fingerprint(
-                {**shared, "clips": [(clip, _digest(data / name)) for clip, name in found]}
+                {**shared, "clips": [(clip, _digest(data / name)) for clip, name in members]}
             ),
         )
-        for shard, found in groups.items()
+        for shard, members in groups.items()
     ]
 
 
@@ -112,14 +113,3 @@ def measure(part: Part) -> None:
         except ContractError as error:
             raise ContractError(f"{name}: {error}") from None
     write_receipt(part.receipt, part.fingerprint, part.data, [], {"acoustics": rows})
-
-
-def _joined(parts: Sequence[Part]) -> pd.DataFrame:
-    rows = []
-    for part in parts:
-        receipt = finished(part.receipt, part.fingerprint, part.data)
-        if receipt is None:
-            advice = "Another run wrote to data/ meanwhile: end it and run again"
-            raise ContractError(must(part.receipt.name, "be finished", "no receipt", next_step=advice))
-        rows += receipt.rows["acoustics"]
-    return pd.DataFrame(rows, columns=ACOUSTICS.names)

@@ -1,7 +1,7 @@
-"""Stage `state`: what the re-encoded states hold of emotion under null text, beside what they are fed."""
+"""Stage `null_text`: emotion in re-encoded states under null text, beside the tokens they are fed."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -10,14 +10,13 @@ import pandas as pd
 
 from moodlens.base.errors import ContractError, must
 from moodlens.base.seeding import rng_for
-from moodlens.contracts.tables import NEUTRAL, PROMPTS
 from moodlens.contracts.tensors import CONDITIONS
 from moodlens.null_text.evidence import DECODERS, SAID, StateEvidence, factor_metrics, rung_metrics
-from moodlens.null_text.factors import FACTORS, OTHERS, follow_prompts
+from moodlens.null_text.factors import FACTORS, OTHERS, Told, follow_prompts
 from moodlens.null_text.learning_curve import Point, learning_curve
-from moodlens.null_text.partial import partial_r2
+from moodlens.null_text.partial import Partial, partial_r2
 from moodlens.null_text.readers import Reader, by_wording, wording_means
-from moodlens.null_text.regression import read_targets
+from moodlens.null_text.regression import TargetScore, read_targets
 from moodlens.null_text.step_probe import step_probe
 from moodlens.null_text.text_swap import SwapShares, swap_shares
 from moodlens.params.pipeline import NullText, Params
@@ -29,14 +28,14 @@ from moodlens.stats.design import Design
 from moodlens.stats.gram import centred, prompt_grams, standardised
 from moodlens.stats.permutation import unit_orders
 from moodlens.stats.sweep import SweepSettings, sweep
-from moodlens.store.tables import read_table, write_metrics, write_plot
-from moodlens.store.tracking import Run, log_runs
+from moodlens.store.tables import write_metrics, write_plot
+from moodlens.store.tracking import Run, log_runs, stage_run
 from moodlens.workspace import sites
-from moodlens.workspace.design import Workspace, acoustic_table, open_workspace
+from moodlens.workspace.design import Workspace, acoustic_table, open_workspace, prompt_table
 from moodlens.workspace.reencoded import Reencoded, open_reencoded
 
 N_TURNS = 999
-"""Rotations of the partial R2: each refits the ridge in every fold."""
+"""Rotations of the partial R2. Each refits the ridge in every fold."""
 
 
 def run(params: Params, root: Path) -> None:
@@ -46,50 +45,73 @@ def run(params: Params, root: Path) -> None:
     section = params.null_text
     settings = ProbeSettings.from_section(section)
     readers = load_readers(states)
-    found = StateEvidence(
+    over_wordings, swaps = _over_wordings(states, readers, section), _swaps(states, section)
+    evidence = StateEvidence(
         signal=sweep("state", states.means("model", "null"), work.design, _sweep_settings(params)),
         probe=step_probe(readers[0], readers[1:], work.design, "wording", settings),
         steps=tuple(states.steps),
         hookpoints=tuple(states.hookpoints),
         curve=tuple(_curve([(reader.name, reader.pooled) for reader in readers], work, section)),
         whole_curve=tuple(_curve(whole_clip(states), work, section)),
-        **_over_wordings(states, readers, section),
-        **_swaps(states, section),
+        partial=over_wordings.partial,
+        readings=over_wordings.readings,
+        factors=over_wordings.factors,
+        swaps=swaps.whole_clip,
+        early_swap=swaps.first_step,
     )
     n_units = len(work.design.unit_labels("wording"))
     delta = params.signal.equivalence_delta
-    rung = rung_metrics(found, delta=delta, n_permutations=section.n_permutations, n_units=n_units)
+    rung = rung_metrics(evidence, delta=delta, n_permutations=section.n_permutations, n_units=n_units)
     design = work.design
     metrics = {
         "state": rung,
-        "factors": factor_metrics(found.factors),
+        "factors": factor_metrics(evidence.factors),
         "n_prompts": design.n_prompts,
         "n_emotions": design.n_classes,
         "n_clips": len(states.clips),
         "chance": 1 / design.n_classes,
     }
-    steps, curve = step_rows(found, readers, work, settings), curve_rows(found)
+    steps, curve = step_rows(evidence, readers, work, settings), curve_rows(evidence)
     write_metrics(metrics, root / "metrics" / "null_text.json")
     write_plot(steps, root / "metrics" / "null_text_steps.csv")
     write_plot(curve, root / "metrics" / "null_text_curve.csv")
-    log_runs(root, "null_text", _logged(rung, steps, params))
+    numbers = {key: value for key, value in rung.items() if not isinstance(value, Mapping)}
+    children = _hookpoint_runs(steps)
+    log_runs(root, "null_text", stage_run("null_text", params, numbers, children, also=("reencode",)))
+
+
+@dataclass(frozen=True)
+class WordingScores:
+    """Scores that take one row per wording."""
+
+    partial: Partial | None  # beyond the acoustics
+    readings: tuple[TargetScore, ...]  # of the targets
+    factors: tuple[Told, ...]
+
+
+@dataclass(frozen=True)
+class Swaps:
+    """How far another text moves the states."""
+
+    whole_clip: dict[str, SwapShares]  # reader -> shares, means over the clip
+    first_step: SwapShares  # the model at its first stored step
 
 
 def load_readers(states: Reencoded) -> list[Reader]:
-    """Return who reads the tokens step by step, the model first, under the names of the report."""
-    found = [replace(states.single_steps(name, "null"), name=said) for name, said in SAID.items()]
-    found.sort(key=lambda reader: reader.name != SAID["model"])
-    return [*found, states.token_history(), states.codec_history()]
+    """Return the readers of the tokens step by step, the model first, under the names of the report."""
+    readers = [replace(states.single_steps(name, "null"), name=shown) for name, shown in SAID.items()]
+    readers.sort(key=lambda reader: reader.name != SAID["model"])
+    return [*readers, states.token_history(), states.codec_history()]
 
 
 def whole_clip(states: Reencoded) -> list[tuple[str, np.ndarray]]:
-    """Return readers of whole clips: mean states, layers pooled, and what needs no decoder."""
+    """Return readers of whole clips: mean states pooled over layers, and readers without a decoder."""
     names = sorted(DECODERS, key=lambda name: name != "model")
-    found = [(SAID[name], prompt_grams(states.means(name, "null")).mean(axis=0)[None]) for name in names]
-    for read in (sites.tokens, sites.codec, sites.acoustics):
-        site = read(states.work)
-        found.append((site.site, prompt_grams([site])))
-    return found
+    readers = [(SAID[name], prompt_grams(states.means(name, "null")).mean(axis=0)[None]) for name in names]
+    for load in (sites.tokens, sites.codec, sites.acoustics):
+        site = load(states.work)
+        readers.append((site.site, prompt_grams([site])))
+    return readers
 
 
 def _sweep_settings(params: Params) -> SweepSettings:
@@ -117,20 +139,20 @@ def _curve(readers: list[tuple[str, np.ndarray]], work: Workspace, section: Null
     )
 
 
-def _over_wordings(states: Reencoded, readers: list[Reader], section: NullText) -> dict:
-    """Return what is read with one row per wording: partial R2 beyond acoustics, and the targets."""
+def _over_wordings(states: Reencoded, readers: list[Reader], section: NullText) -> WordingScores:
+    """Return the scores with one row per wording: partial R2 beyond acoustics, and the targets."""
     design = states.work.design
     labels = design.unit_labels("wording")
     n, rng = len(labels), rng_for("state", "wordings", section.seed)
     folds = rng.permutation(n) % min(section.n_folds, n)
-    # Means of few prompts scatter more, in state and sound alike: only wordings of one size change places.
+    # Means of few prompts have more variance: only wordings of one size are exchanged.
     permutations = unit_orders(n, section.n_permutations, rng, np.bincount(design.wordings))
     counts = wording_resamples(design, section.n_bootstrap, rng)
     onehot = (labels[:, None] == np.arange(design.n_classes)).astype(np.float64)
-    heard = _descriptors(states)
+    descriptors = _descriptors(states)
     pooled = prompt_grams(states.means("model", "null")).mean(axis=0)
     partial = partial_r2(
-        wording_means(standardised(heard.to_numpy(dtype=np.float64)), design),
+        wording_means(standardised(descriptors.to_numpy(dtype=np.float64)), design),
         by_wording(pooled[None], design)[0],
         onehot - onehot.mean(axis=0),
         folds,
@@ -145,30 +167,30 @@ def _over_wordings(states: Reencoded, readers: list[Reader], section: NullText) 
         )
         for reader in readers
     }
-    asked = asked_of(states)
-    told = targets(design, asked, heard)
+    intended = intended_affect(states)
+    targets = targets_of(design, intended, descriptors)
     readings = read_targets(
         hats,
-        told,
+        targets,
         counts,
         permutations,
         section.confidence,
         section.n_folds,
         {
-            name: {OTHERS: _without_kin(name, heard, design, folds, section)}
+            name: {OTHERS: _without_kin(name, descriptors, design, folds, section)}
             for name in FACTORS
-            if name in told
+            if name in targets
         },
     )
-    factors = follow_prompts(readings, asked, permutations)
-    return {"partial": partial, "readings": tuple(readings), "factors": factors}
+    factors = follow_prompts(readings, intended, permutations)
+    return WordingScores(partial, tuple(readings), factors)
 
 
 def _without_kin(
-    factor: str, heard: pd.DataFrame, design: Design, folds: np.ndarray, section: NullText
+    factor: str, descriptors: pd.DataFrame, design: Design, folds: np.ndarray, section: NullText
 ) -> np.ndarray:
-    """Return the hats of the descriptors that do not measure the factor itself."""
-    others = heard.drop(columns=list(FACTORS[factor].kin)).to_numpy(dtype=np.float64)
+    """Return the hat matrices of the descriptors that do not measure the factor itself."""
+    others = descriptors.drop(columns=list(FACTORS[factor].kin)).to_numpy(dtype=np.float64)
     means = wording_means(standardised(others), design)
     return out_of_fold_hat(centred(means @ means.T), folds, section.ridge)[None]
 
@@ -179,28 +201,29 @@ def _descriptors(states: Reencoded) -> pd.DataFrame:
     return table.groupby(states.prompts).mean()
 
 
-def asked_of(states: Reencoded) -> dict[str, np.ndarray]:
+def intended_affect(states: Reencoded) -> dict[str, np.ndarray]:
     """Return the valence and arousal that the prompts of each wording intend."""
-    prompts = read_table(PROMPTS, states.work.root / "data" / "prompts.csv")
-    felt = prompts.loc[prompts["emotion"] != NEUTRAL]
+    prompts = prompt_table(states.work)
     return {
-        name: wording_means(felt[name].to_numpy(dtype=np.float64), states.work.design)
+        name: wording_means(prompts[name].to_numpy(dtype=np.float64), states.work.design)
         for name in ("valence", "arousal")
     }
 
 
-def targets(design: Design, asked: Mapping[str, np.ndarray], heard: pd.DataFrame) -> Mapping[str, np.ndarray]:
-    """Return what is read per wording: intended valence and arousal, factors as measured in the music."""
+def targets_of(
+    design: Design, intended: Mapping[str, np.ndarray], descriptors: pd.DataFrame
+) -> Mapping[str, np.ndarray]:
+    """Return the targets per wording: intended valence and arousal, factors as measured in the music."""
     factors = {
-        name: wording_means(heard[factor.descriptor].to_numpy(dtype=np.float64), design)
+        name: wording_means(descriptors[factor.descriptor].to_numpy(dtype=np.float64), design)
         for name, factor in FACTORS.items()
     }
-    means = {**asked, **factors}
+    means = {**intended, **factors}
     return {name: y for name, y in means.items() if np.isfinite(y).all() and y.std() > 0}
 
 
-def _swaps(states: Reencoded, section: NullText) -> dict:
-    """Return how far another text pulls the states, means over the clip, and the model at its first step."""
+def _swaps(states: Reencoded, section: NullText) -> Swaps:
+    """Return how far another text moves the states of every model."""
     design, swapped = states.work.design, states.swapped_labels()
     if not (swapped >= 0).any():
         rule, advice = "give clips the text of another emotion", "Run `dvc repro reencode`"
@@ -211,16 +234,13 @@ def _swaps(states: Reencoded, section: NullText) -> dict:
         rows = {name: states.states(model, name, part) for name in CONDITIONS}
         return swap_shares(rows, states.prompts, swapped, design, folds, section.ridge)
 
-    return {
-        "swaps": {said: shares(name, "mean") for name, said in SAID.items()},
-        "early_swap": shares("model", "steps"),
-    }
+    return Swaps({shown: shares(name, "mean") for name, shown in SAID.items()}, shares("model", "steps"))
 
 
 def step_rows(
-    found: StateEvidence, readers: list[Reader], work: Workspace, settings: ProbeSettings
+    evidence: StateEvidence, readers: list[Reader], work: Workspace, settings: ProbeSettings
 ) -> pd.DataFrame:
-    """Return one row per reader, layer and step: what metrics/null_text_steps.csv holds."""
+    """Return one row per reader, layer and step: metrics/null_text_steps.csv."""
     design = work.design
     folds = design_folds(design, "wording", settings.n_folds, rng_for("folds", "wording", settings.seed))
     rows = []
@@ -229,35 +249,32 @@ def step_rows(
         grams = reader.grams.reshape(-1, n, n)
         accuracy = grid_accuracies(grams, folds, design.labels[None].astype(np.int8), (settings.ridge,))[:, 0]
         for (step, layer), value in zip(product(range(n_steps), range(n_layers)), accuracy, strict=True):
-            layered = n_layers == len(found.hookpoints) and reader.name in SAID.values()
-            row = {"reader": reader.name, "hookpoint": found.hookpoints[layer] if layered else ""}
-            row |= {"step": found.steps[step], "accuracy": value}
-            row["p_maxt"] = found.probe.p_by_site[step, layer] if reader.name == SAID["model"] else pd.NA
+            layered = n_layers == len(evidence.hookpoints) and reader.name in SAID.values()
+            row = {"reader": reader.name, "hookpoint": evidence.hookpoints[layer] if layered else ""}
+            row |= {"step": evidence.steps[step], "accuracy": value}
+            row["p_maxt"] = evidence.probe.p_by_site[step, layer] if reader.name == SAID["model"] else pd.NA
             rows.append(row)
     return pd.DataFrame(rows)
 
 
-def curve_rows(found: StateEvidence) -> pd.DataFrame:
-    """Return one row per reading, reader and size: what metrics/null_text_curve.csv holds."""
+def curve_rows(evidence: StateEvidence) -> pd.DataFrame:
+    """Return one row per reading, reader and size: metrics/null_text_curve.csv."""
     return pd.DataFrame(
         [
             {"reading": reading, **vars(point)}
-            for reading, points in (("single step", found.curve), ("whole clip", found.whole_curve))
+            for reading, points in (("single step", evidence.curve), ("whole clip", evidence.whole_curve))
             for point in points
         ]
     )
 
 
-def _logged(rung: Mapping[str, object], steps: pd.DataFrame, params: Params) -> Run:
-    """Return the MLflow runs: a child per hookpoint with its accuracies over the kept steps."""
-    children = []
-    mine = steps[steps["hookpoint"] != ""]
-    for hookpoint, rows in mine.groupby("hookpoint", sort=False):
+def _hookpoint_runs(steps: pd.DataFrame) -> list[Run]:
+    """Return an MLflow run per hookpoint with its accuracies over the stored steps."""
+    runs = []
+    for hookpoint, rows in steps[steps["hookpoint"] != ""].groupby("hookpoint", sort=False):
         curves = {
             f"accuracy {str(name).replace(',', '')}": part["accuracy"].tolist()
             for name, part in rows.groupby("reader", sort=False)
         }
-        children.append(Run(f"state/{hookpoint}", curves=curves))
-    numbers = {key: float(value) for key, value in rung.items() if isinstance(value, (int, float))}
-    sections = {name: vars(getattr(params, name)) for name in ("null_text", "reencode", "model")}
-    return Run("null_text", sections, numbers, children=children)
+        runs.append(Run(f"state/{hookpoint}", curves=curves))
+    return runs

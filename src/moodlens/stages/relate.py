@@ -70,9 +70,8 @@ def run(params: Params, root: Path) -> None:
         advice = "Lower relate.n_folds or add prompts with other wordings"
         raise ContractError(must("relate.n_folds", rule, section.n_folds, next_step=advice))
     acoustics = load_acoustics(work, section)
-    results = {
-        name: relate(name, members, acoustics, work, section) for name, members in _families(work).items()
-    }
+    families = _families(work)
+    results = {name: relate(name, sites, acoustics, work, section) for name, sites in families.items()}
     metrics = {**match_metrics(acoustics, work, section), **_metrics(results)}
     metrics["n_clips"], metrics["n_prompts"] = len(acoustics.prompts), work.design.n_prompts
     metrics["n_wordings"] = n_wordings
@@ -267,7 +266,7 @@ def _family_runs(rows: pd.DataFrame) -> list[Run]:
         curves = {
             name: [float(value) for value in group[name]]
             for name in ("mantel", "mantel_p_maxt", "effect_matched")
-            if group[name].notna().all()
+            if bool(group[name].notna().to_numpy().all())
         }
         runs.append(Run(f"relate/{family}", curves=curves))
     return runs

@@ -1,28 +1,30 @@
-"""Resume: a task's receipt is written after its files and says what they were made from.
+"""Receipts of finished tasks, by which an interrupted run resumes.
 
-A finished task is recognised by its receipt alone: same fingerprint (parameters, weights, code, inputs of
-this task) and every file present with the bytes that were written. Anything else is made again.
+A receipt is written after the files of its task. A task counts as finished if its receipt has the current
+fingerprint (parameters, weights, code and inputs of this task) and every file still has the bytes that were
+written. Every other task runs again.
 """
 
 import ast
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
+from moodlens.base.errors import ContractError, must
 from moodlens.store.atomic import replacing
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What a finished task left behind.
+    """The record of a finished task.
 
     Attributes:
-        fingerprint: of everything the result depends on.
-        files: path relative to the dataset's root -> SHA-256.
+        fingerprint: of everything that the result depends on.
+        files: path relative to the root of the dataset -> SHA-256.
         rows: table name -> rows that the task contributes.
     """
 
@@ -31,8 +33,26 @@ class Receipt:
     rows: Mapping[str, list[dict[str, Any]]]
 
 
+class Task(Protocol):
+    """A task with a receipt."""
+
+    @property
+    def receipt(self) -> Path: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def data(self) -> Path:
+        """Folder that the files of the receipt are relative to."""
+        ...
+
+
+AnyTask = TypeVar("AnyTask", bound=Task)
+
+
 def fingerprint(parts: Mapping[str, object]) -> str:
-    """Return the SHA-256 of what JSON makes of `parts`; the order of keys does not matter.
+    """Return the SHA-256 of `parts` as JSON; the order of keys does not matter.
 
     >>> fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1}) != fingerprint({"a": 1, "b": 3})
     True
@@ -41,19 +61,19 @@ def fingerprint(parts: Mapping[str, object]) -> str:
 
 
 def code_digest(files: Iterable[Path]) -> str:
-    """Return the SHA-256 of what Python files do: comments, docstrings and layout do not count."""
+    """Return the SHA-256 of the code in Python files, without comments, docstrings and layout."""
     digest = sha256()
-    for path in sorted(files, key=lambda found: found.as_posix()):
+    for path in sorted(files, key=Path.as_posix):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             body = getattr(node, "body", None)
             if isinstance(body, list):
-                node.body = [part for part in body if not _is_text(part)]  # type: ignore[attr-defined]
+                node.body = [part for part in body if not _is_docstring(part)]  # type: ignore[attr-defined]
         digest.update(f"{path.name}\n{ast.dump(tree)}\n".encode())
     return digest.hexdigest()
 
 
-def _is_text(node: ast.AST) -> bool:
+def _is_docstring(node: ast.AST) -> bool:
     return (
         isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)
@@ -62,7 +82,7 @@ def _is_text(node: ast.AST) -> bool:
 
 
 def library_versions(names: Iterable[str]) -> dict[str, str]:
-    """Return name -> installed version of the libraries whose arithmetic a result depends on."""
+    """Return name -> installed version of libraries."""
     return {name: version(name) for name in names}
 
 
@@ -78,14 +98,14 @@ def file_sha256(path: Path) -> str:
 def write_receipt(
     path: Path, made_from: str, root: Path, files: Iterable[Path], rows: Mapping[str, list]
 ) -> None:
-    """Write the receipt of a finished task; call it last.
+    """Write the receipt of a finished task, after all its files.
 
     Args:
         path: of the receipt.
-        made_from: fingerprint.
+        made_from: fingerprint of the task.
         root: folder that the names of `files` are relative to.
-        files: what the task wrote.
-        rows: table name -> rows.
+        files: files that the task wrote.
+        rows: table name -> rows that the task contributes.
     """
     named = {file.relative_to(root).as_posix(): file_sha256(file) for file in files}
     record = {"fingerprint": made_from, "files": named, "rows": rows}
@@ -98,24 +118,46 @@ def write_receipt(
 def finished(path: Path, made_from: str, root: Path) -> Receipt | None:
     """Return the receipt of a task that is finished under this fingerprint, else None."""
     try:
-        found = Receipt(**json.loads(path.read_text(encoding="utf-8")))
+        receipt = Receipt(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-    if found.fingerprint != made_from:
+    if receipt.fingerprint != made_from:
         return None
-    for name, digest in found.files.items():
+    for name, digest in receipt.files.items():
         if not (root / name).is_file() or file_sha256(root / name) != digest:
             return None
-    return found
+    return receipt
 
 
-def remove_strangers(folder: Path, expected: Iterable[Path], patterns: Iterable[str]) -> list[Path]:
-    """Delete the files in `folder` that match a pattern and are not expected; return what was deleted.
+def unfinished(tasks: Iterable[AnyTask]) -> list[AnyTask]:
+    """Return the tasks without a valid receipt."""
+    return [task for task in tasks if finished(task.receipt, task.fingerprint, task.data) is None]
 
-    Left-overs of a killed writer (`.<name>.<pid>.tmp`) and shards of an earlier, longer plan go this way.
+
+def joined_rows(tasks: Iterable[Task], tables: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Return table -> rows of all tasks, in their order.
+
+    Raises:
+        ContractError: a task is not finished.
     """
-    keep = set(expected)
-    strangers = sorted({path for pattern in patterns for path in folder.glob(pattern)} - keep)
-    for path in strangers:
+    rows: dict[str, list[dict[str, Any]]] = {table: [] for table in tables}
+    for task in tasks:
+        receipt = finished(task.receipt, task.fingerprint, task.data)
+        if receipt is None:
+            advice = "Another run wrote to data/ at the same time: end it and run again"
+            raise ContractError(must(task.receipt.name, "be valid", "no valid receipt", next_step=advice))
+        for table in tables:
+            rows[table].extend(receipt.rows[table])
+    return rows
+
+
+def remove_outdated(folder: Path, current: Iterable[Path], patterns: Iterable[str]) -> list[Path]:
+    """Delete the files in `folder` that match a pattern and are not in `current`; return the deleted ones.
+
+    Such files are temporary files of a killed writer (`.<name>.<pid>.tmp`) and shards of an earlier plan.
+    """
+    matching = {path for pattern in patterns for path in folder.glob(pattern)}
+    outdated = sorted(matching - set(current))
+    for path in outdated:
         path.unlink()
-    return strangers
+    return outdated

@@ -127,7 +127,7 @@ def groups(metrics: Mapping[str, object]) -> dict[str, Mapping[str, object]]:
 
 
 def tracking_uri(root: Path) -> str:
-    """Return `MLFLOW_TRACKING_URI` if it is set, else the URI of the sqlite database of the user's workspace."""
+    """Return `MLFLOW_TRACKING_URI` if it is set, else the sqlite database of the user's workspace."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home_of(root).resolve()}/mlflow.db"
 
 

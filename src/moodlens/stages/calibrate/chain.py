@@ -1,11 +1,10 @@
 """`python -m moodlens.stages.calibrate.chain <stage>...`: stages of the main pipeline in one process.
 
-Stops at the first that fails, with its exit status; its name and its one line are on stderr.
+It stops at the first stage that fails, with the exit status, the name and the message of that stage.
 
-What a naive pipeline says of the same clips, in a finished workspace.
-
-It takes one decoder layer as captured during generation, a t-test over all pairs of clips on raw cosine, and
-a plain five-fold probe over clips; both at p < .05 and it says "encoded in the layers".
+The stage `naive` exists here only: a common but wrong analysis of the same clips. It takes one decoder layer
+as captured during generation, a t-test over all pairs of clips on raw cosines, and a five-fold probe over
+clips. If both have p < .05, its verdict is "encoded in the layers".
 """
 
 import os
@@ -23,13 +22,14 @@ from moodlens.stats.gram import cosines, site_gram
 from moodlens.stats.similarity import naive_t
 from moodlens.store.tables import write_metrics
 from moodlens.workspace import sites
-from moodlens.workspace.design import clip_table, open_workspace, tensors_of
+from moodlens.workspace.design import clip_table, open_workspace
+from moodlens.workspace.shards import tensors_of
 
 ALPHA = 0.05
 
 
 def run(params: Params, root: Path) -> None:
-    """Write metrics/naive.json."""
+    """Write metrics/naive.json: the verdict of the naive analysis."""
     work = open_workspace(root)
     names = [gram.site for gram in sites.layers(work, twin=False)]
     layer = names[len(names) // 2]
@@ -41,7 +41,7 @@ def run(params: Params, root: Path) -> None:
     accuracy = plain_accuracy_of(rows, labels[prompts], rng_for("naive", params.signal.seed))
     n, chance = len(prompts), 1 / work.design.n_classes
     p_probe = float(scipy_stats.binom.sf(round(accuracy * n) - 1, n, chance))
-    says = paired.t > 0 and paired.p < ALPHA and p_probe < ALPHA
+    encoded = paired.t > 0 and paired.p < ALPHA and p_probe < ALPHA
     write_metrics(
         {
             "layer": layer,
@@ -49,7 +49,7 @@ def run(params: Params, root: Path) -> None:
             "p_t": paired.p,
             "accuracy": accuracy,
             "p_probe": p_probe,
-            "says": "encoded in the layers" if says else "not encoded",
+            "says": "encoded in the layers" if encoded else "not encoded",
         },
         root / "metrics" / "naive.json",
     )

@@ -20,7 +20,7 @@ from moodlens.store.shards import write_shard
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip of the plan: what is asked of the model, and what its table row copies."""
+    """One clip of the plan: the request to the model, and columns of its table row."""
 
     request: ClipRequest
     emotion: str
@@ -56,7 +56,7 @@ class ShardTask:
 
     @property
     def shard_files(self) -> list[Path]:
-        """Codes and summaries; steps and attention where the capture asks for them, in this order."""
+        """Codes and summaries, then steps and attention where the capture stores them."""
         capture = self.capture
         steps = [self.path("activations", "shard")] if capture.keep_steps else []
         attention = [self.path("activations", "attention")] if capture.attention else []
@@ -68,7 +68,7 @@ class ShardTask:
 
 
 def audio_path(clip_id: str) -> str:
-    """Return where a clip's audio lies, relative to data/."""
+    """Return the path of a clip's audio, relative to data/."""
     return f"audio/{clip_id}.flac"
 
 
@@ -103,7 +103,7 @@ def make_shard(task: ShardTask) -> None:
 def teacher_forced(twin: MusicBackend, task: ShardTask, codes: np.ndarray) -> States:
     """Return the twin's summaries on the same tokens, and its cross-attention where attention is summarised.
 
-    The null half has no words to look at: where it alone is recorded, attention takes a pass of its own.
+    The null half has no words to attend to. Where only that half is recorded, attention takes its own pass.
     """
     texts = [clip.request.text for clip in task.clips]
     wordings = [clip.request.wording for clip in task.clips]
@@ -133,7 +133,7 @@ def attention_tensors(states: States, twin: States, n_delays: int) -> dict[str, 
 def _loaded(
     model: Model, root: Path, _weights_sha256: str, block_clips: int, twin_seed: int
 ) -> tuple[MusicBackend, MusicBackend]:
-    """Return the model and its untrained twin, loaded once per process and again when weights change."""
+    """Return the model and its untrained twin; a process loads them once, and again when weights change."""
     backend = catalog.load(model, root, block_clips)
     return backend, backend.random_twin(twin_seed)
 
@@ -148,16 +148,16 @@ def _activation_rows(task: ShardTask, states: States) -> list[dict[str, Any]]:
         n_steps = states.summaries[f"{key}/norm"].shape[1]
         width = states.summaries[f"{key}/mean"].shape[1]
         figures = {
-            name.removeprefix(f"{key}/"): found
-            for name, found in states.figures.items()
+            name.removeprefix(f"{key}/"): values
+            for name, values in states.figures.items()
             if name.startswith(f"{key}/")
         }
         for row, clip in enumerate(task.clips):
             clip_id = clip.request.clip_id
-            place = {"row_id": f"{clip_id}/{key}", "clip_id": clip_id, "hookpoint": hookpoint, "site": site}
-            place |= {"layer": int(layer), "half": half, "shard": task.shard, "row": row}
-            measured = {name: float(found[row]) for name, found in figures.items()}
-            rows.append({**place, "n_steps": n_steps, "width": width, **measured})
+            columns = {"row_id": f"{clip_id}/{key}", "clip_id": clip_id, "hookpoint": hookpoint, "site": site}
+            columns |= {"layer": int(layer), "half": half, "shard": task.shard, "row": row}
+            measured = {name: float(values[row]) for name, values in figures.items()}
+            rows.append({**columns, "n_steps": n_steps, "width": width, **measured})
     return rows
 
 

@@ -1,7 +1,7 @@
-"""Stage `generate`: clips, audio tokens, activations and their summaries, shard by shard, resumable.
+"""Stage `generate`: clips, audio tokens, activations and their summaries, shard by shard.
 
-Every shard is one task with a receipt (see `store.receipts`). A run that was killed keeps its finished shards
-and ends with the same bytes as one that was not, with any number of workers.
+Each shard is one task with a receipt (see `store.receipts`). An interrupted run resumes with its finished
+shards. The bytes of the result do not depend on interruptions or on the number of workers.
 """
 
 import json
@@ -26,7 +26,7 @@ from moodlens.forecast.sizes import sizes_of
 from moodlens.params.pipeline import Params
 from moodlens.stages.generate.shard import Clip, ShardTask, make_shard
 from moodlens.store.code_fingerprint import made_by
-from moodlens.store.receipts import fingerprint, finished, remove_strangers
+from moodlens.store.receipts import fingerprint, joined_rows, remove_outdated, unfinished
 from moodlens.store.tables import read_table, write_metrics, write_table
 
 
@@ -35,7 +35,7 @@ def run(params: Params, root: Path) -> None:
     source = catalog.find(params.model, root)
     info = catalog.describe(source, params.model)
     tasks = plan(params, root, info)
-    waiting = [task for task in tasks if finished(task.receipt, task.fingerprint, task.data) is None]
+    waiting = unfinished(tasks)
     done = len(tasks) - len(waiting)
     if waiting:
         _forecast(waiting, source.checkpoint.config, params, root)
@@ -47,7 +47,7 @@ def run(params: Params, root: Path) -> None:
 
 
 def _forecast(waiting: list[ShardTask], config: Mapping[str, object], params: Params, root: Path) -> None:
-    """Say what the shards that are not finished will take, and refuse what cannot fit."""
+    """Print the expected cost of the unfinished shards, and refuse a run that cannot fit."""
     clips = [clip for task in waiting for clip in task.clips]
     sizes = sizes_of(config)
     n_prompts = len({clip.request.prompt_id for clip in clips})
@@ -103,7 +103,7 @@ def plan(params: Params, root: Path, info: ModelInfo) -> list[ShardTask]:
 
 
 def _check_windows(capture: Capture, n_steps: int) -> None:
-    """Refuse a window that stores nothing: one beyond the clip, or between two steps of the stride."""
+    """Refuse a window that stores no step: it lies beyond the clip, or between two steps of the stride."""
     for first, stop in capture.windows:
         if not stored_steps(n_steps, capture.step_stride, [(first, stop)]):
             rule = f"hold a stored step each (a clip has {n_steps}, every {capture.step_stride}. is stored)"
@@ -124,7 +124,7 @@ def _clips(prompts: pd.DataFrame, n_seeds: int, base_seed: int) -> list[Clip]:
 
 
 def _made_from(info: ModelInfo, params: Params, sampling: Sampling, capture: Capture) -> dict[str, object]:
-    """Return what every shard depends on; the name and place of the model do not count, its weights do."""
+    """Return what every shard depends on: the weights of the model count, its name and location do not."""
     return {
         "model": asdict(replace(info, model_id="", revision="")),
         "text_padding": params.model.text_padding,
@@ -137,16 +137,9 @@ def _made_from(info: ModelInfo, params: Params, sampling: Sampling, capture: Cap
 
 
 def _finish(tasks: list[ShardTask], params: Params, root: Path, info: ModelInfo) -> None:
-    """Join the receipts into tables, remove what an earlier plan left, and write manifest and metrics."""
+    """Join the receipts into tables, remove files of earlier plans, and write manifest and metrics."""
     data = root / "data"
-    receipts = [finished(task.receipt, task.fingerprint, task.data) for task in tasks]
-    rows: dict[str, list[dict]] = {"clips": [], "activations": []}
-    for task, receipt in zip(tasks, receipts, strict=True):
-        if receipt is None:
-            advice = "Another run wrote to data/ meanwhile: end it and run again"
-            raise ContractError(must(f"shard {task.shard}", "be finished", "no receipt", next_step=advice))
-        for table, found in rows.items():
-            found.extend(receipt.rows[table])
+    rows = joined_rows(tasks, ("clips", "activations"))
     write_table(pd.DataFrame(rows["clips"]), CLIPS, data / "clips.parquet")
     index = data / "activations" / "index.parquet"
     write_table(pd.DataFrame(rows["activations"]), ACTIVATIONS, index)
@@ -174,11 +167,11 @@ def _finish(tasks: list[ShardTask], params: Params, root: Path, info: ModelInfo)
     }
     path = data / "activations" / "manifest.json"
     path.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    kept = {path, index}
+    current = {path, index}
     for task in tasks:
-        kept |= {task.receipt, *task.shard_files, *task.audio_files}
+        current |= {task.receipt, *task.shard_files, *task.audio_files}
     for folder in ("codes", "activations", "audio"):
-        remove_strangers(data / folder, kept, ("*.safetensors", "receipt-*.json", "*.flac", ".*.tmp"))
+        remove_outdated(data / folder, current, ("*.safetensors", "receipt-*.json", "*.flac", ".*.tmp"))
     write_metrics(
         {
             "n_clips": len(rows["clips"]),

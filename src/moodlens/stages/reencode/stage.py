@@ -1,7 +1,7 @@
 """Stage `reencode`: the generated tokens read again by the model and by two untrained decoders.
 
-What a layer holds under null text comes from the music alone. One task per shard of `generate`, with a
-receipt; a run that was killed keeps its finished shards (see `store.receipts`).
+Under null text, the emotion in a layer comes from the music alone. Each shard of `generate` is one task with
+a receipt, so that an interrupted run keeps its finished shards (see `store.receipts`).
 """
 
 import json
@@ -28,7 +28,7 @@ from moodlens.params.pipeline import Params
 from moodlens.prompts.design import swapped_prompts
 from moodlens.stages.reencode.shard import ForcedClip, ReencodeTask, reencode_shard
 from moodlens.store.code_fingerprint import made_by
-from moodlens.store.receipts import file_sha256, fingerprint, finished, remove_strangers
+from moodlens.store.receipts import file_sha256, fingerprint, joined_rows, remove_outdated, unfinished
 from moodlens.store.tables import read_metrics, read_table, values, write_metrics, write_table
 
 
@@ -39,7 +39,7 @@ def run(params: Params, root: Path) -> None:
     clips = read_table(CLIPS, root / "data" / "clips.parquet")
     swaps = swap_table(clips, read_table(PROMPTS, root / "data" / "prompts.csv"), params.reencode.swap_seed)
     tasks = plan(params, root, info, clips, swaps)
-    waiting = [task for task in tasks if finished(task.receipt, task.fingerprint, task.data) is None]
+    waiting = unfinished(tasks)
     if waiting:
         _forecast(waiting, source.checkpoint.config, params, root)
     run_tasks(
@@ -51,18 +51,18 @@ def run(params: Params, root: Path) -> None:
 
 
 def _forecast(waiting: list[ReencodeTask], config: Mapping[str, object], params: Params, root: Path) -> None:
-    """Say what the shards that are not finished will take, and refuse what cannot fit."""
+    """Print the expected cost of the unfinished shards, and refuse a run that cannot fit."""
     sizes, n_clips = sizes_of(config), sum(len(task.clips) for task in waiting)
     n_prompts = len({clip.text for task in waiting for clip in task.clips})
     load = planning.load_of(params, sizes, n_clips, n_prompts)
-    asked = planning.analysis_of(params, sizes, n_prompts)
-    cost = reencode_cost(sizes, load, asked, machine.measured_rates())
+    analysis = planning.analysis_of(params, sizes, n_prompts)
+    cost = reencode_cost(sizes, load, analysis, machine.measured_rates())
     print(machine.line_of(cost, n_clips, cost.workers), flush=True)
     machine.check_fits(cost, root, cost.workers, params.model.device)
 
 
 def swap_table(clips: pd.DataFrame, prompts: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return table SWAPS: whose text every clip gets under swapped text, and that text."""
+    """Return table SWAPS: the prompt whose text each clip gets under swapped text."""
     emotions, ids = values(prompts, "emotion"), values(prompts, "prompt_id")
     given = swapped_prompts(values(clips, "emotion"), emotions, rng_for("swap", seed), without=[NEUTRAL])
     return pd.DataFrame(
@@ -116,7 +116,7 @@ def plan(
         path = data / "codes" / shard_name("shard", number)
         made_from = {
             "shard": number,
-            "codes": file_sha256(path) if path.is_file() else "",  # its absence is said when it is read
+            "codes": file_sha256(path) if path.is_file() else "",  # reading it reports its absence
             "generated": manifest["shards"].get(path.name, ""),
             "clips": [asdict(clip) for clip in part],
         }
@@ -138,16 +138,9 @@ def _columns(root: Path) -> tuple[list[str], list[str]]:
 
 
 def _finish(tasks: list[ReencodeTask], swaps: pd.DataFrame, root: Path, info: ModelInfo) -> None:
-    """Join the receipts into tables, remove what an earlier plan left, and write manifest and metrics."""
+    """Join the receipts into tables, remove files of earlier plans, and write manifest and metrics."""
     folder = root / "data" / "reencoded"
-    rows: dict[str, list[dict]] = {"reencoded": [], "selftests": []}
-    for task in tasks:
-        receipt = finished(task.receipt, task.fingerprint, task.data)
-        if receipt is None:
-            advice = "Another run wrote to data/ meanwhile: end it and run again"
-            raise ContractError(must(f"shard {task.shard}", "be finished", "no receipt", next_step=advice))
-        for table, found in rows.items():
-            found.extend(receipt.rows[table])
+    rows = joined_rows(tasks, ("reencoded", "selftests"))
     index, tests, swapped = (folder / f"{name}.parquet" for name in ("index", "selftests", "swaps"))
     write_table(pd.DataFrame(rows["reencoded"]), REENCODED, index)
     write_table(pd.DataFrame(rows["selftests"]), SELFTESTS, tests)
@@ -163,8 +156,10 @@ def _finish(tasks: list[ReencodeTask], swaps: pd.DataFrame, root: Path, info: Mo
     }
     path = folder / "manifest.json"
     path.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    kept = {path, index, tests, swapped} | {task.receipt for task in tasks} | {task.summary for task in tasks}
-    remove_strangers(folder, kept, ("*.safetensors", "receipt-*.json", ".*.tmp"))
+    current = {path, index, tests, swapped} | {
+        file for task in tasks for file in (task.receipt, task.summary)
+    }
+    remove_outdated(folder, current, ("*.safetensors", "receipt-*.json", ".*.tmp"))
     tested = rows["selftests"]
     worst = {
         name: max(float(row[name]) for row in tested)
