@@ -1,4 +1,4 @@
-"""The notebook's extractor on both kinds of model objects: every step, both halves, hooks gone."""
+"""ActivationExtractor on both kinds of model objects: every step, both halves, hooks removed."""
 
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,7 @@ def test_it_records_what_the_backend_records(
             np.testing.assert_allclose(theirs[:, row].transpose(0, 1).numpy(), ours, atol=1e-4)
 
 
-def test_runs_add_prompts_until_cleared(kind: str, request: pytest.FixtureRequest):
+def test_runs_accumulate_prompts_until_cleared(kind: str, request: pytest.FixtureRequest):
     extractor, greedy = make(kind, request, layers=[1])
     extractor.generate(TEXTS[:1], **greedy)
     extractor.generate(TEXTS[1:], **greedy)
@@ -104,7 +104,7 @@ def test_runs_add_prompts_until_cleared(kind: str, request: pytest.FixtureReques
         extractor.get_activations()
 
 
-def test_hooks_are_there_only_while_it_generates(kind: str, request: pytest.FixtureRequest):
+def test_hooks_exist_only_during_generation(kind: str, request: pytest.FixtureRequest):
     extractor, greedy = make(kind, request)
     before = hooks_of(extractor)
     with extractor as entered:
@@ -138,7 +138,7 @@ def test_a_failed_run_leaves_neither_hooks_nor_states(
 def test_a_recording_that_misses_steps_is_refused(
     kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ):
-    """The mistake of old: a hook that assigns keeps the last step only."""
+    """A hook that assigns keeps the last step only."""
     extractor, greedy = make(kind, request, layers=[0])
     hooked = ActivationExtractor._hooked
 
@@ -212,7 +212,7 @@ vectors = arrays(np.float64, (3, 4), elements=st.floats(0.1, 10))
 
 
 @given(vectors, st.floats(0.1, 100))
-def test_cosine_does_not_see_length_or_sign_twice(x: np.ndarray, scale: float):
+def test_cosine_ignores_length_and_keeps_the_sign(x: np.ndarray, scale: float):
     assert cosine_similarity(x, scale * x) == pytest.approx(1)
     assert cosine_similarity(x, -x) == pytest.approx(-1)
 
@@ -228,7 +228,7 @@ def test_cosine_by_hand_and_refused():
         cosine_similarity([float("nan"), 0.0], [1.0, 2.0])
 
 
-def test_other_names_are_not_there():
+def test_unknown_names_raise():
     import moodlens
 
     with pytest.raises(AttributeError, match="has no attribute 'Extractor'"):

@@ -88,7 +88,7 @@ def test_summaries_equal_those_of_transformers_eager_weights(sharp: MusicgenBack
     assert np.ptp(made["cross/entropy"]) > 0.3  # far from uniform: the comparison can fail
 
 
-def test_watching_changes_no_token_and_no_state(sharp: MusicgenBackend):
+def test_recording_attention_changes_no_token_and_no_state(sharp: MusicgenBackend):
     for capture in (Capture(), Capture(half="both"), Capture(sites=("cross_attention", "self_attention"))):
         watched = Capture(capture.sites, capture.layers, capture.half, BOTH)
         plain, seen = (sharp.generate(requests(), Sampling(N_FRAMES), c) for c in (capture, watched))
@@ -116,19 +116,19 @@ def test_a_teacher_forced_pass_gives_the_summaries_of_generation(
         np.testing.assert_allclose(values, forced.attention[name], atol=2e-4, err_msg=name)
 
 
-def test_watches_are_gone_after_a_run(sharp: MusicgenBackend):
+def test_modules_are_restored_after_a_run(sharp: MusicgenBackend):
     sharp.generate(requests(), Sampling(4), Capture(attention=BOTH))
     assert all(not hasattr(module, "watch") for module in sharp.parts[0].modules())
 
 
-def test_guidance_and_batch_mates_do_not_change_a_clip(sharp: MusicgenBackend):
+def test_other_clips_of_a_batch_do_not_change_a_clip(sharp: MusicgenBackend):
     whole = sharp.generate(requests(), Sampling(N_FRAMES), Capture(attention=BOTH)).states.attention
     alone = sharp.generate(requests()[1:2], Sampling(N_FRAMES), Capture(attention=BOTH)).states.attention
     for name, values in alone.items():
         assert np.array_equal(values[0], whole[name][1]), name
 
 
-def test_uniform_weights_give_the_references_of_uniform_attention():
+def test_statistics_of_uniform_weights_by_hand():
     weights = torch.tril(torch.ones(5, 5))
     weights = (weights / weights.sum(-1, keepdim=True))[None, None]
     entropy, distance, first = self_statistics(weights, 0)[:, 0, 0].numpy()
@@ -147,7 +147,7 @@ def test_a_model_without_cross_attention_is_refused(sharp: MusicgenBackend):
         AttentionRecorder([Prepending()], [], 3, ("cross",))
 
 
-def test_a_step_seen_twice_or_never_is_refused():
+def test_a_step_recorded_twice_or_never_is_refused():
     layer = torch.nn.Module()
     layer.self_attn = torch.nn.Identity()
     recorder = AttentionRecorder([layer], [np.zeros(2, dtype=np.int64)], 1, ("self",))
@@ -159,7 +159,7 @@ def test_a_step_seen_twice_or_never_is_refused():
             layer.self_attn.watch(torch.ones(1, 1, 1, 2) / 2)
 
 
-def test_null_text_has_no_words_to_look_at(sharp: MusicgenBackend):
+def test_attention_under_null_text_is_refused(sharp: MusicgenBackend):
     codes = sharp.generate(requests()[:1], Sampling(4), Capture()).codes
     with pytest.raises(UsageError, match="attention must be watched under a text"):
         sharp.teacher_force(codes, [None], Capture(attention=BOTH))

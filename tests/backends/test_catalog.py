@@ -1,4 +1,4 @@
-"""Every way a model id or a model folder can be wrong ends in one line that says what to do."""
+"""Model ids and model folders: every fault ends in an error line that says what to do."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Patches: identity changes nothing bit for bit, a real patch is seen downstream only, faults are named."""
+"""Patches: the identity changes no bit, other patches change downstream states only, faults are refused."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Rules of how a request is run, and the one place that each of them has."""
+"""Rules of how a request is run, each defined in one place."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Token drawing against transformers' filters, hand-worked cases, and the distribution it should follow."""
+"""Token drawing against transformers' filters, hand-worked cases, and the expected distribution."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def test_a_filtered_entry_is_never_drawn(logits: list[float], u: float):
     assert logits[drawn(logits, u, top_k=2)] >= weakest
 
 
-def test_the_largest_uniform_below_one_draws_a_lawful_entry():
+def test_the_largest_uniform_below_one_draws_an_unfiltered_entry():
     logits = torch.full((1, 1, 512), -torch.inf)
     logits[..., :3] = 0
     top = torch.nextafter(torch.tensor([[1.0]]), torch.tensor([[0.0]]))

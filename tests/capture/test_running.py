@@ -37,7 +37,7 @@ def test_a_clip_is_summarised_as_if_alone():
     assert all(np.array_equal(together[name][2:3], alone[name]) for name in together)
 
 
-def test_a_large_mean_does_not_eat_the_variance():
+def test_a_large_mean_does_not_degrade_the_variance():
     values = states(1, 1000, 4) + np.float32(1e4)
     exact = values[:, 3:-3].astype(np.float64).var(1)
     np.testing.assert_allclose(summarise(values, 4)["var"], exact, rtol=1e-6)
@@ -86,13 +86,13 @@ def test_quality_of_healthy_states():
     assert figures["norm_max"] == pytest.approx(np.linalg.norm(values, axis=2).max(), rel=1e-6)
 
 
-def test_the_overwritten_hook_shows():
+def test_an_overwritten_hook_has_no_step_change():
     once = np.repeat(states(1)[:, :1], 46, axis=1)
     assert measured(once)["step_change"] == 0
     assert measured(once)["dead_fraction"] == 1
 
 
-def test_one_dead_dimension_and_one_overflow_show():
+def test_a_dead_dimension_and_an_overflow_are_counted():
     values = states(1)
     values[:, :, 0] = 3
     values[0, 5, 1] = 1e6  # beyond float16

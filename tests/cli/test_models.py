@@ -49,7 +49,7 @@ def row(text: str, name: str) -> str:
     return next(line for line in text.splitlines() if line.split()[0] == name)
 
 
-def test_list_names_every_model_its_licence_and_its_place(
+def test_list_prints_every_model_its_licence_and_its_folder(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
     text = output_of(capsys, "list")
@@ -117,7 +117,7 @@ def test_verify_damage(workspace: Path, audiocraft_folder: Path, capsys: pytest.
     assert not (workspace / "out").exists()
 
 
-def test_stereo_is_whole_and_served(workspace: Path, tiny_t5: Path, capsys: pytest.CaptureFixture[str]):
+def test_stereo_is_verified_and_converted(workspace: Path, tiny_t5: Path, capsys: pytest.CaptureFixture[str]):
     from tests.tiny_audiocraft import save_tiny_audiocraft
 
     folder = save_tiny_audiocraft(workspace / "stereo", tiny_t5, "stereo")
@@ -128,7 +128,7 @@ def test_stereo_is_whole_and_served(workspace: Path, tiny_t5: Path, capsys: pyte
     assert "pipeline  yes" in made
 
 
-def test_download_says_the_licence_and_where_it_lies(
+def test_download_prints_the_licence_and_the_folder(
     workspace: Path,
     converted_folder: Path,
     monkeypatch: pytest.MonkeyPatch,

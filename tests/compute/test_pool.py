@@ -46,7 +46,7 @@ def test_nothing_to_do():
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_an_error_of_a_task_arrives_as_raised(workers: int):
+def test_an_error_of_a_task_is_raised_unchanged(workers: int):
     with pytest.raises(UsageError, match=r"^task 3 must not be; got 3\. Leave it out\.$"):
         run_tasks(refuse_three, [1, 2, 3, 4], workers=workers, threads=1, label="refusing")
 
@@ -66,7 +66,7 @@ def test_plain_lines_when_not_a_terminal(capsys: pytest.CaptureFixture[str]):
     assert lines[-1].endswith(" 0 s left")
 
 
-def test_workers_leave_when_their_parent_is_killed(tmp_path: Path):
+def test_workers_exit_when_their_parent_is_killed(tmp_path: Path):
     program = tmp_path / "program.py"
     program.write_text(
         textwrap.dedent(

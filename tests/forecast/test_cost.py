@@ -1,4 +1,4 @@
-"""Sizes against the models themselves, costs against hand-worked values and what a stage writes."""
+"""Sizes against built models, costs against hand-worked values."""
 
 from dataclasses import replace
 from typing import Any
@@ -113,7 +113,7 @@ def test_sites_of_the_whole_decoder_count_once_and_logits_are_wide():
     assert sizes.width_of(("logits",), 24) == 4 * 2048
 
 
-def test_policies_make_it_smaller():
+def test_storage_policies_reduce_the_cost():
     sizes, rates = sizes_of(published_config("facebook/musicgen-large") or {}), Rates(1e11, 2e10)
     load = replace(
         LOAD, n_frames=500, hookpoints=48, width=48 * 2048, clips_per_shard=16, block_clips=16, n_clips=16
@@ -148,7 +148,7 @@ def test_a_checkpoint_wider_than_the_model_is_mapped_while_it_is_read():
 
 
 @pytest.mark.parametrize("change", [{"keep_steps": False}, {"windows": ((0, 5), (9, 20))}])
-def test_temporal_holds_nothing_where_it_only_says_why_not(change: dict[str, Any]):
+def test_temporal_that_cannot_run_holds_only_its_imports(change: dict[str, Any]):
     sizes, requested = sizes_of(published_config(SMALL) or {}), analysis()
     for run in ({}, {"windows": ((5, 40),)}, {"windows": ((0, 6), (6, 20)), "step_stride": 2}):
         assert "states of a layer" in temporal_cost(sizes, replace(LOAD, **run), requested).memory

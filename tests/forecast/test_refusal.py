@@ -1,4 +1,4 @@
-"""The forecast before a run: what it says, what it refuses, and `moodlens plan`."""
+"""The forecast before a run: its line, its refusals, and `moodlens plan`."""
 
 import shutil
 from dataclasses import replace
@@ -56,7 +56,7 @@ def test_too_little_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         assert part in line
 
 
-def test_what_fits_passes_and_another_device_is_not_asked_for_memory(
+def test_a_run_that_fits_passes_and_memory_is_checked_on_the_cpu_only(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     monkeypatch.setattr(machine, "free_memory_bytes", lambda: 15e9)

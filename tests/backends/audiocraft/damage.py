@@ -1,4 +1,4 @@
-"""Ways to spoil a folder in audiocraft layout, and the one line a conversion must then end in."""
+"""Ways to damage a folder in audiocraft layout, and the error line of its conversion."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""audiocraft behind the protocol: against audiocraft's own generate, and against ours on the same weights."""
+"""AudiocraftBackend against audiocraft's own generate, and against MusicgenBackend on the same weights."""
 
 import sys
 from pathlib import Path
@@ -172,7 +172,7 @@ def codec_elsewhere(folder: Path) -> None:
         (codec_elsewhere, UsageError, "the codec must be in the folder; got 'facebook/encodec_32khz'"),
     ],
 )
-def test_what_audiocraft_cannot_serve(folder: Path, damage: Any, kind: type[MoodLensError], words: str):
+def test_what_audiocraft_cannot_run(folder: Path, damage: Any, kind: type[MoodLensError], words: str):
     damage(folder)
     with pytest.raises(kind) as caught:
         catalog.find(Model(f"audiocraft:{folder}", "", "float32", "cpu"), Path("/"))

@@ -169,7 +169,7 @@ def test_a_text_encoder_that_is_given(folder: Path, tiny_t5: Path, tmp_path: Pat
         convert(folder, tmp_path / "none", tmp_path / "empty")
 
 
-def test_a_codec_that_lies_elsewhere(folder: Path, converted_folder: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_codec_in_another_folder(folder: Path, converted_folder: Path, monkeypatch: pytest.MonkeyPatch):
     """audiocraft's stereo models name their codec instead of holding it."""
     elsewhere = folder.parent / "codec"
     elsewhere.mkdir()

@@ -1,4 +1,4 @@
-"""Files that are no audiocraft packages: pickled code, halves, other layouts; references of settings."""
+"""Files that are not audiocraft packages: pickled code, truncated, other layouts; references of settings."""
 
 import os
 from pathlib import Path
@@ -51,7 +51,7 @@ def test_truncated_weights_of_the_older_form(folder: Path):
 
 
 @pytest.mark.parametrize("name", [LM, CODEC])
-def test_half_a_folder(folder: Path, name: str):
+def test_a_folder_that_lacks_a_file(folder: Path, name: str):
     (folder / name).unlink()
     assert f"must hold {name}" in refused(folder, ContractError)
 
@@ -77,7 +77,7 @@ def test_broken_yaml(folder: Path):
     assert "must be YAML" in refused(folder, ContractError)
 
 
-def test_references_are_followed_and_stay_where_they_lead_nowhere():
+def test_references_are_resolved_and_unresolvable_ones_stay():
     values = {"a": "${b.c}", "b": {"c": "${d}", "list": ["${d}"]}, "d": 3, "loop": "${loop}"}
     settings = Settings(values, Path("x"))
     assert (settings.get("a"), settings.get("b")) == (3, {"c": 3, "list": [3]})

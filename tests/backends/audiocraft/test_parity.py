@@ -123,7 +123,7 @@ def test_attended_prompts_are_what_audiocraft_makes_beside_a_prompt_of_their_wid
 
 
 @pytest.mark.parametrize("policy", ["mask", "attend"])
-def test_a_clip_does_not_depend_on_its_mates(backends: dict[str, MusicgenBackend], policy: str):
+def test_a_clip_does_not_depend_on_other_clips(backends: dict[str, MusicgenBackend], policy: str):
     together = backends[policy].generate(requests([*PADDED, WIDE, f"{WIDE} sad"]), Sampling(8), Capture())
     for i, text in enumerate(PADDED):
         requested = [ClipRequest(f"c{i}", f"p{i}", text, i)]
@@ -140,7 +140,7 @@ def test_masked_prompts_are_what_audiocraft_makes_of_each_alone(
     check_parity(backends["mask"], reference, [text])
 
 
-def test_the_policies_differ_on_padded_prompts_and_nowhere_else(backends: dict[str, MusicgenBackend]):
+def test_the_policies_differ_on_padded_prompts_only(backends: dict[str, MusicgenBackend]):
     codes = np.zeros((3, 4, N_FRAMES), dtype=np.int16)
     masked, attended = (
         backends[policy].teacher_force(codes, PADDED, Capture()).values for policy in backends

@@ -1,4 +1,4 @@
-"""The stand-ins exist for the length of an import, and only for what is not there."""
+"""Stand-ins exist only during an import, and only for absent packages."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from moodlens.base.errors import UsageError
 ABSENT = tuple(name for name in PACKAGES if find_spec(name) is None)
 
 
-def test_they_can_be_imported_inside_and_are_gone_outside():
+def test_they_can_be_imported_inside_the_block_only():
     with stand_ins() as names:
         assert set(ABSENT) <= set(names) <= set(sys.modules)
         for name in ABSENT:
@@ -27,20 +27,20 @@ def test_they_can_be_imported_inside_and_are_gone_outside():
     assert all(find_spec(name) is None for name in ABSENT)
 
 
-def test_they_go_when_the_block_fails():
+def test_they_are_removed_when_the_block_fails():
     with pytest.raises(ZeroDivisionError), stand_ins():
         _ = 1 / 0
     assert not set(ABSENT) & set(sys.modules)
 
 
-def test_what_has_no_stand_in_says_what_is_absent():
+def test_instantiating_a_stand_in_class_names_the_absent_package():
     with stand_ins():
         from torchaudio.transforms import MelSpectrogram
     with pytest.raises(UsageError, match="torchaudio must be installed to use its MelSpectrogram"):
         MelSpectrogram(16000)
 
 
-def test_a_package_that_is_there_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_installed_package_gets_no_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "spacy.py").write_text("real = True\n")
     monkeypatch.syspath_prepend(tmp_path)
     with stand_ins() as names:
@@ -51,7 +51,7 @@ def test_a_package_that_is_there_is_left_alone(tmp_path: Path, monkeypatch: pyte
     sys.modules.pop("spacy")
 
 
-def test_audiocraft_works_after_they_are_gone(reference):
+def test_audiocraft_works_after_they_are_removed(reference):
     assert import_audiocraft().__version__ == "1.3.0"
     assert not {name for name in sys.modules if name.split(".")[0] in ABSENT}
     reference.set_generation_params(use_sampling=False, duration=0.1)

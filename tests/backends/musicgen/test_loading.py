@@ -1,4 +1,4 @@
-"""Half precision on the processor: finite, and as close to float32 as its bits of mantissa allow."""
+"""Devices and half precision on the CPU: finite, and as close to float32 as the mantissa allows."""
 
 import shutil
 from pathlib import Path
@@ -61,7 +61,9 @@ def test_a_twin_in_half_precision(tiny_folder: Path, dtype: str):
 
 @pytest.mark.skipif(not MAPS.is_file(), reason="only Linux lists the files that a process has mapped")
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_a_model_in_16_bits_lets_go_of_its_float32_file(tiny_folder: Path, tmp_path: Path, dtype: str):
+def test_a_model_in_16_bits_does_not_keep_its_float32_file_mapped(
+    tiny_folder: Path, tmp_path: Path, dtype: str
+):
     """Of T5 transformers keeps some weights in float32 in float16: views that held the whole file."""
     folder = shutil.copytree(tiny_folder, tmp_path / "model")
     weights = load_file(tiny_folder / "model.safetensors")

@@ -1,4 +1,4 @@
-"""Packed weights: the product itself, and what generation promises, on a tiny model made to pack."""
+"""Packed weights: the product, and the guarantees of generation on a tiny model that is made to pack."""
 
 import numpy as np
 import pytest
@@ -86,7 +86,7 @@ def test_a_clip_has_the_same_bits_in_any_batch(backend: MusicgenBackend, packing
                 assert np.array_equal(other.states.values[key][row], states[i]), key
 
 
-def test_the_modules_are_as_before_whatever_happens(backend: MusicgenBackend, packing: list[int]):
+def test_the_modules_are_restored_after_an_error(backend: MusicgenBackend, packing: list[int]):
     linears = linears_of(backend.decoder.layers)
     with pytest.raises(RuntimeError, match="stopped"), packed(linears, 4):
         assert all("forward" in linear.__dict__ for linear in linears)
@@ -94,7 +94,7 @@ def test_the_modules_are_as_before_whatever_happens(backend: MusicgenBackend, pa
     assert not any("forward" in linear.__dict__ for linear in linears)
 
 
-def test_where_it_pays():
+def test_which_weights_are_packed():
     assert packs(torch.zeros(1024), 1_440_000_000)  # MusicGen-small
     assert not packs(torch.zeros(192), 1_000_000)
     assert not packs(torch.zeros(1536), 6_300_000_000)  # medium
@@ -102,7 +102,7 @@ def test_where_it_pays():
     assert not packs(torch.zeros(1024, device="meta"), 1_440_000_000)
 
 
-def test_plan_knows_the_rule(backend: MusicgenBackend):
+def test_the_forecast_uses_the_same_rule(backend: MusicgenBackend):
     small, medium = (
         sizes_of(published_config(f"facebook/musicgen-{name}") or {}) for name in ("small", "medium")
     )
