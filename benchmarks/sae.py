@@ -115,13 +115,13 @@ def floors_s(rows: Tensor, shape: Shape) -> dict[str, float]:
 def screening(rival: Rival, rows: Tensor, shape: Shape) -> str:
     """Return how many latents of a row our trainer computes exactly, and of how many rows all of them."""
     from moodlens.sae.topk import TopKSae
-    from moodlens.sae.topk_int8 import pays, screened_top_k
+    from moodlens.sae.topk_int8 import top_k_int8, use_for_batch
 
     sae = rival.recon
     assert isinstance(sae, TopKSae)
-    if not pays(rows, shape.d_sae, shape.k):
+    if not use_for_batch(rows, shape.d_sae, shape.k):
         return "screening in 8 bits: not used (no AVX-512 VNNI, another device, or too small)"
-    found = screened_top_k((rows - sae.b_dec.detach()), sae.W_enc.detach(), sae.b_enc.detach(), shape.k)
+    found = top_k_int8((rows - sae.b_dec.detach()), sae.W_enc.detach(), sae.b_enc.detach(), shape.k)
     if found is None:
         return "screening in 8 bits: left to float32 (not finite)"
     n_exact = found[2]

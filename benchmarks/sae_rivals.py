@@ -39,7 +39,7 @@ def ours(shape: Shape) -> Rival:
     """Return moodlens' sparse path."""
     from moodlens.sae.adam import Adam
     from moodlens.sae.catalog import config_for, new_sae
-    from moodlens.sae.initialization import begin
+    from moodlens.sae.initialization import initialize
     from moodlens.sae.topk import TopKSae
 
     sae = new_sae(config_for("topk", {"d_in": shape.d_in, "d_sae": shape.d_sae, "k": shape.k}), seed=0)
@@ -52,7 +52,7 @@ def ours(shape: Shape) -> Rival:
     def step(x: Tensor) -> None:
         nonlocal begun
         if not begun:  # as the trainer does before the first step, on a sample of its rows
-            begin(sae, x, seed=0)
+            initialize(sae, x, seed=0)
             begun = True
         losses = sae.losses(x, none, 1.0)
         optimizer.zero_grad()

@@ -26,7 +26,7 @@ X = torch.tensor([[3.0, -1.0, 2.0], [0.5, 0.2, 0.1]])
 def test_relu_by_hand():
     sae = identity("relu", l1=0.1)
     assert sae.encode(X).tolist() == [[3, 0, 2], [0.5, pytest.approx(0.2), pytest.approx(0.1)]]
-    losses = sae.losses(X, NONE, warm=0.5)
+    losses = sae.losses(X, NONE, penalty_share=0.5)
     assert float(losses.error) == pytest.approx(0.5)  # 1 ^ 2 over two rows
     assert float(losses.total.detach()) == pytest.approx(0.5 + 0.5 * 0.1 * 3 * (5 + 0.8) / 2)
     assert losses.n_fired.tolist() == [2, 1, 2]

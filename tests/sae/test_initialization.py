@@ -5,7 +5,13 @@ import torch
 
 from moodlens.sae import topk
 from moodlens.sae.catalog import config_for, new_sae
-from moodlens.sae.initialization import begin, fit_length, geometric_median, spread, turn_to_rows
+from moodlens.sae.initialization import (
+    fit_encoder_scale,
+    geometric_median,
+    initialize,
+    point_at_rows,
+    spread_rows,
+)
 from moodlens.sae.model import SaeConfig
 from tests.sae.planted import D_IN, Planted, planted, random_rows
 
@@ -39,18 +45,18 @@ def test_the_first_length_of_the_encoder_is_the_best_one(architecture: str, rows
         return float((x - sae.b_dec - factor * first).detach().pow(2).sum())
 
     plain = sae.W_enc.detach().clone()
-    factor = fit_length(sae, x)
+    factor = fit_encoder_scale(sae, x)
     assert 0 < factor < 1
     torch.testing.assert_close(sae.W_enc, factor * plain)
     assert error(1.0) < min(error(0.98), error(1.02), error(1 / factor))
-    assert fit_length(sae, torch.zeros(4, D_IN)) == 1.0
+    assert fit_encoder_scale(sae, torch.zeros(4, D_IN)) == 1.0
 
 
 def test_decoder_rows_begin_near_training_rows(rows: Planted):
     x = torch.from_numpy(rows.rows)
     sae, twin, other = (new_sae(config_of("topk"), seed=0) for _ in range(3))
     for one, seed in ((sae, 0), (twin, 0), (other, 1)):
-        begin(one, x, seed)
+        initialize(one, x, seed)
     directions = torch.nn.functional.normalize(x - sae.b_dec, dim=1)
     nearest = (sae.W_dec @ directions.t()).amax(1)
     assert nearest.min() > 0.75  # two parts of a row, one of a random direction: .89 and a spread
@@ -62,7 +68,7 @@ def test_decoder_rows_begin_near_training_rows(rows: Planted):
 
 def test_latents_that_share_a_row_differ():
     sae, rows = new_sae(config_of("topk"), seed=0), random_rows(10, D_IN)
-    turn_to_rows(sae, rows, seed=0)
+    point_at_rows(sae, rows, seed=0)
     cosines = sae.W_dec @ sae.W_dec.t() - torch.eye(len(sae.W_dec))
     assert cosines.max() < 0.95
     counts = (sae.W_dec @ torch.nn.functional.normalize(rows, dim=1).t()).argmax(1).bincount()
@@ -72,9 +78,9 @@ def test_latents_that_share_a_row_differ():
 def test_rows_of_a_rare_kind_are_picked_too():
     """Of 1,000 rows 990 point one way: rows drawn evenly would nearly all be of them."""
     rare = torch.eye(20)[:11].repeat_interleave(torch.tensor([990] + 10 * [1]), dim=0)
-    found = [spread(rare, 11, torch.Generator().manual_seed(seed)) for seed in range(5)]
+    found = [spread_rows(rare, 11, torch.Generator().manual_seed(seed)) for seed in range(5)]
     assert all(len(rare[picks].unique(dim=0)) == 11 for picks in found)
-    alike = spread(torch.ones(30, 4) / 2, 12, torch.Generator().manual_seed(0))
+    alike = spread_rows(torch.ones(30, 4) / 2, 12, torch.Generator().manual_seed(0))
     assert len(alike) == 12
 
 
@@ -82,6 +88,6 @@ def test_top_k_begins_where_the_rows_are_and_the_others_at_random(rows: Planted)
     x = torch.from_numpy(rows.rows[:1000])
     for architecture, turned in (("topk", True), ("matryoshka", True), ("relu", False), ("gated", False)):
         sae, before = (new_sae(config_of(architecture), seed=0) for _ in range(2))
-        begin(sae, x, seed=0)
+        initialize(sae, x, seed=0)
         assert torch.equal(sae.W_dec, before.W_dec) is not turned
         torch.testing.assert_close(sae.b_dec.detach(), geometric_median(x))

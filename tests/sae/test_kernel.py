@@ -151,7 +151,7 @@ def test_the_order_of_rows_permutes_the_code(order: list[int], seed: int):
 @given(st.lists(st.integers(0, 11), max_size=70))
 def test_sorting_by_counting_is_a_stable_sort(latents: list[int]):
     entries = torch.tensor(latents, dtype=torch.int64)
-    order, starts, counts = compiled.by_latent(entries, 12)
+    order, starts, counts = compiled.sort_by_latent(entries, 12)
     assert torch.equal(order, torch.sort(entries, stable=True).indices)
     assert torch.equal(counts, torch.bincount(entries, minlength=12))
     assert torch.equal(starts, torch.cumsum(counts, 0) - counts)

@@ -21,7 +21,7 @@ def exact_top_k(x: Tensor, W_enc: Tensor, b_enc: Tensor, k: int) -> Tensor:
 
 
 def screened(x: Tensor, W_enc: Tensor, b_enc: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    found = topk_int8.screened_top_k(x, W_enc, b_enc, k)
+    found = topk_int8.top_k_int8(x, W_enc, b_enc, k)
     assert found is not None
     return found
 
@@ -119,7 +119,7 @@ def test_nan_is_left_to_the_plain_path(where: str):
     W_enc, b_enc = random_encoder(8, 64)
     x = random_rows(5, 8)
     (x if where == "rows" else W_enc)[3, 2] = float("nan")
-    assert topk_int8.screened_top_k(x, W_enc, b_enc, 4) is None
+    assert topk_int8.top_k_int8(x, W_enc, b_enc, 4) is None
 
 
 @pytest.fixture
@@ -191,20 +191,20 @@ def test_the_thread_count_does_not_change_the_answer():
 def test_who_is_screened(monkeypatch: pytest.MonkeyPatch):
     x = torch.empty(4096, 768)
     monkeypatch.setattr(topk_int8, "has_vnni", lambda: True)
-    assert topk_int8.pays(x, 6144, 32)
-    assert not topk_int8.pays(x.double(), 6144, 32), "another precision"
-    assert not topk_int8.pays(x, 6144, 512), "not sparse"
-    assert not topk_int8.pays(x[:8], 6144, 32), "too small to pay for compilation"
-    assert not topk_int8.pays(torch.empty(1 << 20, 1), 6144, 32), "rows of one number"
-    assert not topk_int8.pays(x.to("meta"), 6144, 32), "no CPU"
+    assert topk_int8.use_for_batch(x, 6144, 32)
+    assert not topk_int8.use_for_batch(x.double(), 6144, 32), "another precision"
+    assert not topk_int8.use_for_batch(x, 6144, 512), "not sparse"
+    assert not topk_int8.use_for_batch(x[:8], 6144, 32), "too small to pay for compilation"
+    assert not topk_int8.use_for_batch(torch.empty(1 << 20, 1), 6144, 32), "rows of one number"
+    assert not topk_int8.use_for_batch(x.to("meta"), 6144, 32), "no CPU"
     monkeypatch.setattr(topk_int8, "has_vnni", lambda: False)
-    assert not topk_int8.pays(x, 6144, 32), "no instructions"
+    assert not topk_int8.use_for_batch(x, 6144, 32), "no instructions"
 
 
 def test_without_the_instructions_the_numbers_are_the_plain_ones(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(topk_int8, "MIN_WORK", 0)
     monkeypatch.setattr(topk_int8, "has_vnni", lambda: False)
-    monkeypatch.setattr(topk_int8, "screened_top_k", None)  # calling it would be an error
+    monkeypatch.setattr(topk_int8, "top_k_int8", None)  # calling it would be an error
     W_enc, b_enc = random_encoder(32, 512)
     x, b_dec = random_rows(selection.CHUNK_ROWS + 5, 32), torch.zeros(32)
     chosen = top_k(x, Encoder(W_enc, b_enc, b_dec), 8)

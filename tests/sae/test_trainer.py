@@ -12,7 +12,7 @@ from moodlens.sae import topk
 from moodlens.sae.adam import Adam
 from moodlens.sae.catalog import ARCHITECTURES, config_for
 from moodlens.sae.dead import Usage, resample
-from moodlens.sae.initialization import begin, geometric_median
+from moodlens.sae.initialization import geometric_median, initialize
 from moodlens.sae.kernel import Firing, firing_of
 from moodlens.sae.metrics import quality
 from moodlens.sae.model import Sae, SaeConfig
@@ -56,7 +56,7 @@ def fit(rows: Planted, config: SaeConfig, plan: Plan, n_rows: int = 2000, **more
 
 def test_topk_finds_the_planted_atoms(rows: Planted):
     said: list[str] = []
-    trained = fit(rows, config_of("topk", d_sae=512, aux_k=32), SEARCH, 20_000, say=said.append)
+    trained = fit(rows, config_of("topk", d_sae=512, aux_k=32), SEARCH, 20_000, log=said.append)
     assert recovered(trained.sae, rows.atoms) >= 0.95
     assert trained.curve[-1]["val_fvu"] < 0.1
     assert len(said) == len(trained.curve) == 12
@@ -111,9 +111,9 @@ def test_resumed_training_ends_bit_identical(architecture: str, step: int, rows:
     plan = dataclasses.replace(plan_of(architecture), dead_after_epochs=0.1, scale_input=True)
     whole, kept = fit(rows, config, plan), list[State]()
     with pytest.raises(Killed):
-        fit(rows, config, plan, keep=killed_after(step, kept))
+        fit(rows, config, plan, save=killed_after(step, kept))
     said: list[str] = []
-    resumed = fit(rows, config, plan, resume=kept[-1], say=said.append)
+    resumed = fit(rows, config, plan, resume=kept[-1], log=said.append)
     assert said[0] == f"resumed at step {kept[-1].about['counters']['step']} of 80"
     assert resumed.curve == whole.curve
     for name, tensor in whole.sae.state_dict().items():
@@ -132,9 +132,9 @@ def test_result_is_a_function_of_the_seed(rows: Planted):
 
 def test_a_finished_training_is_not_trained_further(rows: Planted):
     kept: list[State] = []
-    whole = fit(rows, config_of("topk"), SHORT, keep=kept.append)
+    whole = fit(rows, config_of("topk"), SHORT, save=kept.append)
     again: list[State] = []
-    resumed = fit(rows, config_of("topk"), SHORT, resume=kept[-1], keep=again.append)
+    resumed = fit(rows, config_of("topk"), SHORT, resume=kept[-1], save=again.append)
     assert not again
     assert torch.equal(whole.sae.W_enc, resumed.sae.W_enc)
 
@@ -168,11 +168,11 @@ def test_dead_latents_come_back_when_asked(revive: str, rows: Planted, monkeypat
     from moodlens.sae import trainer
 
     def crippled(sae: Sae, rows: torch.Tensor, seed: int) -> None:
-        begin(sae, rows, seed)
+        initialize(sae, rows, seed)
         with torch.no_grad():
             sae.W_enc[:, :64] *= 0.01
 
-    monkeypatch.setattr(trainer, "begin", crippled)
+    monkeypatch.setattr(trainer, "initialize", crippled)
     plan = dataclasses.replace(
         SHORT, n_epochs=8, dead_after_epochs=0.5, revive=revive, resample_every_epochs=2, warmup_steps=1
     )
@@ -231,7 +231,7 @@ def test_b_dec_starts_at_the_geometric_median():
 
 def test_what_cannot_be_trained_is_refused(rows: Planted):
     kept: list[State] = []
-    fit(rows, config_of("topk"), dataclasses.replace(SHORT, n_epochs=1), keep=kept.append)
+    fit(rows, config_of("topk"), dataclasses.replace(SHORT, n_epochs=1), save=kept.append)
     with pytest.raises(
         UsageError, match=r"the checkpoint must have plan.n_epochs = 4; got 1. Restore that setting"
     ):

@@ -1,1 +1,1 @@
-"""Sparse autoencoders: architectures, sparse training path, trainer, SAELens form. No paths, no tracking."""
+"""Sparse autoencoders: architectures, sparse training path, trainer, SAELens format. Reads no files."""

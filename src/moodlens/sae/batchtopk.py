@@ -1,4 +1,4 @@
-"""BatchTopK: a batch shares its budget of k * n_rows active latents; rows take what they need."""
+"""BatchTopK: the k * n_rows largest pre-activations of a batch fire, so rows differ in active latents."""
 
 from dataclasses import dataclass
 
@@ -6,30 +6,30 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from moodlens.sae.model import need
+from moodlens.sae.model import require
 from moodlens.sae.selection import Chosen, Encoder, batch_top_k
 from moodlens.sae.topk import TopKConfig, TopKSae
 
 GUESS_SHARE = 0.7
-"""Of the threshold: above it lie all entries a batch needs, unless the batch is unusual."""
+"""First guess of a batch's cutoff, as a share of the threshold. A wrong guess only costs time."""
 
 
 @dataclass(frozen=True)
 class BatchTopKConfig(TopKConfig):
-    """BatchTopK; k is the mean number of latents per row."""
+    """Config of BatchTopK; k is the mean number of active latents per row."""
 
-    threshold_rate: float = 0.1  # how fast the threshold follows the batches
+    threshold_rate: float = 0.1  # weight of the current batch in the running threshold
 
     def __post_init__(self) -> None:
         super().__post_init__()
         holds = 0 < self.threshold_rate <= 1
-        need(self, "threshold_rate", "be above 0 and at most 1", holds, "Start at 0.1")
+        require(self, "threshold_rate", "be above 0 and at most 1", holds, "Start at 0.1")
 
 
 class BatchTopKSae(TopKSae):
-    """Training: the k * n_rows largest positive pre-activations of the batch fire.
+    """BatchTopK. In training, the k * n_rows largest positive pre-activations of the batch fire.
 
-    Use: latents = pre * [pre > threshold], so that a row does not depend on its batch. The threshold is a
+    In use, latents = pre * [pre > threshold], so that a row does not depend on its batch. The threshold is a
     running mean of the smallest value that fired in each batch.
 
     Source: Bussmann et al. 2024, arXiv 2412.06410; running threshold as in SAELens `BatchTopKTrainingSAE`.
@@ -48,7 +48,7 @@ class BatchTopKSae(TopKSae):
         return pre * (pre > self.threshold)
 
     def choose(self, x: Float[Tensor, "row d_in"]) -> Chosen:
-        """Return what fires in a batch; while training, the threshold follows it."""
+        """Return the entries that fire in a batch; in training mode also update the threshold."""
         encoder = Encoder(self.W_enc, self.b_enc, self.b_dec)
         chosen = batch_top_k(x, encoder, self.k, GUESS_SHARE * float(self.threshold))
         if self.training and len(chosen.values):

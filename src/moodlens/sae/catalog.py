@@ -1,4 +1,4 @@
-"""The architectures by name, and a new SAE from a name, its settings and a seed."""
+"""The architectures by name: config from settings, SAE from a config, untrained SAE from a seed."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -52,7 +52,7 @@ def config_for(architecture: str, settings: Mapping[str, Any]) -> SaeConfig:
 
 
 def sae_for(config: SaeConfig) -> Sae:
-    """Return an SAE of this config with zero weights, to be filled."""
+    """Return an SAE of this config with all weights zero."""
     for kind, architecture in ARCHITECTURES.values():
         if type(config) is kind:
             return architecture(config)
@@ -62,7 +62,8 @@ def sae_for(config: SaeConfig) -> Sae:
 def new_sae(config: SaeConfig, seed: int) -> Sae:
     """Return an untrained SAE: decoder rows uniform on the sphere, W_enc = W_dec', biases zero.
 
-    A function of (config, seed). Source of the tied start: Gao et al. 2024, arXiv 2406.04093, appendix A.1.
+    The result is a function of (config, seed). Source of the tied initialization: Gao et al. 2024,
+    arXiv 2406.04093, appendix A.1.
     """
     sae = sae_for(config)
     generator = torch.Generator().manual_seed(seed_for("sae weights", seed))

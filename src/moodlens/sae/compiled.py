@@ -1,9 +1,8 @@
-"""The sums of the sparse path as compiled loops: a row of a weight is read once for all that is asked of it.
+"""Compiled loops for the sums of the sparse path, for float32 on a CPU (numba).
 
-`kernel.py` says what is computed; this is how on a CPU in float32. Compilation takes seconds once and is
-cached on disk, so small batches stay with torch.
-
-Compiled work on torch's number of threads: shares of a range, one each.
+`kernel.py` defines what is computed. A compiled loop reads a row of a weight once for all sums that need it.
+Compilation takes a few seconds and is cached on disk, so small batches stay with torch. Loops run on as many
+threads as torch uses.
 """
 
 from collections.abc import Callable
@@ -16,133 +15,147 @@ from numba import float32, njit
 from torch import Tensor
 
 
-def in_shares(n: int, work: Callable[[int, int], None]) -> None:
-    """Call `work(start, stop)` on consecutive shares of range(n), as many at a time as torch has threads.
+def split_over_threads(n: int, work: Callable[[int, int], None]) -> None:
+    """Call `work(start, stop)` on consecutive parts of range(n), one part per torch thread.
 
     Args:
-        work: releases the lock that Python threads share; its result must not depend on where shares begin.
+        n: length of the range.
+        work: releases the global interpreter lock. Its result must not depend on where parts begin.
     """
     n_threads = min(torch.get_num_threads(), n)
     if n_threads <= 1:
         work(0, n)
         return
-    edges = [n * share // n_threads for share in range(n_threads + 1)]
+    edges = [n * part // n_threads for part in range(n_threads + 1)]
     with ThreadPoolExecutor(n_threads) as pool:
         list(pool.map(work, edges[:-1], edges[1:]))
 
 
 MIN_WORK = 1 << 28
-"""Multiplications of a dense encoder product from which compiled loops are taken."""
+"""Multiplications of a dense encoder product from which compiled loops are used."""
 MIN_ENTRIES = 1 << 14
-"""Entries of a sparse code from which they are sorted by counting, compiled."""
+"""Entries of a sparse code from which they are sorted by a compiled counting sort."""
 MIN_WEIGHTS = 1 << 18
-"""Numbers of a weight from which its projections are."""
+"""Elements of a weight from which its projections are compiled."""
 _FAST = {"cache": True, "nogil": True, "fastmath": {"reassoc", "contract", "nsz"}}
 
 
-def pays(x: Float[Tensor, "row d_in"], d_sae: int) -> bool:
-    """Return whether to take compiled loops for a batch: float32 on a CPU, large, no gradient for `x`."""
+def use_for_batch(x: Float[Tensor, "row d_in"], d_sae: int) -> bool:
+    """Return whether compiled loops pay off for a batch: float32 on a CPU, large, no gradient for `x`."""
     plain = x.device.type == "cpu" and x.dtype == torch.float32 and not x.requires_grad
     return plain and x.numel() * d_sae >= MIN_WORK
 
 
-def suits(weight: Tensor) -> bool:
-    """Return whether to take compiled loops for a weight: float32 on a CPU, MIN_WEIGHTS numbers or more."""
+def use_for_weight(weight: Tensor) -> bool:
+    """Return whether compiled loops pay off for a weight: float32 on a CPU, at least MIN_WEIGHTS elements."""
     return weight.device.type == "cpu" and weight.dtype == torch.float32 and weight.numel() >= MIN_WEIGHTS
 
 
-def sorting_pays(latents: Int[Tensor, " entry"]) -> bool:
-    """Return whether to sort entries by counting: on a CPU, MIN_ENTRIES or more."""
+def use_for_sorting(latents: Int[Tensor, " entry"]) -> bool:
+    """Return whether a compiled counting sort pays off: on a CPU, at least MIN_ENTRIES entries."""
     return latents.device.type == "cpu" and len(latents) >= MIN_ENTRIES
 
 
-def by_latent(
+def sort_by_latent(
     latents: Int[Tensor, " entry"], d_sae: int
 ) -> tuple[Int[Tensor, " entry"], Int[Tensor, " d_sae"], Int[Tensor, " d_sae"]]:
-    """Return the entries in order of their latent, each latent's first place there, and its entries.
-
-    Entries of one latent ascend.
-    """
+    """Return a stable order of the entries by latent, where each latent starts in it, and its entry count."""
     order, starts, counts = torch.empty_like(latents), latents.new_empty(d_sae), latents.new_zeros(d_sae)
-    _by_latent(latents.numpy(), order.numpy(), starts.numpy(), counts.numpy())
+    _sort_by_latent(latents.numpy(), order.numpy(), starts.numpy(), counts.numpy())
     return order, starts, counts
 
 
-def explain(
+def residuals(
     centred: Float[Tensor, "row d_in"],
     W_dec: Float[Tensor, "d_sae d_in"],
     values: Float[Tensor, " entry"],
     latents: Int[Tensor, " entry"],
     row_starts: Int[Tensor, " row"],
 ) -> tuple[Float[Tensor, "row d_in"], Float[Tensor, " row"], Float[Tensor, " entry"]]:
-    """Return what is left of each row, its squared length, <residual, W_dec[latent]> per entry.
+    """Return the residual of each row, its squared length, and <residual, W_dec[latent]> of each entry.
 
-    The last is 0 where the value is 0.
+    Args:
+        centred: rows minus b_dec.
+        W_dec: decoder.
+        values: value of each entry, zero or above.
+        latents: latent of each entry.
+        row_starts: first entry of each row.
+
+    The product of an entry is 0 where its value is 0.
     """
-    residual, squares, along = (
+    residual, squares, products = (
         torch.empty_like(centred),
         centred.new_empty(len(centred)),
         torch.empty_like(values),
     )
     arrays = [t.numpy() for t in (centred, W_dec, values, latents, _closed(row_starts, len(values)))]
-    out = [t.numpy() for t in (residual, squares, along)]
-    in_shares(len(centred), lambda start, stop: _explain(start, stop, *arrays, *out))
-    return residual, squares, along
+    out = [t.numpy() for t in (residual, squares, products)]
+    split_over_threads(len(centred), lambda start, stop: _residuals(start, stop, *arrays, *out))
+    return residual, squares, products
 
 
 def weight_gradients(
     centred: Float[Tensor, "row d_in"],
     residual: Float[Tensor, "row d_in"],
     values: Float[Tensor, " entry"],
-    along: Float[Tensor, " entry"],
+    products: Float[Tensor, " entry"],
     scale: float,
     rows: Int[Tensor, " entry"],
     order: Int[Tensor, " entry"],
     latent_starts: Int[Tensor, " d_sae"],
 ) -> tuple[Float[Tensor, "d_sae d_in"], Float[Tensor, "d_sae d_in"], Float[Tensor, " d_sae"]]:
-    """Return the sums over the entries of each latent of values residual[row], along centred[row] and along.
+    """Return the gradients of W_dec, W_enc' and b_enc.
+
+    They are `scale` times the sum, over the entries of each latent, of value * residual[row],
+    product * centred[row] and product.
 
     Args:
-        along: as `explain` gives it.
-        scale: of all three.
-        order: entries in order of their latent.
-        latent_starts: first place in `order` of each latent.
+        centred: rows minus b_dec.
+        residual: as `residuals` returns it.
+        values: value of each entry.
+        products: as `residuals` returns them.
+        scale: factor of all three gradients.
+        rows: row of each entry.
+        order: entries sorted by latent.
+        latent_starts: index in `order` of each latent's first entry.
     """
     shape = (len(latent_starts), centred.shape[1])
     d_dec, d_enc, d_bias = centred.new_empty(shape), centred.new_empty(shape), centred.new_empty(shape[0])
     starts = _closed(latent_starts, len(values))
-    given = (centred, residual, values, along, rows, order, starts, d_dec, d_enc, d_bias)
-    arrays = [t.numpy() for t in given]
-    in_shares(shape[0], lambda start, stop: _weight_gradients(start, stop, np.float32(scale), *arrays))
+    tensors = (centred, residual, values, products, rows, order, starts, d_dec, d_enc, d_bias)
+    arrays = [t.numpy() for t in tensors]
+    split_over_threads(
+        shape[0], lambda start, stop: _weight_gradients(start, stop, np.float32(scale), *arrays)
+    )
     return d_dec, d_enc, d_bias
 
 
 def project_gradient(gradient: Float[Tensor, "d_sae d_in"], W_dec: Float[Tensor, "d_sae d_in"]) -> None:
-    """Take from every row of a gradient its part along the row of W_dec, in place."""
+    """Remove from every row of a gradient its component along the same row of W_dec, in place."""
     arrays = gradient.numpy(), W_dec.numpy()
-    in_shares(len(W_dec), lambda start, stop: _take_along(start, stop, *arrays))
+    split_over_threads(len(W_dec), lambda start, stop: _project_gradient(start, stop, *arrays))
 
 
-def unit_rows(W_dec: Float[Tensor, "d_sae d_in"], smallest: float) -> None:
+def normalize_rows(W_dec: Float[Tensor, "d_sae d_in"], smallest: float) -> None:
     """Divide every row by its length, or by `smallest` if it is shorter, in place."""
     array = W_dec.numpy()
-    in_shares(len(W_dec), lambda start, stop: _unit_rows(start, stop, array, float32(smallest)))
+    split_over_threads(len(W_dec), lambda start, stop: _normalize_rows(start, stop, array, float32(smallest)))
 
 
 def _closed(starts: Tensor, n_entries: int) -> Tensor:
-    """Starts of bags, and the end of the last."""
+    """The starts of the bags, followed by the end of the last bag."""
     return torch.cat([starts, starts.new_tensor([n_entries])])
 
 
 @njit(cache=True, nogil=True)
-def _by_latent(latents, order, starts, counts):  # pragma: no cover - compiled
-    """Sort by counting: every entry goes to its latent's next place."""
+def _sort_by_latent(latents, order, starts, counts):  # pragma: no cover - compiled
+    """Counting sort: every entry goes to the next free index of its latent."""
     for entry in range(latents.size):
         counts[latents[entry]] += 1
-    place = 0
+    first = 0
     for latent in range(counts.size):
-        starts[latent] = place
-        place += counts[latent]
+        starts[latent] = first
+        first += counts[latent]
     for entry in range(latents.size):
         latent = latents[entry]
         order[starts[latent]] = entry
@@ -153,7 +166,7 @@ def _by_latent(latents, order, starts, counts):  # pragma: no cover - compiled
 
 @njit(**_FAST)
 def _add_four(out, r, table, weights, picks, at, last):  # pragma: no cover - compiled
-    """Add four weighted rows of a table to a row of `out`; places after the last weigh nothing."""
+    """Add four weighted rows of a table to a row of `out`; entries after `last` get weight 0."""
     i1, i2, i3 = min(at + 1, last), min(at + 2, last), min(at + 3, last)
     a, b, c, d = picks[at], picks[i1], picks[i2], picks[i3]
     p = weights[at]
@@ -165,8 +178,8 @@ def _add_four(out, r, table, weights, picks, at, last):  # pragma: no cover - co
 
 
 @njit(**_FAST)
-def _explain(
-    start, stop, centred, W_dec, values, latents, starts, residual, squares, along
+def _residuals(
+    start, stop, centred, W_dec, values, latents, starts, residual, squares, products
 ):  # pragma: no cover - compiled
     d_in = centred.shape[1]
     for r in range(start, stop):
@@ -191,16 +204,16 @@ def _explain(
                 t += x * W_dec[b, i]
                 u += x * W_dec[c, i]
                 v += x * W_dec[d, i]
-            # the last place is written last by the product that is its own
-            along[i3] = v if values[i3] > 0 else float32(0)
-            along[i2] = u if values[i2] > 0 else float32(0)
-            along[i1] = t if values[i1] > 0 else float32(0)
-            along[at] = s if values[at] > 0 else float32(0)
+            # repeated indices at the end of a row: the last write is that of the right product
+            products[i3] = v if values[i3] > 0 else float32(0)
+            products[i2] = u if values[i2] > 0 else float32(0)
+            products[i1] = t if values[i1] > 0 else float32(0)
+            products[at] = s if values[at] > 0 else float32(0)
 
 
 @njit(**_FAST)
 def _weight_gradients(
-    start, stop, scale, centred, residual, values, along, rows, order, starts, d_dec, d_enc, d_bias
+    start, stop, scale, centred, residual, values, products, rows, order, starts, d_dec, d_enc, d_bias
 ):  # pragma: no cover - compiled
     longest = 0
     for latent in range(start, stop):
@@ -212,7 +225,7 @@ def _weight_gradients(
         total = float32(0)
         for at in range(n):
             entry = order[first + at]
-            picks[at], weights[at], slopes[at] = rows[entry], scale * values[entry], scale * along[entry]
+            picks[at], weights[at], slopes[at] = rows[entry], scale * values[entry], scale * products[entry]
             total += slopes[at]
         d_bias[latent] = total
         for i in range(centred.shape[1]):
@@ -224,7 +237,7 @@ def _weight_gradients(
 
 
 @njit(**_FAST)
-def _take_along(start, stop, gradient, W_dec):  # pragma: no cover - compiled
+def _project_gradient(start, stop, gradient, W_dec):  # pragma: no cover - compiled
     for latent in range(start, stop):
         slope, row = gradient[latent], W_dec[latent]
         along = float32(0)
@@ -235,7 +248,7 @@ def _take_along(start, stop, gradient, W_dec):  # pragma: no cover - compiled
 
 
 @njit(**_FAST)
-def _unit_rows(start, stop, W_dec, smallest):  # pragma: no cover - compiled
+def _normalize_rows(start, stop, W_dec, smallest):  # pragma: no cover - compiled
     for latent in range(start, stop):
         row = W_dec[latent]
         square = float32(0)

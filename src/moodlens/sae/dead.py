@@ -1,7 +1,7 @@
-"""Latents that no longer fire: how they are known, and how they get another chance.
+"""Dead latents: how they are detected, and how they are resampled.
 
-Dead is counted in epochs: a latent is dead when it has fired on no training row for that many passes.
-Library defaults of ten million samples never come to pass on small data.
+A latent is dead when it has fired on no training row for a given number of epochs. Other libraries count
+samples (ten million by default), which a training on small data never reaches.
 """
 
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from moodlens.sae.model import Sae
 
 @dataclass
 class Usage:
-    """When each latent fired last."""
+    """How long ago each latent last fired."""
 
-    rows_since: Int[Tensor, " d_sae"]  # training rows since the last one that fired it
+    rows_since: Int[Tensor, " d_sae"]  # training rows since the last one on which it fired
 
     @classmethod
     def unused(cls, d_sae: int) -> "Usage":
@@ -26,7 +26,7 @@ class Usage:
         return cls(torch.zeros(d_sae, dtype=torch.int64))
 
     def count(self, n_fired: Int[Tensor, " d_sae"], n_rows: int) -> None:
-        """Take in a batch of `n_rows` rows on which the latents fired `n_fired` times."""
+        """Add a batch of `n_rows` rows on which the latents fired `n_fired` times."""
         self.rows_since += n_rows
         self.rows_since[n_fired > 0] = 0
 
@@ -43,15 +43,18 @@ def resample(
     rows: Float[Tensor, "row d_in"],
     generator: torch.Generator,
 ) -> None:
-    """Point dead latents at rows that are badly reconstructed, and forget their optimizer moments.
+    """Point dead latents at badly reconstructed rows and reset their optimizer moments, in place.
 
     A row is drawn with probability proportional to its squared loss. The latent's decoder row becomes the
-    centred row at unit length; its encoder column the same direction at `reborn_share` of the living
-    columns' mean length.
+    centred row at unit length. Its encoder column gets the same direction, at `resampled_share` times the
+    mean length of the columns of living latents.
 
     Args:
-        dead: the latents.
+        sae: changed in place.
+        optimizer: changed in place.
+        dead: the dead latents.
         rows: training rows in the units the SAE is trained in.
+        generator: draws the rows.
 
     Source: Bricken et al. 2023, "Towards Monosemanticity", appendix "Neuron Resampling".
     """
@@ -68,7 +71,7 @@ def resample(
     lengths = torch.linalg.vector_norm(sae.W_enc, dim=0)
     length = float(lengths[alive].mean()) if alive.any() else 1.0
     sae.W_dec[dead] = directions
-    sae.W_enc[:, dead] = sae.reborn_share * length * directions.t()
+    sae.W_enc[:, dead] = sae.resampled_share * length * directions.t()
     for name, value in sae.resets().items():
         sae.get_parameter(name)[dead] = value
     for name, parameter in sae.named_parameters():

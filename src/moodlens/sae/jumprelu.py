@@ -1,4 +1,4 @@
-"""JumpReLU: every latent has its own threshold, learnt through a straight-through estimate."""
+"""JumpReLU: every latent has its own threshold, learnt with a straight-through gradient estimate."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,29 +9,29 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from moodlens.sae.model import Losses, Sae, SaeConfig, need, squared_error
+from moodlens.sae.model import Losses, Sae, SaeConfig, require, squared_error
 
 
 @dataclass(frozen=True)
 class JumpReluConfig(SaeConfig):
-    """JumpReLU with an L0 penalty."""
+    """Config of JumpReLU."""
 
-    l0: float = 1e-4  # weight of the mean number of active latents beside the squared error per dimension
-    threshold: float = 0.01  # of every latent at the start
-    bandwidth: float = 0.05  # width of the window around a threshold whose rows teach it
+    l0: float = 1e-4  # weight of the mean number of active latents, against the squared error per dimension
+    threshold: float = 0.01  # initial threshold of every latent
+    bandwidth: float = 0.05  # width of the window around a threshold that contributes to its gradient
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        need(self, "l0", "be zero or above", self.l0 >= 0, "Set it to 0 for no penalty")
-        need(self, "threshold", "be above zero", self.threshold > 0, "Start near 0.01")
-        need(self, "bandwidth", "be above zero", self.bandwidth > 0, "Start near 0.05")
+        require(self, "l0", "be zero or above", self.l0 >= 0, "Set it to 0 for no penalty")
+        require(self, "threshold", "be above zero", self.threshold > 0, "Start near 0.01")
+        require(self, "bandwidth", "be above zero", self.bandwidth > 0, "Start near 0.05")
 
 
 class JumpReluSae(Sae):
     """latents = pre * [pre > threshold]; loss = squared error + l0 * d_in * mean_row sum [pre > threshold].
 
-    `threshold` itself is the parameter, kept at zero or above (the paper learns its logarithm): a saved and
-    loaded SAE then compares with the same bits.
+    The parameter is `threshold` itself, clamped at zero (the paper learns its logarithm), so that a saved and
+    loaded SAE compares pre-activations with bit-equal thresholds.
 
     Source: Rajamanoharan et al. 2024, arXiv 2407.14435, equations 4, 9, 11, 12.
     """
@@ -40,7 +40,7 @@ class JumpReluSae(Sae):
 
     def __init__(self, config: JumpReluConfig) -> None:
         super().__init__(config)
-        self.bandwidth, self.first_threshold = config.bandwidth, config.threshold
+        self.bandwidth, self.initial_threshold = config.bandwidth, config.threshold
         self.penalty_weight = config.l0 * config.d_in
         self.b_enc = nn.Parameter(torch.zeros(config.d_sae))
         self.threshold = nn.Parameter(torch.full((config.d_sae,), config.threshold))
@@ -49,16 +49,18 @@ class JumpReluSae(Sae):
         pre = self.hidden(x) + self.b_enc
         return _JumpRelu.apply(pre, self.threshold, self.bandwidth)
 
-    def losses(self, x: Float[Tensor, "row d_in"], dead: Int[Tensor, " latent"], warm: float) -> Losses:
+    def losses(
+        self, x: Float[Tensor, "row d_in"], dead: Int[Tensor, " latent"], penalty_share: float
+    ) -> Losses:
         pre = self.hidden(x) + self.b_enc
         latents = _JumpRelu.apply(pre, self.threshold, self.bandwidth)
         active = _Active.apply(pre, self.threshold, self.bandwidth)
         error = squared_error(x, self.decode(latents))
         penalty = self.penalty_weight * active.sum(1).mean()
-        return Losses(error + warm * penalty, error.detach(), (latents.detach() > 0).sum(0))
+        return Losses(error + penalty_share * penalty, error.detach(), (latents.detach() > 0).sum(0))
 
     def resets(self) -> Mapping[str, float]:
-        return {"b_enc": 0.0, "threshold": self.first_threshold}
+        return {"b_enc": 0.0, "threshold": self.initial_threshold}
 
     @torch.no_grad()
     def project(self) -> None:
@@ -67,7 +69,7 @@ class JumpReluSae(Sae):
 
 
 def _window(pre: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
-    """K((pre - threshold) / bandwidth) of a rectangle K: 1 within half a bandwidth of the threshold."""
+    """Rectangular kernel K((pre - threshold) / bandwidth): 1 within half a bandwidth of the threshold."""
     return ((pre - threshold).abs() < bandwidth / 2).to(pre.dtype)
 
 

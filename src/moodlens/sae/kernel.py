@@ -1,14 +1,14 @@
-"""The sparse training path: gradients over (values, latents) only, never over a dense (row, d_sae).
+"""The sparse training path: gradients of the active entries only, without a dense (row, d_sae) matrix.
 
-Which latents fire is chosen without autograd (`selection.py`). What they contribute is differentiated here by
-hand. With an entry e = (row r, latent s, value v) and upstream gradient G (row, d_in):
+Which latents fire is chosen without autograd (`selection.py`); this module holds the hand-written gradients
+of their contributions. With an entry e = (row r, latent s, value v) and upstream gradient G (row, d_in):
 
     x_hat[r]    = sum_e v W_dec[s]                dW_dec[s]    = sum_e v G[r]
     dv          = <G[r], W_dec[s]>  where v > 0   dW_enc[:, s] = sum_e dv (x[r] - b_dec)
 
 Every sum is a weighted bag of rows (`embedding_bag`), which reads each row in place and writes each result
-once. The two weight gradients need the entries sorted by latent: one sort serves both. Adding the encoder's
-share of b_dec costs one matrix-vector product, since sum_r dpre[r] W_enc' = W_enc db_enc.
+once. Both weight gradients need the entries sorted by latent, and share one sort. The encoder's part of the
+gradient of b_dec costs one matrix-vector product, because sum_r dpre[r] W_enc' = W_enc db_enc.
 
 Source: idea from EleutherAI/sparsify `fused_encoder.py` and OpenAI `sparse_autoencoder/kernels.py` (Triton).
 """
@@ -25,14 +25,15 @@ from torch.nn.functional import embedding_bag
 from moodlens.sae import compiled
 
 SUM = 0
-"""embedding_bag's number for mode="sum"."""
+"""Code of mode="sum" in `_embedding_bag_per_sample_weights_backward`."""
 
 
 @dataclass(frozen=True)
 class Firing:
-    """Who fires where; entries ascend by row.
+    """Index of a sparse code: which latents fire on which rows. Entries ascend by row.
 
-    A `bag` is what one reconstruction sums over: a row, or a row's latents of one nested group (Matryoshka).
+    A bag is the set of entries that one reconstruction sums over: those of a row, or those of a row's latents
+    in one nested group (Matryoshka).
     """
 
     latents: Int[Tensor, " entry"]
@@ -40,9 +41,9 @@ class Firing:
     row_starts: Int[Tensor, " row"]  # first entry of each row
     bags: Int[Tensor, " entry"]  # ascending
     bag_starts: Int[Tensor, " bag"]
-    by_latent: Int[Tensor, " entry"]  # entries in order of their latent
-    latent_starts: Int[Tensor, " d_sae"]  # first place in `by_latent` of each latent
-    n_fired: Int[Tensor, " d_sae"]  # entries of each latent
+    by_latent: Int[Tensor, " entry"]  # entries sorted by latent
+    latent_starts: Int[Tensor, " d_sae"]  # index in `by_latent` of each latent's first entry
+    n_fired: Int[Tensor, " d_sae"]  # number of entries of each latent
 
 
 def firing_of(
@@ -53,20 +54,23 @@ def firing_of(
     groups: Int[Tensor, " entry"] | None = None,
     n_groups: int = 1,
 ) -> Firing:
-    """Return the index of a sparse code, sorted both ways.
+    """Return the index of a sparse code, with entries sorted by row and by latent.
 
     Args:
         latents: latent of each entry.
         rows: row of each entry, ascending.
+        n_rows: number of rows.
+        d_sae: number of latents.
         groups: nested group of each entry, ascending within a row; None for one group.
+        n_groups: number of nested groups.
     """
     row_starts = starts_of(torch.bincount(rows, minlength=n_rows))
     bags, bag_starts = rows, row_starts
     if groups is not None:
         bags = rows * n_groups + groups
         bag_starts = starts_of(torch.bincount(bags, minlength=n_rows * n_groups))
-    if compiled.sorting_pays(latents):
-        by_latent, latent_starts, n_fired = compiled.by_latent(latents, d_sae)
+    if compiled.use_for_sorting(latents):
+        by_latent, latent_starts, n_fired = compiled.sort_by_latent(latents, d_sae)
     else:  # 32-bit keys sort twice as fast as 64-bit ones
         by_latent = torch.sort(latents.int(), stable=True).indices
         n_fired = torch.bincount(latents, minlength=d_sae)
@@ -75,7 +79,7 @@ def firing_of(
 
 
 def starts_of(counts: Int[Tensor, " bag"]) -> Int[Tensor, " bag"]:
-    """Return where each bag starts when bags of these sizes lie one after another.
+    """Return the start of each bag when bags of these sizes follow one another.
 
     >>> starts_of(torch.tensor([2, 0, 3])).tolist()
     [0, 2, 2]
@@ -94,7 +98,7 @@ def sparse_encode(
     """Return `values` as a differentiable function of x, W_enc, b_enc, b_dec.
 
     Args:
-        values: relu(pre) of each entry, as `selection` computed it from these same tensors.
+        values: relu(pre) of each entry, computed by `selection` from the same tensors.
     """
     return _Encode.apply(x, W_enc, b_enc, b_dec, values, firing)
 
@@ -102,11 +106,11 @@ def sparse_encode(
 def sparse_decode(
     values: Float[Tensor, " entry"], W_dec: Float[Tensor, "d_sae d_in"], firing: Firing
 ) -> Float[Tensor, "bag d_in"]:
-    """Return sum over the entries of each bag of value * W_dec[latent]; b_dec is not added."""
+    """Return the sum of value * W_dec[latent] over the entries of each bag, without b_dec."""
     return _Decode.apply(values, W_dec, firing)
 
 
-def explained_error(
+def reconstruction_error(
     x: Float[Tensor, "row d_in"],
     W_enc: Float[Tensor, "d_in d_sae"],
     b_enc: Float[Tensor, " d_sae"],
@@ -115,20 +119,21 @@ def explained_error(
     values: Float[Tensor, " entry"],
     firing: Firing,
 ) -> tuple[Tensor, Float[Tensor, "row d_in"]]:
-    """Return the squared error (sum over d_in, mean over rows) of one code, and x - x_hat without gradient.
+    """Return the squared error of a code (sum over d_in, mean over rows), and x - x_hat without gradient.
 
     Args:
-        values: as in `sparse_encode`; bags are rows.
+        values: as in `sparse_encode`.
+        firing: its bags are rows.
     """
-    if compiled.pays(x, W_dec.shape[0]):
-        return _ExplainedError.apply(x, W_enc, b_enc, b_dec, W_dec, values, firing)
+    if compiled.use_for_batch(x, W_dec.shape[0]):
+        return _ReconstructionError.apply(x, W_enc, b_enc, b_dec, W_dec, values, firing)
     encoded = sparse_encode(x, W_enc, b_enc, b_dec, values, firing)
     residual = x - (sparse_decode(encoded, W_dec, firing) + b_dec)
     return residual.pow(2).sum(1).mean(), residual.detach()
 
 
 def _bag_sums(table: Tensor, picks: Tensor, starts: Tensor, weights: Tensor) -> Tensor:
-    """Per bag, the weighted sum of the picked rows of a table."""
+    """The weighted sum of the picked rows of a table, per bag."""
     return embedding_bag(picks, table.contiguous(), starts, mode="sum", per_sample_weights=weights)
 
 
@@ -179,8 +184,8 @@ class _Decode(Function):
         return d_values, d_W_dec, None
 
 
-class _ExplainedError(Function):
-    """Both functions above and the squared error at once, in compiled loops."""
+class _ReconstructionError(Function):
+    """Encoding, decoding and the squared error in one, with compiled loops."""
 
     @staticmethod
     def forward(
@@ -194,19 +199,21 @@ class _ExplainedError(Function):
         firing: Firing,
     ) -> tuple[Tensor, Tensor]:
         centred = x - b_dec
-        residual, squares, along = compiled.explain(centred, W_dec, values, firing.latents, firing.row_starts)
-        ctx.save_for_backward(centred, residual, W_enc, values, along)
+        residual, squares, products = compiled.residuals(
+            centred, W_dec, values, firing.latents, firing.row_starts
+        )
+        ctx.save_for_backward(centred, residual, W_enc, values, products)
         ctx.firing = firing
         ctx.mark_non_differentiable(residual)
         return squares.mean(), residual
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        centred, residual, W_enc, values, along = ctx.saved_tensors
+        centred, residual, W_enc, values, products = ctx.saved_tensors
         firing: Firing = ctx.firing
-        scale = grads[0] * (-2 / len(centred))  # of d error / d x_hat before the residual
+        scale = grads[0] * (-2 / len(centred))  # d error / d x_hat is scale * residual
         d_W_dec, d_W_enc, d_b_enc = compiled.weight_gradients(
-            centred, residual, values, along, float(scale), firing.rows, firing.by_latent,
+            centred, residual, values, products, float(scale), firing.rows, firing.by_latent,
             firing.latent_starts,
         )  # fmt: skip
         d_b_dec = residual.sum(0) * scale - W_enc @ d_b_enc

@@ -1,4 +1,4 @@
-"""Matryoshka BatchTopK: nested dictionaries, each prefix of the latents must reconstruct by itself."""
+"""Matryoshka BatchTopK: nested dictionaries, where each prefix of the latents reconstructs on its own."""
 
 from dataclasses import dataclass
 
@@ -8,17 +8,15 @@ from torch import Tensor
 
 from moodlens.sae.batchtopk import BatchTopKConfig, BatchTopKSae
 from moodlens.sae.kernel import firing_of, sparse_decode, sparse_encode
-from moodlens.sae.model import Losses, need, squared_error
+from moodlens.sae.model import Losses, require, squared_error
 from moodlens.sae.topk import fired_of
 
 
 @dataclass(frozen=True)
 class MatryoshkaConfig(BatchTopKConfig):
-    """Matryoshka BatchTopK."""
+    """Config of Matryoshka BatchTopK."""
 
-    prefixes: tuple[
-        int, ...
-    ] = ()  # widths of the nested dictionaries, ascending, the last d_sae; () is 5 halvings
+    prefixes: tuple[int, ...] = ()  # ascending widths of nested dictionaries, last d_sae; () for 5 halvings
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -28,7 +26,7 @@ class MatryoshkaConfig(BatchTopKConfig):
         object.__setattr__(self, "prefixes", tuple(self.prefixes))
         ascending = all(a < b for a, b in zip((0, *self.prefixes), self.prefixes, strict=False))
         rule = f"ascend from at least 1 to d_sae = {self.d_sae}"
-        need(
+        require(
             self,
             "prefixes",
             rule,
@@ -38,11 +36,11 @@ class MatryoshkaConfig(BatchTopKConfig):
 
 
 class MatryoshkaSae(BatchTopKSae):
-    """As BatchTopK, with the squared error averaged over the reconstructions of all prefixes.
+    """BatchTopK with the squared error averaged over the reconstructions of all prefixes.
 
-    Each entry is summed once, into its own group; prefixes are running sums over groups.
+    Each entry is added once, to its own group; prefixes are cumulative sums over groups.
 
-    Source: Bussmann et al. 2025, arXiv 2503.17547, equation 4 (mean in place of sum over prefixes).
+    Source: Bussmann et al. 2025, arXiv 2503.17547, equation 4 (mean instead of sum over prefixes).
     """
 
     name = "matryoshka"
@@ -51,7 +49,9 @@ class MatryoshkaSae(BatchTopKSae):
         super().__init__(config)
         self.prefixes = config.prefixes
 
-    def losses(self, x: Float[Tensor, "row d_in"], dead: Int[Tensor, " latent"], warm: float) -> Losses:
+    def losses(
+        self, x: Float[Tensor, "row d_in"], dead: Int[Tensor, " latent"], penalty_share: float
+    ) -> Losses:
         chosen, d_sae = self.choose(x), self.config.d_sae
         edges = torch.tensor(self.prefixes, device=x.device)
         groups = torch.bucketize(chosen.latents, edges, right=True)

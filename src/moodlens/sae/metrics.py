@@ -1,4 +1,4 @@
-"""How well an SAE does: unexplained variance, squared error, active latents, latents that never fire."""
+"""Quality of an SAE: unexplained variance, squared error, number of active latents, share of dead latents."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from moodlens.sae.model import Sae
 
 @dataclass(frozen=True)
 class Quality:
-    """An SAE on one set of rows."""
+    """Quality of an SAE on one set of rows."""
 
     fvu: float  # fraction of variance unexplained, 0 is perfect
     mse: float  # mean over rows and d_in of the squared error
@@ -63,9 +63,9 @@ def dead(n_fired: Int[Tensor, " d_sae"]) -> float:
 
 @torch.no_grad()
 def quality(sae: Sae, batches: Iterable[Float[Tensor, "row d_in"]]) -> Quality:
-    """Return the quality over all rows of a stream, with memory that does not grow with it.
+    """Return the quality over all rows of a stream; memory does not grow with the stream.
 
-    Sums are kept in float64, about the first row, so that a large mean does not eat the variance.
+    Sums are float64 and relative to the first row, so that a large mean does not cancel the variance.
 
     Raises:
         ContractError: there is no row, the variance is zero, or the width is wrong.
@@ -84,7 +84,7 @@ def quality(sae: Sae, batches: Iterable[Float[Tensor, "row d_in"]]) -> Quality:
         squares += float((exact - origin).pow(2).sum())
         n_rows += len(batch)
     if not n_rows:
-        advice = "Give it the rows of a split"
+        advice = "Pass the rows of a split"
         raise ContractError(must("an SAE's evaluation", "have rows", 0, next_step=advice))
     variance = squares - float(total.pow(2).sum()) / n_rows
     return Quality(
@@ -99,6 +99,6 @@ def quality(sae: Sae, batches: Iterable[Float[Tensor, "row d_in"]]) -> Quality:
 
 def _share(errors: float, variance: float) -> float:
     if variance <= 0:
-        advice = "Look for a constant hookpoint or a single row"
+        advice = "Check for a constant hookpoint or a single row"
         raise ContractError(must("the variance of activations", "be above zero", variance, next_step=advice))
     return errors / variance

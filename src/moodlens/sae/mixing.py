@@ -1,8 +1,8 @@
-"""Rows from a stream of arrays, checked and mixed, with memory that does not grow with the stream.
+"""Checked and shuffled batches of rows from a stream of arrays; memory does not grow with the stream.
 
-A source is a function that begins a new pass over the arrays of one split: shards, or one array. A buffer of
-fixed size is filled, half of it is dealt out at random, and it is filled again, so rows of one clip do not
-come together. What comes out is a function of the stream and the seed.
+A source is a function that starts a new pass over the arrays of one split: shards, or one array. Rows are
+shuffled in a buffer of fixed size: it is filled, half of it is drawn at random, and it is filled again. Rows
+of one clip are thus spread over batches. The result is a function of the stream and the seed.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,28 +18,29 @@ from moodlens.base.errors import ContractError, UsageError, must
 from moodlens.base.seeding import rng_for
 
 RowSource = Callable[[], Iterable[np.ndarray]]
-"""Begins a pass; yields float arrays (row, d_in) of any lengths, the same ones every time."""
+"""Starts a pass: yields float arrays (row, d_in) of any lengths, the same ones on every call."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What one pass over the training rows says."""
+    """Facts of the training rows, from one pass over them."""
 
     n_rows: int
     d_in: int
     mean_norm: float  # mean L2 norm of a row
-    sample: Float[Tensor, "row d_in"]  # rows drawn without replacement, uniform over the stream
-    digest: str  # of every byte, so that a checkpoint of other rows is recognised
+    sample: Float[Tensor, "row d_in"]  # rows drawn uniformly without replacement
+    digest: str  # hash of every byte, to recognise a checkpoint of other rows
 
 
 def checked(arrays: Iterable[np.ndarray], d_in: int | None = None) -> Iterator[np.ndarray]:
-    """Yield the arrays, each looked at first.
+    """Yield the arrays after checking each.
 
     Args:
-        d_in: the width they must have; None for the width of the first.
+        arrays: (row, d_in) each.
+        d_in: required width; None for the width of the first array.
 
     Raises:
-        ContractError: an array is not (row, d_in), or a row holds a NaN or an infinity.
+        ContractError: an array is not (row, d_in), or a row contains NaN or infinity.
     """
     first = 0
     for array in arrays:
@@ -61,10 +62,10 @@ def checked(arrays: Iterable[np.ndarray], d_in: int | None = None) -> Iterator[n
 
 
 def survey(source: RowSource, n_sample: int, seed: int) -> Survey:
-    """Return the survey of one pass: each row draws a random key, the smallest keys are the sample.
+    """Return the facts of one pass. Each row draws a random key; rows with the smallest keys are the sample.
 
     Raises:
-        ContractError: as `checked`; there are fewer rows than d_in.
+        ContractError: as `checked`, or there are fewer rows than d_in.
     """
     rng = rng_for("sae survey", seed)
     digest = blake2b(digest_size=16)
@@ -79,8 +80,8 @@ def survey(source: RowSource, n_sample: int, seed: int) -> Survey:
         n_rows += len(rows)
         keys = np.concatenate([keys, rng.random(len(rows))])
         sample = np.concatenate([sample.reshape(-1, d_in), rows])
-        kept = np.sort(np.argsort(keys, kind="stable")[:n_sample])
-        keys, sample = keys[kept], sample[kept]
+        smallest = np.sort(np.argsort(keys, kind="stable")[:n_sample])
+        keys, sample = keys[smallest], sample[smallest]
     if n_rows < max(d_in, 1):
         rule = f"be at least as many as d_in = {d_in}"
         advice = "Use tokens or steps in place of pooled rows, or add prompts"
@@ -91,11 +92,13 @@ def survey(source: RowSource, n_sample: int, seed: int) -> Survey:
 def mixed(
     arrays: Iterable[np.ndarray], batch_rows: int, buffer_rows: int, rng: np.random.Generator
 ) -> Iterator[Float[np.ndarray, "row d_in"]]:
-    """Yield float32 batches in mixed order; every row once, all batches full but the last.
+    """Yield float32 batches in shuffled order; every row once, all batches full except the last.
 
     Args:
-        arrays: (row, d_in) each, any lengths; at most one is held besides the buffer.
-        buffer_rows: rows among which a row is mixed; the whole stream if it fits.
+        arrays: (row, d_in) each, of any lengths; at most one is held besides the buffer.
+        batch_rows: rows per batch.
+        buffer_rows: rows of the shuffle buffer; the shuffle is complete if the stream fits into it.
+        rng: draws the order.
 
     Raises:
         UsageError: the buffer holds fewer than two batches.
@@ -109,20 +112,22 @@ def mixed(
     filled = 0
     for array in arrays:
         if buffer is None:
-            buffer = np.empty((buffer_rows, array.shape[1]), array.dtype)  # pages are taken as they fill
+            buffer = np.empty(
+                (buffer_rows, array.shape[1]), array.dtype
+            )  # memory pages are allocated as it fills
         start = 0
         while start < len(array):
             take = min(buffer_rows - filled, len(array) - start)
             buffer[filled : filled + take] = array[start : start + take]
             filled, start = filled + take, start + take
             if filled == buffer_rows:
-                n_dealt = (buffer_rows // 2) // batch_rows * batch_rows
+                n_drawn = (buffer_rows // 2) // batch_rows * batch_rows
                 order = rng.permutation(filled)
-                yield from _dealt(buffer, order[:n_dealt], batch_rows)
-                filled -= n_dealt
-                buffer[:filled] = buffer[order[n_dealt:]]
+                yield from _cut(buffer, order[:n_drawn], batch_rows)
+                filled -= n_drawn
+                buffer[:filled] = buffer[order[n_drawn:]]
     if buffer is not None and filled:
-        yield from _dealt(buffer, rng.permutation(filled), batch_rows)
+        yield from _cut(buffer, rng.permutation(filled), batch_rows)
 
 
 def batches(source: RowSource, d_in: int, batch_rows: int) -> Iterator[Float[Tensor, "row d_in"]]:
@@ -132,6 +137,6 @@ def batches(source: RowSource, d_in: int, batch_rows: int) -> Iterator[Float[Ten
             yield torch.from_numpy(array[start : start + batch_rows].astype(np.float32))
 
 
-def _dealt(buffer: np.ndarray, order: np.ndarray, batch_rows: int) -> Iterator[np.ndarray]:
+def _cut(buffer: np.ndarray, order: np.ndarray, batch_rows: int) -> Iterator[np.ndarray]:
     for start in range(0, len(order), batch_rows):
         yield buffer[order[start : start + batch_rows]].astype(np.float32)

@@ -1,11 +1,11 @@
-"""What every sparse autoencoder here is: the same tensors, the same way in and out.
+"""Base class of the sparse autoencoders: shared tensors, encoder, decoder and constraints.
 
 Axes: `row` (one token, or one step of a clip), `d_in` (width of the hookpoint), `d_sae` (latents).
 
     pre = (x - b_dec) W_enc + b_enc        latents = sparse(pre) >= 0        x_hat = latents W_dec + b_dec
 
-Rows of `W_dec` have unit norm while training, so a latent's value is its share of the reconstruction and a
-penalty on it cannot be dodged by a longer decoder row.
+Rows of `W_dec` have unit norm in training. A latent's value is then the length of its contribution, and a
+penalty on it cannot be avoided with a longer decoder row.
 """
 
 from abc import ABC, abstractmethod
@@ -20,43 +20,45 @@ from torch import Tensor, nn
 from moodlens.base.errors import ContractError, UsageError, must
 from moodlens.sae import compiled
 
-SHORTEST = 1e-12
-"""Length below which a decoder row counts as this long."""
+MIN_NORM = 1e-12
+"""Lower bound of a decoder row's length when it is normalised."""
 
 
 @dataclass(frozen=True)
 class SaeConfig:
-    """The shape every architecture has."""
+    """Settings that every architecture has."""
 
     d_in: int  # width of the activations
     d_sae: int  # number of latents
 
     def __post_init__(self) -> None:
         for name in ("d_in", "d_sae"):
-            need(self, name, "be at least 1", getattr(self, name) >= 1, "Set it to a positive whole number")
+            require(
+                self, name, "be at least 1", getattr(self, name) >= 1, "Set it to a positive whole number"
+            )
 
 
 @dataclass(frozen=True)
 class Losses:
-    """What one batch says."""
+    """Losses of one batch."""
 
-    total: Tensor  # scalar, what is minimised
+    total: Tensor  # scalar, minimised in training
     error: Tensor  # scalar, sum over d_in of the squared error, mean over rows
     n_fired: Int[Tensor, " d_sae"]  # rows on which each latent is above zero
 
 
 class Sae(nn.Module, ABC):
-    """Base of the architectures; they add their bias, their `encode` and their `losses`.
+    """Base class of the architectures, which add their biases, `encode` and `losses`.
 
-    `W_enc` is stored latent by latent (its transpose is contiguous): the sparse path reads and writes whole
-    latents, and a matrix product takes either order at the same speed.
+    The transpose of `W_enc` is contiguous, because the sparse path reads and writes whole latents. A dense
+    matrix product is equally fast with either memory order.
     """
 
     name: ClassVar[str]
-    reborn_share: ClassVar[float] = 0.2  # length of a resampled encoder column against the mean of the living
+    resampled_share: ClassVar[float] = 0.2  # length of a resampled encoder column relative to living ones
     config: SaeConfig
     W_enc: nn.Parameter  # (d_in, d_sae)
-    W_dec: nn.Parameter  # (d_sae, d_in), unit rows while training
+    W_dec: nn.Parameter  # (d_sae, d_in), unit rows in training
     b_dec: nn.Parameter  # (d_in,)
 
     def __init__(self, config: SaeConfig) -> None:
@@ -75,17 +77,19 @@ class Sae(nn.Module, ABC):
         """
 
     @abstractmethod
-    def losses(self, x: Float[Tensor, "row d_in"], dead: Int[Tensor, " latent"], warm: float) -> Losses:
+    def losses(
+        self, x: Float[Tensor, "row d_in"], dead: Int[Tensor, " latent"], penalty_share: float
+    ) -> Losses:
         """Return the losses of a batch.
 
         Args:
             x: rows, in the units the SAE is trained in.
-            dead: latents that are dead by now, ascending; only the top-k families use them (AuxK).
-            warm: share of the sparsity penalty that already counts, 0 to 1.
+            dead: dead latents, ascending; only the top-k family uses them (AuxK).
+            penalty_share: factor of the sparsity penalty during its warm-up, 0 to 1.
         """
 
     def resets(self) -> Mapping[str, float]:
-        """Return name -> value of the per-latent tensors when a latent is born or born again."""
+        """Return name -> value of the per-latent tensors of a new or resampled latent."""
         return {"b_enc": 0.0}
 
     def decode(self, latents: Float[Tensor, "row d_sae"]) -> Float[Tensor, "row d_in"]:
@@ -106,13 +110,13 @@ class Sae(nn.Module, ABC):
 
     @torch.no_grad()
     def project_gradient(self) -> None:
-        """Take from the gradient of W_dec the part along each row, which unit norm would undo anyway.
+        """Remove from the gradient of W_dec the component along each row, which `project` would undo.
 
         Source: Bricken et al. 2023, "Towards Monosemanticity", appendix; `ConstrainedAdam` of
         dictionary_learning.
         """
         gradient = self.W_dec.grad
-        if gradient is not None and compiled.suits(self.W_dec):
+        if gradient is not None and compiled.use_for_weight(self.W_dec):
             compiled.project_gradient(gradient, self.W_dec.detach())
         elif gradient is not None:
             along = (gradient * self.W_dec).sum(1, keepdim=True)
@@ -120,11 +124,11 @@ class Sae(nn.Module, ABC):
 
     @torch.no_grad()
     def project(self) -> None:
-        """Put the parameters back where they belong after a step: unit rows of W_dec."""
-        if compiled.suits(self.W_dec):
-            compiled.unit_rows(self.W_dec.detach(), SHORTEST)
+        """Enforce the constraints on parameters after a step: unit rows of W_dec."""
+        if compiled.use_for_weight(self.W_dec):
+            compiled.normalize_rows(self.W_dec.detach(), MIN_NORM)
         else:
-            self.W_dec.div_(torch.linalg.vector_norm(self.W_dec, dim=1, keepdim=True).clamp_min(SHORTEST))
+            self.W_dec.div_(torch.linalg.vector_norm(self.W_dec, dim=1, keepdim=True).clamp_min(MIN_NORM))
 
 
 def squared_error(x: Float[Tensor, "row d_in"], recon: Float[Tensor, "row d_in"]) -> Tensor:
@@ -136,7 +140,7 @@ def squared_error(x: Float[Tensor, "row d_in"], recon: Float[Tensor, "row d_in"]
     return (x - recon).pow(2).sum(1).mean()
 
 
-def need(config: Any, name: str, rule: str, holds: bool, next_step: str) -> None:
+def require(config: Any, name: str, rule: str, holds: bool, next_step: str) -> None:
     """Raise a UsageError that names `<config class>.<name>` unless the rule holds."""
     if not holds:
         thing = f"{type(config).__name__}.{name}"
@@ -144,6 +148,6 @@ def need(config: Any, name: str, rule: str, holds: bool, next_step: str) -> None
 
 
 def config_values(config: SaeConfig) -> dict[str, Any]:
-    """Return the fields of a config as JSON holds them: sequences as lists."""
+    """Return the fields of a config as JSON values, with tuples as lists."""
     values = {spec.name: getattr(config, spec.name) for spec in fields(config)}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

@@ -1,8 +1,9 @@
-"""An SAE in SAELens' terms and back: the fields of cfg.json and the tensors of sae_weights.safetensors.
+"""Conversion of SAEs to and from SAELens: the fields of cfg.json and the tensors of the weights file.
 
-SAELens knows four forms at use: `standard` (our relu), `topk`, `jumprelu` (also BatchTopK and Matryoshka,
-with their threshold) and `gated`. Everything of ours is centred (`apply_b_dec_to_input`), unscaled and
-unshaped; what comes in otherwise is folded into the weights where that is exact, else refused.
+SAELens has four architectures for inference: `standard` (relu here), `topk`, `jumprelu` (also used for
+BatchTopK and Matryoshka, with their threshold) and `gated`. Our SAEs subtract b_dec from the input
+(`apply_b_dec_to_input`) and neither normalise nor reshape it. Other input treatments are folded into the
+weights where that is exact, and refused otherwise.
 
 Source: jbloomAus/SAELens 6, `saes/{standard,topk,jumprelu,gated}_sae.py`, `sae.py` (fold_*).
 """
@@ -21,25 +22,27 @@ from moodlens.sae.catalog import config_for, sae_for
 from moodlens.sae.model import Sae, config_values
 
 FORMAT_VERSION = "6.0.0"
-"""SAELens release whose directory layout this is."""
-OURS = {"standard": "relu", "topk": "topk", "jumprelu": "jumprelu", "gated": "gated"}
-THEIRS = {"relu": "standard", "topk": "topk", "jumprelu": "jumprelu", "gated": "gated"} | {
+"""SAELens release whose directory layout is used."""
+OUR_NAMES = {"standard": "relu", "topk": "topk", "jumprelu": "jumprelu", "gated": "gated"}
+SAELENS_NAMES = {"relu": "standard", "topk": "topk", "jumprelu": "jumprelu", "gated": "gated"} | {
     "batchtopk": "jumprelu",
     "matryoshka": "jumprelu",
 }
-SHAPES: dict[str, tuple[str, ...]] = {
+BIASES: dict[str, tuple[str, ...]] = {
     "standard": ("b_enc",),
     "topk": ("b_enc",),
     "jumprelu": ("b_enc", "threshold"),
     "gated": ("b_gate", "b_mag", "r_mag"),
 }
-"""Per-latent tensors of each form, beside W_enc, W_dec and b_dec."""
-RARE = 1e-10
+"""Tensors of shape (d_sae,) of each SAELens architecture; W_enc, W_dec and b_dec are common to all."""
+RATE_OFFSET = 1e-10
 """Added to a firing rate before its logarithm, as SAELens does."""
 
 
 def folded(sae: Sae, scale: float) -> Sae:
-    """Return an SAE for plain rows, equal to `sae` on rows times `scale`: same latents, recon / scale.
+    """Return an SAE for unscaled rows that acts like `sae` on rows times `scale`.
+
+    Latents are the same; the reconstruction is divided by `scale`.
 
     Source: SAELens `fold_activation_norm_scaling_factor`.
     """
@@ -52,12 +55,13 @@ def folded(sae: Sae, scale: float) -> Sae:
 
 
 def to_saelens(sae: Sae, about: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return cfg.json and the tensors of an SAE for rows in their own units.
+    """Return the content of cfg.json and the tensors of an SAE.
 
     Args:
-        about: what JSON can hold; kept under `metadata.moodlens` beside architecture and settings.
+        sae: takes rows in model units.
+        about: JSON values, stored in `metadata.moodlens` with architecture and settings.
     """
-    form = THEIRS[sae.name]
+    form = SAELENS_NAMES[sae.name]
     config: dict[str, Any] = {
         "architecture": form,
         "d_in": sae.config.d_in,
@@ -81,20 +85,24 @@ def to_saelens(sae: Sae, about: Mapping[str, Any] | None = None) -> tuple[dict[s
 
 
 def from_saelens(config: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str = "") -> Sae:
-    """Return the SAE of a cfg.json and its tensors, ready for use.
+    """Return the SAE of a cfg.json and its tensors, in evaluation mode.
 
-    A BatchTopK or Matryoshka SAE comes back as the jumprelu it was saved as.
+    A BatchTopK or Matryoshka SAE is returned as jumprelu, the architecture it was saved as.
 
     Args:
-        where: what an error names, such as the folder.
+        config: content of cfg.json.
+        tensors: by name.
+        where: location that errors name, for example the folder.
 
     Raises:
-        ContractError: the form is unknown, a tensor is missing, unknown, of another shape or not finite, or
-            the config asks for an input treatment that cannot be folded into weights.
+        ContractError: the architecture is unknown, a tensor is missing, unknown, of another shape or not
+            finite, or the config requests an input treatment that cannot be folded into the weights.
     """
     form = str(config.get("architecture"))
-    if form not in OURS:
-        _refuse("architecture", f"be one of {', '.join(OURS)}", form, where, nearest(form, list(OURS)))
+    if form not in OUR_NAMES:
+        _refuse(
+            "architecture", f"be one of {', '.join(OUR_NAMES)}", form, where, nearest(form, list(OUR_NAMES))
+        )
     d_in, d_sae = (_width(config, name, where) for name in ("d_in", "d_sae"))
     for name in ("normalize_activations", "reshape_activations"):
         value = config.get(name, "none")
@@ -103,7 +111,7 @@ def from_saelens(config: Mapping[str, Any], tensors: Mapping[str, Tensor], where
     settings: dict[str, Any] = {"d_in": d_in, "d_sae": d_sae}
     if form == "topk":
         settings["k"] = _width(config, "k", where)
-    sae = sae_for(config_for(OURS[form], settings))
+    sae = sae_for(config_for(OUR_NAMES[form], settings))
     with torch.no_grad():
         for name, tensor in _weights(form, d_in, d_sae, tensors, where).items():
             sae.get_parameter(name).copy_(tensor)
@@ -122,15 +130,15 @@ def log_firing_rate(n_fired: Tensor, n_rows: int) -> Float[Tensor, " d_sae"]:
     >>> log_firing_rate(torch.tensor([10, 0]), 100).round().tolist()
     [-1.0, -10.0]
     """
-    return torch.log10(n_fired.double() / n_rows + RARE).float()
+    return torch.log10(n_fired.double() / n_rows + RATE_OFFSET).float()
 
 
 def _weights(
     form: str, d_in: int, d_sae: int, tensors: Mapping[str, Tensor], where: str
 ) -> dict[str, Tensor]:
-    """The tensors of a form, each checked."""
+    """The checked tensors of a SAELens architecture, float32."""
     shapes: dict[str, tuple[int, ...]] = {"W_enc": (d_in, d_sae), "W_dec": (d_sae, d_in), "b_dec": (d_in,)}
-    shapes |= dict.fromkeys(SHAPES[form], (d_sae,))
+    shapes |= dict.fromkeys(BIASES[form], (d_sae,))
     for name in tensors:
         if name not in shapes:
             _refuse(
@@ -149,7 +157,7 @@ def _weights(
 
 
 def _fold_decoder_norm(sae: Sae) -> None:
-    """SAELens' topk may rank pre * |W_dec row|: scale the encoder up, the decoder down."""
+    """Fold ranking by pre * |W_dec row| (an option of SAELens' topk): scale encoder up and decoder down."""
     norms = torch.linalg.vector_norm(sae.W_dec, dim=1).clamp_min(1e-12)
     sae.W_enc.mul_(norms)
     sae.get_parameter("b_enc").mul_(norms)
@@ -157,7 +165,7 @@ def _fold_decoder_norm(sae: Sae) -> None:
 
 
 def _fold_centring(sae: Sae) -> None:
-    """x W = (x - b_dec) W + b_dec W: what was not centred is, with b_dec W in the biases."""
+    """Fold an encoder without centring: x W = (x - b_dec) W + b_dec W, so b_dec W goes into the biases."""
     shift = sae.b_dec @ sae.W_enc
     if "b_gate" in sae.resets():
         sae.get_parameter("b_gate").add_(shift)

@@ -1,6 +1,6 @@
-"""Which latents fire: the k largest of each row, or the k * n_rows largest of a batch. No autograd here.
+"""Choice of the latents that fire: the k largest per row, or the k * n_rows largest per batch; no autograd.
 
-Pre-activations are made a chunk of rows at a time and forgotten, so memory does not grow with the batch.
+Pre-activations exist for one chunk of rows at a time, so memory does not grow with the batch.
 """
 
 from collections.abc import Iterator
@@ -13,26 +13,26 @@ from torch import Tensor
 from moodlens.sae import topk_int8
 
 CHUNK_ROWS = 512
-"""Rows whose pre-activations exist at one time: 12.6 MB at d_sae = 6144; larger products were no faster."""
+"""Rows per chunk: 12.6 MB of pre-activations at d_sae = 6144. Larger products were no faster."""
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """The tensors that make pre-activations: pre = (x - b_dec) W_enc + b_enc."""
+    """The tensors of pre = (x - b_dec) W_enc + b_enc."""
 
     W_enc: Float[Tensor, "d_in d_sae"]
     b_enc: Float[Tensor, " d_sae"]
     b_dec: Float[Tensor, " d_in"]
 
     def chunks(self, x: Float[Tensor, "row d_in"]) -> Iterator[Float[Tensor, "chunk d_sae"]]:
-        """Yield the pre-activations of consecutive rows."""
+        """Yield the pre-activations of consecutive chunks of rows."""
         for part in x.split(CHUNK_ROWS):
             yield torch.addmm(self.b_enc, part - self.b_dec, self.W_enc)
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """Entries in order of their row: value, latent, row."""
+    """The entries that fire, ascending by row."""
 
     values: Float[Tensor, " entry"]  # relu(pre)
     latents: Int[Tensor, " entry"]
@@ -41,15 +41,15 @@ class Chosen:
 
 @torch.no_grad()
 def top_k(x: Float[Tensor, "row d_in"], encoder: Encoder, k: int) -> Chosen:
-    """Return the k largest pre-activations of every row, negative ones as zero.
+    """Return the k largest pre-activations of every row, with negative ones set to zero.
 
     Source: Gao et al. 2024, arXiv 2406.04093, equation 3.
     """
     rows = torch.arange(len(x), device=x.device).repeat_interleave(k)
-    if topk_int8.pays(x, encoder.W_enc.shape[1], k):
-        screened = topk_int8.screened_top_k((x - encoder.b_dec).contiguous(), encoder.W_enc, encoder.b_enc, k)
-        if screened is not None:
-            return Chosen(screened[0].relu_().flatten(), screened[1].flatten(), rows)
+    if topk_int8.use_for_batch(x, encoder.W_enc.shape[1], k):
+        exact = topk_int8.top_k_int8((x - encoder.b_dec).contiguous(), encoder.W_enc, encoder.b_enc, k)
+        if exact is not None:
+            return Chosen(exact[0].relu_().flatten(), exact[1].flatten(), rows)
     parts = [pre.topk(k, dim=1, sorted=False) for pre in encoder.chunks(x)]
     values = torch.cat([part.values for part in parts]).relu_().flatten()
     latents = torch.cat([part.indices for part in parts]).flatten()
@@ -58,33 +58,37 @@ def top_k(x: Float[Tensor, "row d_in"], encoder: Encoder, k: int) -> Chosen:
 
 @torch.no_grad()
 def batch_top_k(x: Float[Tensor, "row d_in"], encoder: Encoder, k: int, guess: float) -> Chosen:
-    """Return the k * n_rows largest positive pre-activations of the batch, latents ascending in each row.
+    """Return the k * n_rows largest positive pre-activations of a batch, latents ascending in each row.
 
     Args:
-        guess: a value most of them exceed, 0 to find one; entries below it are only looked at when too few
-            lie above, so a wrong guess costs time and changes nothing.
+        x: rows.
+        encoder: gives the pre-activations.
+        k: mean number of entries per row.
+        guess: a value that most of the chosen entries exceed; 0 to estimate one. Entries below it are only
+            considered if too few lie above it, so a wrong guess costs time but does not change the result.
 
     Source: Bussmann et al. 2024, arXiv 2412.06410, section 3.
     """
-    wanted = k * len(x)
+    n_entries = k * len(x)
     low = guess if guess > 0 else _first_guess(x, encoder, k)
-    found = _above(x, encoder, low)
-    if len(found.values) < wanted and low > 0:
-        found = _above(x, encoder, 0.0)
-    if len(found.values) <= wanted:
-        return found
-    kept = found.values.topk(wanted, sorted=False).indices.sort().values
-    return Chosen(found.values[kept], found.latents[kept], found.rows[kept])
+    above = _above(x, encoder, low)
+    if len(above.values) < n_entries and low > 0:
+        above = _above(x, encoder, 0.0)
+    if len(above.values) <= n_entries:
+        return above
+    largest = above.values.topk(n_entries, sorted=False).indices.sort().values
+    return Chosen(above.values[largest], above.latents[largest], above.rows[largest])
 
 
 def _first_guess(x: Tensor, encoder: Encoder, k: int) -> float:
-    """What twice the entries needed exceed in the first chunk, at least 0."""
+    """The value that 2 k entries per row exceed in the first chunk, at least 0."""
     first = next(encoder.chunks(x))
     n_likely = min(2 * k * len(first), first.numel())
     return max(0.0, float(first.flatten().topk(n_likely, sorted=False).values.min()))
 
 
 def _above(x: Tensor, encoder: Encoder, low: float) -> Chosen:
+    """All entries above `low`."""
     values, latents, rows = [], [], []
     for number, pre in enumerate(encoder.chunks(x)):
         row, latent = (pre > low).nonzero(as_tuple=True)

@@ -1,4 +1,4 @@
-"""An unfinished training as tensors and JSON, and back: weights, moments, usage, best weights, counters."""
+"""The state of an unfinished training as tensors and JSON values, for checkpoints."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,12 +11,12 @@ from moodlens.sae.adam import Adam
 from moodlens.sae.dead import Usage
 from moodlens.sae.model import Sae
 
-MOVE_AWAY = "Restore that setting, or give this training another checkpoint"
+RESUME_ADVICE = "Restore that setting, or use another checkpoint path for this training"
 
 
 @dataclass(frozen=True)
 class State:
-    """What a checkpoint holds; `about` is what JSON can hold."""
+    """Content of a checkpoint; `about` holds JSON values."""
 
     tensors: dict[str, Tensor]
     about: dict[str, Any]
@@ -24,22 +24,22 @@ class State:
 
 @dataclass
 class Counters:
-    """Where a training is."""
+    """Progress of a training."""
 
-    epoch: int = 0  # the one in progress
-    batch: int = 0  # batches of it that are done
-    step: int = 0  # batches in all
+    epoch: int = 0  # epoch in progress
+    batch: int = 0  # finished batches of this epoch
+    step: int = 0  # finished batches of all epochs
     loss_sum: float = 0.0  # over the batches of this epoch
-    best_fvu: float = float("inf")  # held out
+    best_fvu: float = float("inf")  # lowest validation FVU
     best_epoch: int = -1
-    stale_epochs: int = 0  # since the last gain
+    stale_epochs: int = 0  # epochs since the last improvement
     finished: bool = False
     curve: list[dict[str, float]] = field(default_factory=list)  # one row per epoch
 
 
 @dataclass
 class Run:
-    """A training in memory."""
+    """Everything of a training that changes from step to step."""
 
     sae: Sae
     optimizer: Adam
@@ -48,24 +48,24 @@ class Run:
     counters: Counters
 
     def state(self, recipe: dict[str, Any]) -> State:
-        """Return a copy that further steps do not touch."""
+        """Return a copy that further steps do not change."""
         tensors = {f"model.{name}": tensor for name, tensor in self.sae.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
         tensors["usage.rows_since"] = self.usage.rows_since
         for name, parameter in self.sae.named_parameters():
             for key, value in self.optimizer.state[parameter].items():
                 tensors[f"optimizer.{name}.{key}"] = torch.as_tensor(value)
-        whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         counters = {**vars(self.counters), "curve": [dict(row) for row in self.counters.curve]}
         if self.counters.best_epoch < 0:
             counters["best_fvu"] = None  # JSON has no infinity
-        return State(whole, {"recipe": recipe, "counters": counters})
+        return State(copies, {"recipe": recipe, "counters": counters})
 
     def restore(self, state: State, recipe: dict[str, Any]) -> None:
-        """Take over a state.
+        """Continue from a state.
 
         Raises:
-            UsageError: it is the state of another recipe; the first difference is named.
+            UsageError: the state belongs to another recipe; the message names the first difference.
         """
         refuse_other(state, recipe)
         with torch.no_grad():
@@ -75,7 +75,7 @@ class Run:
         self.usage = Usage(state.tensors["usage.rows_since"].clone())
         for name, parameter in self.sae.named_parameters():
             saved = _under(state.tensors, f"optimizer.{name}.")
-            self.optimizer.state[parameter] = {key: _laid_out(t, parameter) for key, t in saved.items()}
+            self.optimizer.state[parameter] = {key: _in_order_of(t, parameter) for key, t in saved.items()}
         counters = dict(state.about["counters"])
         if counters["best_fvu"] is None:
             counters["best_fvu"] = float("inf")
@@ -89,15 +89,15 @@ def refuse_other(state: State, recipe: dict[str, Any]) -> None:
     for name in sorted({*recipe, *saved}):
         if saved.get(name) != recipe.get(name):
             rule = f"have {name} = {recipe.get(name)}"
-            raise UsageError(must("the checkpoint", rule, saved.get(name), next_step=MOVE_AWAY))
+            raise UsageError(must("the checkpoint", rule, saved.get(name), next_step=RESUME_ADVICE))
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t.clone() for name, t in tensors.items() if name.startswith(prefix)}
 
 
-def _laid_out(moment: Tensor, parameter: Tensor) -> Tensor:
-    """The moment in the memory order of its parameter, as `Adam` needs it."""
+def _in_order_of(moment: Tensor, parameter: Tensor) -> Tensor:
+    """The moment in the memory order of its parameter, which `Adam` requires."""
     if moment.shape != parameter.shape:  # the step count
         return moment.to(parameter.device)
     return torch.empty_like(parameter).copy_(moment)

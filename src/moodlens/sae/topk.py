@@ -1,4 +1,4 @@
-"""TopK: exactly the k largest pre-activations of a row fire; dead latents learn from the residual (AuxK)."""
+"""TopK: the k largest pre-activations of a row fire; dead latents are trained on the residual (AuxK)."""
 
 from dataclasses import dataclass
 
@@ -6,38 +6,40 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from moodlens.sae.kernel import Firing, explained_error, firing_of, sparse_decode, sparse_encode
-from moodlens.sae.model import Losses, Sae, SaeConfig, need, squared_error
+from moodlens.sae.kernel import Firing, firing_of, reconstruction_error, sparse_decode, sparse_encode
+from moodlens.sae.model import Losses, Sae, SaeConfig, require, squared_error
 from moodlens.sae.selection import Chosen, Encoder, top_k
 
 
 @dataclass(frozen=True)
 class TopKConfig(SaeConfig):
-    """TopK, and the base of the batch families."""
+    """Config of TopK, and base of the BatchTopK and Matryoshka configs."""
 
-    k: int = 32  # latents per row
+    k: int = 32  # active latents per row
     aux_k: int = 256  # dead latents per row that model the residual
-    aux_share: float = 1 / 32  # weight of their squared error
+    aux_share: float = 1 / 32  # weight of the squared error of that model
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        need(self, "k", "be at least 1", self.k >= 1, "Raise it")
+        require(self, "k", "be at least 1", self.k >= 1, "Raise it")
         rule = f"be at most d_sae = {self.d_sae}"
-        need(self, "k", rule, self.k <= self.d_sae, "Lower k or raise d_sae")
-        need(self, "aux_k", "be at least 1", self.aux_k >= 1, "Set aux_share to 0 to train without AuxK")
-        need(self, "aux_share", "be zero or above", self.aux_share >= 0, "Set it to 0 to train without AuxK")
+        require(self, "k", rule, self.k <= self.d_sae, "Lower k or raise d_sae")
+        require(self, "aux_k", "be at least 1", self.aux_k >= 1, "Set aux_share to 0 to train without AuxK")
+        require(
+            self, "aux_share", "be zero or above", self.aux_share >= 0, "Set it to 0 to train without AuxK"
+        )
 
 
 class TopKSae(Sae):
     """latents = relu(the k largest of pre); loss = squared error + aux_share * AuxK.
 
-    `losses` takes the sparse path; `encode` is dense and differentiable: the reference of the gradient tests.
+    `losses` uses the sparse path. `encode` is dense and differentiable, the reference of the gradient tests.
 
     Source: Gao et al. 2024, arXiv 2406.04093, equations 3 and A.2 (k_aux, alpha = 1/32).
     """
 
     name = "topk"
-    reborn_share = 1.0  # a shorter column would never be among the k largest
+    resampled_share = 1.0  # a shorter column would never be among the k largest
 
     def __init__(self, config: TopKConfig) -> None:
         super().__init__(config)
@@ -49,24 +51,26 @@ class TopKSae(Sae):
         top = pre.topk(self.k, dim=1, sorted=False)
         return torch.zeros_like(pre).scatter(1, top.indices, torch.relu(top.values))
 
-    def losses(self, x: Float[Tensor, "row d_in"], dead: Int[Tensor, " latent"], warm: float) -> Losses:
+    def losses(
+        self, x: Float[Tensor, "row d_in"], dead: Int[Tensor, " latent"], penalty_share: float
+    ) -> Losses:
         chosen = self.choose(x)
         firing = firing_of(chosen.latents, chosen.rows, len(x), self.config.d_sae)
         tensors = (self.W_enc, self.b_enc, self.b_dec, self.W_dec)
-        error, residual = explained_error(x, *tensors, chosen.values, firing)
+        error, residual = reconstruction_error(x, *tensors, chosen.values, firing)
         total = error + self.aux_share * self.aux_error(residual, x, dead)
         return Losses(total, error.detach(), fired_of(chosen, firing))
 
     def choose(self, x: Float[Tensor, "row d_in"]) -> Chosen:
-        """Return what fires in a batch."""
+        """Return the entries that fire in a batch."""
         return top_k(x, Encoder(self.W_enc, self.b_enc, self.b_dec), self.k)
 
     def aux_error(
         self, residual: Float[Tensor, "row d_in"], x: Float[Tensor, "row d_in"], dead: Int[Tensor, " latent"]
     ) -> Tensor:
-        """Return the squared error of the residual as modelled by the dead latents alone; 0 if none is dead.
+        """Return the squared error of modelling the residual with dead latents alone; 0 if none is dead.
 
-        The work is proportional to the dead latents; b_dec does not learn from it.
+        The cost is proportional to the number of dead latents. b_dec gets no gradient.
         """
         if not len(dead) or not self.aux_share:
             return residual.new_zeros(())
@@ -79,7 +83,7 @@ class TopKSae(Sae):
 
 
 def fired_of(chosen: Chosen, firing: Firing) -> Int[Tensor, " d_sae"]:
-    """Return on how many rows each latent is above zero; a chosen latent at zero has not fired."""
+    """Return on how many rows each latent is above zero; a chosen latent with value zero does not count."""
     if bool((chosen.values > 0).all()):
         return firing.n_fired
     d_sae = len(firing.n_fired)

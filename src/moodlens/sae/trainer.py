@@ -1,7 +1,7 @@
-"""The training of an SAE: epochs of mixed batches, held-out FVU after each, resumable between any two steps.
+"""Training of an SAE: epochs of shuffled batches, validation FVU after each, resumable after any step.
 
-A step is a function of (config, plan, rows, its number). A state handed to `keep` and given back as `resume`
-therefore ends in the same bits as a training that was never stopped (same machine, same thread count).
+A step is a function of (config, plan, rows, step number). A training that resumes from a saved state is
+therefore bit-equal to one that was never interrupted (same machine, same thread count).
 """
 
 import math
@@ -18,7 +18,7 @@ from moodlens.base.seeding import rng_for, seed_for
 from moodlens.sae.adam import Adam
 from moodlens.sae.catalog import new_sae
 from moodlens.sae.dead import Usage, resample
-from moodlens.sae.initialization import begin
+from moodlens.sae.initialization import initialize
 from moodlens.sae.metrics import quality
 from moodlens.sae.mixing import RowSource, Survey, batches, checked, mixed, survey
 from moodlens.sae.model import Sae, SaeConfig
@@ -27,14 +27,14 @@ from moodlens.sae.saelens import folded
 from moodlens.sae.state import Counters, Run, State
 
 N_SAMPLE = 4096
-"""Training rows kept in memory: for the geometric median and for resampling."""
+"""Training rows in memory for initialization and resampling."""
 N_BAR = 20
 """Characters of the progress bar."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What comes out: the weights of the best epoch, for rows in their own units."""
+    """Result of a training: the weights of the best epoch, for rows in model units."""
 
     sae: Sae
     curve: list[dict[str, float]]  # per epoch: epoch, train_loss, val_fvu, val_mse, val_l0, dead
@@ -50,21 +50,23 @@ def train(
     plan: Plan,
     *,
     resume: State | None = None,
-    keep: Callable[[State], None] = lambda state: None,
-    say: Callable[[str], None] = lambda line: None,
+    save: Callable[[State], None] = lambda state: None,
+    log: Callable[[str], None] = lambda line: None,
     device: str = "cpu",
 ) -> Trained:
-    """Train an SAE until the held-out FVU no longer falls, and return its best epoch.
+    """Train an SAE until the validation FVU stops falling, and return its best epoch.
 
     Args:
         config: of the architecture.
-        train_rows, val_rows: sources of (row, d_in) arrays; `splits.split_of` says which rows are whose.
-        resume: the last state given to `keep` by an earlier training of the same recipe.
-        keep: takes a state every `save_every_steps` and after each epoch.
-        say: takes a line of progress after each epoch.
+        train_rows, val_rows: sources of (row, d_in) arrays.
+        plan: how to train.
+        resume: the last state that an interrupted training of the same recipe passed to `save`.
+        save: called with a state every `save_every_steps` steps and after each epoch.
+        log: called with a line of progress after each epoch.
+        device: torch device of the training.
 
     Raises:
-        UsageError: config and plan clash, or `resume` is of another recipe.
+        UsageError: config and plan conflict, or `resume` belongs to another recipe.
         ContractError: rows are too few, not finite or of the wrong width; the loss is not finite.
     """
     refuse_clash(config, plan)
@@ -72,23 +74,23 @@ def train(
     training = _Training(config, plan, facts, device)
     if resume is not None:
         training.run.restore(resume, training.recipe)
-        say(f"resumed at step {training.run.counters.step} of {training.n_steps}")
+        log(f"resumed at step {training.run.counters.step} of {training.n_steps}")
     run = training.run
     while not run.counters.finished:
         began, began_step = time.monotonic(), run.counters.step
         for batch in training.batches_left(train_rows):
             training.step(batch)
             if run.counters.step % plan.save_every_steps == 0:
-                keep(run.state(training.recipe))
+                save(run.state(training.recipe))
         rate = (run.counters.step - began_step) * plan.batch_rows / (time.monotonic() - began)
         training.end_epoch(val_rows)
-        say(_progress(run.counters, plan, facts, rate))
-        keep(run.state(training.recipe))
+        log(_progress(run.counters, plan, facts, rate))
+        save(run.state(training.recipe))
     return training.result()
 
 
 class _Training:
-    """A run and what its steps need beside it."""
+    """A run and the constants that its steps use."""
 
     def __init__(self, config: SaeConfig, plan: Plan, facts: Survey, device: str) -> None:
         if facts.d_in != config.d_in:
@@ -99,13 +101,13 @@ class _Training:
         self.plan, self.facts, self.device = plan, facts, device
         self.scale = math.sqrt(config.d_in) / facts.mean_norm if plan.scale_input else 1.0
         sae = new_sae(config, plan.seed).to(device)
-        begin(sae, facts.sample * self.scale, plan.seed)
+        initialize(sae, facts.sample * self.scale, plan.seed)
         self.run = Run(sae, Adam(sae.parameters()), Usage.unused(config.d_sae), {}, Counters())
         self.recipe = recipe_of(sae.name, config, plan, facts.digest)
         self.n_steps = plan.n_epochs * math.ceil(facts.n_rows / plan.batch_rows)
 
     def batches_left(self, source: RowSource) -> Iterator[Float[Tensor, "row d_in"]]:
-        """Yield the batches of the epoch in progress that are not done yet."""
+        """Yield the remaining batches of the epoch in progress."""
         plan, counters = self.plan, self.run.counters
         rng = rng_for("sae mixing", plan.seed, counters.epoch)
         buffer_rows = min(plan.buffer_rows, max(self.facts.n_rows, 2 * plan.batch_rows))
@@ -119,7 +121,7 @@ class _Training:
         """Take one optimizer step."""
         run, plan, counters = self.run, self.plan, self.run.counters
         dead = self.dead() if plan.revive == "auxk" else torch.empty(0, dtype=torch.int64)
-        losses = run.sae.losses(batch, dead.to(self.device), plan.warm_at(counters.step))
+        losses = run.sae.losses(batch, dead.to(self.device), plan.penalty_share_at(counters.step))
         total = _finite(float(losses.total.detach()), f"loss at step {counters.step}")
         run.optimizer.zero_grad()
         losses.total.backward()
@@ -132,29 +134,29 @@ class _Training:
         counters.step += 1
 
     def end_epoch(self, val_rows: RowSource) -> None:
-        """Look at held-out rows, keep the best weights, decide whether to go on, revive what died."""
+        """Measure validation quality, store the best weights, decide whether to stop, resample if due."""
         run, plan, counters = self.run, self.plan, self.run.counters
         run.sae.eval()
         rows = batches(val_rows, self.facts.d_in, plan.batch_rows)
-        held_out = quality(run.sae, (batch.to(self.device) * self.scale for batch in rows))
+        validation = quality(run.sae, (batch.to(self.device) * self.scale for batch in rows))
         run.sae.train()
-        _finite(held_out.fvu, f"held-out FVU after epoch {counters.epoch}")
+        _finite(validation.fvu, f"validation FVU after epoch {counters.epoch}")
         dead = self.dead()
         counters.curve.append(
             {
                 "epoch": counters.epoch,
                 "train_loss": counters.loss_sum / counters.batch,
-                "val_fvu": held_out.fvu,
-                "val_mse": held_out.mse / self.scale**2,
-                "val_l0": held_out.l0,
+                "val_fvu": validation.fvu,
+                "val_mse": validation.mse / self.scale**2,
+                "val_l0": validation.l0,
                 "dead": len(dead) / run.sae.config.d_sae,
             }
         )
         counters.stale_epochs += 1
-        if held_out.fvu < counters.best_fvu:
-            if held_out.fvu < counters.best_fvu - plan.min_gain:
+        if validation.fvu < counters.best_fvu:
+            if validation.fvu < counters.best_fvu - plan.min_gain:
                 counters.stale_epochs = 0
-            counters.best_fvu, counters.best_epoch = held_out.fvu, counters.epoch
+            counters.best_fvu, counters.best_epoch = validation.fvu, counters.epoch
             run.best = {name: tensor.detach().clone() for name, tensor in run.sae.state_dict().items()}
         counters.epoch, counters.batch, counters.loss_sum = counters.epoch + 1, 0, 0.0
         stale = counters.stale_epochs >= plan.patience_epochs
@@ -164,11 +166,11 @@ class _Training:
             self.resample(dead)
 
     def dead(self) -> Int[Tensor, " latent"]:
-        """Return the latents that are dead by the plan's measure."""
+        """Return the latents that have not fired for `plan.dead_after_epochs` epochs."""
         return self.run.usage.dead(self.plan.dead_after_epochs * self.facts.n_rows)
 
     def resample(self, dead: Int[Tensor, " latent"]) -> None:
-        """Give dead latents new directions; they count as alive again."""
+        """Give dead latents new directions; from then on they count as alive."""
         run, epoch = self.run, self.run.counters.epoch
         generator = torch.Generator().manual_seed(seed_for("sae resample", self.plan.seed, epoch))
         rows = (self.facts.sample * self.scale).to(self.device)
@@ -192,7 +194,7 @@ def _finite(value: float, what: str) -> float:
 
 
 def _progress(counters: Counters, plan: Plan, facts: Survey, rate: float) -> str:
-    """A bar, the last row of the curve, the rate and what is left of it at most."""
+    """A progress bar, the last row of the curve, the rate, and the maximum remaining time."""
     n_full = N_BAR * counters.epoch // plan.n_epochs
     figures = " ".join(f"{key} {value:.4g}" for key, value in counters.curve[-1].items() if key != "epoch")
     left_s = (plan.n_epochs - counters.epoch) * facts.n_rows / max(rate, 1e-9)

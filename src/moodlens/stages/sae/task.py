@@ -126,8 +126,8 @@ def train_one(task: SaeTask) -> TrainedSae:
         rows.source("val"),
         plan,
         resume=load_state(checkpoint),
-        keep=lambda state: save_state(checkpoint, state),
-        say=_throttled(f"sae {task.site} {task.name}"),
+        save=lambda state: save_state(checkpoint, state),
+        log=_throttled(f"sae {task.site} {task.name}"),
     )
     cpu_s = time.process_time() - began_s
     seen, held_out = (
