@@ -61,10 +61,8 @@ def test_a_twin_in_half_precision(tiny_folder: Path, dtype: str):
 
 @pytest.mark.skipif(not MAPS.is_file(), reason="only Linux lists the files that a process has mapped")
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_16_bits_do_not_keep_the_float32_file_mapped(
-    tiny_folder: Path, tmp_path: Path, dtype: str
-):
-    """In float16 transformers keeps some weights of T5 in float32; as views they kept the whole file mapped."""
+def test_16_bits_do_not_keep_the_float32_file_mapped(tiny_folder: Path, tmp_path: Path, dtype: str):
+    """In float16 transformers keeps weights of T5 in float32; as views they kept the whole file mapped."""
     folder = shutil.copytree(tiny_folder, tmp_path / "model")
     weights = load_file(tiny_folder / "model.safetensors")
     save_file(
