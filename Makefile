@@ -43,7 +43,7 @@ docs: $(STAMP) ## write the figures that the docs quote from tracked files, and 
 	$(BIN)/python -m moodlens.docs
 
 calibrate: $(STAMP) ## error rates, power and the twins' verdicts: is the instrument right? (own pipeline, minutes)
-	$(BIN)/dvc repro calibration/dvc.yaml
+	cd calibration && ../$(BIN)/dvc repro
 
 bench: $(DEV) ## run every benchmark, write benchmarks/RESULTS.md
 	@$(BIN)/pip install -q -c constraints.txt -e ".[bench]"
@@ -65,7 +65,7 @@ bench-sae: interop ## SAE training beside SAELens, dictionary_learning, sparsify
 	PYTHONPATH=src:. .venv-interop/bin/python -m benchmarks.sae
 
 organism: $(STAMP) ## train the embedded model and its shuffled twin from nothing (hours)
-	$(BIN)/dvc repro models/organism/dvc.yaml
+	cd models/organism && ../../$(BIN)/dvc repro
 
 audiocraft: $(STAMP) ## install the reference implementation (extra)
 	@echo "== audiocraft, without the pins it does not need"

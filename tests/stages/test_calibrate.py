@@ -51,8 +51,8 @@ def test_a_stage_depends_on_the_rooms_it_stands_on(stage: str):
     if stage == "verdicts":  # runs stages of the main pipeline, each in a process
         needed = [stage_module(name, source) for name in twins.needed_stages(ROOT)]
         modules += ["moodlens.stages.calibrate.chain", *needed]
-    rooms = {f"../src/{room}" for module in modules for room in rooms_of(module, source)}
-    assert {dep for dep in STAGES[stage]["deps"] if dep.startswith("../src/")} == rooms
+    rooms = {f"src/{room}" for module in modules for room in rooms_of(module, source)}
+    assert {dep for dep in STAGES[stage]["deps"] if dep.startswith("src/")} == rooms
     assert "../constraints.txt" in STAGES[stage]["deps"]
 
 
