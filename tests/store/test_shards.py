@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,14 @@ from safetensors import SafetensorError
 from moodlens.base.errors import ContractError
 from moodlens.store import shards
 from moodlens.store.audio_files import write_flac
-from moodlens.store.receipts import code_digest, finished, remove_outdated, write_receipt
+from moodlens.store.receipts import (
+    code_digest,
+    finished,
+    joined_rows,
+    remove_outdated,
+    unfinished,
+    write_receipt,
+)
 from moodlens.store.shards import CorruptArtifact, read_shard, shard_metadata, shard_names, write_shard
 
 TENSORS = {"b": np.arange(6, dtype=np.int16).reshape(1, 2, 3), "a": np.ones((2, 2), dtype=np.float16)}
@@ -144,6 +152,25 @@ def test_a_receipt_counts_only_while_everything_matches(tmp_path: Path):
     assert finished(tmp_path / "none.json", "print", tmp_path) is None
 
 
+@dataclass(frozen=True)
+class Task:
+    receipt: Path
+    data: Path
+    fingerprint: str = "print"
+
+
+def test_rows_of_finished_tasks_are_joined_and_an_unfinished_task_is_one_line(tmp_path: Path):
+    tasks = [Task(tmp_path / f"receipt-{i}.json", tmp_path) for i in (1, 0)]
+    for i, task in enumerate(tasks):
+        write_receipt(task.receipt, "print", tmp_path, [], {"clips": [{"n": i}, {"n": i + 10}], "other": []})
+    assert unfinished(tasks) == []
+    assert [row["n"] for row in joined_rows(tasks, ["clips"])["clips"]] == [0, 10, 1, 11]
+    changed = [tasks[0], replace(tasks[1], fingerprint="another")]
+    assert unfinished(changed) == changed[1:]
+    with pytest.raises(ContractError, match=r"receipt-0\.json must be valid; got 'no valid receipt'"):
+        joined_rows(changed, ["clips"])
+
+
 def test_comments_and_docstrings_do_not_make_shards_stale(tmp_path: Path):
     def digest(source: str) -> str:
         (tmp_path / "module.py").write_text(source)
@@ -154,7 +181,7 @@ def test_comments_and_docstrings_do_not_make_shards_stale(tmp_path: Path):
     assert first != digest("x = 2\ndef f():\n    return x\n")
 
 
-def test_strangers_are_removed_and_others_left(tmp_path: Path):
+def test_outdated_files_are_removed_and_others_left(tmp_path: Path):
     for name in (
         "shard-0000.safetensors",
         "shard-0009.safetensors",

@@ -7,7 +7,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from moodlens.store.tracking import Dataset, Run, connect, datasets, home_of, log_runs, tracking_uri
+from moodlens.store.tracking import (
+    Dataset,
+    Run,
+    connect,
+    datasets,
+    groups,
+    home_of,
+    log_runs,
+    stage_run,
+    tracking_uri,
+)
+from tests.stages.planted import planted_params
 
 
 @pytest.fixture
@@ -41,6 +52,17 @@ def test_a_queued_experiment_logs_to_the_users_own_database(tmp_path: Path):
     queued = tmp_path / ".dvc" / "tmp" / "exps" / "standalone" / "tmp1"
     assert home_of(queued) == tmp_path
     assert tracking_uri(queued) == f"sqlite:///{tmp_path}/mlflow.db"
+
+
+def test_the_run_of_a_stage_holds_its_sections_and_its_numbers():
+    params = planted_params()
+    metrics = {"layers": {"p": 0.5, "best": "residual.1", "n": 3}, "n_prompts": 64, "icc": None}
+    run = stage_run("signal", params, metrics, also=("reencode",))
+    assert run.name == "signal"
+    assert dict(run.metrics) == {"layers.p": 0.5, "layers.n": 3.0, "n_prompts": 64.0}
+    assert list(run.params) == ["signal", "reencode", "model"]
+    assert run.params["signal"] == vars(params.signal)
+    assert stage_run("signal", params, groups(metrics)).metrics == {"layers.p": 0.5, "layers.n": 3.0}
 
 
 def test_two_processes_share_one_fresh_database_and_runs_carry_lineage(workspace: Path):

@@ -1,7 +1,7 @@
-"""Trained SAEs in MLflow's model registry: a version per training, the alias `champion` moved by a gate.
+"""Trained SAEs in MLflow's model registry: one version per training, and an alias for the champion.
 
-A version is a models-from-code pyfunc: the file `served_sae.py`, the SAELens folder as its artifact, no
-pickle. Loading it needs mlflow, numpy and safetensors, not this package.
+A version is a models-from-code pyfunc: the file `served_sae.py` with the SAELens folder as its artifact,
+without a pickle. Loading it needs mlflow, numpy and safetensors, but not this package.
 """
 
 import logging
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 ALIAS = "champion"
 PACKAGES = ("mlflow", "numpy", "safetensors")
-"""What loading a registered SAE needs."""
+"""Requirements of a registered SAE."""
 
 
 @dataclass(frozen=True)
 class Registered:
-    """Where a site's SAE is."""
+    """Location of a registered SAE."""
 
     experiment: str
     run_id: str
@@ -34,7 +34,7 @@ class Registered:
 
 
 def model_name(site: str) -> str:
-    """Return the registry's name for the SAEs of a site ("/" is not allowed in it).
+    """Return the registry's name for the SAEs of a site, in which "/" is not allowed.
 
     >>> model_name("residual.3/uncond")
     'moodlens-sae-residual.3-uncond'
@@ -47,10 +47,10 @@ def register_sae(root: Path, site: str, folder: Path, run: Run, card: str) -> Re
 
     Args:
         root: workspace.
-        site: what the SAE reads.
-        folder: in SAELens format.
-        run: parameters, figures and curves; carries dataset lineage like every run.
-        card: the model card, Markdown; it becomes the version's description and an artifact.
+        site: site that the SAE was trained on.
+        folder: the SAE in SAELens format.
+        run: parameters, figures and curves; gets dataset lineage like every run.
+        card: model card in Markdown; becomes the description of the version and an artifact.
     """
     logged = log_to(root, f"moodlens/sae/{site}", "sae", run)
     client = connect(root)
@@ -67,9 +67,9 @@ def register_sae(root: Path, site: str, folder: Path, run: Run, card: str) -> Re
 
 
 def judge(root: Path, model: str, version: str, passed: bool, figures: Mapping[str, float]) -> bool:
-    """Tag a version with what its gate saw; a version that passed becomes the champion.
+    """Tag a version with the verdict and figures of its gate; a version that passed becomes the champion.
 
-    A version that did not pass leaves the champion where it is. Returns whether the alias now points here.
+    A version that did not pass leaves the alias unchanged. Returns whether the alias points at this version.
     """
     client = connect(root)
     for key, value in {"gate": "passed" if passed else "failed", **figures}.items():
@@ -82,14 +82,14 @@ def judge(root: Path, model: str, version: str, passed: bool, figures: Mapping[s
 
 
 def champion(client: "MlflowClient", model: str) -> str | None:
-    """Return the version that the alias points at, None if there is none."""
+    """Return the version that the alias points at, or None."""
     aliases: Any = client.get_registered_model(model).aliases
     return str(aliases[ALIAS]) if ALIAS in aliases else None
 
 
 @contextmanager
 def _tracked(uri: str) -> Iterator[None]:
-    """Set MLflow's global URI, which parts of it read whatever client asks, and put it back as it was."""
+    """Set MLflow's global URI, which parts of MLflow read whatever the client, and restore it afterwards."""
     import mlflow
 
     before = os.environ.get("MLFLOW_TRACKING_URI")
@@ -103,7 +103,7 @@ def _tracked(uri: str) -> Iterator[None]:
 
 
 def _log_model(run_id: str, folder: Path, run: Run) -> str:
-    """Log the pyfunc with signature and input example; return its URI."""
+    """Log the pyfunc with signature and input example, and return its URI."""
     from importlib.metadata import version
 
     import mlflow
@@ -115,12 +115,12 @@ def _log_model(run_id: str, folder: Path, run: Run) -> str:
 
     d_in, d_sae = (int(run.metrics[name]) for name in ("d_in", "d_sae"))
     real = np.dtype(np.float32)
-    # the width is left to `ServedSae`: MLflow's own refusal is a page with all the data in it
+    # `ServedSae` checks the width: MLflow's own error message contains all the data
     signature = ModelSignature(
         inputs=Schema([TensorSpec(real, (-1, -1))]), outputs=Schema([TensorSpec(real, (-1, d_sae))])
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of mlflow about its own type hints and schemas
+        warnings.simplefilter("ignore")  # from mlflow about its own type hints and schemas
         mlflow.start_run(run_id=run_id)
         try:
             logged = mlflow.pyfunc.log_model(

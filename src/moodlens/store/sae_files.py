@@ -1,4 +1,4 @@
-"""SAEs on disk: SAELens folders and checkpoints. Pickles are never read."""
+"""SAEs on disk: SAELens folders and training checkpoints. Pickles are never read."""
 
 import json
 from collections.abc import Mapping
@@ -22,12 +22,13 @@ PICKLES = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt")
 def save_sae(
     folder: Path, sae: Sae, about: Mapping[str, Any] | None = None, firing: tuple[Tensor, int] | None = None
 ) -> None:
-    """Write an SAE as SAELens reads it with `SAE.load_from_disk`.
+    """Write an SAE so that SAELens can read it with `SAE.load_from_disk`.
 
     Args:
-        folder: made if absent; weights first, cfg.json last, each whole or not at all.
-        about: what JSON can hold, kept in the metadata.
-        firing: rows on which each latent fired, (d_sae,), of how many; written as `sparsity.safetensors`.
+        folder: created if absent. Weights are written first and cfg.json last, each file atomically.
+        sae: what to write.
+        about: JSON values, stored in the metadata.
+        firing: (rows on which each latent fired (d_sae,), number of rows), for `sparsity.safetensors`.
 
     Raises:
         ContractError: the folder cannot be written.
@@ -41,19 +42,19 @@ def save_sae(
 
 
 def load_sae(folder: Path) -> Sae:
-    """Return the SAE of a SAELens folder, ours or theirs.
+    """Return the SAE of a SAELens folder, written by this package or by SAELens.
 
     Raises:
-        ContractError: there is no such folder, its weights are a pickle, a file is damaged, or config and
-            weights do not fit each other.
+        ContractError: the folder is missing, its weights are a pickle, a file is damaged, or config and
+            weights do not match.
     """
     if folder.suffix in PICKLES:
         raise ContractError(
             must(str(folder), "be a folder with safetensors", "a pickle", next_step=_convert(WEIGHTS))
         )
     if not (folder / WEIGHTS).is_file():
-        found = sorted(path.name for path in folder.glob("*") if path.suffix in PICKLES)
-        got = f"{found[0]}, a pickle" if found else "nothing"
+        pickles = sorted(path.name for path in folder.glob("*") if path.suffix in PICKLES)
+        got = f"{pickles[0]}, a pickle" if pickles else "nothing"
         raise ContractError(must(str(folder), f"hold {WEIGHTS}", got, next_step=_convert(WEIGHTS)))
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
@@ -69,27 +70,27 @@ def load_sae(folder: Path) -> Sae:
 
 
 def save_state(path: Path, state: State) -> None:
-    """Write a checkpoint, whole or not at all."""
+    """Write a checkpoint atomically."""
     write_shard(path, {name: tensor.numpy() for name, tensor in state.tensors.items()}, state.about)
 
 
 def load_state(path: Path) -> State | None:
-    """Return the checkpoint at `path`, None if there is none.
+    """Return the checkpoint at `path`, or None if the file does not exist.
 
     Raises:
-        ContractError: the file is damaged, or no checkpoint of an SAE.
+        ContractError: the file is damaged, or is not a checkpoint of an SAE.
     """
     if not path.is_file():
         return None
     tensors, about = _tensors(path)
     if not {"recipe", "counters"} <= about.keys():
-        advice = "Move it away: training starts anew"
+        advice = "Move it away; training then starts from the beginning"
         raise ContractError(must(str(path), "be a checkpoint of an SAE", sorted(about), next_step=advice))
     return State(tensors, about)
 
 
 def _tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and our metadata of a safetensors file, in the dtypes it has."""
+    """The tensors of a safetensors file in their stored dtypes, and the metadata this package wrote."""
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
@@ -102,4 +103,4 @@ def _tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _convert(name: str) -> str:
-    return f"Pickles are never read: save it again as {name}, or remove it"
+    return f"Pickles are never read: save the SAE again as {name}, or remove the file"

@@ -1,0 +1,81 @@
+"""Evidence of the rungs and measurements of the gates, from the metrics that the stages wrote."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from moodlens.base.errors import ContractError, must
+from moodlens.decision.evidence import Baseline, Evidence, Gain
+from moodlens.decision.gates import Measured
+
+SIGNAL_OF = {"words": "words", "text_code": "text", "music": "music", "layers": "layers"}
+"""Rung -> family of sites in the metrics of `signal`."""
+WITHOUT_EFFECT = ("words",)
+"""Rungs without a condition on the effect: the similarity of texts measures how often they repeat words, not
+what the words mean."""
+FROM_PROBE = (
+    "unit", "n_permutations", "smallest_p", "accuracy", "low", "high", "ridge_accuracy",
+    "permuted_extreme", "p",
+)  # fmt: skip
+FROM_SIGNAL = ("effect", "effect_low", "effect_high", "delta", "power", "n_needed")
+
+
+def evidence_of(
+    signal: Mapping[str, Any], probe: Mapping[str, Any], null_text: Mapping[str, Any]
+) -> dict[str, Evidence]:
+    """Return the evidence of every rung in the metrics of `probe`, and of `state` from those of `null_text`.
+
+    The number of relabellings and the smallest p of a rung are the less favourable ones of its two tests.
+
+    Raises:
+        ContractError: `signal` did not measure a family that `probe` measured.
+    """
+    evidence = {}
+    for rung, family in SIGNAL_OF.items():
+        if rung not in probe:
+            continue
+        if family not in signal:
+            advice = "Give signal.sites the sites of probe.sites"
+            raise ContractError(
+                must("metrics/signal.json", f"hold the family '{family}'", "none", next_step=advice)
+            )
+        own, other = probe[rung], signal[family]
+        both = {**own, **{name: other[name] for name in FROM_SIGNAL}, "p_signal": other["p"]}
+        both["n_permutations"] = min(own["n_permutations"], other["n_permutations"])
+        both["smallest_p"] = max(own["smallest_p"], other["smallest_p"])
+        if rung in WITHOUT_EFFECT:
+            both["effect"] = None
+        evidence[rung] = _evidence(both, probe)
+    if "state" in null_text:
+        evidence["state"] = _evidence(null_text["state"], probe)
+    return evidence
+
+
+def _evidence(numbers: Mapping[str, Any], probe: Mapping[str, Any]) -> Evidence:
+    return Evidence(
+        site=numbers["best"],
+        n_emotions=probe["n_emotions"],
+        n_per_emotion=probe["n_prompts"] / probe["n_emotions"],
+        baselines=_baselines(numbers["baselines"]),
+        beside=_baselines(numbers["beside"]),
+        gains=tuple(Gain(name, **gain) for name, gain in numbers.get("gains", {}).items()),
+        tempo_bpm=numbers.get("tempo_bpm"),
+        **{name: numbers[name] for name in (*FROM_PROBE, *FROM_SIGNAL, "p_signal")},
+    )
+
+
+def _baselines(baselines: Mapping[str, Mapping[str, float]]) -> tuple[Baseline, ...]:
+    return tuple(Baseline(name, **numbers) for name, numbers in baselines.items())
+
+
+def measured_of(
+    signal: Mapping[str, Any], relate: Mapping[str, Any], geometry: Mapping[str, Any]
+) -> Measured:
+    """Return the measurements that the gates compare; None from a stage that did not run."""
+    layers = signal.get("layers", {})
+    return Measured(
+        clips_per_emotion=signal["n_clips"] / signal["n_emotions"],
+        effect=layers.get("effect"),
+        p_layers=layers.get("p"),
+        acoustic_match=relate.get("acoustic_match"),
+        silhouette=geometry.get("silhouette"),
+    )
