@@ -1,7 +1,7 @@
-"""Stage `sae`: sparse autoencoders of text tokens and decoder layers, if the gates of `decide` are open.
+"""Stage `sae`: trains sparse autoencoders of text tokens and decoder layers if the gates of `decide` pass.
 
-A closed gate is a result: the stage writes why nothing was trained and ends well, and so do the stages after
-it. `sae.override_gate` trains all the same; metrics and report then say that it was overridden.
+A closed gate is a valid result: the stage writes the reason, exits with success, and so do the stages after
+it. With `sae.override_gate` it trains regardless; metrics and report then state that the gate was overridden.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ CURVE = ("site", "name", "epoch", "train_loss", "val_fvu", "val_mse", "val_l0", 
 
 
 def run(params: Params, root: Path) -> None:
-    """Write data/sae, models/sae, metrics/sae.json, its curves, and register each site's SAE."""
+    """Write data/sae, models/sae, metrics/sae.json and its curves, and register the SAE of each site."""
     gate = gate_of(read_metrics(root / "metrics" / "decide.json"))
     metrics: dict[str, Any] = {
         "gate_passed": gate["passed"],
@@ -40,30 +40,31 @@ def run(params: Params, root: Path) -> None:
         _write(root, {**metrics, "trained": False, "sites": {}}, [], {})
         return
     require_captured(root, params.sae.sites)
-    found = train_sites(params, root)
-    for stale in tasks_of(params, root)[0].checkpoints.glob("*"):
-        stale.unlink()
-    sites = {site: summary_of([one for one in found if one.site == site]) for site in params.sae.sites}
+    trained = train_sites(params, root)
+    for checkpoint in tasks_of(params, root)[0].checkpoints.glob("*"):
+        checkpoint.unlink()
+    by_site = {site: [sae for sae in trained if sae.site == site] for site in params.sae.sites}
+    sites = {site: summary_of(saes) for site, saes in by_site.items()}
     registered = {
         site: register_sae(
             root,
             site,
             root / "models" / "sae" / site.replace("/", "-") / figures["chosen"],
-            run_of(site, [one for one in found if one.site == site], figures, params),
+            run_of(site, by_site[site], figures, params),
             _card(site, figures, params, metrics),
         )
         for site, figures in sites.items()
     }
-    _write(root, {**metrics, "trained": True, "sites": sites}, found, registered)
+    _write(root, {**metrics, "trained": True, "sites": sites}, trained, registered)
 
 
-def gate_of(decided: Mapping[str, Any]) -> dict[str, Any]:
+def gate_of(decision: Mapping[str, Any]) -> dict[str, Any]:
     """Return {"passed": bool, "failed": names} of metrics/decide.json.
 
     Raises:
-        ContractError: the verdict holds no gates.
+        ContractError: the file has no gates.
     """
-    gates = decided.get("gates")
+    gates = decision.get("gates")
     if not isinstance(gates, Mapping) or "passed" not in gates:
         advice = "Run `dvc repro decide`"
         raise ContractError(
@@ -73,7 +74,7 @@ def gate_of(decided: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def train_sites(params: Params, root: Path) -> list[TrainedSae]:
-    """Write the rows and train every SAE of the plan, `compute.workers` at a time."""
+    """Write the rows and train all SAEs, `compute.workers` at a time."""
     import torch
 
     torch.set_num_threads(params.compute.threads)
@@ -92,7 +93,7 @@ def train_sites(params: Params, root: Path) -> list[TrainedSae]:
 
 
 def tasks_of(params: Params, root: Path) -> list[SaeTask]:
-    """Return one task per site and seed, and one per site for the untrained twin; the longest sites first."""
+    """Return one task per site and seed, and one per site for the untrained twin; layers (longest) first."""
     section = params.sae
     sites = sorted(section.sites, key=lambda site: site in TEXT_SITES)
     return [
@@ -103,42 +104,43 @@ def tasks_of(params: Params, root: Path) -> list[SaeTask]:
     ]
 
 
-def summary_of(found: Sequence[TrainedSae]) -> dict[str, Any]:
-    """Return the figures of a site: of the seed with the lowest validation FVU, which no label chose.
+def summary_of(trained: Sequence[TrainedSae]) -> dict[str, Any]:
+    """Return the figures of a site: those of the seed with the lowest validation FVU.
 
-    `fvu_spread` is the largest minus the smallest held-out FVU of the seeds, `fvu_twin` the twin's.
+    No emotion label takes part in that choice. `fvu_spread` is the largest minus the smallest test FVU of the
+    seeds, `fvu_twin` the test FVU of the untrained twin's SAE.
     """
-    seeds = [one for one in found if one.name != "twin"]
-    best = min(seeds, key=lambda one: one.figures["fvu_val"])
-    fvus = [one.figures["fvu"] for one in seeds]
-    kept = ("d_in", "d_sae", "n_rows", "fvu", "fvu_train", "mse", "mse_train", "l0", "dead")
-    figures: dict[str, Any] = {name: best.figures[name] for name in kept}
+    seeds = [sae for sae in trained if sae.name != "twin"]
+    best = min(seeds, key=lambda sae: sae.figures["fvu_val"])
+    fvus = [sae.figures["fvu"] for sae in seeds]
+    names = ("d_in", "d_sae", "n_rows", "fvu", "fvu_train", "mse", "mse_train", "l0", "dead")
+    figures: dict[str, Any] = {name: best.figures[name] for name in names}
     figures |= {"chosen": best.name, "n_seeds": len(seeds), "fvu_spread": max(fvus) - min(fvus)}
-    for twin in found:
-        if twin.name == "twin":
-            figures["fvu_twin"] = twin.figures["fvu"]
+    for sae in trained:
+        if sae.name == "twin":
+            figures["fvu_twin"] = sae.figures["fvu"]
     return figures
 
 
-def run_of(site: str, found: Sequence[TrainedSae], figures: Mapping[str, Any], params: Params) -> Run:
-    """Return the MLflow run of a site: its chosen SAE, a child per seed and for the twin, with curves."""
+def run_of(site: str, trained: Sequence[TrainedSae], figures: Mapping[str, Any], params: Params) -> Run:
+    """Return the MLflow run of a site: its chosen SAE, with a child run per seed and one for the twin."""
 
-    def curves(one: TrainedSae) -> dict[str, list[float]]:
-        # a curve must not share its name with a figure: MLflow refuses two values of one metric and step
-        return {f"by_epoch.{key}": [row[key] for row in one.curve] for key in CURVE[3:]}
+    def curves(sae: TrainedSae) -> dict[str, list[float]]:
+        # the prefix separates curves from figures: MLflow refuses two values of one metric and step
+        return {f"by_epoch.{key}": [row[key] for row in sae.curve] for key in CURVE[3:]}
 
     children = [
-        Run(f"{site}/{one.name}", metrics=one.figures, curves=curves(one), tags={"sae.name": one.name})
-        for one in found
+        Run(f"{site}/{sae.name}", metrics=sae.figures, curves=curves(sae), tags={"sae.name": sae.name})
+        for sae in trained
     ]
-    chosen = next(one for one in found if one.name == figures["chosen"])
+    chosen = next(sae for sae in trained if sae.name == figures["chosen"])
     numbers = {key: value for key, value in figures.items() if isinstance(value, (int, float))}
     section = {"sae": vars(params.sae), "model": vars(params.model)}
     return Run(f"sae/{site}", section, numbers, curves(chosen), {"sae.site": site}, children)
 
 
 def _card(site: str, figures: Mapping[str, Any], params: Params, gate: Mapping[str, Any]) -> str:
-    """The model card: what the SAE is of, how good, what it may not be taken for."""
+    """The model card: what the SAE was trained on, its quality, and a caution about its interpretation."""
     section = params.sae
     gates = "open" if gate["gate_passed"] else f"overridden ({gate['gates_failed']})"
     rows = [
@@ -155,22 +157,25 @@ def _card(site: str, figures: Mapping[str, Any], params: Params, gate: Mapping[s
         f"| dead | | {figures['dead']:.3f} |",
         "",
         f"Gates of `decide`: {gates}. Input: rows of {site}, (row, {figures['d_in']}) float32, model units.",
-        f"Output: latents, (row, {figures['d_sae']}) float32. That a latent follows an emotion's prompts "
-        "says nothing yet of what the model does with it.",
+        f"Output: latents, (row, {figures['d_sae']}) float32. A latent that responds to the prompts of an "
+        "emotion is no evidence that the model uses it.",
     ]
     return "\n".join(rows)
 
 
 def _write(
-    root: Path, metrics: Mapping[str, Any], found: Sequence[TrainedSae], registered: Mapping[str, Registered]
+    root: Path,
+    metrics: Mapping[str, Any],
+    trained: Sequence[TrainedSae],
+    registered: Mapping[str, Registered],
 ) -> None:
     write_metrics(metrics, root / "metrics" / "sae.json")
-    rows = [{"site": one.site, "name": one.name, **row} for one in found for row in one.curve]
+    rows = [{"site": sae.site, "name": sae.name, **row} for sae in trained for row in sae.curve]
     write_plot(pd.DataFrame(rows, columns=list(CURVE)), root / "metrics" / "sae_curves.csv")
-    beside: dict[str, Any] = {
+    run_ids: dict[str, Any] = {
         "run_id": "",
         "sites": {site: vars(entry) for site, entry in registered.items()},
     }
     for entry in registered.values():
-        beside["run_id"] = beside["run_id"] or entry.run_id
-    write_run_ids(root, "sae", beside)
+        run_ids["run_id"] = run_ids["run_id"] or entry.run_id
+    write_run_ids(root, "sae", run_ids)

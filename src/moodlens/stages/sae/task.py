@@ -1,4 +1,4 @@
-"""One SAE to train: a task of the `sae` stage, idempotent, resumable after a kill to the same bits."""
+"""Training of one SAE, as a task of the `sae` stage: idempotent, and bit-equal when resumed after a kill."""
 
 import sys
 import time
@@ -22,14 +22,14 @@ from moodlens.store.sae_files import load_state, save_sae, save_state
 from moodlens.workspace.design import open_workspace
 from moodlens.workspace.sae_rows import open_rows
 
-SAY_EVERY_S = 10.0
+LOG_EVERY_S = 10.0
 TOPK_FAMILY = ("topk", "batchtopk", "matryoshka")
-PENALTY = {"relu": "l1", "gated": "l1", "jumprelu": "l0"}
+PENALTIES = {"relu": "l1", "gated": "l1", "jumprelu": "l0"}
 
 
 @dataclass(frozen=True)
 class SaeTask:
-    """What one training is a function of, and where its files are."""
+    """Everything that determines one training, and the paths of its files."""
 
     root: Path
     section: SaeParams
@@ -44,18 +44,18 @@ class SaeTask:
 
     @property
     def folder(self) -> Path:
-        """Where the SAE goes; a site's "/" becomes "-"."""
+        """Folder of the SAE; the "/" of a site becomes "-"."""
         return self.root / "models" / "sae" / self.site.replace("/", "-") / self.name
 
     @property
     def checkpoints(self) -> Path:
-        """Outside every output: DVC deletes the outputs of a stage that was killed."""
+        """Folder of checkpoints. It is no DVC output, because DVC deletes the outputs of a killed stage."""
         return self.root / ".cache" / "sae"
 
 
 @dataclass(frozen=True)
 class TrainedSae:
-    """What a finished task reports."""
+    """Result of a finished task."""
 
     site: str
     name: str
@@ -73,16 +73,16 @@ def config_of(section: SaeParams, d_in: int) -> SaeConfig:
     if section.architecture in TOPK_FAMILY:
         settings["k"] = section.k
     else:
-        name = PENALTY[section.architecture]
+        name = PENALTIES[section.architecture]
         settings[name] = getattr(section, name)
     return config_for(section.architecture, settings)
 
 
 def plan_of(section: SaeParams, seed: int, n_rows: int) -> Plan:
-    """Return the plan: `n_steps` steps as whole passes over `n_rows` rows.
+    """Return the plan: as many epochs over `n_rows` rows as `n_steps` steps need.
 
-    Rows are scaled by one number to a mean norm of sqrt(d_in), so that learning rate and penalties mean the
-    same at every site; rows keep their relative lengths, and the number is folded into the weights.
+    All rows are scaled by one factor to a mean norm of sqrt(d_in), so that learning rate and penalties have
+    the same meaning at every site. Rows keep their relative lengths; the factor is folded into the weights.
     """
     steps_per_epoch = -(-n_rows // section.batch_rows)
     return Plan(
@@ -99,17 +99,17 @@ def plan_of(section: SaeParams, seed: int, n_rows: int) -> Plan:
 
 
 def train_one(task: SaeTask) -> TrainedSae:
-    """Train, or go on where a killed run was, save in SAELens format, and return what came of it.
+    """Train an SAE or resume its training, save it in SAELens format, and return the result.
 
     Raises:
-        ContractError: rows are too few, not finite, or a split is empty.
-        UsageError: settings clash.
+        ContractError: there are too few rows, a row is not finite, or a split is empty.
+        UsageError: settings conflict.
     """
     torch.set_num_threads(task.threads)
     rows = open_rows(open_workspace(task.root), task.site, task.twin)
     for split in ("train", "val", "test"):
         if split not in set(rows.texts["split"]):
-            advice = "Add prompts: a wording is held out whole"
+            advice = "Add prompts: whole wordings are held out"
             raise ContractError(
                 must(f"split {split} of {task.site}", "hold a text", "none", next_step=advice)
             )
@@ -130,7 +130,7 @@ def train_one(task: SaeTask) -> TrainedSae:
         log=_throttled(f"sae {task.site} {task.name}"),
     )
     cpu_s = time.process_time() - began_s
-    seen, held_out = (
+    on_train, on_test = (
         quality(trained.sae, batches(rows.source(split), facts.d_in, 4096)) for split in ("train", "test")
     )
     best = trained.curve[trained.best_epoch]
@@ -138,27 +138,27 @@ def train_one(task: SaeTask) -> TrainedSae:
         "d_in": facts.d_in,
         "d_sae": config.d_sae,
         "n_rows": facts.n_rows,
-        "n_rows_test": held_out.n_rows,
-        "fvu": held_out.fvu,
-        "fvu_train": seen.fvu,
+        "n_rows_test": on_test.n_rows,
+        "fvu": on_test.fvu,
+        "fvu_train": on_train.fvu,
         "fvu_val": best["val_fvu"],
-        "mse": held_out.mse,
-        "mse_train": seen.mse,
-        "l0": held_out.l0,
-        "dead": seen.dead,
+        "mse": on_test.mse,
+        "mse_train": on_train.mse,
+        "l0": on_test.l0,
+        "dead": on_train.dead,
         "n_epochs": len(trained.curve),
         "rows_per_cpu_s": len(trained.curve) * facts.n_rows / max(cpu_s, 1e-9),
     }
     about = {"site": task.site, "name": task.name, "seed": plan.seed, "stage": "sae"}
-    save_sae(task.folder, trained.sae, about, (seen.n_fired, seen.n_rows))
+    save_sae(task.folder, trained.sae, about, (on_train.n_fired, on_train.n_rows))
     return TrainedSae(task.site, task.name, figures, trained.curve)
 
 
 def _fingerprint(task: SaeTask, digest: str) -> str:
-    """Name of the checkpoint: another setting, other rows or other code never meet it."""
+    """Name of the checkpoint, which differs for other settings, rows, code or libraries."""
     source = task.root / "src"
-    here = source if (source / "moodlens").is_dir() else Path(__file__).parents[3]
-    modules = closure("moodlens.sae.trainer", here)
+    folder = source if (source / "moodlens").is_dir() else Path(__file__).parents[3]
+    modules = closure("moodlens.sae.trainer", folder)
     parts = {
         "site": task.site,
         "name": task.name,
@@ -166,7 +166,7 @@ def _fingerprint(task: SaeTask, digest: str) -> str:
             k: v for k, v in vars(task.section).items() if k not in ("sites", "override_gate", "twin")
         },
         "rows": digest,
-        "code": code_digest(path_of(name, here) for name in modules),
+        "code": code_digest(path_of(name, folder) for name in modules),
         "libraries": library_versions(("torch", "numpy")),
         "threads": task.threads,
     }
@@ -174,14 +174,14 @@ def _fingerprint(task: SaeTask, digest: str) -> str:
 
 
 def _throttled(label: str) -> Callable[[str], None]:
-    """Print a line of progress at most every few seconds."""
+    """Return a function that prints lines of progress, at most one every LOG_EVERY_S seconds."""
     last_s = time.monotonic()
 
-    def say(line: str) -> None:
+    def log(line: str) -> None:
         nonlocal last_s
         now_s = time.monotonic()
-        if line.startswith("resumed") or now_s - last_s >= SAY_EVERY_S:
+        if line.startswith("resumed") or now_s - last_s >= LOG_EVERY_S:
             last_s = now_s
             print(f"{label}: {line}", file=sys.stderr, flush=True)
 
-    return say
+    return log
