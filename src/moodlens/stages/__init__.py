@@ -1,4 +1,4 @@
-"""Thin shells: parameters -> load -> compute -> write. A stage has one name in every room and file."""
+"""The stages of dvc.yaml: each loads its data, calls the computation in its rooms, and writes the results."""
 
 from importlib import import_module
 from importlib.util import find_spec
@@ -31,7 +31,7 @@ STAGES = (
 def load_stage(name: str) -> "Stage":
     """Return the `run(params, root)` of a stage; only that stage is imported.
 
-    It lies in `stages/<name>.py`, or in `stages/<name>/stage.py` where a stage has several files.
+    It is in `stages/<name>.py`, or in `stages/<name>/stage.py` for a stage of several files.
     """
     module = f"moodlens.stages.{name}"
     package = find_spec(module)

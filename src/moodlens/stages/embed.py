@@ -1,4 +1,4 @@
-"""Stage `embed`: a prompt before any music, as words, text encoder, projection and untrained twin."""
+"""Stage `embed`: embeddings of the prompts: bag of words, text encoder, projection and untrained twin."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -42,7 +42,7 @@ def run(params: Params, root: Path) -> None:
         "twin": asdict(twin.info),
         "prompt_ids": prompt_ids,
         "words": words,
-        "n_tokens": [len(found.tokens) for found in encoded],
+        "n_tokens": [len(encoding.tokens) for encoding in encoded],
     }
     folder = root / "data" / "embeddings"
     write_shard(folder / "embeddings.safetensors", tensors, about)
@@ -52,12 +52,12 @@ def run(params: Params, root: Path) -> None:
 def encode(backend: "MusicBackend", texts: Sequence[str], label: str) -> list[TextEncoding]:
     """Return the encoding of every text, with progress."""
     chunks = [texts[at : at + CHUNK] for at in range(0, len(texts), CHUNK)]
-    found: list[TextEncoding] = []
+    encodings: list[TextEncoding] = []
     with progress(label, "chunk", len(chunks)) as advance:
         for chunk in chunks:
-            found += backend.encode_text(chunk)
+            encodings += backend.encode_text(chunk)
             advance()
-    return found
+    return encodings
 
 
 def embeddings(
@@ -65,16 +65,16 @@ def embeddings(
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Return the tensors of contracts.tensors, float32, and the words that are the columns of `bow`.
 
-    Pooling is the mean over a prompt's tokens, end token included, pads never.
+    Pooling is the mean over the tokens of a prompt, with the end token and without padding.
     """
     counts, words = bag_of_words(texts)
     tensors = {
         "bow": counts,
-        "text": np.stack([found.hidden.mean(axis=0) for found in encoded]),
-        "projected": np.stack([found.projected.mean(axis=0) for found in encoded]),
-        "twin": np.stack([found.hidden.mean(axis=0) for found in twin]),
-        "tokens": np.concatenate([found.hidden for found in encoded]),
-        "tokens_projected": np.concatenate([found.projected for found in encoded]),
+        "text": np.stack([one.hidden.mean(axis=0) for one in encoded]),
+        "projected": np.stack([one.projected.mean(axis=0) for one in encoded]),
+        "twin": np.stack([one.hidden.mean(axis=0) for one in twin]),
+        "tokens": np.concatenate([one.hidden for one in encoded]),
+        "tokens_projected": np.concatenate([one.projected for one in encoded]),
     }
     return {name: tensor.astype(np.float32) for name, tensor in tensors.items()}, words
 
@@ -84,7 +84,7 @@ def index_of(
 ) -> pd.DataFrame:
     """Return the table EMBEDDINGS: one row per prompt and encoder, prompts in the order of the tensors."""
     rows = []
-    for row, (prompt_id, found) in enumerate(zip(prompt_ids, encoded, strict=True)):
+    for row, (prompt_id, encoding) in enumerate(zip(prompt_ids, encoded, strict=True)):
         for encoder in ENCODERS:
             vector = tensors[encoder][row].astype(np.float64)
             rows.append(
@@ -92,7 +92,7 @@ def index_of(
                     "row_id": f"{prompt_id}/{encoder}",
                     "prompt_id": prompt_id,
                     "encoder": encoder,
-                    "n_tokens": int(vector.sum()) if encoder == "bow" else len(found.tokens),
+                    "n_tokens": int(vector.sum()) if encoder == "bow" else len(encoding.tokens),
                     "width": len(vector),
                     "norm": float(np.linalg.norm(vector)),
                     "finite_fraction": float(np.isfinite(vector).mean()),

@@ -15,36 +15,36 @@ TABLE = "table"
 
 
 def run(params: Params, root: Path) -> None:
-    """Write data/prompts.csv: n_per_emotion prompts of each emotion, and as many neutral ones if asked."""
-    found = draw_prompts(params.prompts, root)
-    write_table(prompt_table(found, params.prompts.seed), PROMPTS, root / "data" / "prompts.csv")
+    """Write data/prompts.csv: n_per_emotion prompts of each emotion, and as many neutral if requested."""
+    drawn = draw_prompts(params.prompts, root)
+    write_table(prompt_table(drawn, params.prompts.seed), PROMPTS, root / "data" / "prompts.csv")
 
 
 def draw_prompts(params: Prompts, root: Path) -> list[Caption]:
-    """Return the prompts of the parameters: the emotional sets share n_per_emotion evenly.
+    """Return the prompts that the parameters request; the emotional sets divide n_per_emotion evenly.
 
     Raises:
         UsageError: no set carries emotion, or fewer than two emotions.
         ContractError: the caption table lacks a column or has too few captions.
     """
-    felt = [name for name in params.sets if name != NEUTRAL]
-    if not felt:
+    emotional = [name for name in params.sets if name != NEUTRAL]
+    if not emotional:
         advice = "Add generic, descriptive, scenes or table"
         rule = "hold a set that carries emotion"
         raise UsageError(must("prompts.sets", rule, list(params.sets), next_step=advice))
     if len(params.emotions) < 2:
         rule, got = "hold at least two emotions", list(params.emotions)
         raise UsageError(must("prompts.emotions", rule, got, next_step="Add one"))
-    from_grammar = tuple(name for name in felt if name != TABLE)
-    n_table = split_evenly(params.n_per_emotion, len(felt))[-1] if TABLE in felt else 0
-    found: list[Caption] = []
+    from_grammar = tuple(name for name in emotional if name != TABLE)
+    n_table = split_evenly(params.n_per_emotion, len(emotional))[-1] if TABLE in emotional else 0
+    drawn: list[Caption] = []
     if from_grammar:
-        found += design(params.emotions, params.n_per_emotion - n_table, from_grammar, params.seed)
+        drawn += design(params.emotions, params.n_per_emotion - n_table, from_grammar, params.seed)
     if n_table:
-        found += _from_table(params, n_table, root)
+        drawn += _from_table(params, n_table, root)
     if NEUTRAL in params.sets:
-        found += design(params.emotions, params.n_per_emotion, (NEUTRAL,), params.seed)
-    return found
+        drawn += design(params.emotions, params.n_per_emotion, (NEUTRAL,), params.seed)
+    return drawn
 
 
 def _from_table(params: Prompts, n_per_emotion: int, root: Path) -> list[Caption]:

@@ -1,6 +1,6 @@
-"""The shell every stage runs in: where the project is, its parameters, and what a user sees of an error.
+"""The shell that runs every stage: project root, parameters, exit status, error messages.
 
-Exit status: 0 done, 1 a contract failed, 2 wrong use. A user's mistake prints one line, never a traceback.
+Exit status: 0 done, 1 a contract failed, 2 wrong use. A user error prints one line without a traceback.
 """
 
 import os
@@ -23,7 +23,7 @@ QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
 }
-"""Telemetry of every tool off, set before the tool is imported."""
+"""Environment variables that turn off telemetry; they must be set before the tools are imported."""
 
 Stage = Callable[[Params, Path], None]
 
@@ -31,8 +31,8 @@ Stage = Callable[[Params, Path], None]
 def project_root() -> Path:
     """Return the workspace: where DVC runs the stage, else `DVC_ROOT`, else the current folder.
 
-    A queued experiment runs in a copy of the workspace, and DVC_ROOT then names the user's own: a stage that
-    followed it would write there.
+    A queued experiment runs in a copy of the workspace while DVC_ROOT names the user's own. A stage that used
+    DVC_ROOT there would write to the wrong workspace.
 
     Raises:
         UsageError: there is no params.yaml, or the folder is not in a git clone (DVC versions data with git).
@@ -48,7 +48,7 @@ def project_root() -> Path:
                 next_step="Run from the top of the MoodLens clone",
             )
         )
-    if not any((place / ".git").exists() for place in (root, *root.parents)):
+    if not any((folder / ".git").exists() for folder in (root, *root.parents)):
         raise UsageError(
             must(
                 "the working folder",
@@ -71,10 +71,10 @@ def load_params(root: Path) -> Params:
 
 
 def read_yaml(path: Path, name: str) -> object:
-    """Return what a YAML file holds; `name` is what messages call it.
+    """Return the content of a YAML file; messages call the file `name`.
 
     Raises:
-        UsageError: it is not YAML.
+        UsageError: the file is not valid YAML.
     """
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -86,7 +86,7 @@ def read_yaml(path: Path, name: str) -> object:
 def run_stage(load: Callable[[], Stage]) -> int:
     """Run a stage in the project's root and return its exit status.
 
-    `load` imports the stage, after the thread count is set: a BLAS reads it once, when it is imported.
+    `load` imports the stage after the thread count is set, because a BLAS reads it only when imported.
     """
 
     def work() -> None:
@@ -99,7 +99,7 @@ def run_stage(load: Callable[[], Stage]) -> int:
 
 
 def limit_threads(threads: int) -> None:
-    """Set the thread count of every BLAS and of torch, before they are imported."""
+    """Set the thread count of every BLAS and of torch; must run before they are imported."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
         os.environ[name] = str(threads)
 
@@ -113,4 +113,4 @@ def main(argv: list[str]) -> int:
         name = one_name(argv, STAGES, "the stage")
         return run_stage(lambda: load_stage(name))
 
-    return exit_status(work, kept="nothing was begun")
+    return exit_status(work, kept="nothing was started")

@@ -1,1 +1,1 @@
-"""Shards, tables, manifests, MLflow tracking, dvc.lock lineage."""
+"""Files on disk: shards, tables, receipts, audio, SAEs; MLflow runs and models; code fingerprints."""

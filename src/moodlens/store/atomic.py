@@ -1,4 +1,4 @@
-"""Files appear whole or not at all: written beside their place under another name, then renamed."""
+"""Atomic writes: a file is written under a temporary name in its folder, then renamed."""
 
 import os
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ from moodlens.base.errors import ContractError, must
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `path`; it takes the place of `path` when the block ends well.
+    """Yield a temporary path in the folder of `path`, which replaces `path` when the block succeeds.
 
-    The folder is made if it is absent. When the block fails, `path` stays as it was.
+    The folder is created if it is absent. If the block fails, `path` is left unchanged.
 
     Raises:
         ContractError: the file cannot be written (a full disk, no permission).

@@ -1,7 +1,4 @@
-"""Audio files: FLAC, 16 bit, deterministic bytes.
-
-Audio files read to their end: what is missing or cut short is named, never padded.
-"""
+"""Audio files: 16-bit FLAC with deterministic bytes. A missing or truncated file is an error."""
 
 from pathlib import Path
 
@@ -16,7 +13,7 @@ FULL_SCALE = 32767
 
 
 def to_int16(waveform: Float[np.ndarray, "*channel sample"]) -> Int[np.ndarray, "*channel sample"]:
-    """Return samples as 16-bit integers; what exceeds full scale is clipped, what is not finite becomes 0.
+    """Return samples as 16-bit integers; values beyond full scale are clipped, non-finite values become 0.
 
     >>> to_int16(np.array([0.0, 0.5, 2.0, -1.0, np.nan])).tolist()
     [0, 16384, 32767, -32767, 0]

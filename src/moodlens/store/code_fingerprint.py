@@ -1,8 +1,8 @@
-"""Which code a result depends on: the import closure of a module, as files, as rooms, and as a digest.
+"""The code that a result depends on: the import closure of a module as files, as rooms, and as a digest.
 
 DVC compares the folders that a stage lists in dvc.yaml, and a test compares those folders with `rooms_of`.
-A shard task compares more finely: `made_by` digests only the files that decide its bytes, so that an edit
-elsewhere in a room leaves finished shards valid.
+A shard task is finer: `made_by` digests only the files that determine its bytes, so that an edit elsewhere in
+a room leaves finished shards valid.
 """
 
 import ast
@@ -15,11 +15,11 @@ PACKAGE = "moodlens"
 SHELL = "moodlens.stages.shell"
 """Runs every stage; part of each stage's code."""
 NO_RESULT = ("moodlens", "moodlens.stages", "moodlens.stages.__main__")
-"""Package faces and the entry point: they name the stages and compute nothing."""
+"""The package, its `stages` and the entry point: they name the stages and compute nothing."""
 SCHEMA = "moodlens.params"
 """Types and bounds of the parameters. DVC compares the values themselves, so this room is no dependency."""
 SHARD_ROOMS = ("attention", "backends", "codes", "capture", "prompts", "base", "store")
-"""Rooms whose code decides the bytes of a shard: a change there makes shards stale."""
+"""Rooms whose code determines the bytes of a shard: a change there makes shards stale."""
 SHARD_LIBRARIES = ("torch", "transformers", "numpy", "safetensors", "soundfile")
 
 
@@ -40,7 +40,7 @@ def closure(module: str, source: Path) -> set[str]:
 
 def imports(module: str, source: Path) -> set[str]:
     """Return the package's modules that one module names in its import statements, with their packages."""
-    found: set[str] = set()
+    modules: set[str] = set()
     for node in _running_nodes(ast.parse(path_of(module, source).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -51,8 +51,8 @@ def imports(module: str, source: Path) -> set[str]:
         for name in names:
             if name.split(".")[0] == PACKAGE and _exists(name, source):
                 parts = name.split(".")
-                found |= {".".join(parts[:i]) for i in range(1, len(parts) + 1)}
-    return found
+                modules |= {".".join(parts[:i]) for i in range(1, len(parts) + 1)}
+    return modules
 
 
 def _running_nodes(tree: ast.AST) -> Iterator[ast.AST]:
@@ -86,10 +86,10 @@ def code_files(module: str, source: Path) -> list[Path]:
 
 
 def rooms_of(module: str, source: Path, runner: str = SHELL) -> list[str]:
-    """Return the rooms that a module and its runner stand on, as sorted paths relative to `source`.
+    """Return the rooms that a module and its runner depend on, as sorted paths relative to `source`.
 
     A room is a folder of the package. Of `stages/` only the stage's own file or folder and the shell count.
-    The parameter schema (`SCHEMA`) and package faces (`NO_RESULT`) are left out.
+    The parameter schema (`SCHEMA`) and modules that compute nothing (`NO_RESULT`) are left out.
     """
     rooms = set()
     for name in closure(module, source) | closure(runner, source):
@@ -103,16 +103,16 @@ def rooms_of(module: str, source: Path, runner: str = SHELL) -> list[str]:
 
 
 def made_by(module: str) -> dict[str, object]:
-    """Return what decides the bytes of a shard task beside its parameters, for its fingerprint.
+    """Return what determines the bytes of a shard task beside its parameters, for its fingerprint.
 
     Args:
-        module: of the task. Counted are the module and what it imports from `SHARD_ROOMS`.
+        module: of the task. The digest covers the module and its imports from `SHARD_ROOMS`.
 
     Returns:
         `code`, a digest of those files; `libraries`, the versions of `SHARD_LIBRARIES`.
     """
     source = Path(__file__).parents[2]
-    deciding = tuple(f"{PACKAGE}.{room}." for room in SHARD_ROOMS)
-    modules = {name for name in closure(module, source) if name.startswith(deciding)} | {module}
+    prefixes = tuple(f"{PACKAGE}.{room}." for room in SHARD_ROOMS)
+    modules = {name for name in closure(module, source) if name.startswith(prefixes)} | {module}
     code = code_digest(path_of(name, source) for name in modules)
     return {"code": code, "libraries": library_versions(SHARD_LIBRARIES)}

@@ -1,4 +1,4 @@
-"""Safetensors shards: written whole or not at all, byte-deterministic, read with errors that name the file.
+"""Safetensors shards: atomic writes with deterministic bytes, and reads whose errors name the file.
 
 The metadata of a shard is one JSON string under one key: with two or more keys the bytes of a safetensors
 file differ from process to process.
@@ -23,18 +23,18 @@ REMAKE = "Delete it and run `dvc repro` again; whole shards are kept"
 
 
 class CorruptArtifact(ContractError):
-    """A stored file that is missing, cut short or damaged."""
+    """A stored file that is missing, truncated or damaged."""
 
 
 def write_shard(
     path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, object] | None = None
 ) -> None:
-    """Write tensors to a shard and wait until the disk has them.
+    """Write tensors to a shard and return when they are on the disk.
 
     Args:
-        path: the file; it appears under this name only when it is whole.
+        path: the file; it appears under this name only when it is complete.
         tensors: name -> array.
-        metadata: what JSON can hold.
+        metadata: JSON values.
 
     Raises:
         ContractError: the disk is full or the folder cannot be written; the unfinished file is removed.
@@ -44,10 +44,10 @@ def write_shard(
     with replacing(path) as temporary:
         try:
             save_file(whole, str(temporary), metadata={METADATA_KEY: text})
-        except SafetensorError as error:  # how the library reports a failed write
+        except SafetensorError as error:  # the library reports a failed write this way
             code = ENOSPC if "os error 28" in str(error) else None
             raise OSError(code, os.strerror(code) if code else str(error)) from None
-        temporary.chmod(0o644)  # the library makes files only their owner can read
+        temporary.chmod(0o644)  # the library creates files that only their owner can read
         sync_file(temporary)
 
 

@@ -1,4 +1,4 @@
-"""Tables on disk: CSV or parquet by suffix, deterministic bytes, held against their contract both ways."""
+"""Tables on disk: CSV or parquet by suffix, with deterministic bytes, checked when read and when written."""
 
 import json
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ from moodlens.store.atomic import replacing
 
 DTYPES = {"str": "str", "int": "int64", "float": "float64", "bool": "bool"}
 DIGITS = 6
-"""Significant digits of a float in a metrics or plots file: enough to compare, few enough to read."""
+"""Significant digits of a float in a metrics or plots file."""
 
 
 def write_table(frame: pd.DataFrame, table: Table, path: Path) -> None:
-    """Write `frame` as the table it claims to be; columns in the order of the contract, rows as given.
+    """Write `frame` as a table; columns in the order of the contract, rows as given.
 
     Raises:
         ContractError: a column is missing, unknown or of the wrong kind, or the file cannot be written.
@@ -33,7 +33,7 @@ def write_table(frame: pd.DataFrame, table: Table, path: Path) -> None:
 
 
 def read_table(table: Table, path: Path) -> pd.DataFrame:
-    """Return the rows of a table file in the kinds of its contract; ranges are the quality suites' business.
+    """Return the rows of a table file in the kinds of its contract; the quality suites check ranges.
 
     Raises:
         ContractError: the file is absent, truncated or not a table, or a column breaks the contract.
@@ -65,7 +65,7 @@ def conform(frame: pd.DataFrame, table: Table, file: str) -> pd.DataFrame:
         file: the name an error shows.
 
     Raises:
-        ContractError: a column is missing or unknown, or a value is not of its column's kind; one line that
+        ContractError: a column is missing or unknown, or a value is not of its column's kind; the message
             names file, column, value and row.
     """
     for name in table.names:
@@ -87,7 +87,7 @@ def conform(frame: pd.DataFrame, table: Table, file: str) -> pd.DataFrame:
 
 
 def _cast(values: Any, column: Column, keys: list[object], file: str) -> pd.Series:
-    """Return `values` in the dtype of the column; the first value of another kind is the error."""
+    """Return `values` in the dtype of the column; an error names the first value of another kind."""
     lawful = {
         "str": lambda v: isinstance(v, str) or pd.isna(v),
         "int": lambda v: not isinstance(v, (bool, np.bool_)) and _is_whole(v),
@@ -131,11 +131,11 @@ def values(frame: pd.DataFrame, column: str) -> list[Any]:
 
 
 def read_csv_text(path: Path, what: str) -> pd.DataFrame:
-    """Return a user's CSV with every cell as text ("" where empty); nothing is guessed.
+    """Return a user's CSV with every cell as text, "" where empty; no type is inferred.
 
     Args:
         path: the file.
-        what: the parameter that named it, for the error.
+        what: the parameter that names the file, for the error.
 
     Raises:
         ContractError: the file is absent, or it is not a CSV in UTF-8.
@@ -153,7 +153,7 @@ def read_csv_text(path: Path, what: str) -> pd.DataFrame:
 
 
 def round_digits(value: float) -> float:
-    """Return `value` at the significant digits of a metrics file.
+    """Return `value` rounded to the significant digits of a metrics file.
 
     >>> round_digits(0.123456789), round_digits(1234567.0)
     (0.123457, 1234570.0)
@@ -162,7 +162,7 @@ def round_digits(value: float) -> float:
 
 
 def write_metrics(metrics: Mapping[str, object], path: Path) -> None:
-    """Write a metrics file: JSON, keys sorted, floats at six significant digits, None where not measured.
+    """Write a metrics file: JSON, keys sorted, floats with six significant digits, None where not measured.
 
     Raises:
         ContractError: a number is not finite, or the file cannot be written.
@@ -182,28 +182,26 @@ def read_metrics(path: Path) -> dict[str, object]:
     if not path.is_file():
         raise ContractError(must("a metrics file", "exist", str(path), next_step=advice))
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        metrics = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ContractError(must(path.name, "be valid JSON", str(error), next_step=advice)) from None
-    if not isinstance(found, dict):
-        raise ContractError(must(path.name, "be a JSON object", type(found).__name__, next_step=advice))
-    return found
+    if not isinstance(metrics, dict):
+        raise ContractError(must(path.name, "be a JSON object", type(metrics).__name__, next_step=advice))
+    return metrics
 
 
 def write_plot(frame: pd.DataFrame, path: Path) -> None:
-    """Write the CSV of a `dvc plots` figure: floats at six significant digits, no index."""
+    """Write the CSV of a `dvc plots` figure: floats with six significant digits, no index."""
     with replacing(path) as temporary:
         frame.to_csv(temporary, index=False, lineterminator="\n", float_format=f"%.{DIGITS}g")
 
 
-def _plain(value: object, place: str) -> object:
-    """Return `value` as JSON knows it; numpy scalars and arrays become numbers and lists."""
+def _plain(value: object, path: str) -> object:
+    """Return `value` as JSON values; numpy scalars and arrays become numbers and lists."""
     if isinstance(value, Mapping):
-        return {
-            str(key): _plain(item, f"{place}.{key}" if place else str(key)) for key, item in value.items()
-        }
+        return {str(key): _plain(item, f"{path}.{key}" if path else str(key)) for key, item in value.items()}
     if isinstance(value, (list, tuple, np.ndarray)):
-        return [_plain(item, f"{place}[{i}]") for i, item in enumerate(value)]
+        return [_plain(item, f"{path}[{i}]") for i, item in enumerate(value)]
     if value is None or isinstance(value, (str, bool)):
         return value
     if isinstance(value, np.bool_):
@@ -212,7 +210,7 @@ def _plain(value: object, place: str) -> object:
         return int(value)
     if isinstance(value, (float, np.floating)) and isfinite(value):
         return round_digits(float(value))
-    advice = "Write None for what could not be measured"
+    advice = "Write None for a metric that could not be measured"
     raise ContractError(
-        must(f"metric {place}", "be a finite number, text, truth value or None", value, next_step=advice)
+        must(f"metric {path}", "be a finite number, text, truth value or None", value, next_step=advice)
     )

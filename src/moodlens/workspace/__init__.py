@@ -1,1 +1,1 @@
-"""What several stages read together: the design, sites, stored steps, re-encoded states, rows of SAEs."""
+"""Readers that several stages share: design, sites, shards, stored steps, re-encoded states, rows of SAEs."""

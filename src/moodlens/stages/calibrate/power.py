@@ -1,4 +1,4 @@
-"""Stage `power`: what the tests see of planted effects, and how often "none" is said wrongly."""
+"""Stage `power`: power of the tests on planted effects, and the rate of wrong "none" verdicts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ def run(params: CalibrationParams, home: Path) -> None:
     points.append(Point("none", section.none_delta, section.none_n, "prompt", section))
     workers = params.compute.workers
     rows = run_tasks(measure, points, workers=workers, threads=1, label="power", unit="point")
-    write_plot(pd.DataFrame([row for found in rows for row in found]), home / "power.csv")
+    write_plot(pd.DataFrame([row for part in rows for row in part]), home / "power.csv")
 
 
 def measure(point: Point) -> list[dict[str, object]]:
@@ -75,8 +75,8 @@ def _none(point: Point) -> list[dict[str, object]]:
     world = World(
         4 * point.n_per_emotion, section.n_clips, section.icc, n_layers=section.none_layers, layer_share=0.5
     )
-    said, claimed = none_claimed(world, point.share, ALPHA, section.wanted_power, _rngs(point))
-    return [{**_row(point, "none said wrongly", said), "claimed_power": claimed}]
+    wrong, claimed = none_claimed(world, point.share, ALPHA, section.wanted_power, _rngs(point))
+    return [{**_row(point, "none said wrongly", wrong), "claimed_power": claimed}]
 
 
 MEASURES: dict[str, Callable[[Point], list[dict[str, object]]]] = {
@@ -87,8 +87,8 @@ MEASURES: dict[str, Callable[[Point], list[dict[str, object]]]] = {
 
 
 def _rngs(point: Point) -> list[np.random.Generator]:
-    place = (point.kind, round(1e4 * point.share), point.n_per_emotion, point.unit, point.params.seed)
-    return [rng_for("calibration", *place, sim) for sim in range(point.params.n_sims)]
+    key = (point.kind, round(1e4 * point.share), point.n_per_emotion, point.unit, point.params.seed)
+    return [rng_for("calibration", *key, sim) for sim in range(point.params.n_sims)]
 
 
 def _row(point: Point, what: str, rate: Rate) -> dict[str, object]:

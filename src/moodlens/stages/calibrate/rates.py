@@ -15,7 +15,7 @@ from moodlens.params.calibration import CalibrationParams
 from moodlens.store.tables import write_plot
 
 N_PLAIN = 100
-"""Datasets that the plain probe is asked about; its fits take as long as all other tests together."""
+"""Datasets that the plain probe runs on. Its fits take as long as all other tests together."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Cell:
     icc: float
     n_sims: int
     seed: int
-    slow_too: bool  # the last design is asked about every test
+    slow_too: bool  # the last design also runs the slow tests
 
 
 def run(params: CalibrationParams, home: Path) -> None:
@@ -46,26 +46,26 @@ def run(params: CalibrationParams, home: Path) -> None:
                 )
             )
     cells = [
-        Cell(prompts, clips, icc, section.n_sims, section.seed, place == len(section.designs))
-        for place, (prompts, clips) in enumerate(section.designs, start=1)
+        Cell(prompts, clips, icc, section.n_sims, section.seed, number == len(section.designs))
+        for number, (prompts, clips) in enumerate(section.designs, start=1)
         for icc in section.icc
     ]
     workers = params.compute.workers
-    found = run_tasks(measure, cells, workers=workers, threads=1, label="error rates", unit="cell")
-    write_plot(pd.DataFrame([row for rows, _ in found for row in rows]), home / "rates.csv")
-    write_plot(pd.DataFrame([row for _, row in found]), home / "plain_probe.csv")
+    results = run_tasks(measure, cells, workers=workers, threads=1, label="error rates", unit="cell")
+    write_plot(pd.DataFrame([row for rows, _ in results for row in rows]), home / "rates.csv")
+    write_plot(pd.DataFrame([row for _, row in results]), home / "plain_probe.csv")
 
 
 def measure(cell: Cell) -> tuple[list[dict[str, object]], dict[str, object]]:
     """Return a row per test, and the plain probe's mean accuracy."""
-    place = (cell.n_prompts, cell.n_clips, round(1000 * cell.icc), cell.seed)
-    rngs = [rng_for("calibration", "rates", *place, sim) for sim in range(cell.n_sims)]
+    key = (cell.n_prompts, cell.n_clips, round(1000 * cell.icc), cell.seed)
+    rngs = [rng_for("calibration", "rates", *key, sim) for sim in range(cell.n_sims)]
     base = World(cell.n_prompts, cell.n_clips, cell.icc)
     tests = [test for test in (*CLAIMS, *NAIVE) if cell.slow_too or not test.slow]
     rows = [row_of(alarms) for alarms in alarm_rates(tests, base, cell.n_sims, rngs)]
     n_plain = min(N_PLAIN, cell.n_sims)
     design, n_clips = design_for(base), cell.n_prompts * cell.n_clips
-    rngs = [rng_for("calibration", "plain", *place, sim) for sim in range(n_plain)]
+    rngs = [rng_for("calibration", "plain", *key, sim) for sim in range(n_plain)]
     read = [plain_accuracy(sample(base, design, rng), rng) for rng in rngs]
     chance = 1 / base.n_classes
     rate = rate_of([plain_p(accuracy, n_clips, chance) <= PLAIN.level for accuracy in read])

@@ -53,11 +53,11 @@ def type1(rates: Rows) -> dict[str, object]:
 def naive(rates: Rows, plain: Rows) -> dict[str, object]:
     """Return the error rates of the common, wrong tests at the largest ICC, worst design."""
     icc = max(row["icc"] for row in rates)
-    found: dict[str, object] = {"plain_probe_accuracy": max(row["accuracy"] for row in plain)}
+    worst: dict[str, object] = {"plain_probe_accuracy": max(row["accuracy"] for row in plain)}
     wrong = [row for row in rates if not row["carries_claim"] and row["icc"] == icc]
     for name in {row["test"] for row in wrong}:
-        found[key_of(name)] = max(row["rate"] for row in wrong if row["test"] == name)
-    return found
+        worst[key_of(name)] = max(row["rate"] for row in wrong if row["test"] == name)
+    return worst
 
 
 def key_of(name: str) -> str:
@@ -70,7 +70,7 @@ def key_of(name: str) -> str:
 
 
 def planted(power: Rows) -> dict[str, object]:
-    """Return how often the planted layer was found and "none" was said wrongly."""
+    """Return how often the planted layer was found, and how often a "none" verdict was wrong."""
     return {key_of(f"{row['what']} by {row['unit']}"): row["rate"] for row in power if row["what"] != "found"}
 
 
@@ -86,9 +86,9 @@ def verdict_counts(verdicts: Rows) -> dict[str, object]:
         says = [row["verdict"] for row in own if row["rung"] == "naive"]
         counts[model] = {
             "n_seeds": len(marks),
-            "right": sum("wrong" not in found for found in marks),
-            "n_wrong_verdicts": sum(found.count("wrong") for found in marks),
-            "n_untested_rungs": max(found.count("untested") for found in marks),
+            "right": sum("wrong" not in run for run in marks),
+            "n_wrong_verdicts": sum(run.count("wrong") for run in marks),
+            "n_untested_rungs": max(run.count("untested") for run in marks),
             "naive_says_encoded": says.count("encoded in the layers"),
         }
     return counts

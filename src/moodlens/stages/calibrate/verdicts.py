@@ -1,8 +1,7 @@
-"""Stage `verdicts`: what the whole pipeline says of models whose truth is known.
+"""Stage `verdicts`: verdicts of the whole pipeline on models whose truth is known.
 
-Twins run side by side, one process each. What is finished is kept: an interrupted run goes on from there.
-
-The pipeline on a twin, in a workspace of its own: which stages its verdict needs, and the run itself.
+Each twin runs in its own process and workspace. Finished verdicts are stored, so that an interrupted run
+resumes.
 """
 
 import json
@@ -56,7 +55,7 @@ def _outs(stage: Mapping[str, Any]) -> list[str]:
 def verdict_on_twin(root: Path, home: Path, model: str, seed: int) -> dict[str, Any]:
     """Return metrics/decide.json of a twin at a generation seed, with the naive verdict under `naive`.
 
-    A finished verdict is kept in work/<model>-<seed> and used again while parameters, code and weights stay.
+    A finished verdict is stored in work/<model>-<seed> and used until parameters, code or weights change.
 
     Args:
         root: the main workspace, whose params.yaml, code and models are used.
@@ -71,11 +70,11 @@ def verdict_on_twin(root: Path, home: Path, model: str, seed: int) -> dict[str, 
     stages = needed_stages(root)
     text = twin_params(root, model, seed)
     mark = fingerprint(root, stages, text)
-    kept = work / VERDICT
-    if kept.is_file():
-        found = json.loads(kept.read_text(encoding="utf-8"))
-        if found["fingerprint"] == mark:
-            return found["decide"]
+    stored = work / VERDICT
+    if stored.is_file():
+        verdict = json.loads(stored.read_text(encoding="utf-8"))
+        if verdict["fingerprint"] == mark:
+            return verdict["decide"]
     work.mkdir(parents=True, exist_ok=True)
     (work / "params.yaml").write_text(text, encoding="utf-8")
     if not (work / "models").exists():
@@ -83,7 +82,7 @@ def verdict_on_twin(root: Path, home: Path, model: str, seed: int) -> dict[str, 
     _run([*stages, "naive"], root, work, home)
     decide = json.loads((work / "metrics" / "decide.json").read_text(encoding="utf-8"))
     decide["naive"] = json.loads((work / "metrics" / "naive.json").read_text(encoding="utf-8"))
-    with replacing(kept) as temporary:
+    with replacing(stored) as temporary:
         temporary.write_text(json.dumps({"fingerprint": mark, "decide": decide}), encoding="utf-8")
     return decide
 
@@ -131,11 +130,11 @@ def _run(stages: Sequence[str], root: Path, work: Path, home: Path) -> None:
     command = [sys.executable, "-m", "moodlens.stages.calibrate.chain", *stages]
     done = subprocess.run(command, cwd=work, env=env, text=True, capture_output=True, check=False)
     if done.returncode != 0:
-        said = " / ".join((done.stderr or done.stdout).strip().splitlines()[-LAST_LINES:])
+        reason = " / ".join((done.stderr or done.stdout).strip().splitlines()[-LAST_LINES:])
         where = f"{work.name}, exit {done.returncode}"
         advice = "Repair it and run again"
         raise ContractError(
-            must("the stages of a verdict", "finish on the twin", said, where=where, next_step=advice)
+            must("the stages of a verdict", "finish on the twin", reason, where=where, next_step=advice)
         )
 
 
@@ -153,8 +152,8 @@ def run(params: CalibrationParams, home: Path) -> None:
     section = params.verdicts
     todo = [Run(home, model, seed) for seed in section.seeds for model in section.models]
     workers = params.compute.workers
-    found = run_tasks(rows_of_run, todo, workers=workers, threads=1, label="verdicts", unit="run")
-    rows = [row for part in found for row in part]
+    parts = run_tasks(rows_of_run, todo, workers=workers, threads=1, label="verdicts", unit="run")
+    rows = [row for part in parts for row in part]
     write_plot(pd.DataFrame(rows), home / "verdicts.csv")
     for row in rows:
         if row["mark"] == "wrong":
@@ -172,17 +171,17 @@ def rows_of(model: str, seed: int, decide: dict[str, Any]) -> list[dict[str, obj
         name: rung["verdict"] for name, rung in decide.items() if isinstance(rung, dict) and "verdict" in rung
     }
     factors = decide.get("factors", {})
-    said_of = {name: found["verdict"] for name, found in factors.items()}
+    factor_verdicts = {name: factor["verdict"] for name, factor in factors.items()}
     rows: list[dict[str, object]] = []
-    for row in judged(model, verdicts, said_of):
+    for row in judged(model, verdicts, factor_verdicts):
         rung, told = decide.get(row.rung, {}), factors.get(row.rung.removeprefix("state: "), {})
         read = {"accuracy": rung.get("accuracy"), "r2": told.get("r2"), "p": rung.get("p")}
         if told:
             read["p"] = max(told["p"], told["prompted_p"])
-        said = {"rung": row.rung, "verdict": row.verdict, "truth": row.truth, "mark": row.mark}
-        rows.append({"model": model, "seed": seed, **said, **read})
+        verdict = {"rung": row.rung, "verdict": row.verdict, "truth": row.truth, "mark": row.mark}
+        rows.append({"model": model, "seed": seed, **verdict, **read})
     naive = decide["naive"]
-    said = {"rung": "naive", "verdict": naive["says"], "truth": model == "organism", "mark": ""}
+    verdict = {"rung": "naive", "verdict": naive["says"], "truth": model == "organism", "mark": ""}
     p = max(naive["p_t"], naive["p_probe"])
-    rows.append({"model": model, "seed": seed, **said, "accuracy": naive["accuracy"], "r2": None, "p": p})
+    rows.append({"model": model, "seed": seed, **verdict, "accuracy": naive["accuracy"], "r2": None, "p": p})
     return rows

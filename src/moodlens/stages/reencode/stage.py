@@ -81,7 +81,7 @@ def plan(
     """Return one task per shard of codes.
 
     Raises:
-        UsageError: more single steps are asked for than a clip has.
+        UsageError: more single steps are requested than a clip has.
         ContractError: a shard of codes is absent, or the clips were made by another model.
     """
     section, data = params.reencode, root / "data"
