@@ -46,6 +46,15 @@ def test_a_local_folder_is_a_model(root: Path):
     assert by_name.weights_sha256 == relative.weights_sha256 == absolute.weights_sha256
 
 
+@pytest.mark.parametrize("prefix", ["", catalog.AUDIOCRAFT])
+def test_an_untracked_folder_is_absent_from_a_queued_run(root: Path, prefix: str):
+    copy = root / ".dvc" / "tmp" / "exps" / "tmpx"
+    copy.mkdir(parents=True)
+    with pytest.raises(UsageError, match="must be tracked by git") as caught:
+        catalog.find(model(f"{prefix}{catalog.ORGANISM}"), copy)
+    assert str(root / catalog.ORGANISM) in one_line(caught.value)
+
+
 def test_the_random_organism_is_untrained_and_not_its_own_twin(root: Path):
     organism = catalog.load(model("organism"), root)
     random = catalog.load(model("organism-random"), root)

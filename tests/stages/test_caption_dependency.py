@@ -18,13 +18,13 @@ def captions(n: int, word: str = "slow") -> str:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Stage `prompts` alone, as dvc.yaml has it, committed."""
+    """Stages `inputs` and `prompts`, as dvc.yaml has them, committed."""
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "data").mkdir()
-    for name in ("params.yaml", "data/captions.csv", ".gitignore", ".dvcignore"):
+    for name in ("params.yaml", "constraints.txt", "data/captions.csv", ".gitignore", ".dvcignore"):
         shutil.copy(ROOT / name, tmp_path / name)
     whole = yaml.safe_load((ROOT / "dvc.yaml").read_text())
-    stages = {"stages": {"prompts": whole["stages"]["prompts"]}}
+    stages = {"stages": {name: whole["stages"][name] for name in ("inputs", "prompts")}}
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(stages))
     set_params(tmp_path, {"prompts": {"emotions": ["happy", "sad"], "n_per_emotion": 3}})
     must_run(tmp_path, "git", "init", "-q")
@@ -61,3 +61,29 @@ def test_an_edited_table_runs_the_stage_again_and_a_sweep_names_another(project:
     failed = run(project, "dvc", "repro")
     assert failed.returncode != 0
     assert "outside.csv" in failed.stderr
+
+
+def test_a_queued_run_with_an_untracked_table_ends_before_any_work_in_one_clear_line(project: Path):
+    """The table is in the workspace, named in params.yaml and not in git; the queue changes something else."""
+    (project / "new.csv").write_text(captions(4, "new"))
+    set_params(project, {"prompts": {"sets": ["table"], "table_path": "new.csv"}})
+    must_run(project, "dvc", "repro")
+    failed = run(project, "dvc", "exp", "run", "--temp", "-S", "prompts.seed=1")
+    assert failed.returncode != 0
+    assert "Errno" not in failed.stderr
+    assert "Running stage 'prompts'" not in failed.stdout
+    assert "prompts.table_path must be tracked by git, or a queued run cannot see it" in failed.stderr
+    assert "or `dvc add new.csv` and `git add new.csv.dvc`" in failed.stderr
+    must_run(project, "git", "add", "new.csv")
+    must_run(project, "dvc", "exp", "run", "--temp", "-S", "prompts.seed=1")
+    assert "didn't change, skipping" in must_run(project, "dvc", "repro")
+
+
+def test_the_advice_to_use_dvc_works(project: Path):
+    (project / "new.csv").write_text(captions(4, "new"))
+    must_run(project, "dvc", "add", "new.csv")
+    changed = ("-S", "prompts.table_path=new.csv", "-S", "prompts.sets=[table]")
+    failed = run(project, "dvc", "exp", "run", "--temp", *changed)
+    assert "`git add new.csv.dvc`, or give" in failed.stderr
+    must_run(project, "git", "add", "new.csv.dvc")
+    must_run(project, "dvc", "exp", "run", "--temp", *changed)

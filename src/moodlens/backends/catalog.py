@@ -14,6 +14,7 @@ from moodlens.backends.checkpoint import Checkpoint, verify_checkpoint
 from moodlens.base.errors import ContractError, UsageError, must, nearest
 from moodlens.contracts.backend import ModelInfo, MusicBackend
 from moodlens.params.pipeline import Model
+from moodlens.store.experiment_copy import require_tracked
 
 ORGANISM = "models/organism"
 EMBEDDED = {"organism": ORGANISM, "organism-shuffled": f"{ORGANISM}/shuffled", "organism-random": ORGANISM}
@@ -61,7 +62,8 @@ def find(model: Model, root: Path) -> Source:
         root: workspace; embedded models and relative folders are below it.
 
     Raises:
-        UsageError: the id is unknown, the hub cannot be reached, or the folder is not a MusicGen or pickled.
+        UsageError: the id is unknown, the hub cannot be reached, or the folder is not a MusicGen, pickled, or
+            absent from the copy of the workspace in which a queued experiment runs.
         ContractError: a file is missing, truncated or damaged.
     """
     if model.id in EMBEDDED:
@@ -76,6 +78,7 @@ def find(model: Model, root: Path) -> Source:
         instead = "set model.id to a local folder or to organism"
         folder = hub.snapshot(model.id, model.revision, thing=f"model.id {model.id}", instead=instead)
         return Source(model.id, folder.name, verify_checkpoint(folder))
+    require_in_copy(model, root)
     if model.id.startswith(AUDIOCRAFT):
         from moodlens.backends.audiocraft.loading import find_audiocraft
 
@@ -93,6 +96,16 @@ def find(model: Model, root: Path) -> Source:
         advice += ", or a local folder in transformers or audiocraft layout"
     rule = "be an embedded model, a hub id or a folder"
     raise UsageError(must("model.id", rule, model.id, where="params.yaml", next_step=advice))
+
+
+def require_in_copy(model: Model, root: Path) -> None:
+    """Return unless `model.id` is an untracked folder that this copy of the user's workspace lacks.
+
+    Raises:
+        UsageError: it is; the message says how a queued experiment can see the folder.
+    """
+    if model.id not in EMBEDDED and model.id not in HUB:
+        require_tracked("model.id", model.id.removeprefix(AUDIOCRAFT), root)
 
 
 def describe(source: Source, model: Model) -> ModelInfo:

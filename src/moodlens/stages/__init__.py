@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from moodlens.stages.shell import Stage
 
 STAGES = (
+    "inputs",
     "prompts",
     "generate",
     "reencode",
