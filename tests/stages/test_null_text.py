@@ -11,9 +11,9 @@ from moodlens.base.errors import ContractError
 from moodlens.null_text.evidence import REQUIRED
 from moodlens.params.pipeline import Params
 from moodlens.stages import null_text
+from moodlens.store.run_record import Run
 from moodlens.store.shards import read_shard, write_shard
 from moodlens.store.tables import read_metrics
-from moodlens.store.tracking import Run
 from tests.stages.planted import plant, planted_params
 from tests.stages.planted_states import STEPS, plant_states
 
@@ -21,7 +21,8 @@ from tests.stages.planted_states import STEPS, plant_states
 @pytest.fixture(autouse=True)
 def logged(monkeypatch) -> list[Run]:
     runs: list[Run] = []
-    monkeypatch.setattr(null_text, "log_runs", lambda root, name, run: runs.append(run))
+    stage = null_text.run
+    monkeypatch.setattr(null_text, "run", lambda *given: runs.append(stage(*given)))
     monkeypatch.setattr(null_text, "N_TURNS", 39)
     return runs
 
@@ -65,6 +66,7 @@ def test_a_planted_state_is_found_above_every_control(planted: Path, params: Par
     assert rung["whole_shots"] == rung["shots"] == 1
     steps, curve = (pd.read_csv(planted / f"metrics/null_text_{name}.csv") for name in ("steps", "curve"))
     assert len(steps) == 3 * 3 * len(STEPS) + 2 * len(STEPS)
+    assert set(steps["accuracy_null"]) == set(curve["accuracy_null"]) == {0.25}
     assert set(curve["n_shots"]) == {1, 2}  # 40 leaves no wording to test on
     assert set(curve["reading"]) == {"single step", "whole clip"}
     assert [run.name for run in logged] == ["null_text"]

@@ -13,11 +13,11 @@ import yaml
 from moodlens.base.errors import ContractError
 from moodlens.contracts.tables import CLIPS, PROMPTS
 from moodlens.params.pipeline import Params
-from moodlens.stages.report.chapters import CHAPTERS, chapters_of
 from moodlens.stages import temporal
+from moodlens.stages.report.chapters import CHAPTERS, chapters_of
+from moodlens.store.run_record import Run
 from moodlens.store.shards import read_shard, write_shard
 from moodlens.store.tables import read_metrics, read_table, write_table
-from moodlens.store.tracking import Run
 from tests.stages.planted import planted_params
 from tests.stages.planted_steps import PLANTED_S, plant_steps
 
@@ -45,7 +45,8 @@ def workspace(planted: Path, tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def logged(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
     runs: list[Run] = []
-    monkeypatch.setattr(temporal, "log_runs", lambda root, name, run: runs.append(run))
+    stage = temporal.run
+    monkeypatch.setattr(temporal, "run", lambda *given: runs.append(stage(*given)))
     return runs
 
 
@@ -86,6 +87,8 @@ def test_it_finds_where_emotion_is_and_which_layer_keeps_the_beat(workspace: Pat
     assert (layers["p_maxt"] > 0.05).all()  # the planted stretch lies in neither tenth
     readings = pd.read_csv(workspace / "metrics" / "temporal_readings.csv").set_index(["layer", "reading"])
     assert readings.loc[(1, "magnitude"), "sad"] == pytest.approx(_mean_norm(workspace, "sad"), rel=1e-4)
+    spectra = pd.read_csv(workspace / "metrics" / "temporal_spectra.csv")
+    assert spectra["share_null"].to_numpy() == pytest.approx(3 / (metrics["n_wordings"] - 1), rel=1e-5)
     assert logged[0].name == "temporal"
     assert [child.name for child in logged[0].children] == [
         "temporal/residual.0/cond",

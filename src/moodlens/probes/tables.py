@@ -131,7 +131,7 @@ def _gain_columns(gains: Gains, family: str, site: str) -> dict[str, object]:
 
 
 def plot_rows(results: ProbeResults) -> pd.DataFrame:
-    """Return one row per site: metrics/probe_layers.csv. Baselines repeat as columns."""
+    """Return one row per site: metrics/probe_layers.csv. Baselines and chance repeat as columns."""
     rows = []
     families = results.families
     for name, family in families.items():
@@ -163,6 +163,7 @@ def plot_rows(results: ProbeResults) -> pd.DataFrame:
     music = families["music"]["wording"].sites if "music" in families else ()
     acoustics = [site.accuracy for site in music if site.site == "acoustics"]
     frame["acoustics_accuracy"] = acoustics[0] if acoustics else pd.NA
+    frame["accuracy_null"] = 1 / results.design.n_classes
     return frame
 
 

@@ -28,8 +28,8 @@ from moodlens.stats.design import Design
 from moodlens.stats.gram import centred, prompt_grams, standardised
 from moodlens.stats.permutation import unit_orders
 from moodlens.stats.sweep import SweepSettings, sweep
+from moodlens.store.run_record import Run, stage_run
 from moodlens.store.tables import write_metrics, write_plot
-from moodlens.store.tracking import Run, log_runs, stage_run
 from moodlens.workspace import sites
 from moodlens.workspace.design import Workspace, acoustic_table, open_workspace, prompt_table
 from moodlens.workspace.reencoded import Reencoded, open_reencoded
@@ -38,8 +38,8 @@ N_TURNS = 999
 """Rotations of the partial R2. Each refits the ridge in every fold."""
 
 
-def run(params: Params, root: Path) -> None:
-    """Write metrics/null_text.json, its tables `_steps` and `_curve`, and MLflow runs."""
+def run(params: Params, root: Path) -> Run:
+    """Write metrics/null_text.json, its tables `_steps` and `_curve`; return the run."""
     work = open_workspace(root)
     states = open_reencoded(work)
     section = params.null_text
@@ -71,13 +71,13 @@ def run(params: Params, root: Path) -> None:
         "n_clips": len(states.clips),
         "chance": 1 / design.n_classes,
     }
-    steps, curve = step_rows(evidence, readers, work, settings), curve_rows(evidence)
+    steps, curve = step_rows(evidence, readers, work, settings), curve_rows(evidence, design.n_classes)
     write_metrics(metrics, root / "metrics" / "null_text.json")
     write_plot(steps, root / "metrics" / "null_text_steps.csv")
     write_plot(curve, root / "metrics" / "null_text_curve.csv")
     numbers = {key: value for key, value in rung.items() if not isinstance(value, Mapping)}
     children = _hookpoint_runs(steps)
-    log_runs(root, "null_text", stage_run("null_text", params, numbers, children, also=("reencode",)))
+    return stage_run("null_text", params, numbers, children, also=("reencode",))
 
 
 @dataclass(frozen=True)
@@ -240,7 +240,7 @@ def _swaps(states: Reencoded, section: NullText) -> Swaps:
 def step_rows(
     evidence: StateEvidence, readers: list[Reader], work: Workspace, settings: ProbeSettings
 ) -> pd.DataFrame:
-    """Return one row per reader, layer and step: metrics/null_text_steps.csv."""
+    """Return one row per reader, layer and step, with chance: metrics/null_text_steps.csv."""
     design = work.design
     folds = design_folds(design, "wording", settings.n_folds, rng_for("folds", "wording", settings.seed))
     rows = []
@@ -253,15 +253,15 @@ def step_rows(
             row = {"reader": reader.name, "hookpoint": evidence.hookpoints[layer] if layered else ""}
             row |= {"step": evidence.steps[step], "accuracy": value}
             row["p_maxt"] = evidence.probe.p_by_site[step, layer] if reader.name == SAID["model"] else pd.NA
-            rows.append(row)
+            rows.append(row | {"accuracy_null": 1 / design.n_classes})
     return pd.DataFrame(rows)
 
 
-def curve_rows(evidence: StateEvidence) -> pd.DataFrame:
-    """Return one row per reading, reader and size: metrics/null_text_curve.csv."""
+def curve_rows(evidence: StateEvidence, n_classes: int) -> pd.DataFrame:
+    """Return one row per reading, reader and size, with chance: metrics/null_text_curve.csv."""
     return pd.DataFrame(
         [
-            {"reading": reading, **vars(point)}
+            {"reading": reading, **vars(point), "accuracy_null": 1 / n_classes}
             for reading, points in (("single step", evidence.curve), ("whole clip", evidence.whole_curve))
             for point in points
         ]
@@ -269,7 +269,7 @@ def curve_rows(evidence: StateEvidence) -> pd.DataFrame:
 
 
 def _hookpoint_runs(steps: pd.DataFrame) -> list[Run]:
-    """Return an MLflow run per hookpoint with its accuracies over the stored steps."""
+    """Return a run per hookpoint with its accuracies over the stored steps."""
     runs = []
     for hookpoint, rows in steps[steps["hookpoint"] != ""].groupby("hookpoint", sort=False):
         curves = {

@@ -144,7 +144,7 @@ def no_rows(emotions: Sequence[str]) -> dict[str, pd.DataFrame]:
             *("distance_ratio_high", "between_early_raw", "between_late_raw", *tempo),
         ],
         "readings": ["reading", "ratio", "share", "f", "p", "p_maxt", *emotions],
-        "spectra": ["frequency_hz", "share", *emotions],
+        "spectra": ["frequency_hz", "share", "share_null", *emotions],
     }
     return {name: pd.DataFrame(columns=["site", "layer", "half", *own]) for name, own in columns.items()}
 
@@ -237,13 +237,19 @@ def _spectra(results: Timeline) -> list[pd.DataFrame]:
         density = spectrum.power[:, shown] / (frequencies[1] - frequencies[0])
         columns = _by_emotion(results.design, density, "")
         share = _emotion_share(results.design, np.log(np.maximum(density, np.finfo(float).tiny)))
-        frames.append(pd.DataFrame({**site, "frequency_hz": frequencies[shown], "share": share, **columns}))
+        columns = {"share": share, "share_null": _share_null(results.design), **columns}
+        frames.append(pd.DataFrame({**site, "frequency_hz": frequencies[shown], **columns}))
     return frames
 
 
 def _by_emotion(design: Design, values: np.ndarray, prefix: str) -> dict[str, np.ndarray]:
     labels = design.unit_labels("wording")
     return {f"{prefix}{name}": values[labels == k].mean(axis=0) for k, name in enumerate(design.emotions)}
+
+
+def _share_null(design: Design) -> float:
+    """Return the mean share of the variance when wordings are relabelled: (k - 1) / (n - 1)."""
+    return (design.n_classes - 1) / (len(design.unit_labels("wording")) - 1)
 
 
 def _emotion_share(design: Design, values: np.ndarray) -> np.ndarray:
