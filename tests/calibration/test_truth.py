@@ -1,30 +1,28 @@
 """The truth table of the embedded models, and verdicts held against it."""
 
 from moodlens.calibration.truth import TRUTH, judged
+from moodlens.decision.ladder import RUNGS
 
 
 def test_the_truth_table():
     assert {model: [rung for rung, holds in rungs.items() if holds] for model, rungs in TRUTH.items()} == {
-        "organism": ["words", "text_code", "music", "state"],
-        "organism-shuffled": ["words", "text_code"],
-        "organism-random": ["words"],
+        "organism": ["text_code", "music"],
+        "organism-shuffled": ["text_code"],
+        "organism-random": [],
     }
+
+
+def test_every_rung_of_the_table_is_one_of_the_ladder():
+    assert {rung for rungs in TRUTH.values() for rung in rungs} <= set(RUNGS)
 
 
 def test_neither_none_nor_undecided_claims_a_rung():
-    said = {"words": "strong", "text_code": "weak", "music": "none", "state": "undecided"}
-    assert [row.mark for row in judged("organism-shuffled", said)][:4] == ["right"] * 4
-    assert [row.mark for row in judged("organism", said)][:4] == ["right", "right", "wrong", "wrong"]
+    for verdict in ("none", "undecided"):
+        verdicts = {"text_code": "weak", "music": verdict}
+        assert [row.mark for row in judged("organism-shuffled", verdicts)] == ["right", "right"]
+        assert [row.mark for row in judged("organism", verdicts)] == ["right", "wrong"]
 
 
-def test_a_factor_is_right_where_the_card_says_it_was_learnt():
-    said = {"tempo": "weak", "loudness": "undecided", "brightness": "strong"}
-    marks = {
-        model: {row.rung: row.mark for row in judged(model, {}, said) if row.rung.startswith("state: ")}
-        for model in ("organism", "organism-shuffled")
-    }
-    names = ("state: tempo", "state: loudness", "state: brightness", "state: mode")
-    assert marks["organism"] == dict(zip(names, ("right", "wrong", "right", "untested"), strict=True))
-    assert marks["organism-shuffled"] == dict(
-        zip(names, ("wrong", "right", "wrong", "untested"), strict=True)
-    )
+def test_a_rung_without_a_verdict_is_untested_and_findings_are_not_judged():
+    rows = judged("organism-random", {"text_code": "strong", "null_text": "strong"})
+    assert [(row.rung, row.mark) for row in rows] == [("text_code", "wrong"), ("music", "untested")]

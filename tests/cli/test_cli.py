@@ -26,13 +26,18 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_verdict_prints_every_rung_and_the_report(workspace: Path, capsys: pytest.CaptureFixture[str]):
-    rungs = {name: UNTESTED if name in ("state", "use") else RUNG for name in RUNGS}
-    decided = {**rungs, "layers": RUNG, "headline": "It reaches the music.", "highest_rung": "music"}
+    decided = {
+        "headline": "It reaches the music.",
+        "highest_rung": "music",
+        "rungs": {name: UNTESTED if name == "use" else RUNG for name in RUNGS},
+        "design": {"words": None},
+        "findings": {"layers": RUNG, "null_text": None},
+    }
     (workspace / "metrics" / "decide.json").write_text(json.dumps(decided))
     assert cli.main(["verdict"]) == 0
     printed = capsys.readouterr().out
     assert "It reaches the music." in printed
-    assert all(f"{rung} {name.replace('_', ' ')}" in printed for rung, name in enumerate(RUNGS))
+    assert all(f"{rung} {name.replace('_', ' ')}" in printed for rung, name in enumerate(RUNGS, start=1))
     assert str(workspace / "reports" / "index.html") in printed
 
 

@@ -82,47 +82,38 @@ def test_undecided_says_when_prompts_will_not_help():
     assert close.more_prompts == 20  # 16 x (0.15 / 0.1)^2 = 36
 
 
+MUSIC = replace(FOUND, tempo_bpm=80.0)
+
+
 @pytest.mark.parametrize(
-    ("text_code", "music", "state", "highest"),
-    [
-        (FOUND, replace(FOUND, tempo_bpm=80.0), FOUND, "state"),
-        (FOUND, replace(FOUND, tempo_bpm=80.0), replace(FOUND, baselines=(TIED,)), "music"),
-        (FOUND, SILENT, SILENT, "text_code"),
-        (SILENT, SILENT, SILENT, "words"),
-    ],
-    ids=["organism", "echo", "shuffled", "random"],
+    ("text_code", "music", "highest"),
+    [(FOUND, MUSIC, "music"), (FOUND, SILENT, "text_code"), (SILENT, SILENT, "")],
+    ids=["organism", "shuffled", "random"],
 )
-def test_the_ladder_names_the_highest_rung_and_infers_none(text_code, music, state, highest):
-    words = replace(FOUND, unit="prompt", effect=None, baselines=())
+def test_the_ladder_names_the_highest_rung_and_infers_none(text_code, music, highest):
     layers = replace(FOUND, site="residual.3/cond")
-    evidence = {"words": words, "text_code": text_code, "music": music, "state": state, "layers": layers}
-    decision = decide(evidence, THRESHOLDS)
+    decision = decide({"text_code": text_code, "music": music, "layers": layers}, THRESHOLDS)
     assert decision.highest == highest
-    assert decision.headline.startswith(f"Highest rung reached: {highest} (strong)")
+    assert [rung.name for rung in decision.rungs] == ["text_code", "music", "use"]
     assert decision.rungs[-1].verdict == "untested"
-    assert "use untested" in decision.headline
     assert decision.layers.verdict == "strong"
-    assert "does not license the rung `state`" in decision.layers.rule
-    assert "takes the text away" in decision.layers.next_step
+    assert decision.layers.rule.endswith("it does not show that the model uses its states.")
+    assert "under null text" in decision.layers.next_step
 
 
-def test_without_music_the_rung_is_untested_and_without_words_nothing_is_reached():
-    words = replace(SILENT, unit="prompt", effect=None, baselines=())
-    decision = decide({"words": words}, THRESHOLDS)
-    assert decision.highest == ""
-    assert decision.headline.startswith("No rung reached")
-    assert decision.rungs[2].verdict == "untested"
+@pytest.mark.parametrize("beside", ["words", "null_text", "layers"])
+def test_what_stands_beside_the_ladder_reaches_no_rung(beside: str):
+    bare = decide({"text_code": SILENT}, THRESHOLDS)
+    decision = decide({"text_code": SILENT, beside: FOUND}, THRESHOLDS)
+    assert decision.rungs == bare.rungs
+    assert (decision.highest, decision.headline) == ("", bare.headline)
 
 
-def test_a_rung_above_a_missing_one_is_named_with_the_gap():
-    evidence = {
-        "words": replace(FOUND, effect=None),
-        "text_code": SILENT,
-        "music": replace(FOUND, tempo_bpm=50.0),
-    }
-    headline = decide(evidence, THRESHOLDS).headline
-    assert headline.startswith("Highest rung reached: music")
-    assert "Not shown below it: text_code undecided" in headline
+def test_without_clips_music_is_untested_and_what_was_not_measured_is_none():
+    decision = decide({"text_code": FOUND}, THRESHOLDS)
+    assert decision.highest == "text_code"
+    assert decision.rungs[1].verdict == decision.layers.verdict == "untested"
+    assert decision.words is decision.null_text is None
 
 
 def test_a_threshold_that_the_design_cannot_reach_is_refused_with_the_number():

@@ -35,7 +35,7 @@ def example_page(prompt: str = "a happy tune") -> Page:
     rung = Rung(
         1, "text code", "Does the text code carry it?", "strong", "It does.", "p < 0.001", "Go on.", bars
     )
-    untested = Rung(4, "use", "Is it used?", "not tested", "", "", "Steer it.")
+    untested = Rung(3, "use", "Is it used?", "not tested", "", "", "Steer it.")
     player = Player(
         "happy-000-s0",
         prompt,
@@ -53,7 +53,11 @@ def example_page(prompt: str = "a happy tune") -> Page:
         title="Is emotion encoded?",
         subject="organism · 8 clips",
         verdict=Verdict(
-            "Emotion reaches the text code.", "And no further.", "Buy prompts.", (rung, untested)
+            "Emotion reaches the text code.",
+            "And no further.",
+            "Buy prompts.",
+            (rung, untested),
+            (Fact("Finding (states)", "States summarise: run `it`.", "Accuracy 83 %."),),
         ),
         design=(Fact("prompts", "8", "2 per emotion"),),
         listening=Listening("By rule.", (Group("happy", (player,)),)),

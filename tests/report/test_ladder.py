@@ -1,16 +1,19 @@
-"""The ladder as words: nothing of decide.json is lost, nothing untested looks tested."""
+"""The ladder as words: nothing of decide.json is lost, nothing untested looks tested, no finding a rung."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
 from moodlens.decision.ladder import RUNGS
-from moodlens.report.decide import QUESTIONS, SHOWN, TITLES, verdict_of, verdict_text
+from moodlens.null_text.evidence import REQUIRED
+from moodlens.report.decide import QUESTIONS, SHOWN, TITLES, beside_ladder, verdict_of, verdict_text
 
 BASELINE = {"accuracy": 0.4, "difference": 0.5, "low": 0.3, "high": 0.6, "p": 0.001}
 
 
-def rung(verdict: str = "strong", accuracy: float | None = 0.9, **changes: object) -> dict[str, object]:
+def rung(verdict: str = "strong", accuracy: float | None = 0.9, **changes: object) -> dict[str, Any]:
     known = accuracy is not None
     return {
         "verdict": verdict,
@@ -27,10 +30,31 @@ def rung(verdict: str = "strong", accuracy: float | None = 0.9, **changes: objec
     } | changes
 
 
-def decided(**rungs: dict[str, object]) -> dict[str, object]:
-    whole = {name: rung("untested", None) for name in RUNGS} | {"words": rung(), **rungs}
+def finding(sentence: str, accuracy: float = 0.8, **changes: object) -> dict[str, Any]:
+    numbers = {"accuracy": accuracy, "low": 0.7, "high": 0.9, "p": 0.0005, "effect": None}
+    return {"sentence": sentence, "note": "A note.", "baselines": {}, "conditions": [], **numbers, **changes}
+
+
+WORDS = finding("The words tell.", 0.859)
+NULL_TEXT = finding(
+    "Trained states summarise.", 0.828, baselines={name: {"accuracy": 0.5} for name in REQUIRED}
+)
+
+
+def decided(
+    words: Mapping[str, Any] | None = WORDS,
+    null_text: Mapping[str, Any] | None = NULL_TEXT,
+    **rungs: dict[str, Any],
+) -> dict[str, Any]:
+    whole = {name: rung("untested", None) for name in RUNGS} | rungs
     reached = [name for name in RUNGS if whole[name]["verdict"] in ("strong", "weak")]
-    return {"headline": "The sentence.", "highest_rung": reached[-1] if reached else "", **whole}
+    return {
+        "headline": "The sentence.",
+        "highest_rung": reached[-1] if reached else "",
+        "rungs": whole,
+        "design": {"words": words},
+        "findings": {"layers": rung(), "null_text": null_text},
+    }
 
 
 def test_every_rung_has_its_words():
@@ -39,21 +63,15 @@ def test_every_rung_has_its_words():
 
 
 def test_rungs_keep_their_order_and_untested_is_not_a_number():
-    found = verdict_of(decided(music=rung("undecided")), n_emotions=4, n_prompts=64)
-    assert [r.number for r in found.rungs] == [0, 1, 2, 3, 4]
-    assert [r.verdict for r in found.rungs] == [
-        "strong",
-        SHOWN["untested"],
-        "undecided",
-        "not tested",
-        "not tested",
-    ]
-    assert found.rungs[4].bars == ()
-    assert found.headline == "Emotion is in the words"
+    shown = verdict_of(decided(text_code=rung(), music=rung("undecided")), n_emotions=4, n_prompts=64)
+    assert [(r.number, r.name) for r in shown.rungs] == [(1, "text code"), (2, "music"), (3, "use")]
+    assert [r.verdict for r in shown.rungs] == ["strong", "undecided", SHOWN["untested"]]
+    assert shown.rungs[2].bars == ()
+    assert shown.headline == "The text encoder encodes emotion"
 
 
 def test_bars_hold_result_baseline_and_chance():
-    bars = verdict_of(decided(), n_emotions=4, n_prompts=64).rungs[0].bars
+    bars = verdict_of(decided(text_code=rung()), n_emotions=4, n_prompts=64).rungs[0].bars
     assert [(bar.kind, bar.value) for bar in bars] == [("result", 0.9), ("baseline", 0.4), ("chance", 0.25)]
     assert bars[0].note == "[85, 95]\u202f%, 64 prompts"
     assert bars[1].note == "rung − this: +50 [+30, +60] points, p = 0.0010"
@@ -62,31 +80,54 @@ def test_bars_hold_result_baseline_and_chance():
 @pytest.mark.parametrize(
     ("text_code", "music", "expected"),
     [
+        ("none", "untested", "after none (rung: text code)"),
         ("weak", "untested", "after weak (rung: text code)"),
-        ("weak", "strong", "after untested (rung: state)"),
+        ("weak", "strong", "after untested (rung: use)"),
     ],
 )
 def test_the_next_step_looks_upwards_from_the_highest_rung(text_code: str, music: str, expected: str):
-    found = verdict_of(decided(text_code=rung(text_code), music=rung(music)), n_emotions=4, n_prompts=64)
-    assert found.next_step == expected
+    shown = verdict_of(decided(text_code=rung(text_code), music=rung(music)), n_emotions=4, n_prompts=64)
+    assert shown.next_step == expected
 
 
 def test_a_rung_without_an_effect_claims_none():
-    found = verdict_of(decided(words=rung(effect=None)), n_emotions=4, n_prompts=64)
-    assert "Effect" not in found.rungs[0].evidence
-    assert "p (maxT) = 0.0005" in found.rungs[0].evidence
+    shown = verdict_of(decided(text_code=rung(effect=None)), n_emotions=4, n_prompts=64)
+    assert "Effect" not in shown.rungs[0].evidence
+    assert "p (maxT) = 0.0005" in shown.rungs[0].evidence
 
 
-def test_no_rung_reached():
-    found = verdict_of(decided(words=rung("none", 0.26)), n_emotions=4, n_prompts=64)
-    assert found.headline == TITLES[""]
+def test_no_rung_reached_whatever_stands_beside_the_ladder():
+    shown = verdict_of(decided(text_code=rung("none", 0.26)), n_emotions=4, n_prompts=64)
+    assert shown.headline == TITLES[""]
+    assert [fact.value for fact in shown.beside] == ["The words tell. A note.", "Trained states summarise."]
+
+
+def test_check_and_finding_show_their_numbers():
+    check, null_text = beside_ladder(decided())
+    assert "design" in check.name
+    assert check.note == "Accuracy 85.9\u202f% [70, 90]\u202f%, p (maxT) = 0.0005."
+    assert null_text.note.startswith("Accuracy 82.8\u202f% [70, 90]\u202f%")
+    assert all(f"{name} 50.0\u202f%" in null_text.note for name in REQUIRED)
+
+
+def test_what_was_not_measured_beside_the_ladder_says_how_to_measure_it():
+    check, null_text = beside_ladder(decided(words=None, null_text=None))
+    assert "probe.sites" in check.value
+    assert "dvc repro null_text" in null_text.value
 
 
 @pytest.mark.parametrize("name", RUNGS)
 def test_terminal_text_has_a_line_per_rung(name: str):
     text = verdict_text(decided(text_code=rung("weak", 0.7)))
     (line,) = re.findall(rf"^\d {name.replace('_', ' ')} .*$", text, re.MULTILINE)
-    expected = {"words": "0.900", "text_code": "0.700"}.get(name, "not tested")
+    expected = {"text_code": "0.700"}.get(name, "not tested")
     assert expected in line
-    assert text.startswith("EMOTION IS IN THE TEXT CODE\nThe sentence.")
+    assert text.startswith("THE TEXT ENCODER ENCODES EMOTION\nThe sentence.")
     assert "Next (text code): after weak" in text
+
+
+def test_terminal_text_names_check_and_finding_as_what_they_are():
+    text = verdict_text(decided(text_code=rung()))
+    assert re.search(r"^Check of the design \(words\): The words tell\.", text, re.MULTILINE)
+    assert re.search(r"^Finding \(states under null text\): Trained states summarise\.", text, re.MULTILINE)
+    assert max(len(line) for line in text.splitlines()) <= 100

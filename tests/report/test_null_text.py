@@ -40,12 +40,13 @@ CURVE = [
 
 
 def test_the_chapter_says_what_was_measured():
-    finding = null_text_finding(FOUND, STEPS, CURVE, 0.95, {})
+    finding = null_text_finding(FOUND, STEPS, CURVE, 0.95, None)
     for said in ("82.8", "46.9", "59.4", "token history 92.2", "chance 25.0"):
         assert said in finding.summary, said
     cells = {row[0].text: [cell.text for cell in row[1:]] for grid in finding.grids for row in grid.rows}
-    assert cells["random twin"][0] == "must be beaten"
-    assert cells["token history"][0] == "beside"
+    assert cells["random twin"][0] == "untrained decoder"
+    assert cells["token history"][0] == "reader of the tokens"
+    assert (finding.verdict, finding.rule) == ("", "")
     assert cells["token history, 1 prompt each"][1].startswith("55.0")
     assert cells["tokens, 1 prompt each"][2].startswith("8.0")
     assert cells["arousal"] == ["0.91", "0.0005", "0.56"]
@@ -57,31 +58,40 @@ def lead(difference: float, p: float) -> dict[str, float]:
     return {"value": 0.5, "difference": difference, "low": difference - 0.1, "high": difference + 0.1, "p": p}
 
 
-def test_every_factor_has_its_verdict_and_its_lead_over_every_reader():
-    told = {
+def test_every_factor_has_its_lead_over_every_reader_and_no_verdict():
+    mode = {
         "r2": 0.7, "low": 0.6, "high": 0.8, "p": 0.0005, "asked_by": "valence",
         "prompted_r": 0.87, "prompted_p": 0.0015,
         "leads": {RANDOM[1]: lead(0.6, 0.003), "token history": lead(0.005, 0.47)},
     }  # fmt: skip
-    found, judged = {**FOUND, "factors": {"mode": told}}, {"mode": {"verdict": "weak"}}
-    grid = null_text_finding(found, STEPS, CURVE, 0.95, judged).grids[1]
+    described = {
+        "sentence": "Trained states summarise.",
+        "note": "Described, not claimed.",
+        "factors": {"mode": {"better_than": [RANDOM[1]]}},
+    }
+    finding = null_text_finding({**FOUND, "factors": {"mode": mode}}, STEPS, CURVE, 0.95, described)
+    assert finding.summary.startswith("Trained states summarise. With the text cut off")
+    assert (finding.verdict, finding.rule) == ("described", "Described, not claimed.")
+    grid = finding.grids[1]
     (row,) = grid.rows
-    assert [cell.text for cell in row[:2]] == ["mode", "weak"]
-    assert row[1].mark == "weak"
-    assert grid.columns[-2:] == ("of random twin", "of the tokens so far")
-    assert "0.87" in row[4].text
-    assert "0.0015" in row[4].text
-    assert "0.47" in row[-1].text
+    assert "verdict" not in grid.columns
+    assert grid.columns[-3:] == ("of random twin", "of the tokens so far", "lower error than")
+    texts = [cell.text for cell in row]
+    assert texts[0] == "mode"
+    assert "0.87" in texts[3]
+    assert "0.0015" in texts[3]
+    assert "0.47" in texts[-2]
+    assert texts[-1] == RANDOM[1]
 
 
 def test_a_design_too_small_for_the_partial_r2_has_no_row_for_it():
     bare = {**RUNG, "partial_r2": None}
-    finding = null_text_finding({**FOUND, "state": bare}, STEPS, CURVE, 0.95, {})
+    finding = null_text_finding({**FOUND, "state": bare}, STEPS, CURVE, 0.95, None)
     assert not any("partial" in row[0].text for row in finding.grids[0].rows)
 
 
 def test_both_figures_tell_their_values_in_words():
-    steps, curve = null_text_finding(FOUND, STEPS, CURVE, 0.95, {}).figures
+    steps, curve = null_text_finding(FOUND, STEPS, CURVE, 0.95, None).figures
     assert steps.svg.startswith("<svg")
     assert "state 81" in steps.svg  # the median layer
     assert "token history 95" in steps.svg
@@ -94,7 +104,7 @@ def test_the_interval_of_a_lead_is_drawn_about_the_reader_that_trails(monkeypatc
     monkeypatch.setattr(
         "moodlens.report.null_text.reader_lines", lambda lines, *args, **kwargs: drawn.append(lines)
     )
-    null_text_finding(FOUND, STEPS, CURVE, 0.95, {})
+    null_text_finding(FOUND, STEPS, CURVE, 0.95, None)
     (lines,) = (found for found in drawn if len(found) == 3 and found[1].name == RANDOM[1])
     trailing = lines[1]
     # Lead .3, interval .2 .. .4: the reader at .3 would meet the state's .6 only outside .2 .. .4.

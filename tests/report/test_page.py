@@ -83,6 +83,15 @@ def test_the_verdict_and_every_rung_are_in_words():
     assert "91 % [84, 96] %, 8 prompts" in text
 
 
+def test_what_stands_beside_the_ladder_is_said_to_be_no_rung():
+    text = " ".join(outline(example_page()).text.split())
+    assert "Beside the ladder These are no rungs" in text
+    assert "Finding (states) States summarise: run it. Accuracy 83 %." in text
+    assert example_page().verdict is not None
+    bare = replace(example_page(), verdict=replace(example_page().verdict, beside=()))
+    assert "Beside the ladder" not in outline(bare).text
+
+
 @pytest.mark.parametrize(
     ("section", "stage"),
     [

@@ -39,9 +39,10 @@ def toy() -> CalibrationParams:
 
 
 def decided(naive: str, **verdict_of: str) -> dict:
-    found: dict = {rung: {"verdict": said, "accuracy": 0.5, "p": 0.2} for rung, said in verdict_of.items()}
-    found["naive"] = {"says": naive, "p_t": 0.01, "p_probe": 0.02, "accuracy": 0.6}
-    return {**found, "headline": "..."}
+    rungs = {rung: {"verdict": verdict, "accuracy": 0.5, "p": 0.2} for rung, verdict in verdict_of.items()}
+    layers = {"verdict": "strong", "accuracy": 0.9, "p": 0.001}
+    says = {"says": naive, "p_t": 0.01, "p_probe": 0.02, "accuracy": 0.6}
+    return {"rungs": rungs, "findings": {"layers": layers}, "naive": says, "headline": "..."}
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -61,9 +62,9 @@ def test_from_simulation_to_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
     home.mkdir()
     (tmp_path / "metrics").mkdir()
     said = {
-        "organism": decided("encoded in the layers", words="strong", text_code="strong", music="weak"),
-        "organism-shuffled": decided("encoded in the layers", words="strong", text_code="weak", music="weak"),
-        "organism-random": decided("not encoded", words="strong", text_code="none", music="undecided"),
+        "organism": decided("encoded in the layers", text_code="strong"),
+        "organism-shuffled": decided("encoded in the layers", text_code="weak", music="weak"),
+        "organism-random": decided("not encoded", text_code="none", music="undecided"),
     }
     monkeypatch.setattr(verdicts, "verdict_on_twin", lambda _root, _home, model, _seed: said[model])
     for stage in (rates, power, verdicts, summary):
@@ -71,7 +72,7 @@ def test_from_simulation_to_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
     found = json.loads((tmp_path / "metrics" / "calibration.json").read_text())
     right = {model: counts["right"] for model, counts in found["verdicts"].items()}
     assert right == {"organism": 1, "organism-shuffled": 0, "organism-random": 1}
-    assert found["verdicts"]["organism"]["n_untested_rungs"] == 5  # the state and its four factors
+    assert found["verdicts"]["organism"]["n_untested_rungs"] == 1
     assert found["verdicts"]["organism-shuffled"]["n_wrong_verdicts"] == 1
     assert found["verdicts"]["organism-shuffled"]["naive_says_encoded"] == 1
     assert found["type1"]["n_sims"] == 20
@@ -83,8 +84,24 @@ def test_from_simulation_to_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len({row[0].text for row in shown}) == len(shown) == len({row["test"] for row in tables[0]})
     cells = [[cell.text for cell in row] for row in finding.grids[0].rows]
     assert cells[1][0] == "organism-shuffled, seed 0"
-    assert cells[1][3] == "weak (truth: no)"
-    assert finding.grids[0].rows[1][3].mark == "void"
+    assert finding.grids[0].columns == ("model", "text code", "music", "naive pipeline")
+    assert cells[1][2] == "weak (truth: no)"
+    assert finding.grids[0].rows[1][2].mark == "void"
+    assert cells[0][2] == "untested (truth: yes)"
+
+
+def test_rows_of_an_earlier_ladder_are_shown_apart_and_not_judged():
+    """The committed table is of the earlier ladder."""
+    tables = [pd.read_csv(HOME / f"{name}.csv").to_dict("records") for name in ("rates", "power")]
+    row = {"model": "organism", "seed": 5, "truth": True, "mark": "right", "accuracy": 0.9, "p": 0.01}
+    rungs = ("words", "text_code", "music", "state", "state: tempo", "naive")
+    rows = [row | {"rung": rung, "verdict": "strong"} for rung in rungs]
+    metrics = json.loads((ROOT / "metrics" / "calibration.json").read_text())
+    present, earlier = calibration_finding(metrics, *tables, rows).grids[:2]
+    assert present.columns == ("model", "text code", "music", "naive pipeline")
+    assert earlier.columns == ("model", "words", "state", "tempo")
+    assert [(cell.text, cell.mark) for cell in earlier.rows[0][1:]] == [("strong", "")] * 3
+    assert "no claim" in earlier.caption
 
 
 def test_a_verdict_needs_the_stages_that_decide_stands_on():

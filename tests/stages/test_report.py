@@ -24,7 +24,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params]:
     root = tmp_path_factory.mktemp("workspace")
     params = write_workspace(root)
     with pytest.MonkeyPatch.context() as patch:
-        measure(params, root, patch)
+        measure(params, root)
     return root, params
 
 
@@ -32,9 +32,12 @@ def test_every_section_is_filled_from_what_the_stages_wrote(workspace: tuple[Pat
     root, params = workspace
     page = gather(params, root)
     assert page.verdict is not None
-    assert [rung.name for rung in page.verdict.rungs] == ["words", "text code", "music", "state", "use"]
-    assert [rung.verdict for rung in page.verdict.rungs][-2:] == ["not tested", "not tested"]
-    text_code = page.verdict.rungs[1]
+    assert [rung.name for rung in page.verdict.rungs] == ["text code", "music", "use"]
+    assert page.verdict.rungs[-1].verdict == "not tested"
+    check, finding = page.verdict.beside
+    assert ".88 of deals" in check.value
+    assert finding.value.startswith("Not measured")
+    text_code = page.verdict.rungs[0]
     beaten = {bar.name for bar in text_code.bars if bar.kind == "baseline"}
     assert beaten == {"bag of words", "random text encoder"}
     findings = {chapter.key: chapter.finding for chapter in page.chapters if chapter.finding is not None}
@@ -57,7 +60,9 @@ def test_run_writes_the_page_and_prints_the_headline(
     workspace: tuple[Path, Params], capsys: pytest.CaptureFixture[str]
 ):
     root, params = workspace
+    overview = (root / "metrics" / "overview.json").read_bytes()
     run(params, root)
+    assert (root / "metrics" / "overview.json").read_bytes() == overview  # of decide: not written here
     printed = capsys.readouterr().out
     path = root / "reports" / "index.html"
     assert str(path) in printed

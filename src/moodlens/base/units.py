@@ -1,4 +1,4 @@
-"""Conversions between seconds, codec frames and decoder steps.
+"""Conversions between seconds, codec frames and decoder steps; numbers at a count of significant digits.
 
 Units are suffixes of names: `_s _hz _db _bpm _steps _frames`.
 """
@@ -35,3 +35,12 @@ def steps_for(n_frames: int, n_delays: int) -> int:
     503
     """
     return n_frames + n_delays - 1
+
+
+def at_digits(value: float, n_digits: int) -> float:
+    """Return `value` rounded to `n_digits` significant digits.
+
+    >>> at_digits(0.123456, 4), at_digits(123456.0, 4)
+    (0.1235, 123500.0)
+    """
+    return float(f"{value:.{n_digits}g}")

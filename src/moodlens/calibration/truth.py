@@ -5,20 +5,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 TRUTH: Mapping[str, Mapping[str, bool]] = {
-    "organism": {"words": True, "text_code": True, "music": True, "state": True},
-    "organism-shuffled": {"words": True, "text_code": True, "music": False, "state": False},
-    "organism-random": {"words": True, "text_code": False, "music": False, "state": False},
+    "organism": {"text_code": True, "music": True},
+    "organism-shuffled": {"text_code": True, "music": False},
+    "organism-random": {"text_code": False, "music": False},
 }
 """Model -> rung -> whether it holds, by how the model was made (its model card)."""
-
-FACTORS: Mapping[str, tuple[str, ...]] = {
-    "organism": ("tempo", "loudness", "brightness", "mode"),
-    "organism-shuffled": (),
-    "organism-random": (),
-}
-"""Model -> factors that its card shows it learnt to make as the prompt asks. The shuffled twin's states hold
-the tempo of its own music, which is not that of the prompt: it must not count as detected."""
-ALL_FACTORS = FACTORS["organism"]
 
 REACHED = ("strong", "weak")
 
@@ -35,10 +26,8 @@ class Judged:
     mark: Mark
 
 
-def judged(
-    model: str, verdicts: Mapping[str, str], factors: Mapping[str, str] | None = None
-) -> tuple[Judged, ...]:
-    """Return every rung of the truth table, then every factor of the state, with its verdict.
+def judged(model: str, verdicts: Mapping[str, str]) -> tuple[Judged, ...]:
+    """Return every rung of the truth table with its verdict.
 
     `none` and `undecided` are both right where a rung does not hold: neither claims it. A rung without a
     verdict is untested.
@@ -46,16 +35,13 @@ def judged(
     Args:
         model: embedded name.
         verdicts: of the rungs.
-        factors: of the factors of the music in the state.
 
-    >>> [row.mark for row in judged("organism-random", {"words": "strong", "text_code": "weak"})][:4]
-    ['right', 'wrong', 'untested', 'untested']
+    >>> [row.mark for row in judged("organism-random", {"text_code": "weak"})]
+    ['wrong', 'untested']
     """
-    known = FACTORS[model]
-    rungs = [(rung, truth, verdicts.get(rung)) for rung, truth in TRUTH[model].items()]
-    rungs += [(f"state: {name}", name in known, (factors or {}).get(name)) for name in ALL_FACTORS]
     rows = []
-    for name, truth, verdict in rungs:
+    for rung, truth in TRUTH[model].items():
+        verdict = verdicts.get(rung, "untested")
         mark: Mark = "right" if (verdict in REACHED) == truth else "wrong"
-        rows.append(Judged(name, verdict or "untested", truth, mark if verdict else "untested"))
+        rows.append(Judged(rung, verdict, truth, "untested" if verdict == "untested" else mark))
     return tuple(rows)

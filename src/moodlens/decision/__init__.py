@@ -1,1 +1,1 @@
-"""Verdicts from results: the ladder of claims, the factors of the music, the gates before SAE training."""
+"""Verdicts from results: the ladder of claims, findings beside it, SAE gates, the overview."""

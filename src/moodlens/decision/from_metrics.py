@@ -1,4 +1,4 @@
-"""Evidence of the rungs and measurements of the gates, from the metrics that the stages wrote."""
+"""Evidence of the rungs, check and findings, and measurements of the gates, from the stages' metrics."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,9 +8,9 @@ from moodlens.decision.evidence import Baseline, Evidence, Gain
 from moodlens.decision.gates import Measured
 
 SIGNAL_OF = {"words": "words", "text_code": "text", "music": "music", "layers": "layers"}
-"""Rung -> family of sites in the metrics of `signal`."""
+"""Rung, check `words` or finding `layers` -> family of sites in the metrics of `signal`."""
 WITHOUT_EFFECT = ("words",)
-"""Rungs without a condition on the effect: the similarity of texts measures how often they repeat words, not
+"""Those without a condition on the effect: the similarity of texts measures how often they repeat words, not
 what the words mean."""
 FROM_PROBE = (
     "unit", "n_permutations", "smallest_p", "accuracy", "low", "high", "ridge_accuracy",
@@ -22,9 +22,9 @@ FROM_SIGNAL = ("effect", "effect_low", "effect_high", "delta", "power", "n_neede
 def evidence_of(
     signal: Mapping[str, Any], probe: Mapping[str, Any], null_text: Mapping[str, Any]
 ) -> dict[str, Evidence]:
-    """Return the evidence of every rung in the metrics of `probe`, and of `state` from those of `null_text`.
+    """Return the evidence of what `probe` measured, and that of states under null text under `null_text`.
 
-    The number of relabellings and the smallest p of a rung are the less favourable ones of its two tests.
+    The number of relabellings and the smallest p are the less favourable ones of the two tests.
 
     Raises:
         ContractError: `signal` did not measure a family that `probe` measured.
@@ -46,7 +46,7 @@ def evidence_of(
             both["effect"] = None
         evidence[rung] = _evidence(both, probe)
     if "state" in null_text:
-        evidence["state"] = _evidence(null_text["state"], probe)
+        evidence["null_text"] = _evidence(null_text["state"], probe)
     return evidence
 
 

@@ -1,4 +1,4 @@
-"""The ladder of claims: words, text code, music, state, use. Each rung has its own test; none is inferred.
+"""The ladder of claims: text code, music, use. Each rung has its own test; none is inferred.
 
 strong    every condition of a strong claim holds
 weak      every condition of a weak claim holds
@@ -6,6 +6,9 @@ none      the tests are not significant and would have detected an effect of del
           of evidence
 undecided anything else, with the number of prompts that is expected to settle it
 untested  no evidence was collected for the rung
+
+Beside the ladder stand the words of the prompts (a check of the design), the states under null text and the
+layers during generation (findings). None of them counts as a rung.
 """
 
 from collections.abc import Mapping
@@ -14,21 +17,23 @@ from math import ceil
 from typing import Literal
 
 from moodlens.decision import sentences
+from moodlens.decision.conditions import conditions, grade
 from moodlens.decision.evidence import Baseline, Condition, Evidence
+from moodlens.decision.findings import Finding, null_text_finding, words_check
 from moodlens.params.pipeline import Decide
 from moodlens.stats.permutation import require_reachable
 
 Verdict = Literal["strong", "weak", "none", "undecided", "untested"]
 REACHED: tuple[Verdict, ...] = ("strong", "weak")
 """Verdicts under which a rung counts as reached."""
-RUNGS = ("words", "text_code", "music", "state", "use")
+RUNGS = ("text_code", "music", "use")
 MOST_PROMPTS = 500
 """Prompts per emotion above which "more prompts" is no longer advice."""
 
 
 @dataclass(frozen=True)
 class Rung:
-    """The verdict on one rung (or finding) and what decided it."""
+    """The verdict on one rung, or on the layers during generation, and what decided it."""
 
     name: str
     verdict: Verdict
@@ -46,19 +51,21 @@ class Rung:
 
 @dataclass(frozen=True)
 class Decision:
-    """All rungs in order, the highest one reached ("" if none), and the finding on the layers."""
+    """All rungs in order, the highest one reached ("" if none), and what stands beside the ladder."""
 
     rungs: tuple[Rung, ...]
-    layers: Rung
     highest: str
     headline: str
+    layers: Rung  # layers during generation
+    words: Finding | None  # check of the design; None: not measured
+    null_text: Finding | None  # states under null text
 
 
 def decide(evidence: Mapping[str, Evidence], thresholds: Decide) -> Decision:
     """Return the decision on every rung.
 
     Args:
-        evidence: of the rungs and of the finding `layers`; what is absent is untested.
+        evidence: of the rungs, and of `layers`, `words` and `null_text`; a rung without evidence is untested.
         thresholds: the user's, params.yaml `decide`.
 
     Raises:
@@ -70,11 +77,16 @@ def decide(evidence: Mapping[str, Evidence], thresholds: Decide) -> Decision:
     }
     rungs = tuple(rung_of[name] for name in RUNGS)
     reached = tuple(rung.name for rung in rungs if rung.verdict in REACHED)
+    words, null_text = evidence.get("words"), evidence.get("null_text")
     return Decision(
         rungs=rungs,
-        layers=rung_of["layers"],
         highest=reached[-1] if reached else "",
-        headline=sentences.headline({rung.name: rung.verdict for rung in rungs}, reached),
+        headline=sentences.headline(
+            {rung.name: rung.verdict for rung in rungs}, {rung.name: rung.more_prompts for rung in rungs}
+        ),
+        layers=rung_of["layers"],
+        words=None if words is None else words_check(words, thresholds),
+        null_text=None if null_text is None else null_text_finding(null_text, thresholds),
     )
 
 
@@ -114,7 +126,7 @@ def judge(name: str, evidence: Evidence, thresholds: Decide) -> Rung:
     }[verdict]
     if name == "layers":
         rule = f"{rule}. {sentences.LAYERS_READ_TEXT}"
-        step = step if verdict == "undecided" else sentences.SEE_STATE
+        step = step if verdict == "undecided" else sentences.SEE_NULL_TEXT
     return Rung(
         name=name,
         verdict=verdict,
@@ -131,72 +143,9 @@ def judge(name: str, evidence: Evidence, thresholds: Decide) -> Rung:
     )
 
 
-def grade(
-    strong: tuple[Condition, ...], weak: tuple[Condition, ...]
-) -> Literal["strong", "weak", "undecided"]:
-    """Return the strongest claim whose conditions all hold, else undecided.
-
-    >>> grade((Condition(False, "p = 0.01"),), (Condition(True, "p = 0.01"),))
-    'weak'
-    """
-    if all(condition.holds for condition in strong):
-        return "strong"
-    return "weak" if all(condition.holds for condition in weak) else "undecided"
-
-
-def conditions(evidence: Evidence, thresholds: Decide, *, strong: bool) -> tuple[Condition, ...]:
-    """Return what a strong (or weak) claim requires, each with its numbers."""
-    alpha, accuracy, effect = (
-        (thresholds.alpha_strong, thresholds.accuracy_strong, thresholds.effect_strong)
-        if strong
-        else (thresholds.alpha_weak, thresholds.accuracy_weak, thresholds.effect_weak)
-    )
-    n = evidence.n_per_emotion
-    one_sided = thresholds.alpha_weak / 2
-    parts = [
-        Condition(evidence.p < alpha, sentences.p_clause(evidence.p, alpha), evidence.n_needed),
-        Condition(
-            evidence.accuracy > accuracy,
-            sentences.accuracy_clause(evidence.accuracy, accuracy),
-            _n_to_settle(n, evidence.accuracy - accuracy, evidence.high - evidence.low),
-        ),
-    ]
-    if evidence.effect is not None:
-        width = evidence.effect_high - evidence.effect_low
-        parts.append(
-            Condition(
-                evidence.effect > effect,
-                sentences.effect_clause(evidence.effect, effect),
-                _n_to_settle(n, evidence.effect - effect, width),
-            )
-        )
-    if strong:
-        clause = sentences.extreme_clause(evidence.ridge_accuracy, evidence.permuted_extreme)
-        holds = evidence.ridge_accuracy > evidence.permuted_extreme
-        parts.append(Condition(holds, clause, evidence.n_needed))
-    for base in evidence.baselines:
-        n_base = _n_to_settle(n, base.difference, base.high - base.low) if base.difference > 0 else None
-        parts.append(Condition(base.p < one_sided, sentences.lead_clause(base, one_sided), n_base))
-    for gain in evidence.gains:
-        n_gain = _n_to_settle(n, gain.partial_r2, gain.high - gain.low) if gain.partial_r2 > 0 else None
-        parts.append(Condition(gain.low > 0, sentences.gain_clause(gain), n_gain))
-    if evidence.tempo_bpm is not None:
-        clause = sentences.tempo_clause(evidence.tempo_bpm, thresholds.tempo_bpm)
-        parts.append(Condition(evidence.tempo_bpm > thresholds.tempo_bpm, clause))
-    return tuple(parts)
-
-
 def _is_equivalent(evidence: Evidence, thresholds: Decide) -> bool:
     not_significant = min(evidence.p, evidence.p_signal) >= thresholds.alpha_weak
     return not_significant and evidence.power >= thresholds.equivalence_power
-
-
-def _n_to_settle(n: float, distance: float, width: float) -> float | None:
-    """Return the prompts per emotion at which an interval of this width would exclude a bound this far away.
-
-    The width of an interval falls with the root of n. None where the value lies on the bound.
-    """
-    return max(n, n * (width / 2 / abs(distance)) ** 2) if distance else None
 
 
 def _more_prompts(evidence: Evidence, weak: tuple[Condition, ...], alpha: float) -> int | None:

@@ -7,26 +7,49 @@ from collections.abc import Mapping
 
 from moodlens.decision.evidence import Baseline, Condition, Evidence, Gain
 
-MEANING = {
-    "words": "the prompts' words carry emotion",
-    "text_code": "the text encoder carries emotion beyond the words",
-    "music": "the generated audio carries emotion beyond the words of its prompts",
-    "state": "a decoder layer carries emotion beyond what it is fed",
-    "use": "interventions on the state change the music",
+CLAIMS = {
+    "text_code": (
+        "the text encoder encodes {it}",
+        "whether the text encoder encodes {it}",
+        "the text encoder encodes no {it} of the size tested",
+    ),
+    "music": (
+        "{it} reaches the music",
+        "whether {it} reaches the music",
+        "no {it} of the size tested reaches the music",
+    ),
+    "use": (
+        "the model uses its states",
+        "whether the model uses its states",
+        "the model makes no use of its states of the size tested",
+    ),
 }
-"""Rung -> the claim."""
-UNTESTED_STEPS = {
-    "state": "run `dvc repro null_text`, which re-encodes the generated tokens under null text",
-    "use": "steer, patch and knock out against random, norm-matched and prompting controls",
-}
+"""Rung -> its clause in the headline where it is reached, where it is open, and where the verdict is none."""
+UNTESTED_STEPS = {"use": "steer, patch and knock out against random, norm-matched and prompting controls"}
 """Rung that `signal` and `probe` do not test -> its next step."""
 OTHER_UNTESTED_STEP = "add its sites to signal.sites and probe.sites"
 NO_EVIDENCE = "no evidence was collected"
 LAYERS_READ_TEXT = (
     "During generation a layer sees the text at every step, so this accuracy mostly shows that the prompt "
-    "can be read back: it does not license the rung `state`."
+    "can be read back: it does not show that the model uses its states."
 )
-SEE_STATE = "see the rung `state`, which takes the text away"
+SEE_NULL_TEXT = "see the finding on states under null text, which describes states computed without the text"
+WORDS_TELL = "The words of the prompts tell the emotion of held-out prompts."
+WORDS_DO_NOT_TELL = "The words of the prompts are not shown to tell the emotion of held-out prompts."
+RANDOM_DEALS = (
+    "Random deals of wordings to labels pass this check in .88 of deals (measured by an outside review): "
+    "it licenses nothing."
+)
+SUMMARISES = "Trained states summarise the music they are fed; this is not shown to exceed untrained memory."
+AS_UNTRAINED = (
+    "States under null text tell the emotion of the music they are fed; "
+    "it is not shown that they tell more than untrained decoders do."
+)
+NOT_SHOWN = "The emotion of the prompts is not shown in states under null text."
+DESCRIBED = (
+    "Described, not claimed: an outside review found the conditions of a strong claim met by an untrained "
+    "decoder's running mean of its own states."
+)
 SETTLED = "this rung is settled; test the next one"
 CONFIRM = "confirm the result with new prompts, or with more of them, before building on it"
 REPORT_NONE = "report the negative result with its equivalence bound; try another model or other prompts"
@@ -132,27 +155,61 @@ def more_prompts_step(more: int | None, total: int) -> str:
     )
 
 
-def headline(verdicts: Mapping[str, str], reached: tuple[str, ...]) -> str:
-    """Return the highest rung reached, and what is open above and below it.
+def headline(verdicts: Mapping[str, str], more_prompts: Mapping[str, int | None]) -> str:
+    """Return one sentence with a clause for each rung.
 
     Args:
         verdicts: rung -> verdict, in the order of the ladder.
-        reached: the rungs that count as reached, in the same order.
+        more_prompts: rung -> prompts per emotion that are expected to settle it; None where no number is.
 
-    >>> headline({"words": "weak", "text_code": "undecided"}, ("words",))
-    "Highest rung reached: words (weak): the prompts' words carry emotion. Above it: text_code undecided."
+    >>> headline({"text_code": "strong", "music": "weak", "use": "untested"}, {})
+    'The text encoder encodes emotion and it reaches the music (weak evidence); whether the model uses its \
+states is not tested.'
     """
-    named = {name: f"{name} {verdict}" for name, verdict in verdicts.items()}
-    if not reached:
-        every = ", ".join(named.values())
-        return f"No rung reached: not even the prompts' words carry emotion by this test ({every})."
-    order = list(verdicts)
-    top = order.index(reached[-1])
-    text = f"Highest rung reached: {order[top]} ({verdicts[order[top]]}): {MEANING[order[top]]}."
-    above = [named[name] for name in order[top + 1 :]]
-    below = [named[name] for name in order[:top] if name not in reached]
-    if above:
-        text += f" Above it: {', '.join(above)}."
-    if below:
-        text += f" Not shown below it: {', '.join(below)}."
+    text, reached = "", False
+    for name, verdict in verdicts.items():
+        clause = _clause(name, verdict, more_prompts.get(name), "it" if reached else "emotion")
+        reads_on = reached and verdict in ("strong", "weak")
+        text += f"{' and ' if reads_on else '; ' if text else ''}{clause}"
+        reached = verdict in ("strong", "weak")
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _clause(name: str, verdict: str, more: int | None, it: str) -> str:
+    holds, open_, none = CLAIMS[name]
+    if verdict == "none":
+        return none.format(it="emotion")
+    if verdict == "untested":
+        return f"{open_.format(it=it)} is not tested"
+    if verdict == "undecided":
+        missing = (
+            "more prompts alone are not expected to settle it"
+            if more is None
+            else f"{more} more prompts per emotion are expected to settle it"
+        )
+        return f"{open_.format(it=it)} is undecided ({missing})"
+    return holds.format(it=it) + (" (weak evidence)" if verdict == "weak" else "")
+
+
+def factor_sentences(
+    name: str, result: Mapping[str, float | str], better_than: tuple[str, ...], not_shown: tuple[str, ...]
+) -> str:
+    """Return what null-text states tell of one factor of the music, in sentences that claim nothing more.
+
+    Args:
+        name: of the factor.
+        result: its entry under `factors` in metrics/null_text.json.
+        better_than: readers whose error is significantly larger.
+        not_shown: readers for which that is not shown.
+    """
+    text = (
+        f"{name[:1].upper()}{name[1:]} of the music, predicted from null-text states: R2 {result['r2']:.3f} "
+        f"[{result['low']:.3f}, {result['high']:.3f}], p = {result['p']:.2g}; correlation of the prediction "
+        f"with the {result['asked_by']} of the prompts {result['prompted_r']:.2f}, "
+        f"p = {result['prompted_p']:.2g}."
+    )
+    if better_than:
+        text += f" Its error is below that of: {'; '.join(better_than)}."
+    if not_shown:
+        text += f" A lower error is not shown against: {'; '.join(not_shown)}."
     return text

@@ -130,6 +130,25 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
 
 GLOSSARY = (
     Fact(
+        "Rung",
+        "A claim with a test and baselines of its own: text code, music, use. A rung is reached if its "
+        "verdict is strong or weak.",
+    ),
+    Fact(
+        "Check of the design",
+        "A property of the prompts, not of the model. The check of the words licenses nothing: random deals "
+        "of wordings to labels pass it in .88 of deals.",
+    ),
+    Fact(
+        "Finding",
+        "A measurement beside the ladder. It is described, reaches no rung and is no part of the verdict.",
+    ),
+    Fact(
+        "Null text",
+        "The conditioning replaced by zeros. A state under null text is a function of the tokens it is fed: "
+        "it holds nothing that they do not hold.",
+    ),
+    Fact(
         "Prompt, clip, seed",
         "A prompt is one text; a clip is one waveform generated from it with one seed. "
         "Prompts are the unit of evidence: n counts prompts unless it says clips.",
@@ -179,7 +198,8 @@ GLOSSARY = (
     Fact(
         "Untrained twin",
         "The same architecture with random weights, fed the same text and tokens. A layer must beat it for "
-        "its result to be due to training.",
+        "its result to be due to training. This does not show that the layer holds more than an untrained "
+        "memory of the past would.",
     ),
     Fact(
         "Equivalence",

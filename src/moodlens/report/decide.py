@@ -1,4 +1,4 @@
-"""The chapter on `decide`: the gates before SAE training. The ladder: for the page and for a terminal."""
+"""The chapter on `decide`: the gates before SAE training. The ladder and what stands beside it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -6,8 +6,9 @@ from textwrap import fill
 from typing import Any
 
 from moodlens.decision.ladder import RUNGS
+from moodlens.null_text.evidence import REQUIRED
 from moodlens.report.formatting import MINUS, Row, interval, number, p_value, share
-from moodlens.report.records import Bar, Cell, Finding, Grid, Rung, Verdict, cells
+from moodlens.report.records import Bar, Cell, Fact, Finding, Grid, Rung, Verdict, cells
 
 GATES = {
     "clips_per_emotion": ("clips per emotion", "at least", lambda value: number(value)),
@@ -97,18 +98,21 @@ def _row(name: str, gate: Mapping[str, Any]) -> tuple[Cell, ...]:
 
 TITLES = {
     "": "No rung of the ladder is reached",
-    "words": "Emotion is in the words",
-    "text_code": "Emotion is in the text code",
+    "text_code": "The text encoder encodes emotion",
     "music": "Emotion reaches the music",
-    "state": "Emotion is in the model’s state",
-    "use": "The model uses emotion",
+    "use": "The model uses its states",
 }
+"""Highest rung reached -> the title of the page."""
 QUESTIONS = {
-    "words": "Do the prompts’ words carry emotion?",
-    "text_code": "Does the text encoder carry it beyond the words?",
+    "text_code": "Does the text encoder encode emotion beyond the words of the prompts?",
     "music": "Does the generated audio carry it beyond the words?",
-    "state": "Does a decoder layer carry it beyond what it is fed?",
-    "use": "Do interventions on that state change the music?",
+    "use": "Do interventions on the model’s states change the music?",
+}
+CHECK, FINDING = "Check of the design (words)", "Finding (states under null text)"
+"""Names of what stands beside the ladder."""
+NOT_MEASURED = {
+    CHECK: "Not measured: add bow to signal.sites and probe.sites.",
+    FINDING: "Not measured: run `dvc repro null_text`.",
 }
 SHOWN = {"untested": "not tested"}
 """Verdict in the metrics -> its word on the page, where they differ."""
@@ -123,22 +127,51 @@ def verdict_of(decided: Mapping[str, Any], n_emotions: int, n_prompts: int) -> V
         n_prompts: prompts that intend an emotion.
     """
     rungs = tuple(
-        _rung(index, name, decided[name], n_emotions, n_prompts) for index, name in enumerate(RUNGS)
+        _rung(position, name, decided["rungs"][name], n_emotions, n_prompts)
+        for position, name in enumerate(RUNGS, start=1)
     )
     open_rung = rungs[RUNGS.index(_open_rung(decided))]
     step = f"{open_rung.next_step} (rung: {open_rung.name})" if open_rung.next_step else ""
-    return Verdict(TITLES[decided["highest_rung"]], decided["headline"], step, rungs)
+    title = TITLES[decided["highest_rung"]]
+    return Verdict(title, decided["headline"], step, rungs, beside_ladder(decided))
+
+
+def beside_ladder(decided: Mapping[str, Any]) -> tuple[Fact, Fact]:
+    """Return the check of the design and the finding on null-text states: each a sentence with its numbers.
+
+    Args:
+        decided: metrics/decide.json.
+    """
+    words, null_text = decided["design"]["words"], decided["findings"]["null_text"]
+    check, finding = (Fact(name, NOT_MEASURED[name]) for name in (CHECK, FINDING))
+    if words is not None:
+        check = Fact(CHECK, f"{words['sentence']} {words['note']}", f"{_measured(words)}.")
+    if null_text is not None:
+        untrained = ", ".join(
+            f"{name} {share(null_text['baselines'][name]['accuracy'], 1)}"
+            for name in REQUIRED
+            if name in null_text["baselines"]
+        )
+        numbers = f"{_measured(null_text)}; untrained decoders, fed the same tokens: {untrained}."
+        finding = Fact(FINDING, null_text["sentence"], numbers)
+    return check, finding
+
+
+def _measured(finding: Mapping[str, Any]) -> str:
+    bounds = interval(finding["low"], finding["high"], percent=True)
+    return f"Accuracy {share(finding['accuracy'], 1)} {bounds}, p (maxT) {_equals(finding['p'])}"
 
 
 def _open_rung(decided: Mapping[str, Any]) -> str:
     """Return the rung to work on next: from the highest reached upwards, the first that is not strong."""
     start = RUNGS.index(decided["highest_rung"]) if decided["highest_rung"] else 0
-    return next((name for name in RUNGS[start:] if decided[name]["verdict"] != "strong"), RUNGS[-1])
+    rungs = decided["rungs"]
+    return next((name for name in RUNGS[start:] if rungs[name]["verdict"] != "strong"), RUNGS[-1])
 
 
-def _rung(index: int, name: str, judged: Mapping[str, Any], n_emotions: int, n_prompts: int) -> Rung:
+def _rung(position: int, name: str, judged: Mapping[str, Any], n_emotions: int, n_prompts: int) -> Rung:
     claim = Rung(
-        number=index,
+        number=position,
         name=name.replace("_", " "),
         question=QUESTIONS[name],
         verdict=_word(judged),
@@ -183,23 +216,26 @@ def _equals(p: float | None) -> str:
 
 
 def verdict_text(decided: Mapping[str, Any], width: int = 100) -> str:
-    """Return the verdict for a terminal: the headline, one line per rung, the next step.
+    """Return the verdict for a terminal: headline, one line per rung, what stands beside them, next step.
 
     Args:
         decided: metrics/decide.json.
         width: columns to wrap at.
     """
     header = ("rung", "verdict", "accuracy", "interval", "p (maxT)", "effect")
-    lines = [_line(index, name, decided[name]) for index, name in enumerate(RUNGS)]
+    lines = [_line(position, name, decided["rungs"][name]) for position, name in enumerate(RUNGS, start=1)]
     verdict = [TITLES[decided["highest_rung"]].upper(), fill(decided["headline"], width), ""]
     open_rung = _open_rung(decided)
-    step = f"Next ({open_rung.replace('_', ' ')}): {decided[open_rung]['next_step']}"
-    return "\n".join([*verdict, *columns([header, *lines]), "", fill(step, width)])
+    step = f"Next ({open_rung.replace('_', ' ')}): {decided['rungs'][open_rung]['next_step']}"
+    beside = [
+        fill(f"{fact.name}: {fact.value} {fact.note}".strip(), width) for fact in beside_ladder(decided)
+    ]
+    return "\n".join([*verdict, *columns([header, *lines]), "", *beside, "", fill(step, width)])
 
 
-def _line(index: int, name: str, judged: Mapping[str, Any]) -> tuple[str, ...]:
+def _line(position: int, name: str, judged: Mapping[str, Any]) -> tuple[str, ...]:
     verdict = _word(judged)
-    title = f"{index} {name.replace('_', ' ')}"
+    title = f"{position} {name.replace('_', ' ')}"
     if judged["accuracy"] is None:
         return title, verdict, "", "", "", ""
     accuracy, bounds = f"{judged['accuracy']:.3f}", f"[{judged['low']:.3f}, {judged['high']:.3f}]"
@@ -209,8 +245,8 @@ def _line(index: int, name: str, judged: Mapping[str, Any]) -> tuple[str, ...]:
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return rows as lines with aligned columns, the first two left-aligned, the others right-aligned.
 
-    >>> columns([("rung", "verdict", "p"), ("0 words", "strong", "0.001")])
-    ['rung     verdict      p', '0 words  strong   0.001']
+    >>> columns([("rung", "verdict", "p"), ("2 music", "strong", "0.001")])
+    ['rung     verdict      p', '2 music  strong   0.001']
     """
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = []

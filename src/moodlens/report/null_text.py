@@ -1,4 +1,4 @@
-"""The chapter on `null_text`: what the states hold without the text, beside readers of the same tokens."""
+"""The chapter on `null_text`: what states tell of the music they are fed, beside readers of its tokens."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -98,10 +98,9 @@ STEPS_CAPTION = (
 )
 CURVE_CAPTION = (
     "All readers train on the same few prompts and are tested on other wordings; layers are pooled and steps "
-    "averaged, so none is chosen. A state that is read with fewer prompts than its tokens holds emotion in a "
-    "form that the tokens do not have."
+    "averaged, so none is chosen. A state is made from its tokens: to need fewer prompts than they do would "
+    "show another form of the same content, not more content."
 )
-MARKS = {"strong": "strong", "weak": "weak", "undecided": ""}
 LEADS = {
     "random decoder, trained text": "ahead of random decoder",
     "random twin": "of random twin",
@@ -111,9 +110,9 @@ LEADS = {
 }
 """Reader of a factor -> its column."""
 FACTOR_NOTE = (
-    "Target: the factor as measured in the clip's own audio, by wording, layers pooled, steps averaged. What "
-    "is read out must also follow the prompt (arousal; valence for mode). Strong asks for a lead over every "
-    "reader, weak for one over the untrained decoders. "
+    "Target: the factor as measured in the clip's own audio, by wording, layers pooled, steps averaged. The "
+    "prediction is correlated with what the prompt asks for (arousal; valence for mode). This is a "
+    "description: no verdict is passed on a factor. "
     "The factor's own descriptor is no baseline: it is what is measured."
 )
 NOTE = (
@@ -128,7 +127,7 @@ def null_text_finding(
     steps: Sequence[Row],
     curve: Sequence[Row],
     confidence: float,
-    factors: Mapping[str, Any],
+    decided: Mapping[str, Any] | None,
 ) -> Finding:
     """Return accuracy by step and by prompts, the comparisons, the factors and the exchanged texts.
 
@@ -137,23 +136,26 @@ def null_text_finding(
         steps: metrics/null_text_steps.csv.
         curve: metrics/null_text_curve.csv.
         confidence: of the intervals.
-        factors: verdicts on the factors of the music, metrics/decide.json `factors`.
+        decided: the finding `null_text` of metrics/decide.json; None before stage `decide`.
     """
-    rung, chance = metrics["state"], metrics["chance"]
-    size = f"{count(metrics['n_prompts'], 'prompt')}, {count(rung['n_units'], 'wording')}"
+    state, chance = metrics["state"], metrics["chance"]
+    size = f"{count(metrics['n_prompts'], 'prompt')}, {count(state['n_units'], 'wording')}"
     figures = (_by_step(steps, chance, size), _by_shots(curve, chance, size, confidence))
-    judged = (_factors(metrics["factors"], factors, confidence),) if factors else ()
-    grids = (_against(rung, confidence), *judged, _targets(rung), _swaps(rung))
-    return Finding(_summary(rung, chance), figures, grids)
+    factors = () if decided is None else (_factors(metrics["factors"], decided["factors"], confidence),)
+    grids = (_against(state, confidence), *factors, _targets(state), _swaps(state))
+    summary = _summary(state, chance)
+    if decided is None:
+        return Finding(summary, figures, grids)
+    return Finding(f"{decided['sentence']} {summary}", figures, grids, "described", decided["note"])
 
 
-def _summary(rung: Mapping[str, Any], chance: float) -> str:
-    random = ", ".join(f"{name} {share(rung['baselines'][name]['accuracy'], 1)}" for name in RANDOM)
-    fed = ", ".join(f"{name} {share(base['accuracy'], 1)}" for name, base in rung["beside"].items())
+def _summary(state: Mapping[str, Any], chance: float) -> str:
+    random = ", ".join(f"{name} {share(state['baselines'][name]['accuracy'], 1)}" for name in RANDOM)
+    fed = ", ".join(f"{name} {share(base['accuracy'], 1)}" for name, base in state["beside"].items())
     return (
         f"With the text cut off, one step's state names the emotion of unseen wordings in "
-        f"{share(rung['accuracy'], 1)} {interval(rung['low'], rung['high'], percent=True)} (p = "
-        f"{p_value(rung['p'])}, best of all layers and steps); untrained decoders, same tokens: {random}; "
+        f"{share(state['accuracy'], 1)} {interval(state['low'], state['high'], percent=True)} (p = "
+        f"{p_value(state['p'])}, best of all layers and steps); untrained decoders, same tokens: {random}; "
         f"readers of the tokens themselves: {fed}; chance {share(chance, 1)}."
     )
 
@@ -219,29 +221,29 @@ def _figure(
     return Figure(figure_svg(figure, key, f"{title}: {'; '.join(values)}. {note}."), caption)
 
 
-def _against(rung: Mapping[str, Any], confidence: float) -> Grid:
+def _against(state: Mapping[str, Any], confidence: float) -> Grid:
     rows = []
-    for group, needed in (("baselines", "must be beaten"), ("beside", "beside")):
-        for name, base in rung[group].items():
+    for group, needed in (("baselines", "untrained decoder"), ("beside", "reader of the tokens")):
+        for name, base in state[group].items():
             ends = interval(base["low"], base["high"], percent=True)
             rows.append(cells(name, needed, share(base["accuracy"], 1), share(base["difference"], 1), ends))
     for prefix, what in (("", "single step"), ("whole_", "whole clip")):
         lead = f"{prefix}shots_over_"
-        for key in (k for k in rung if k.startswith(lead) and not k.endswith(("_low", "_high"))):
+        for key in (k for k in state if k.startswith(lead) and not k.endswith(("_low", "_high"))):
             name = (
-                f"{key.removeprefix(lead).replace('_', ' ')}, {count(rung[f'{prefix}shots'], 'prompt')} each"
+                f"{key.removeprefix(lead).replace('_', ' ')}, {count(state[f'{prefix}shots'], 'prompt')} each"
             )
-            own = rung[f"{prefix}shots_accuracy"]
-            ends = interval(rung[f"{key}_low"], rung[f"{key}_high"], percent=True)
-            rows.append(cells(name, what, share(own - rung[key], 1), share(rung[key], 1), ends))
-    if rung["partial_r2"] is not None:
-        ends = interval(rung["partial_r2_low"], rung["partial_r2_high"])
+            own = state[f"{prefix}shots_accuracy"]
+            ends = interval(state[f"{key}_low"], state[f"{key}_high"], percent=True)
+            rows.append(cells(name, what, share(own - state[key], 1), share(state[key], 1), ends))
+    if state["partial_r2"] is not None:
+        ends = interval(state["partial_r2_low"], state["partial_r2_high"])
         rows.append(
             cells(
-                f"acoustic descriptors, partial R2 (p = {p_value(rung['partial_r2_p'])})",
+                f"acoustic descriptors, partial R2 (p = {p_value(state['partial_r2_p'])})",
                 "whole clip",
-                number(rung["acoustics_r2"], 2),
-                number(rung["partial_r2"], 2),
+                number(state["acoustics_r2"], 2),
+                number(state["partial_r2"], 2),
                 ends,
             )
         )
@@ -251,21 +253,22 @@ def _against(rung: Mapping[str, Any], confidence: float) -> Grid:
     )
 
 
-def _factors(measured: Mapping[str, Any], judged: Mapping[str, Any], confidence: float) -> Grid:
-    """Return the verdict on every factor with its lead over every other reader."""
+def _factors(measured: Mapping[str, Any], described: Mapping[str, Any], confidence: float) -> Grid:
+    """Return how well states tell every factor, with the lead over every other reader."""
     readers = [name for name in LEADS if all(name in factor["leads"] for factor in measured.values())]
     rows = tuple(
         (
             Cell(name),
-            Cell(judged[name]["verdict"], MARKS[judged[name]["verdict"]]),
             Cell(f"{number(factor['r2'], 2)} {interval(factor['low'], factor['high'])}"),
             Cell(p_value(factor["p"])),
             Cell(f"{number(factor['prompted_r'], 2)} (p {p_value(factor['prompted_p'])})"),
             *(_lead(factor["leads"][reader]) for reader in readers),
+            Cell("; ".join(described[name]["better_than"]) or "none"),
         )
         for name, factor in measured.items()
     )
-    columns = ("factor", "verdict", "R2", "p, maxT", "follows the prompt", *(LEADS[name] for name in readers))
+    leads = (LEADS[name] for name in readers)
+    columns = ("factor", "R2", "p, maxT", "follows the prompt", *leads, "lower error than")
     return Grid(
         f"Factors of the music in the states, {share(confidence)} intervals over wordings", columns, rows,
         (FACTOR_NOTE,),
@@ -276,16 +279,16 @@ def _lead(lead: Mapping[str, float]) -> Cell:
     return Cell(f"{number(lead['difference'], 2)} (p {p_value(lead['p'])})")
 
 
-def _targets(rung: Mapping[str, Any]) -> Grid:
+def _targets(state: Mapping[str, Any]) -> Grid:
     rows = tuple(
         cells(
             name,
-            number(rung[f"{name}_r2"], 2),
-            p_value(rung[f"{name}_p"]),
-            number(rung[f"{name}_over_random_low"], 2),
+            number(state[f"{name}_r2"], 2),
+            p_value(state[f"{name}_p"]),
+            number(state[f"{name}_over_random_low"], 2),
         )
         for name in TARGETS
-        if f"{name}_r2" in rung
+        if f"{name}_r2" in state
     )
     columns = ("target", "R2", "p, maxT", "lead over untrained decoders, low end")
     notes = ("Valence and arousal as the prompt intends them; the others as measured in the clip's audio.",)
@@ -294,19 +297,19 @@ def _targets(rung: Mapping[str, Any]) -> Grid:
     )
 
 
-def _swaps(rung: Mapping[str, Any]) -> Grid:
+def _swaps(state: Mapping[str, Any]) -> Grid:
     rows = (
-        cells("own text", share(rung["swap_own"], 1), "–", "–", "–"),
-        cells("null text", share(rung["swap_null"], 1), "–", "–", "–"),
+        cells("own text", share(state["swap_own"], 1), "–", "–", "–"),
+        cells("null text", share(state["swap_null"], 1), "–", "–", "–"),
         cells(
             "another emotion's text",
-            share(rung["swap_read_as_music"], 1),
-            share(rung["swap_read_as_text"], 1),
-            share(rung["swap_random_read_as_music"], 1),
-            share(rung["swap_random_read_as_text"], 1),
+            share(state["swap_read_as_music"], 1),
+            share(state["swap_read_as_text"], 1),
+            share(state["swap_random_read_as_music"], 1),
+            share(state["swap_random_read_as_text"], 1),
         ),
     )
-    first = f"{share(rung['first_step_own'], 1)} with own text, {share(rung['first_step_null'], 1)} without"
+    first = f"{share(state['first_step_own'], 1)} with own text, {share(state['first_step_null'], 1)} without"
     columns = (
         "text beside the tokens",
         "read as the music",

@@ -109,7 +109,7 @@ BASELINES = {
 
 CAPTION = (
     "During generation every layer sees the text at every step, so a high accuracy here mostly shows that "
-    "the prompt can be read back. What the model itself holds is the question of the rung state."
+    "the prompt can be read back. It does not show that the model uses its states."
 )
 NOTE = "Selectivity: accuracy of the closed-form probe minus its mean accuracy on shuffled labels."
 COLUMNS = (

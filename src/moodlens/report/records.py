@@ -24,7 +24,7 @@ class Rung:
     """One claim of the ladder, its verdict and the evidence."""
 
     number: int
-    name: str  # words | text code | music | state | use
+    name: str  # text code | music | use
     question: str
     verdict: str  # strong | weak | none | undecided | not tested
     evidence: str  # the figures in one or two sentences
@@ -34,22 +34,23 @@ class Rung:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """The verdict in a sentence, its summary, and the ladder."""
-
-    headline: str
-    summary: str
-    next_step: str
-    rungs: tuple[Rung, ...]
-
-
-@dataclass(frozen=True)
 class Fact:
     """A named value with its unit, and a line on what it means or where it comes from."""
 
     name: str
     value: str
     note: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict in a sentence, its summary, the ladder, and what stands beside it."""
+
+    headline: str
+    summary: str
+    next_step: str
+    rungs: tuple[Rung, ...]
+    beside: tuple[Fact, ...] = ()  # check of the design, finding: name, sentence, numbers
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,19 @@
-"""Stage `decide`: the verdict on every rung of the ladder, the gates of SAE training, a power analysis."""
+"""Stage `decide`: the verdict on every rung, what stands beside the ladder, the gates, a power analysis."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from moodlens.base.seeding import rng_for
-from moodlens.decision.factors import judge_factor
+from moodlens.decision.factors import describe_factor
+from moodlens.decision.findings import Finding
 from moodlens.decision.from_metrics import evidence_of, measured_of
 from moodlens.decision.gates import Gate, closed, gates_of
 from moodlens.decision.interim_looks import at_look, look_of
 from moodlens.decision.ladder import Rung, decide
-from moodlens.decision.summary import summary_of
-from moodlens.params.pipeline import Params
+from moodlens.decision.overview import overview_of
+from moodlens.params.pipeline import Decide, Params
 from moodlens.stats.power_analysis import power_analysis
 from moodlens.store.tables import read_metrics, write_metrics, write_plot
 from moodlens.workspace import sites
@@ -19,7 +21,7 @@ from moodlens.workspace.design import open_workspace
 
 
 def run(params: Params, root: Path) -> None:
-    """Write metrics/decide.json, metrics/summary.json and metrics/decide_power.csv.
+    """Write metrics/decide.json, metrics/overview.json and metrics/decide_power.csv.
 
     Raises:
         UsageError: the number of prompts is none of the planned looks.
@@ -33,7 +35,6 @@ def run(params: Params, root: Path) -> None:
     look = look_of(params.prompts.n_per_emotion, params.decide)
     thresholds = at_look(params.decide, look)
     decision = decide(evidence_of(signal, probe, null_text), thresholds)
-    rung_of = {rung.name: rung for rung in decision.rungs}
     gates = gates_of(measured_of(signal, relate, geometry), params.decide)
     write_metrics(
         {
@@ -45,16 +46,16 @@ def run(params: Params, root: Path) -> None:
                 "failed": list(closed(gates)),
                 **{gate.name: _gate_metrics(gate) for gate in gates},
             },
-            "factors": {
-                name: asdict(judge_factor(name, factor, thresholds, rung_of["state"].verdict))
-                for name, factor in null_text.get("factors", {}).items()
+            "rungs": {rung.name: _rung_metrics(rung) for rung in decision.rungs},
+            "design": {"words": _finding_metrics(decision.words)},
+            "findings": {
+                "layers": _rung_metrics(decision.layers),
+                "null_text": _null_text_metrics(decision.null_text, null_text, thresholds),
             },
-            "layers": _rung_metrics(decision.layers),
-            **{rung.name: _rung_metrics(rung) for rung in decision.rungs},
         },
         folder / "decide.json",
     )
-    write_metrics(summary_of(decision, signal, relate), folder / "summary.json")
+    write_metrics(overview_of(decision, signal, relate), folder / "overview.json")
     if "layers" in signal:
         work = open_workspace(root)
         best = signal["layers"]["best"]
@@ -72,7 +73,31 @@ def _gate_metrics(gate: Gate) -> dict[str, object]:
 
 
 def _rung_metrics(rung: Rung) -> dict[str, object]:
-    metrics = asdict(rung)
+    metrics = _by_baseline(asdict(rung))
     del metrics["name"]
-    metrics["baselines"] = {base.pop("name"): base for base in metrics["baselines"]}
     return metrics
+
+
+def _finding_metrics(finding: Finding | None) -> dict[str, object] | None:
+    """Return a finding without the prompts that each condition would need: it is no claim to settle."""
+    if finding is None:
+        return None
+    metrics = _by_baseline(asdict(finding))
+    metrics["conditions"] = [{"clause": each.clause, "holds": each.holds} for each in finding.conditions]
+    return metrics
+
+
+def _null_text_metrics(
+    finding: Finding | None, null_text: Mapping[str, Any], thresholds: Decide
+) -> dict[str, object] | None:
+    metrics = _finding_metrics(finding)
+    if metrics is not None:
+        metrics["factors"] = {
+            name: asdict(describe_factor(name, factor, thresholds))
+            for name, factor in null_text["factors"].items()
+        }
+    return metrics
+
+
+def _by_baseline(metrics: dict[str, Any]) -> dict[str, Any]:
+    return metrics | {"baselines": {base.pop("name"): base for base in metrics["baselines"]}}

@@ -167,21 +167,14 @@ def rows_of_run(todo: Run) -> list[dict[str, object]]:
 
 def rows_of(model: str, seed: int, decide: dict[str, Any]) -> list[dict[str, object]]:
     """Return a row per rung, and one for the naive pipeline."""
-    verdicts = {
-        name: rung["verdict"] for name, rung in decide.items() if isinstance(rung, dict) and "verdict" in rung
-    }
-    factors = decide.get("factors", {})
-    factor_verdicts = {name: factor["verdict"] for name, factor in factors.items()}
+    rungs = decide["rungs"]
     rows: list[dict[str, object]] = []
-    for row in judged(model, verdicts, factor_verdicts):
-        rung, told = decide.get(row.rung, {}), factors.get(row.rung.removeprefix("state: "), {})
-        read = {"accuracy": rung.get("accuracy"), "r2": told.get("r2"), "p": rung.get("p")}
-        if told:
-            read["p"] = max(told["p"], told["prompted_p"])
-        verdict = {"rung": row.rung, "verdict": row.verdict, "truth": row.truth, "mark": row.mark}
-        rows.append({"model": model, "seed": seed, **verdict, **read})
+    for row in judged(model, {name: rung["verdict"] for name, rung in rungs.items()}):
+        rung = rungs.get(row.rung, {})
+        numbers = {"accuracy": rung.get("accuracy"), "p": rung.get("p")}
+        rows.append({"model": model, "seed": seed, **vars(row), **numbers})
     naive = decide["naive"]
     verdict = {"rung": "naive", "verdict": naive["says"], "truth": model == "organism", "mark": ""}
     p = max(naive["p_t"], naive["p_probe"])
-    rows.append({"model": model, "seed": seed, **verdict, "accuracy": naive["accuracy"], "r2": None, "p": p})
+    rows.append({"model": model, "seed": seed, **verdict, "accuracy": naive["accuracy"], "p": p})
     return rows

@@ -93,7 +93,7 @@ def _signal(root: Path, params: Params) -> Finding | None:
     if signal is None or rows is None:
         return None
     decided = stored_metrics(root, "decide")
-    finding = decided["layers"] if decided else None
+    finding = decided["findings"]["layers"] if decided else None
     alpha, metrics = params.decide.alpha_weak, stored_rows(root, "signal_metrics") or ()
     return signal_finding(signal, rows, finding, alpha, params.signal.confidence, metrics)
 
@@ -111,9 +111,9 @@ def _null_text(root: Path, params: Params) -> Finding | None:
     steps, curve = stored_rows(root, "null_text_steps"), stored_rows(root, "null_text_curve")
     if metrics is None or steps is None or curve is None:
         return None
-    decided = stored_metrics(root, "decide") or {}
-    factors = decided.get("factors", {})
-    return null_text_finding(metrics, steps, curve, params.null_text.confidence, factors)
+    decided = stored_metrics(root, "decide")
+    finding = decided["findings"]["null_text"] if decided else None
+    return null_text_finding(metrics, steps, curve, params.null_text.confidence, finding)
 
 
 def _attention(root: Path, params: Params) -> Finding | None:
@@ -203,7 +203,7 @@ CHAPTERS = (
         "null-text",
         "Null text",
         _null_text,
-        "What the states hold without the text",
+        "What states tell of the music they are fed, without the text",
         "metrics/null_text.json",
     ),
     Source("temporal", "Temporal", _temporal, "Separation over time", "metrics/temporal.json"),

@@ -10,21 +10,18 @@ from moodlens.params.pipeline import Params
 from moodlens.report.background import GLOSSARY, checks_of, design_facts, provenance_of, subject_line
 from moodlens.report.decide import verdict_of
 from moodlens.report.listening import choose, listening
-from moodlens.report.page import overview_of, render
+from moodlens.report.page import render
 from moodlens.report.records import Listening, Page, Verdict
 from moodlens.stages.report.chapters import chapters_of, stored_metrics, stored_table
 from moodlens.stats.design import Design, design_of
 from moodlens.store.atomic import replacing
 from moodlens.store.audio_files import read_waveform
-from moodlens.store.tables import write_metrics
 from moodlens.store.tracking import datasets
 
 
 def run(params: Params, root: Path) -> None:
-    """Write reports/index.html and metrics/overview.json; the page names the stages that were not run."""
+    """Write reports/index.html; the page names the stages that were not run."""
     page = gather(params, root)
-    parts = (stored_metrics(root, name) for name in ("summary", "sae", "latents"))
-    write_metrics(overview_of(*parts), root / "metrics" / "overview.json")
     path = root / "reports" / "index.html"
     with replacing(path) as temporary:
         temporary.write_text(render(page), encoding="utf-8")

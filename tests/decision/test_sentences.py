@@ -1,0 +1,59 @@
+"""The headline: one clause a rung, none stronger than its verdict, in every combination."""
+
+from itertools import product
+
+import pytest
+
+from moodlens.decision.ladder import RUNGS
+from moodlens.decision.sentences import headline
+
+VERDICTS = ("strong", "weak", "none", "undecided", "untested")
+
+
+@pytest.mark.parametrize(
+    ("text_code", "music", "expected"),
+    [
+        (
+            "strong",
+            "strong",
+            "The text encoder encodes emotion and it reaches the music; whether the model uses its states is "
+            "not tested.",
+        ),
+        (
+            "strong",
+            "undecided",
+            "The text encoder encodes emotion; whether it reaches the music is undecided (44 more prompts "
+            "per emotion are expected to settle it); whether the model uses its states is not tested.",
+        ),
+        (
+            "undecided",
+            "weak",
+            "Whether the text encoder encodes emotion is undecided (more prompts alone are not expected to "
+            "settle it); emotion reaches the music (weak evidence); whether the model uses its states is not "
+            "tested.",
+        ),
+        (
+            "none",
+            "untested",
+            "The text encoder encodes no emotion of the size tested; whether emotion reaches the music is "
+            "not tested; whether the model uses its states is not tested.",
+        ),
+    ],
+)
+def test_a_headline_is_a_sentence_made_of_the_rungs(text_code: str, music: str, expected: str):
+    verdicts = {"text_code": text_code, "music": music, "use": "untested"}
+    assert headline(verdicts, {"text_code": None, "music": 44}) == expected
+
+
+@pytest.mark.parametrize("verdicts", product(VERDICTS, repeat=3), ids=" ".join)
+def test_no_combination_claims_a_rung_that_is_not_reached(verdicts: tuple[str, ...]):
+    text = headline(dict(zip(RUNGS, verdicts, strict=True)), {"text_code": 3})
+    for word, phrase in (("undecided", "is undecided ("), ("untested", "is not tested")):
+        assert text.count(phrase) == verdicts.count(word)
+    assert text.count("of the size tested") == verdicts.count("none")
+    assert text.count("(weak evidence)") == verdicts.count("weak")
+    clauses = text.rstrip(".").replace(" and ", "; ").split("; ")
+    assert len(clauses) == len(RUNGS)
+    for verdict, clause in zip(verdicts, clauses, strict=True):
+        claimed = not clause.lower().startswith(("whether ", "no ")) and " no " not in clause
+        assert claimed == (verdict in ("strong", "weak")), clause
