@@ -10,6 +10,7 @@ from moodlens.backends import catalog
 from moodlens.backends.musicgen.backend import MusicgenBackend
 from moodlens.base.errors import ContractError, UsageError, must
 from moodlens.contracts.tables import LATENTS
+from moodlens.latents.overview import sae_overview_of
 from moodlens.params.pipeline import Latents, Params
 from moodlens.stages.latents.site import SiteResults, measure_site, open_site
 from moodlens.stages.latents.tables import COUNTS, TOP, count_rows, latent_table, top_table
@@ -23,11 +24,11 @@ BESIDE = ("untrained_sae", "dimensions", "kmeans", "words", "twin_sae")
 
 
 def run(params: Params, root: Path) -> None:
-    """Write metrics/latents.json, its tables and data/latents.parquet, and judge each registered SAE."""
+    """Write metrics/latents.json, sae_overview.json, tables, data/latents.parquet; judge registered SAEs."""
     trained = read_metrics(root / "metrics" / "sae.json")
     if not trained.get("trained"):
         print("latents: no SAE was trained, nothing to analyse (see metrics/sae.json)")
-        _write(root, {"sites": {}, "trained": False}, [], [], [])
+        _write(root, trained, {"sites": {}, "trained": False}, [], [], [])
         return
     import torch
 
@@ -49,7 +50,7 @@ def run(params: Params, root: Path) -> None:
         tops.append(top_table(results, root, backend.info.frame_rate_hz, section.fdr, section.n_shown))
         figures = figures_of(results)
         sites[site] = figures | {"champion_gate": passes(of_sae["fvu"], figures, section)}
-    _write(root, {"sites": sites, "trained": True}, tables, counts, tops)
+    _write(root, trained, {"sites": sites, "trained": True}, tables, counts, tops)
     _judge(root, sites, trained)
     log_runs(root, "latents", _run_of(sites, params))
 
@@ -126,6 +127,7 @@ def _run_of(sites: Mapping[str, Mapping[str, Any]], params: Params) -> Run:
 
 def _write(
     root: Path,
+    trained: Mapping[str, Any],
     metrics: Mapping[str, Any],
     tables: list[pd.DataFrame],
     counts: list[dict[str, Any]],
@@ -135,6 +137,7 @@ def _write(
     whole = pd.concat(tables, ignore_index=True) if tables else empty
     write_table(whole, LATENTS, root / "data" / "latents.parquet")
     write_metrics(metrics, root / "metrics" / "latents.json")
+    write_metrics(sae_overview_of(trained, metrics), root / "metrics" / "sae_overview.json")
     write_plot(pd.DataFrame(counts, columns=list(COUNTS)), root / "metrics" / "latents_counts.csv")
     shown = pd.concat(tops, ignore_index=True) if tops else pd.DataFrame(columns=list(TOP))
     write_plot(shown, root / "metrics" / "latents_top.csv")
