@@ -1,11 +1,13 @@
-"""SAE training beside SAELens, dictionary_learning, sparsify and Overcomplete: same rows, steps and threads.
+"""SAE training compared with SAELens, dictionary_learning, sparsify and Overcomplete on equal terms.
 
-`make interop` makes the environment that has them; this benchmark moves there by itself when it exists.
-Trainers take turns step by step, so that what else the machine does hits all of them; CPU time counts, on a
-GPU wall time. Quality is the held-out FVU after `--steps` at the best of the same learning rates for each:
-one rate for all would rank initial lengths, since Adam's step has the length of the rate. Quality and peak
-memory are of processes of their own per trainer. The default is the reference size; where there is a GPU, its
-reference size comes first.
+All trainers get the same rows, steps and threads. `make interop` creates the environment that has the
+libraries; the benchmark re-executes itself there if it exists. Trainers alternate step by step, so that other
+load on the machine affects all of them. Time is CPU time, on a GPU wall time.
+
+Quality is the held-out FVU after `--steps` steps, at the best of the same learning rates for each trainer.
+One rate for all would rank initial lengths, since the length of an Adam step is set by the rate. Quality and
+peak memory come from one process per trainer. The default is the reference size, preceded by that of the GPU
+if there is a GPU.
 """
 
 import argparse
@@ -37,7 +39,7 @@ SIZES = {
 }
 """Reference sizes."""
 RATES = (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2)
-"""Learning rates of Adam that every trainer may choose from."""
+"""Learning rates of Adam that are tried for every trainer."""
 N_TIMED = 16
 PACKAGES = ("torch", "numba", "sae-lens", "dictionary-learning", "eai-sparsify", "overcomplete")
 
@@ -76,18 +78,18 @@ def fvu(rival: Rival, rows: Tensor) -> float:
 
 
 def installed(shape: Shape) -> dict[str, Rival]:
-    """Return the trainers whose library can be imported; say which cannot."""
-    found = {}
+    """Return the trainers whose library can be imported; print the others."""
+    rivals = {}
     for name, make in RIVALS.items():
         try:
-            found[name] = make(shape)
+            rivals[name] = make(shape)
         except ImportError as error:
             print(f"{name}: left out ({error})")
-    return found
+    return rivals
 
 
 def clock(device: str) -> float:
-    """Return the CPU time of this process, or wall time once the GPU has nothing left to do; seconds."""
+    """Return the CPU time of this process, or wall time after the GPU has finished; seconds."""
     if device == "cpu":
         return time.process_time()
     torch.cuda.synchronize()
@@ -95,40 +97,40 @@ def clock(device: str) -> float:
 
 
 def floors_s(rows: Tensor, shape: Shape) -> dict[str, float]:
-    """Return the least time of one encoder product of a batch, by the numbers that it is made in."""
+    """Return the shortest time of one encoder product of a batch, by number type."""
     weights = torch.randn(shape.d_in, shape.d_sae, device=rows.device)
     products = {"float32": lambda: rows @ weights}
     if shape.device == "cpu":
         x, w = (torch.ones(t.shape, dtype=torch.int8) for t in (rows, weights.t()))
         products["int8"] = lambda: torch.ops.aten._int_mm(x, w.t())
-    found = {}
+    floors = {}
     for name, product in products.items():
         took = []
         for _ in range(5):
             began = clock(shape.device)
             product()
             took.append(clock(shape.device) - began)
-        found[name] = min(took)
-    return found
+        floors[name] = min(took)
+    return floors
 
 
-def screening(rival: Rival, rows: Tensor, shape: Shape) -> str:
-    """Return how many latents of a row our trainer computes exactly, and of how many rows all of them."""
+def candidates(rival: Rival, rows: Tensor, shape: Shape) -> str:
+    """Return how many latents of a row our trainer computes in float32, and for how many rows all of them."""
     from moodlens.sae.topk import TopKSae
     from moodlens.sae.topk_int8 import top_k_int8, use_for_batch
 
     sae = rival.recon
     assert isinstance(sae, TopKSae)
     if not use_for_batch(rows, shape.d_sae, shape.k):
-        return "screening in 8 bits: not used (no AVX-512 VNNI, another device, or too small)"
-    found = top_k_int8((rows - sae.b_dec.detach()), sae.W_enc.detach(), sae.b_enc.detach(), shape.k)
-    if found is None:
-        return "screening in 8 bits: left to float32 (not finite)"
-    n_exact = found[2]
+        return "8-bit candidates: not used (no AVX-512 VNNI, another device, or too small)"
+    result = top_k_int8((rows - sae.b_dec.detach()), sae.W_enc.detach(), sae.b_enc.detach(), shape.k)
+    if result is None:
+        return "8-bit candidates: left to float32 (not finite)"
+    n_exact = result[2]
     mean, most = float(n_exact.double().mean()), int(n_exact.max())
     n_whole = int((n_exact == shape.d_sae).sum())
-    said = f"screening in 8 bits, last batch: {mean:.0f} of {shape.d_sae} latents of a row settled in float32"
-    return f"{said}, at most {most}; all of them in {n_whole} of {len(rows)} rows"
+    line = f"8-bit candidates, last batch: {mean:.0f} of {shape.d_sae} latents of a row computed in float32"
+    return f"{line}, at most {most}; all of them in {n_whole} of {len(rows)} rows"
 
 
 def high_water_mb() -> float:
@@ -138,12 +140,12 @@ def high_water_mb() -> float:
     """
     if torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated() / 2**20
-    found = re.search(r"^VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
-    return int(found[1]) / 1024 if found else float("nan")
+    match = re.search(r"^VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return int(match[1]) / 1024 if match else float("nan")
 
 
 def alone(name: str, what: str, args: argparse.Namespace) -> list[float]:
-    """Return what a process with one trainer found: its peak `memory`, or its FVU by learning rate."""
+    """Return the result of a process with one trainer: its peak `memory`, or its FVU by learning rate."""
     passed_on = {key: value for key, value in vars(args).items() if key not in ("only", "what", "rates")}
     given = [f"--{key.replace('_', '-')}={value}" for key, value in passed_on.items() if value is not None]
     given += ["--rates", *(str(rate) for rate in args.rates)]
@@ -153,7 +155,7 @@ def alone(name: str, what: str, args: argparse.Namespace) -> list[float]:
 
 
 def fitted(make: Callable[[Shape], Rival], shape: Shape, rows: Tensor, args: argparse.Namespace) -> Rival:
-    """Return a trainer after its steps over consecutive batches; its random start is the same every time."""
+    """Return a trainer after its steps over consecutive batches, from the same random state every time."""
     torch.manual_seed(0)
     rival, n_batches = make(shape), len(rows) // args.batch
     for step in range(args.steps):
@@ -162,11 +164,11 @@ def fitted(make: Callable[[Shape], Rival], shape: Shape, rows: Tensor, args: arg
 
 
 def environment() -> str:
-    """Return which versions met, and why not in the project's own environment."""
-    found = {name: _version(name) for name in PACKAGES}
+    """Return the versions of the libraries, and why they have an environment of their own."""
+    versions_of = {name: _version(name) for name in PACKAGES}
     here = Path(sys.prefix).name
     why = "the trainers pull transformer-lens, wandb and nnsight, which the project's pins exclude"
-    versions = ", ".join(f"{name} {number}" for name, number in found.items() if number)
+    versions = ", ".join(f"{name} {number}" for name, number in versions_of.items() if number)
     reason = f" ({why})" if here == INTEROP.parents[1].name else ""
     return f"environment {here}{reason}: {versions}"
 
@@ -215,17 +217,17 @@ def measure(args: argparse.Namespace) -> None:
     for name, seconds in floors.items():
         print(f"floor: one encoder product in {name}: {1e3 * seconds:.1f} ms")
     if device == "cpu":
-        print(screening(rivals["moodlens"], rows[: args.batch], shape))
+        print(candidates(rivals["moodlens"], rows[: args.batch], shape))
     print(f"{'':<22}{'samples/s':>10}{'ours x':>8}{'of GEMM':>9}{'peak MB':>9}{'FVU':>9}{'at rate':>9}  each")
     speed, quality, memory = {}, {}, {}
     for name in rivals:
         paired = [theirs / mine for theirs, mine in zip(took[name][2:], took["moodlens"][2:], strict=True)]
         speed[name], memory[name] = median(paired), alone(name, "memory", args)[0]
-        found = alone(name, "quality", args)
-        quality[name] = min(found)
+        fvus = alone(name, "quality", args)
+        quality[name] = min(fvus)
         seconds = median(took[name][2:])
         line = f"{name:<22}{args.batch / seconds:>10.0f}{speed[name]:>8.2f}{floor / seconds:>9.2f}"
-        best, each = args.rates[found.index(min(found))], " ".join(f"{value:.4f}" for value in found)
+        best, each = args.rates[fvus.index(min(fvus))], " ".join(f"{value:.4f}" for value in fvus)
         print(f"{line}{memory[name]:>9.0f}{quality[name]:>9.4f}{best:>9g}  {each}", flush=True)
     others = [name for name in rivals if name != "moodlens"]
     fastest = min((speed[name] for name in others), default=float("nan"))
@@ -264,7 +266,7 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", choices=tuple(RIVALS), help="one trainer alone, with --what")
-    parser.add_argument("--what", choices=("memory", "quality"), help="what is asked of --only")
+    parser.add_argument("--what", choices=("memory", "quality"), help="measurement of --only")
     args = parser.parse_args()
     away = INTEROP.is_file() and find_spec("sae_lens") is None
     if away:
@@ -276,8 +278,8 @@ def main() -> None:
     devices = [args.device] if args.device else (["cuda"] if torch.cuda.is_available() else []) + ["cpu"]
     for device in devices:
         given = {name: value for name, value in vars(args).items() if value is not None}
-        asked = {"only": None, "what": None} | SIZES[device] | given | {"device": device}
-        measure(argparse.Namespace(**asked))
+        settings = {"only": None, "what": None} | SIZES[device] | given | {"device": device}
+        measure(argparse.Namespace(**settings))
 
 
 if __name__ == "__main__":

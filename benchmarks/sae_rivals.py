@@ -1,8 +1,8 @@
 """The SAE trainers that `benchmarks.sae` compares, each as one function: take a batch, make one Adam step.
 
 Every library trains its own TopK SAE with its own initialisation, loss and post-processing, without warm-up
-of the learning rate; auxiliary losses stay at the library's default, which none of them reaches in so few
-steps. What is not installed is left out. Ours is `moodlens.sae` as the trainer drives it.
+of the learning rate; auxiliary losses keep the library's default, which none of them reaches in so few
+steps. Libraries that are not installed are left out. Ours is `moodlens.sae`, stepped as its trainer does.
 """
 
 import os
@@ -18,7 +18,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Shape:
-    """What every SAE is asked to be."""
+    """Shape and learning rate of every SAE."""
 
     d_in: int
     d_sae: int

@@ -1,8 +1,8 @@
-"""Why the text SAE's held-out MSE is above its training MSE: a curve over training texts, and one over k.
+"""The text SAE's held-out MSE against its training MSE: by number of training texts, and by k.
 
-Reads the rows of the last `dvc repro sae`; every training has the settings of params.yaml but the one that is
-varied, the same validation and test wordings, and texts drawn without replacement by one order. MSE is per
-dimension, FVU the same in units of the site's variance. Nothing here is a bar: figures for docs/sae.md.
+Reads the rows of the last `dvc repro sae`. Every training has the settings of params.yaml except the one that
+is varied, the same validation and test wordings, and nested subsets of the training texts. MSE is per
+dimension; FVU is MSE in units of the site's variance. There is no bar: the figures are for docs/sae.md.
 """
 
 import json

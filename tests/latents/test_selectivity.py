@@ -1,4 +1,4 @@
-"""Selectivity: ratios by hand, planted units found, the nominal rate where prompts share wordings."""
+"""Selectivity: ratios by hand, planted units detected, the nominal rate where prompts share wordings."""
 
 import numpy as np
 import pytest
@@ -20,12 +20,12 @@ def crossed(n_wordings: int = 6, per_wording: int = 2) -> Design:
 
 def test_ratio_is_best_over_the_mean_of_the_others_with_a_floor():
     pooled = np.array([[4.0, 0.0, 0.0], [4.0, 2.0, 0.0], [1.0, 0.0, 0.0], [3.0, 0.0, 0.0]])
-    found = ratios(pooled, np.array([0, 1, 2, 2]), 3)
+    result = ratios(pooled, np.array([0, 1, 2, 2]), 3)
     # unit 0: means 4, 4, 2; others of emotion 0: 3; overall 10 / 3
-    assert found[0, 0] == pytest.approx(4 / (3 + 0.01 * 10 / 3))
+    assert result[0, 0] == pytest.approx(4 / (3 + 0.01 * 10 / 3))
     # unit 1 is silent outside emotion 1: 2 / (0 + .01 * 2 / 3)
-    assert found[1, 1] == pytest.approx(300)
-    assert (found[:, 2] == 0).all()
+    assert result[1, 1] == pytest.approx(300)
+    assert (result[:, 2] == 0).all()
 
 
 def test_wordings_are_counted_not_prompts():
@@ -36,14 +36,14 @@ def test_wordings_are_counted_not_prompts():
 def test_p_equals_a_plain_loop():
     design, rng = crossed(3), np.random.default_rng(2)
     pooled = rng.gamma(1.0, size=(design.n_prompts, 5))
-    found = p_of_contrast(pooled, design, 199, np.random.default_rng(7))
+    result = p_of_contrast(pooled, design, 199, np.random.default_rng(7))
     table = relabellings(design.unit_labels("wording"), 199, np.random.default_rng(7))[:, design.wordings]
     for unit in range(5):
         best = [
             max(pooled[row == k, unit].mean() - pooled[row != k, unit].mean() for k in range(4))
             for row in table
         ]
-        assert found[unit] == pytest.approx(np.mean(np.array(best) >= best[0] - 1e-9))
+        assert result[unit] == pytest.approx(np.mean(np.array(best) >= best[0] - 1e-9))
 
 
 def test_planted_units_are_found_and_fdr_equals_scipy():
@@ -51,12 +51,12 @@ def test_planted_units_are_found_and_fdr_equals_scipy():
     pooled = rng.gamma(2.0, size=(design.n_prompts, 60))
     for unit in range(8):
         pooled[design.labels == unit % 4, unit] *= 6
-    found = selectivity(pooled, design, 1999, 3, np.random.default_rng(1))
-    assert found.selective(0.05)[:8].all()
-    assert found.selective(0.05)[8:].sum() <= 1
-    assert found.emotion[:8].tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
-    np.testing.assert_allclose(found.q, false_discovery_control(found.p))
-    counts = counts_of(found, pooled, 0.05, 4)
+    result = selectivity(pooled, design, 1999, 3, np.random.default_rng(1))
+    assert result.selective(0.05)[:8].all()
+    assert result.selective(0.05)[8:].sum() <= 1
+    assert result.emotion[:8].tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
+    np.testing.assert_allclose(result.q, false_discovery_control(result.p))
+    counts = counts_of(result, pooled, 0.05, 4)
     assert (counts.n_units, counts.n_firing, counts.n_selective_least) == (60, 60, 2)
 
 
@@ -65,9 +65,9 @@ def test_a_unit_of_one_phrase_passes_the_ratio_and_not_the_test():
     pooled = np.zeros((design.n_prompts, 2))
     pooled[0, 0] = 1.0  # fires on one prompt
     pooled[design.wordings == 0, 1] = 1.0  # on both prompts of one wording
-    found = selectivity(pooled, design, 999, 1, np.random.default_rng(0))
-    assert (found.ratio > 4).all()
-    assert (found.p > 0.5).all()
+    result = selectivity(pooled, design, 999, 1, np.random.default_rng(0))
+    assert (result.ratio > 4).all()
+    assert (result.p > 0.5).all()
     assert not selectivity(pooled, design, 999, 2, np.random.default_rng(0)).tested.any()
 
 

@@ -1,4 +1,4 @@
-"""Baseline units, stability, transfer, correlations, moments, evidence: by hand, planted, against others."""
+"""Baseline units, stability, ablation, transfer, correlations, moments, evidence: by hand and planted."""
 
 import numpy as np
 import pytest
@@ -6,18 +6,20 @@ from scipy.stats import pearsonr
 from sklearn.decomposition import PCA
 
 from moodlens.latents import baselines
+from moodlens.latents.ablation import matched_others, reconstructions
 from moodlens.latents.evidence import (
     Correlations,
     correlations,
     description,
+    shown_latents,
     smoothed,
     span,
     token_shares,
     top_moments,
     word_lift,
 )
-from moodlens.latents.selectivity import SelectivitySettings, transfer
-from moodlens.latents.stability import matched_cosines, most_active, random_decoder
+from moodlens.latents.selectivity import Selectivity, SelectivitySettings, survival, transfer
+from moodlens.latents.stability import matched_cosines, most_active, random_decoder, stability
 from tests.latents.test_selectivity import crossed
 
 
@@ -60,8 +62,66 @@ def test_each_latent_has_a_partner_of_its_own():
     """Two latents near one direction: greedy best cosines would both take it."""
     one = np.array([[1.0, 0.0], [1.0, 0.1]])
     other = np.array([[1.0, 0.05], [0.0, 1.0]])
-    found = matched_cosines(one, other)
-    assert sorted(found > 0.9) == [False, True]
+    result = matched_cosines(one, other)
+    assert sorted(result > 0.9) == [False, True]
+
+
+def test_stability_is_the_mean_over_seeds_of_the_latents_that_fire():
+    rng = np.random.default_rng(8)
+    decoder = random_decoder(20, 16, rng)
+    same, changed = decoder[::-1].copy(), decoder.copy()
+    changed[5] = -changed[5]
+    activation = np.ones(20)
+    activation[7] = 0.0
+    result = stability(decoder, [same, changed], activation, rng)
+    assert np.isnan(result.cosine).tolist() == [i == 7 for i in range(20)]
+    unchanged = np.delete(result.cosine, [5, 7])
+    np.testing.assert_allclose(unchanged, 1, atol=1e-6)
+    assert result.cosine[5] < 0.9
+    assert result.shares["stable_70"] == pytest.approx(37 / 38)
+    assert result.shares["stable_70_random"] < 0.5
+    alone = stability(decoder, [], activation, rng)
+    assert np.isnan(alone.cosine).all()
+    assert alone.shares == {}
+
+
+def test_others_are_matched_by_mean_activation_and_each_is_taken_once():
+    activation = np.array([5.0, 4.0, 4.9, 3.5, 1.0, 4.2])
+    selective = np.array([True, True, False, False, False, False])
+    assert matched_others(activation, selective).tolist() == [False, False, True, False, False, True]
+    most = np.array([True, True, True, True, False, False])
+    assert matched_others(activation, most).tolist() == [False] * 4 + [True] * 2
+
+
+def test_ablated_reconstructions_by_hand():
+    latents, W_dec, b_dec = np.array([[1.0, 2.0, 4.0]]), np.eye(3), np.array([10.0, 0.0, 0.0])
+    result = reconstructions(latents, W_dec, b_dec, np.array([True, False, False]))
+    assert {name: rows.tolist() for name, rows in result.items()} == {
+        "reconstruction": [[11, 2, 4]],
+        "without_selective": [[10, 2, 4]],
+        "without_others": [[11, 0, 4]],
+    }
+    assert list(reconstructions(latents, W_dec, b_dec, np.zeros(3, dtype=bool))) == ["reconstruction"]
+
+
+def selectivity_of(emotion: list[int], ratio: list[float], p: list[float]) -> Selectivity:
+    values = np.array(p)
+    return Selectivity(np.array(emotion), np.array(ratio), values, values, np.ones(len(p), dtype=bool))
+
+
+def test_a_latent_survives_only_with_the_same_emotion():
+    own = selectivity_of([0, 0, 1, 1], [3.0, 3.0, 3.0, 1.0], [0.01, 0.01, 0.01, 0.01])
+    null = selectivity_of([0, 1, 1, 1], [3.0, 3.0, 3.0, 3.0], [0.01, 0.01, 0.5, 0.01])
+    assert survival(own, null, 0.05).tolist() == [True, False, False, False]
+
+
+def test_shown_latents_take_emotions_in_turn_by_p_then_strength():
+    design = crossed(2, per_wording=1)
+    pooled = np.ones((design.n_prompts, 5))
+    pooled[:, 1] = 2.0
+    result = selectivity_of([0, 0, 0, 2, 2], [3.0] * 5, [0.02, 0.02, 0.01, 0.03, 0.9])
+    assert shown_latents(result, pooled, design, 0.05, 8) == [2, 3, 1, 0]
+    assert shown_latents(result, pooled, design, 0.05, 2) == [2, 3]
 
 
 def test_planted_units_transfer_to_held_out_wordings_and_phrase_units_do_not():
@@ -72,20 +132,22 @@ def test_planted_units_transfer_to_held_out_wordings_and_phrase_units_do_not():
         pooled[design.labels == unit % 4, unit] += 3
     for unit in range(12, 24):  # their emotion on the seen wordings alone
         pooled[(design.labels == unit % 4) & ~held_out, unit] += 3
-    found = transfer(pooled, design, held_out, SelectivitySettings(999, 2, 0.05, 0), np.random.default_rng(4))
-    assert found.n_wordings == 8
-    assert 24 <= found.n_chosen <= 26
-    assert found.kept == pytest.approx(0.5, abs=0.15)
-    assert found.chance is not None
-    assert found.chance < 0.3
+    result = transfer(
+        pooled, design, held_out, SelectivitySettings(999, 2, 0.05, 0), np.random.default_rng(4)
+    )
+    assert result.n_wordings == 8
+    assert 24 <= result.n_chosen <= 26
+    assert result.kept == pytest.approx(0.5, abs=0.15)
+    assert result.chance is not None
+    assert result.chance < 0.3
 
 
 def test_transfer_without_enough_prompts_says_nothing():
     design = crossed(2, per_wording=1)
     held_out = design.wordings % 2 == 0
     settings = SelectivitySettings(99, 1, 0.05, 0)
-    found = transfer(np.ones((design.n_prompts, 3)), design, held_out, settings, np.random.default_rng(0))
-    assert (found.kept, found.chance, found.n_chosen) == (None, None, 0)
+    result = transfer(np.ones((design.n_prompts, 3)), design, held_out, settings, np.random.default_rng(0))
+    assert (result.kept, result.chance, result.n_chosen) == (None, None, 0)
 
 
 def test_correlations_are_pearsons_over_wordings_and_a_null_stays_null():
@@ -94,13 +156,13 @@ def test_correlations_are_pearsons_over_wordings_and_a_null_stays_null():
     pooled, described = rng.standard_normal((60, 20)), rng.standard_normal((60, 3))
     pooled[:, 0] = described[:, 1] + 0.1 * rng.standard_normal(60)
     described[:, 2] = 7.0  # constant: r is 0
-    found = correlations(pooled, described, ("a", "b", "c"), wordings, 4999, np.random.default_rng(6))
+    result = correlations(pooled, described, ("a", "b", "c"), wordings, 4999, np.random.default_rng(6))
     means = [values.reshape(30, 2, -1).mean(axis=1) for values in (pooled, described)]
     r, p = pearsonr(means[0][:, 3], means[1][:, 0])
-    assert found.r[3, 0] == pytest.approx(r)
-    assert found.q[0, 1] < 0.05
-    assert (found.r[:, 2] == 0).all()
-    sure = found.q < 0.05
+    assert result.r[3, 0] == pytest.approx(r)
+    assert result.q[0, 1] < 0.05
+    assert (result.r[:, 2] == 0).all()
+    sure = result.q < 0.05
     sure[0, 1] = False
     assert not sure.any()
     alone = correlations(pooled[:, 3:4], described[:, :1], ("a",), wordings, 4999, np.random.default_rng(6))
@@ -127,6 +189,6 @@ def test_evidence_names_what_it_saw_and_nothing_else():
     bags = [frozenset({"rain", "in"}), frozenset({"rain", "in"}), frozenset({"sun", "in"})]
     assert word_lift(np.array([2.0, 2.0, 0.0]), bags) == [("rain", 1.5)]
     assert word_lift(np.zeros(3), bags) == []
-    found = Correlations(("tempo_bpm", "mode"), np.array([[0.9, -0.8]]), np.array([[0.01, 0.2]]))
-    said = description("happy", "sunny 50 %", found, 0, 0.05)
-    assert said == "happy; sunny 50 %; tempo_bpm r +0.90"
+    result = Correlations(("tempo_bpm", "mode"), np.array([[0.9, -0.8]]), np.array([[0.01, 0.2]]))
+    line = description("happy", "sunny 50 %", result, 0, 0.05)
+    assert line == "happy; sunny 50 %; tempo_bpm r +0.90"

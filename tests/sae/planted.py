@@ -1,4 +1,4 @@
-"""Rows made of few atoms of a known dictionary, and how many of the atoms an SAE has found."""
+"""Rows made of few atoms of a known dictionary, and the share of atoms that an SAE recovers."""
 
 from dataclasses import dataclass
 
@@ -37,7 +37,7 @@ def planted(n_rows: int, seed: int = 0, offset: float = 0.0) -> Planted:
 
 
 def recovered(sae: Sae, atoms: np.ndarray) -> float:
-    """Return the share of atoms that some decoder row meets at a cosine above .9."""
+    """Return the share of atoms that match some decoder row with a cosine above 0.9."""
     W_dec = sae.W_dec.detach().numpy()
     directions = W_dec / np.linalg.norm(W_dec, axis=1, keepdims=True)
     return float(((atoms @ directions.T).max(axis=1) > 0.9).mean())

@@ -1,4 +1,4 @@
-"""The first weights: b_dec amid the rows, decoder rows towards rows, the encoder's length."""
+"""Initial weights: b_dec from the rows, decoder rows near rows, the scale of the encoder."""
 
 import pytest
 import torch
@@ -78,8 +78,8 @@ def test_latents_that_share_a_row_differ():
 def test_rows_of_a_rare_kind_are_picked_too():
     """Of 1,000 rows 990 point one way: rows drawn evenly would nearly all be of them."""
     rare = torch.eye(20)[:11].repeat_interleave(torch.tensor([990] + 10 * [1]), dim=0)
-    found = [spread_rows(rare, 11, torch.Generator().manual_seed(seed)) for seed in range(5)]
-    assert all(len(rare[picks].unique(dim=0)) == 11 for picks in found)
+    picked = [spread_rows(rare, 11, torch.Generator().manual_seed(seed)) for seed in range(5)]
+    assert all(len(rare[picks].unique(dim=0)) == 11 for picks in picked)
     alike = spread_rows(torch.ones(30, 4) / 2, 12, torch.Generator().manual_seed(0))
     assert len(alike) == 12
 

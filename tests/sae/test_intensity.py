@@ -25,8 +25,8 @@ def rows_of(normalised: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return rows.astype(np.float32), which, level
 
 
-@pytest.mark.parametrize(("normalised", "kept"), [(False, True), (True, False)])
-def test_latents_say_how_much_unless_rows_are_normalised(normalised: bool, kept: bool):
+@pytest.mark.parametrize(("normalised", "preserved"), [(False, True), (True, False)])
+def test_latents_say_how_much_unless_rows_are_normalised(normalised: bool, preserved: bool):
     rows, which, level = rows_of(normalised)
     config = config_for("topk", {"d_in": 24, "d_sae": 48, "k": 2})
     trained = train(config, lambda: [rows[:1200]], lambda: [rows[1200:]], PLAN)
@@ -37,7 +37,7 @@ def test_latents_say_how_much_unless_rows_are_normalised(normalised: bool, kept:
         best = latents[here].mean(axis=0).argmax()
         levels = [latents[here & (level == step), best].mean() for step in range(3)]
         ratios.append(levels[2] / levels[0])
-    if kept:
+    if preserved:
         assert min(ratios) > 2  # "very" is three times "slightly" in the rows
     else:
         assert max(ratios) < 1.2

@@ -99,7 +99,7 @@ class Largest(TorchDispatchMode):
 def test_nothing_as_large_as_rows_times_latents_is_ever_made(architecture: str):
     n_rows, d_sae = 4 * selection.CHUNK_ROWS, 256
     sae, x = random_sae(architecture, d_sae=d_sae), random_rows(n_rows)
-    sae.losses(x, NONE, 1.0)  # the threshold finds its place
+    sae.losses(x, NONE, 1.0)  # this sets the threshold
     with Largest() as forward:
         total = sae.losses(x, NONE, 1.0).total
     with Largest() as backward:
@@ -132,8 +132,8 @@ def test_batch_top_k_does_not_depend_on_the_guess(n_rows: int, k: int, seed: int
     dense[chosen.rows, chosen.latents] = chosen.values
     reference = dense_batch_latents(sae, x, k)
     torch.testing.assert_close(dense, reference.detach())
-    places = chosen.rows * 12 + chosen.latents
-    assert (places.diff() > 0).all(), "entries ascend by row, then latent"
+    positions = chosen.rows * 12 + chosen.latents
+    assert (positions.diff() > 0).all(), "entries ascend by row, then latent"
 
 
 @settings(max_examples=30, deadline=None)

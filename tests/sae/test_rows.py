@@ -59,7 +59,7 @@ def test_the_buffer_is_all_that_is_held():
     deal = mixed(stream(), 5, 40, rng_for("test", 0))
     batch = next(deal)
     assert batch.dtype == np.float32
-    assert len(alive) == 4, "four arrays fill the buffer; the fifth is not asked for yet"
+    assert len(alive) == 4, "four arrays fill the buffer; the fifth is not requested yet"
 
 
 def test_a_small_buffer_is_refused():

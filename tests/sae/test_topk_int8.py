@@ -1,4 +1,4 @@
-"""Screening in eight bits finds what float64 finds, whatever the rows; compiled sums are the plain ones."""
+"""The 8-bit path chooses the latents that float64 chooses, for any rows; compiled sums equal plain sums."""
 
 import numpy as np
 import pytest
@@ -21,13 +21,13 @@ def exact_top_k(x: Tensor, W_enc: Tensor, b_enc: Tensor, k: int) -> Tensor:
 
 
 def screened(x: Tensor, W_enc: Tensor, b_enc: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    found = topk_int8.top_k_int8(x, W_enc, b_enc, k)
-    assert found is not None
-    return found
+    result = topk_int8.top_k_int8(x, W_enc, b_enc, k)
+    assert result is not None
+    return result
 
 
 def assert_exact(x: Tensor, W_enc: Tensor, b_enc: Tensor, k: int) -> Tensor:
-    """Compare with float64; return how many latents of each row were computed."""
+    """Compare with float64; return how many latents of each row were computed in float32."""
     values, latents, n_exact = screened(x, W_enc, b_enc, k)
     assert torch.equal(latents.sort(dim=1).values, exact_top_k(x, W_enc, b_enc, k))
     pre = (x.double() @ W_enc.double() + b_enc.double()).gather(1, latents)
@@ -65,7 +65,7 @@ def test_few_latents_are_computed_and_more_rows_than_a_chunk():
 @pytest.mark.parametrize("d_in", [topk_int8.MIN_WIDTH, 3, 31, 64, 193])
 @pytest.mark.parametrize("n_rows", [1, 5, 64])
 def test_the_product_of_whole_numbers_is_exact(n_rows: int, d_in: int):
-    """The intervals rest on it, and torch's own operator fails it at width 1."""
+    """The intervals assume it, and torch's own operator violates it at width 1."""
     generator = torch.Generator().manual_seed(d_in)
     for n_latents in (2, 3, 17, 640):
         a, b = (torch.randint(-127, 128, (n, d_in), generator=generator) for n in (n_rows, n_latents))
@@ -74,7 +74,7 @@ def test_the_product_of_whole_numbers_is_exact(n_rows: int, d_in: int):
 
 @pytest.mark.parametrize("gap", [0.0, 1e-9, 1e-7, 1e-6, 1e-4])
 def test_near_ties_at_the_last_place(gap: float):
-    """Forty copies of one latent around the k-th place, apart by less than float32 resolves or not at all."""
+    """Forty copies of one latent around the k-th largest, apart by less than float32 resolves or equal."""
     W_enc, b_enc = random_encoder(64, 640)
     generator = torch.Generator().manual_seed(1)
     copies = torch.randperm(640, generator=generator)[:40]
@@ -124,7 +124,7 @@ def test_nan_is_left_to_the_plain_path(where: str):
 
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch):
-    """Screening and compiled loops for every batch that they can do, on every processor."""
+    """Use the 8-bit path and compiled loops for every batch that they support, on every processor."""
     monkeypatch.setattr(topk_int8, "MIN_WORK", 0)
     monkeypatch.setattr(topk_int8, "MIN_SPREAD", 1)
     monkeypatch.setattr(topk_int8, "has_vnni", lambda: True)

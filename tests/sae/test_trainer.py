@@ -1,4 +1,4 @@
-"""Training on planted truth: atoms found, FVU lowered, dead latents revived, resumed to the same bits."""
+"""Training on planted truth: atoms recovered, FVU lowered, dead latents revived, resumed to the same bits."""
 
 import dataclasses
 from collections.abc import Callable
@@ -55,12 +55,12 @@ def fit(rows: Planted, config: SaeConfig, plan: Plan, n_rows: int = 2000, **more
 
 
 def test_topk_finds_the_planted_atoms(rows: Planted):
-    said: list[str] = []
-    trained = fit(rows, config_of("topk", d_sae=512, aux_k=32), SEARCH, 20_000, log=said.append)
+    lines: list[str] = []
+    trained = fit(rows, config_of("topk", d_sae=512, aux_k=32), SEARCH, 20_000, log=lines.append)
     assert recovered(trained.sae, rows.atoms) >= 0.95
     assert trained.curve[-1]["val_fvu"] < 0.1
-    assert len(said) == len(trained.curve) == 12
-    assert all("rows/s" in line and "s left" in line for line in said)
+    assert len(lines) == len(trained.curve) == 12
+    assert all("rows/s" in line and "s left" in line for line in lines)
 
 
 def test_a_broken_weight_gradient_finds_nothing(rows: Planted, monkeypatch: pytest.MonkeyPatch):
@@ -93,11 +93,11 @@ class Killed(Exception):
     pass
 
 
-def killed_after(step: int, kept: list[State]) -> Callable[[State], None]:
+def killed_after(step: int, states: list[State]) -> Callable[[State], None]:
     """A `keep` whose process dies once the training is `step` steps old."""
 
     def keep(state: State) -> None:
-        kept.append(state)
+        states.append(state)
         if state.about["counters"]["step"] >= step:
             raise Killed
 
@@ -109,12 +109,12 @@ def killed_after(step: int, kept: list[State]) -> Callable[[State], None]:
 def test_resumed_training_ends_bit_identical(architecture: str, step: int, rows: Planted):
     config = config_of(architecture)
     plan = dataclasses.replace(plan_of(architecture), dead_after_epochs=0.1, scale_input=True)
-    whole, kept = fit(rows, config, plan), list[State]()
+    whole, states = fit(rows, config, plan), list[State]()
     with pytest.raises(Killed):
-        fit(rows, config, plan, save=killed_after(step, kept))
-    said: list[str] = []
-    resumed = fit(rows, config, plan, resume=kept[-1], log=said.append)
-    assert said[0] == f"resumed at step {kept[-1].about['counters']['step']} of 80"
+        fit(rows, config, plan, save=killed_after(step, states))
+    lines: list[str] = []
+    resumed = fit(rows, config, plan, resume=states[-1], log=lines.append)
+    assert lines[0] == f"resumed at step {states[-1].about['counters']['step']} of 80"
     assert resumed.curve == whole.curve
     for name, tensor in whole.sae.state_dict().items():
         assert torch.equal(resumed.sae.state_dict()[name], tensor), name
@@ -131,10 +131,10 @@ def test_result_is_a_function_of_the_seed(rows: Planted):
 
 
 def test_a_finished_training_is_not_trained_further(rows: Planted):
-    kept: list[State] = []
-    whole = fit(rows, config_of("topk"), SHORT, save=kept.append)
+    states: list[State] = []
+    whole = fit(rows, config_of("topk"), SHORT, save=states.append)
     again: list[State] = []
-    resumed = fit(rows, config_of("topk"), SHORT, resume=kept[-1], save=again.append)
+    resumed = fit(rows, config_of("topk"), SHORT, resume=states[-1], save=again.append)
     assert not again
     assert torch.equal(whole.sae.W_enc, resumed.sae.W_enc)
 
@@ -230,16 +230,16 @@ def test_b_dec_starts_at_the_geometric_median():
 
 
 def test_what_cannot_be_trained_is_refused(rows: Planted):
-    kept: list[State] = []
-    fit(rows, config_of("topk"), dataclasses.replace(SHORT, n_epochs=1), save=kept.append)
+    states: list[State] = []
+    fit(rows, config_of("topk"), dataclasses.replace(SHORT, n_epochs=1), save=states.append)
     with pytest.raises(
         UsageError, match=r"the checkpoint must have plan.n_epochs = 4; got 1. Restore that setting"
     ):
-        fit(rows, config_of("topk"), SHORT, resume=kept[-1])
+        fit(rows, config_of("topk"), SHORT, resume=states[-1])
     with pytest.raises(UsageError, match=r"the checkpoint must have config.k = 5; got 3"):
-        fit(rows, config_of("topk", k=5), dataclasses.replace(SHORT, n_epochs=1), resume=kept[-1])
+        fit(rows, config_of("topk", k=5), dataclasses.replace(SHORT, n_epochs=1), resume=states[-1])
     with pytest.raises(UsageError, match=r"the checkpoint must have rows = "):
-        fit(rows, config_of("topk"), dataclasses.replace(SHORT, n_epochs=1), 1000, resume=kept[-1])
+        fit(rows, config_of("topk"), dataclasses.replace(SHORT, n_epochs=1), 1000, resume=states[-1])
     with pytest.raises(
         UsageError, match=r"Plan.revive must be resample or none with ReluConfig, .* got 'auxk'"
     ):

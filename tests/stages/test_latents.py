@@ -32,7 +32,7 @@ from tests.stages.test_sae import open_gate, small
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params, list, list[Run]]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params, list, list[Run]]:
     root = tmp_path_factory.mktemp("latents")
     params = small(make_workspace(root, n_per_emotion=6))
     params = replace(
@@ -60,8 +60,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params, list,
     return root, params, judged, logged
 
 
-def test_metrics_and_tables_say_the_same(found: tuple[Path, Params, list, list[Run]]):
-    root, params, judged, logged = found
+def test_metrics_and_tables_say_the_same(finished: tuple[Path, Params, list, list[Run]]):
+    root, params, judged, logged = finished
     metrics = json.loads((root / "metrics" / "latents.json").read_text())
     table = read_table(LATENTS, root / "data" / "latents.parquet")
     counts = pd.read_csv(root / "metrics" / "latents_counts.csv")
@@ -79,15 +79,15 @@ def test_metrics_and_tables_say_the_same(found: tuple[Path, Params, list, list[R
     assert layer["null_survive"] <= layer["n_selective"]
     assert "null_survive" not in metrics["sites"]["text"]
     assert table.loc[table["site"] == "text", "null_q"].isna().all()
-    readings = set(counts.loc[counts["site"] == "text", "reading"])
-    asked = {"pca", "ica", "kmeans", "dimensions", "untrained_sae", "twin_sae", "shuffled_labels", "words"}
-    assert asked <= readings
+    kinds = set(counts.loc[counts["site"] == "text", "reading"])
+    expected = {"pca", "ica", "kmeans", "dimensions", "untrained_sae", "twin_sae", "shuffled_labels", "words"}
+    assert expected <= kinds
     assert [entry[:2] for entry in judged[:2]] == [("m-residual.1", "3"), ("m-text", "3")]
     assert [run.name for run in logged] == ["latents", "latents"]
 
 
-def test_the_chapter_is_made_of_what_was_written(found: tuple[Path, Params, list, list[Run]]):
-    root, params, *_ = found
+def test_the_chapter_is_made_of_what_was_written(finished: tuple[Path, Params, list, list[Run]]):
+    root, params, *_ = finished
     metrics = json.loads((root / "metrics" / "latents.json").read_text())
     rows = [
         pd.read_csv(root / "metrics" / f"latents_{name}.csv").to_dict("records") for name in ("counts", "top")
@@ -102,9 +102,9 @@ def test_the_chapter_is_made_of_what_was_written(found: tuple[Path, Params, list
 
 
 def test_pooling_in_chunks_equals_the_mean_and_errors_make_the_fvu(
-    found: tuple[Path, Params, list, list[Run]], monkeypatch: pytest.MonkeyPatch
+    finished: tuple[Path, Params, list, list[Run]], monkeypatch: pytest.MonkeyPatch
 ):
-    root, *_ = found
+    root, *_ = finished
     rows = open_rows(open_workspace(root), "residual.1")
     model = load_sae(root / "models" / "sae" / "residual.1" / "seed-0")
     values = np.concatenate([block.values for block in rows.blocks()]).astype(np.float32)
@@ -121,9 +121,9 @@ def test_pooling_in_chunks_equals_the_mean_and_errors_make_the_fvu(
     assert error / distance == pytest.approx(quality(model, [torch.from_numpy(values)]).fvu, rel=1e-3)
 
 
-def test_null_text_states_come_from_the_tokens_alone(found: tuple[Path, Params, list, list[Run]]):
+def test_null_text_states_come_from_the_tokens_alone(finished: tuple[Path, Params, list, list[Run]]):
     """The same tokens under another text give the same null states; own text gives others."""
-    root, params, *_ = found
+    root, params, *_ = finished
     work = open_workspace(root)
     rows = open_rows(work, "residual.1")
     backend = catalog.load(params.model, root)
@@ -145,8 +145,8 @@ def test_null_text_states_come_from_the_tokens_alone(found: tuple[Path, Params, 
     assert not np.allclose(null.values, under_text, atol=1e-5)
 
 
-def test_a_version_passes_only_with_all_three(found: tuple[Path, Params, list, list[Run]]):
-    section = replace(found[1].latents, champion_fvu=0.3, champion_selective=10, champion_stability=0.1)
+def test_a_version_passes_only_with_all_three(finished: tuple[Path, Params, list, list[Run]]):
+    section = replace(finished[1].latents, champion_fvu=0.3, champion_selective=10, champion_stability=0.1)
     good = {"n_selective": 10, "stable_70": 0.2, "stable_70_random": 0.05}
     assert latents.passes(0.3, good, section)
     assert not latents.passes(0.31, good, section)
@@ -155,9 +155,9 @@ def test_a_version_passes_only_with_all_three(found: tuple[Path, Params, list, l
 
 
 def test_layers_of_clips_without_steps_are_one_line_that_names_text_sites(
-    found: tuple[Path, Params, list, list[Run]], tmp_path: Path
+    finished: tuple[Path, Params, list, list[Run]], tmp_path: Path
 ):
-    root = shutil.copytree(found[0], tmp_path / "copy")
+    root = shutil.copytree(finished[0], tmp_path / "copy")
     manifest = root / "data" / "activations" / "manifest.json"
     shown = json.loads(manifest.read_text())
     shown["capture"]["pooled_only"] = True
@@ -165,17 +165,18 @@ def test_layers_of_clips_without_steps_are_one_line_that_names_text_sites(
     with pytest.raises(
         UsageError, match=r"pooled_only must be false.*Set sae\.sites to text sites"
     ) as caught:
-        latents.run(found[1], root)
+        latents.run(finished[1], root)
     assert "\n" not in str(caught.value)
 
 
 def test_without_an_sae_the_files_are_there_and_empty(
-    tmp_path: Path, found: tuple[Path, Params, list, list[Run]]
+    tmp_path: Path, finished: tuple[Path, Params, list, list[Run]]
 ):
     open_gate(tmp_path, passed=False)
-    sae.run(found[1], tmp_path)
-    latents.run(found[1], tmp_path)
+    sae.run(finished[1], tmp_path)
+    latents.run(finished[1], tmp_path)
     assert json.loads((tmp_path / "metrics" / "latents.json").read_text()) == {"sites": {}, "trained": False}
     assert len(read_table(LATENTS, tmp_path / "data" / "latents.parquet")) == 0
+    assert json.loads((tmp_path / "metrics" / "sae_overview.json").read_text()) == {}
     assert pd.read_csv(tmp_path / "metrics" / "latents_counts.csv").empty
     assert latents_finding({"sites": {}}, [], [], 0.05) is None

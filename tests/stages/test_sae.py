@@ -58,17 +58,17 @@ def silent(_root: Path, site: str, *_: object) -> Registered:
 @pytest.fixture
 def registered(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
     """Keep what would be registered; the registry is tested beside the store."""
-    found: list[tuple[str, Path]] = []
+    calls: list[tuple[str, Path]] = []
 
     def keep(root: Path, site: str, folder: Path, run: Run, card: str) -> Registered:
-        found.append((site, folder))
+        calls.append((site, folder))
         for one in (run, *run.children):
             assert not set(one.metrics) & set(one.curves), "MLflow refuses two values of one metric and step"
         assert "| FVU |" in card
         return Registered("e", "r", site, "1")
 
     monkeypatch.setattr(sae, "register_sae", keep)
-    return found
+    return calls
 
 
 @pytest.fixture(scope="module")
@@ -95,11 +95,11 @@ def test_everything_is_written_and_a_second_run_writes_the_same_bytes(
     metrics = json.loads((root / "metrics" / "sae.json").read_text())
     assert metrics["trained"] is True
     assert metrics["gate_overridden"] is False
-    assert {site: found["d_sae"] for site, found in metrics["sites"].items()} == {
+    assert {site: figures["d_sae"] for site, figures in metrics["sites"].items()} == {
         "residual.1": 64,
         "text": 32,
     }
-    assert all(found["fvu"] > 0 and found["l0"] <= 4 for found in metrics["sites"].values())
+    assert all(figures["fvu"] > 0 and figures["l0"] <= 4 for figures in metrics["sites"].values())
     names = {"seed-0", "seed-1", "twin"}
     assert {path.name for path in (root / "models" / "sae" / "text").iterdir()} == names
     curves = pd.read_csv(root / "metrics" / "sae_curves.csv")
@@ -115,9 +115,9 @@ def test_everything_is_written_and_a_second_run_writes_the_same_bytes(
 def test_splits_hold_wordings_whole_and_rows_come_from_complete_steps(workspace: tuple[Path, Params]):
     root, _ = workspace
     texts = read_table(TEXTS, root / "data" / "sae" / "texts.csv")
-    felt = texts[texts["emotion"] != "neutral"]
-    assert felt.groupby("wording")["split"].nunique().max() == 1
-    shares = felt["split"].value_counts(normalize=True)
+    emotional = texts[texts["emotion"] != "neutral"]
+    assert emotional.groupby("wording")["split"].nunique().max() == 1
+    shares = emotional["split"].value_counts(normalize=True)
     assert shares["train"] == pytest.approx(0.7, abs=0.1)
     assert 400 < len(texts) < 520
     work = open_workspace(root)
@@ -128,7 +128,10 @@ def test_splits_hold_wordings_whole_and_rows_come_from_complete_steps(workspace:
     assert set(np.concatenate([block.positions for block in blocks])) == set(range(3, n_steps - 3))
     stored = read_shard(root / "data" / "activations" / "shard-0000.safetensors")["residual.1/cond"]
     first = blocks[0]
-    np.testing.assert_array_equal(first.values[0], stored[rows.clips["row"].iloc[first.clips[0]], 3])
+    assert first.positions[0] == 3
+    row_of, prompt_of = (rows.clips[name].to_numpy()[first.clips] for name in ("row", "prompt_id"))
+    np.testing.assert_array_equal(first.values, stored[row_of, first.positions])
+    assert (rows.texts["text_id"].to_numpy()[first.texts] == prompt_of).all()
     total = sum(len(array) for split in ("train", "val", "test") for array in rows.source(split)())
     assert total == sum(len(block.values) for block in blocks)
     twin = next(iter(open_rows(work, "residual.1", twin=True).blocks()))
@@ -175,7 +178,7 @@ def test_an_override_trains_and_is_recorded(workspace: tuple[Path, Params], regi
 
 
 @pytest.mark.parametrize(
-    ("changes", "error", "said"),
+    ("changes", "error", "message"),
     [
         ({"sites": ("residule.1",)}, UsageError, r"sae\.sites must hold text, text_pooled or <site>"),
         ({"sites": ("residual.9",)}, UsageError, r"hold layers that were recorded; got 'residual\.9'"),
@@ -184,10 +187,10 @@ def test_an_override_trains_and_is_recorded(workspace: tuple[Path, Params], regi
         ({"architecture": "relu"}, UsageError, r"Plan\.revive must be resample or none with ReluConfig"),
     ],
 )
-def test_bad_settings_are_one_line(workspace: tuple[Path, Params], changes: dict, error: type, said: str):
+def test_bad_settings_are_one_line(workspace: tuple[Path, Params], changes: dict, error: type, message: str):
     root, params = workspace
     section = replace(params.sae, **{"sites": ("text",), "twin": False, "n_seeds": 1, **changes})
-    with pytest.raises(error, match=said) as caught:
+    with pytest.raises(error, match=message) as caught:
         sae.run(replace(params, sae=section), root)
     assert "\n" not in str(caught.value)
 
@@ -249,7 +252,7 @@ TRAIN = """
     params = load_params(root)
     def keep(path, state):
         save(path, state)
-        print("kept", flush=True)
+        print("saved", flush=True)
         time.sleep(slow)
     save, sae_task.save_state = sae_task.save_state, keep
     task = sae_task.SaeTask(root, params.sae, "text", 0, False, 1)
@@ -282,7 +285,7 @@ def test_a_killed_training_ends_in_the_bits_of_one_that_was_not(workspace: tuple
 
     process = started(5)
     assert process.stdout is not None
-    assert process.stdout.readline() == "kept\n"
+    assert process.stdout.readline() == "saved\n"
     time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()

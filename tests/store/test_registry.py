@@ -49,9 +49,9 @@ def served(folder: Path) -> ServedSae:
 def test_what_is_served_is_what_was_trained(architecture: str, tmp_path: Path):
     sae, x = random_sae(architecture), random_rows()
     save_sae(tmp_path / "sae", sae)
-    found = served(tmp_path / "sae").predict(None, x.numpy())
+    latents = served(tmp_path / "sae").predict(None, x.numpy())
     with torch.inference_mode():
-        np.testing.assert_allclose(found, sae.encode(x).numpy(), atol=1e-5)
+        np.testing.assert_allclose(latents, sae.encode(x).numpy(), atol=1e-5)
 
 
 def test_a_wrong_width_is_one_clear_line(tmp_path: Path):
@@ -93,8 +93,8 @@ def test_a_registered_sae_is_judged_and_loads_in_a_fresh_process(root: Path):
     assert done.returncode == 0, done.stderr[-2000:]
     with torch.inference_mode():
         np.testing.assert_allclose(np.load(out), sae.encode(x).numpy(), atol=1e-5)
-    said, imported = done.stdout.strip().splitlines()[-2:]
-    assert said.startswith("activations must have shape (row, 6); got (50, 4).")
+    message, imported = done.stdout.strip().splitlines()[-2:]
+    assert message.startswith("activations must have shape (row, 6); got (50, 4).")
     assert imported == "False"
 
     (root / "x.json").write_text(json.dumps({"inputs": x.tolist()}))

@@ -153,8 +153,8 @@ def test_training_killed_by_sigkill_ends_in_the_same_bytes(tmp_path: Path):
     assert victim.returncode == -signal.SIGKILL
     assert not (killed / "sae").exists()
     resumed = start_training(killed, 0)
-    said, _ = resumed.communicate(timeout=120)
-    assert said.startswith("resumed at step ")
+    output, _ = resumed.communicate(timeout=120)
+    assert output.startswith("resumed at step ")
     assert (resumed.returncode, undisturbed.returncode) == (0, 0)
     for name in (f"sae/{WEIGHTS}", f"sae/{CONFIG}", "state.safetensors"):
         assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
