@@ -64,7 +64,7 @@ def test_an_edited_table_runs_the_stage_again_and_a_sweep_names_another(project:
 
 
 def test_a_queued_run_with_an_untracked_table_ends_before_any_work_in_one_clear_line(project: Path):
-    """The table is in the workspace, named in params.yaml and not in git; the queue changes something else."""
+    """params.yaml names a table that is in the workspace and not in git; the queue changes another value."""
     (project / "new.csv").write_text(captions(4, "new"))
     set_params(project, {"prompts": {"sets": ["table"], "table_path": "new.csv"}})
     must_run(project, "dvc", "repro")

@@ -3,6 +3,7 @@
 moodlens verdict   print the ladder of the last run and the path of the report
 moodlens models    list, download, convert and verify models
 moodlens plan      forecast time, memory and disk of the pipeline for a model
+moodlens compare   compare DVC experiments: verdict and effect by rung, parameters that differ
 moodlens doctor    check whether this machine and clone can run the pipeline, and say how to fix faults
 """
 
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from moodlens.base.command import exit_status
 from moodlens.base.errors import MoodLensError, UsageError, must
-from moodlens.cli import models, plan
+from moodlens.cli import compare, models, plan
 from moodlens.report.decide import verdict_text
 from moodlens.stages.shell import load_params, project_root
 from moodlens.store.tables import read_metrics
@@ -101,6 +102,7 @@ def main(argv: list[str] | None = None) -> int:
     commands.add_parser("doctor", help="check whether this machine and clone can run the pipeline")
     models.add_commands(commands)
     plan.add_command(commands)
+    compare.add_command(commands)
     chosen = parser.parse_args(argv)
     return exit_status(lambda: _run(chosen), kept="finished downloads are kept")
 
@@ -114,6 +116,8 @@ def _run(chosen: argparse.Namespace) -> int:
         text = models.run(chosen, root)
     elif chosen.command == "plan":
         text = plan.run(chosen, root, load_params(root))
+    elif chosen.command == "compare":
+        text = compare.run(chosen, root)
     else:
         text, passed = doctor(root)
     print(text)
