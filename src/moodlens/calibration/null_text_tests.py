@@ -1,4 +1,4 @@
-"""Tests of the rung `state` and of regressions under calibration; layers stand for steps x layers."""
+"""Tests behind the finding on null-text states, and of regressions; layers stand for steps x layers."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The rung `state` in numbers: every reading of the null-text states beside its controls, as flat metrics."""
+"""The finding on null-text states in numbers: every score of them beside its controls, as flat metrics."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from moodlens.null_text.text_swap import SwapShares
 from moodlens.stats.sweep import FamilySignal
 
 REQUIRED = ("random decoder, trained text", "random twin")
-"""Baselines a state must beat at the same layer and step: the same architecture, fed the same tokens."""
+"""Baselines of a state at the same layer and step: the same architecture untrained, fed the same tokens."""
 SAID = {"random_decoder": REQUIRED[0], "twin": REQUIRED[1], "model": "state"}
 DECODERS = tuple(SAID)
 
 
 @dataclass(frozen=True)
 class StateEvidence:
-    """Everything measured for the rung; `partial` is None where the design is too small for it."""
+    """Everything measured for the finding; `partial` is None where the design is too small for it."""
 
     signal: FamilySignal  # PERMANOVA of mean states
     probe: StepProbe
@@ -43,7 +43,7 @@ def site_name(evidence: StateEvidence, site: int) -> str:
 def rung_metrics(
     evidence: StateEvidence, *, delta: float, n_permutations: int, n_units: int
 ) -> dict[str, object]:
-    """Return the metrics of the rung: the fields that the ladder reads, then what stands beside them."""
+    """Return the metrics of the finding: the fields that `decide` reads, then what stands beside them."""
     probe, signal = evidence.probe, evidence.signal
     equivalence = signal.equivalence["wording"]
     compared = {

@@ -3,7 +3,7 @@
 `design` crosses emotion with templates and nuisance: slot i of a set has the same template, instrument, genre
 and key for every emotion, so that emotion is confounded with none of them. Each wording is used `REPEATS`
 times where there are enough words. A probe whose folds leave out prompts is then trained on the words of its
-test prompts (the rung *words*); one whose folds leave out wordings is not (the rung *text code*).
+test prompts (the check of the words); one whose folds leave out wordings is not (the rung *text code*).
 
 `swapped_prompts` assigns to each clip a prompt of another emotion, in equal shares.
 """
