@@ -26,10 +26,8 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Params, Path]:
     )
     plant(root, "organism", params)
     plant_attention(root)
-    with pytest.MonkeyPatch.context() as patched:
-        for stage in (attention, relate):
-            patched.setattr(stage, "log_runs", lambda *_: "")
-            stage.run(params, root)
+    for stage in (attention, relate):
+        stage.run(params, root)
     return params, root
 
 
@@ -69,11 +67,10 @@ def test_acoustics_stand_beside_text_tokens_and_the_untrained_twin(measured):
     assert ">mode margin<" in descriptors.svg
 
 
-def test_a_run_that_captured_nothing_or_has_not_run_has_no_chapter(measured, tmp_path: Path, monkeypatch):
+def test_a_run_that_captured_nothing_or_has_not_run_has_no_chapter(measured, tmp_path: Path):
     params, _ = measured
     assert chapter(tmp_path, params, "attention") is None
     assert chapter(tmp_path, params, "relate") is None
-    monkeypatch.setattr(attention, "log_runs", lambda *_: "")
     attention.run(replace(params, generate=replace(params.generate, attention=False)), tmp_path)
     assert chapter(tmp_path, params, "attention") is None
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
 import soundfile
 import yaml
 
@@ -63,10 +62,9 @@ def write_workspace(root: Path) -> Params:
     return small_params()
 
 
-def measure(params: Params, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run signal, probe and decide on the workspace, without MLflow; write what generate and check say."""
+def measure(params: Params, root: Path) -> None:
+    """Run signal, probe and decide on the workspace; write what generate and check say."""
     for stage in (signal, probe):
-        monkeypatch.setattr(stage, "log_runs", lambda *_: "")
         stage.run(params, root)
     decide.run(params, root)
     generated = {

@@ -11,9 +11,9 @@ from moodlens.base.errors import ContractError
 from moodlens.contracts.tables import CLIPS, PROMPTS
 from moodlens.params.pipeline import Params
 from moodlens.stages import attention
+from moodlens.store.run_record import Run
 from moodlens.store.shards import CorruptArtifact, read_shard, write_shard
 from moodlens.store.tables import read_metrics, read_table, write_table
-from moodlens.store.tracking import Run
 from tests.stages.planted import N_FRAMES, plant, planted_params
 
 N_LAYERS, N_HEADS, N_STEPS, N_TOKENS = 2, 3, N_FRAMES + 3, 8
@@ -24,7 +24,8 @@ LOOKING, FEELING = (1, 2), (0, 1)
 @pytest.fixture(autouse=True)
 def logged(monkeypatch) -> list[Run]:
     runs: list[Run] = []
-    monkeypatch.setattr(attention, "log_runs", lambda root, name, run: runs.append(run))
+    stage = attention.run
+    monkeypatch.setattr(attention, "run", lambda *given: runs.append(stage(*given)))
     return runs
 
 

@@ -23,12 +23,6 @@ SHARD = Path("data/activations/summary-0003.safetensors")
 KEY = "residual.1/cond/mean"
 
 
-@pytest.fixture(autouse=True)
-def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
-    for stage in STAGES.values():
-        monkeypatch.setattr(stage, "log_runs", lambda *_: None)
-
-
 def small(**prompts: object) -> Params:
     """Parameters that end in a moment; the layers are all that is read beside the text."""
     params = planted_params(**prompts)
@@ -154,7 +148,7 @@ def test_unbalanced_groups_work_and_chance_stays(tmp_path: Path):
 def test_a_threshold_that_the_prompts_cannot_reach(tmp_path: Path):
     """Two emotions of three prompts have ten labellings: no number of relabellings gives p < .001."""
     params = small(emotions=("happy", "sad"), n_per_emotion=3)
-    few = {"sites": ("bow",), "n_permutations": 1200}
+    few = {"sites": ("bow", "text"), "n_permutations": 1200}
     params = replace(
         params, signal=replace(params.signal, **few), probe=replace(params.probe, n_folds=3, **few)
     )
@@ -164,5 +158,5 @@ def test_a_threshold_that_the_prompts_cannot_reach(tmp_path: Path):
     with pytest.raises(ContractError) as caught:
         decide.run(params, tmp_path)
     said = str(caught.value)
-    assert "the design for rung words must have at least 7 prompts for each of 2 emotions" in said, said
+    assert "the design for rung text_code must have at least 7 wordings for each of 2 emotions" in said, said
     assert "prompts.n_per_emotion" in said

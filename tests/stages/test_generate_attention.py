@@ -85,9 +85,8 @@ def test_where_the_null_half_alone_is_recorded_attention_is_still_that_of_the_te
     assert {name.split("/")[-2] for name in summary if name != CODEC_MEAN} == {"uncond"}
 
 
-def test_the_stage_reads_what_generate_wrote(made, monkeypatch: pytest.MonkeyPatch):
+def test_the_stage_reads_what_generate_wrote(made):
     params, root = made
-    monkeypatch.setattr(attention, "log_runs", lambda *_: "")
     small = replace(params, attention=replace(params.attention, n_permutations=99, n_bootstrap=100))
     attention.run(small, root)
     found = read_metrics(root / "metrics" / "attention.json")

@@ -13,9 +13,9 @@ from moodlens.params.pipeline import Params
 from moodlens.stages import geometry
 from moodlens.stages.report.chapters import CHAPTERS
 from moodlens.stages.shell import load_params
+from moodlens.store.run_record import Run
 from moodlens.store.shards import read_shard, write_shard
 from moodlens.store.tables import read_metrics, read_table, write_table
-from moodlens.store.tracking import Run
 from tests.stages.planted import ROOT, plant, planted_params
 
 
@@ -28,7 +28,8 @@ def small_params(**changes: object) -> Params:
 @pytest.fixture(autouse=True)
 def logged(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
     runs: list[Run] = []
-    monkeypatch.setattr(geometry, "log_runs", lambda root, name, run: runs.append(run))
+    stage = geometry.run
+    monkeypatch.setattr(geometry, "run", lambda *given: runs.append(stage(*given)))
     return runs
 
 

@@ -10,15 +10,16 @@ from moodlens.base.errors import ContractError
 from moodlens.contracts.tables import CLIPS
 from moodlens.params.pipeline import Params
 from moodlens.stages import relate
+from moodlens.store.run_record import Run
 from moodlens.store.tables import read_metrics, read_table, write_table
-from moodlens.store.tracking import Run
 from tests.stages.planted import plant, planted_params
 
 
 @pytest.fixture(autouse=True)
 def logged(monkeypatch) -> list[Run]:
     runs: list[Run] = []
-    monkeypatch.setattr(relate, "log_runs", lambda root, name, run: runs.append(run))
+    stage = relate.run
+    monkeypatch.setattr(relate, "run", lambda *given: runs.append(stage(*given)))
     return runs
 
 

@@ -22,8 +22,8 @@ from moodlens.capture.recorders import complete_steps
 from moodlens.contracts.tables import CLIPS, NEUTRAL
 from moodlens.params.pipeline import Attention, Params
 from moodlens.stats.design import Design
+from moodlens.store.run_record import Run, groups, stage_run
 from moodlens.store.tables import read_table, write_metrics, write_plot
-from moodlens.store.tracking import Run, groups, log_runs, stage_run
 from moodlens.workspace.design import Workspace, clip_table, open_workspace, prompt_table
 from moodlens.workspace.shards import tensors_of
 
@@ -37,8 +37,8 @@ LEVEL = 0.05
 """Adjusted p below which a head is counted as significant."""
 
 
-def run(params: Params, root: Path) -> None:
-    """Write metrics/attention.json, attention_heads.csv, attention_time.csv and an MLflow run."""
+def run(params: Params, root: Path) -> Run | None:
+    """Write metrics/attention.json, attention_heads.csv, attention_time.csv; return the run."""
     if params.generate.attention:
         work = open_workspace(root)
         metrics, heads, curves = analyse(work, params.attention)
@@ -51,7 +51,7 @@ def run(params: Params, root: Path) -> None:
     write_plot(heads, root / "metrics" / "attention_heads.csv")
     write_plot(curves, root / "metrics" / "attention_time.csv")
     children = [_head_run(heads)] if len(heads) else []
-    log_runs(root, "attention", stage_run("attention", params, groups(metrics), children))
+    return stage_run("attention", params, groups(metrics), children)
 
 
 def analyse(work: Workspace, section: Attention) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
@@ -227,6 +227,6 @@ def _curves(
 
 
 def _head_run(heads: pd.DataFrame) -> Run:
-    """Return the MLflow run of the heads: curves over heads, layer by layer."""
+    """Return the run of the heads: curves over heads, layer by layer."""
     columns = ("difference", "p_maxt", "entropy", "entropy_p_maxt", "distance", "distance_p_maxt")
     return Run("attention/heads", curves={name: [float(value) for value in heads[name]] for name in columns})

@@ -12,14 +12,14 @@ from moodlens.geometry.tables import Geometry, Projection, SiteGeometry
 from moodlens.params.pipeline import Params
 from moodlens.stats.bootstrap import wording_resamples
 from moodlens.stats.permutation import relabellings, smallest_p
+from moodlens.store.run_record import Run, stage_run
 from moodlens.store.tables import write_metrics, write_plot
-from moodlens.store.tracking import Run, log_runs, stage_run
 from moodlens.workspace.design import open_workspace, wording_labels
 from moodlens.workspace.sites import load_families
 
 
-def run(params: Params, root: Path) -> None:
-    """Write metrics/geometry.json, its curves and points, and an MLflow run."""
+def run(params: Params, root: Path) -> Run:
+    """Write metrics/geometry.json, its curves and points; return the run."""
     work, section = open_workspace(root), params.geometry
     labels = wording_labels(work.design)
     # Means of few prompts have more variance and lie further out: only wordings of one size change labels.
@@ -50,7 +50,7 @@ def run(params: Params, root: Path) -> None:
     write_plot(tables.layer_rows(results), folder / "geometry_layers.csv")
     write_plot(tables.spectrum_rows(results), folder / "geometry_spectrum.csv")
     write_plot(tables.point_rows(results, projections), folder / "geometry_points.csv")
-    log_runs(root, "geometry", stage_run("geometry", params, metrics, _family_runs(results)))
+    return stage_run("geometry", params, metrics, _family_runs(results))
 
 
 def _projections(results: Geometry, params: Params) -> list[Projection]:
@@ -67,7 +67,7 @@ def _projections(results: Geometry, params: Params) -> list[Projection]:
 
 
 def _family_runs(results: Geometry) -> list[Run]:
-    """Return an MLflow run per family with its curves over sites."""
+    """Return a run per family with its curves over sites."""
     runs = []
     for family in dict.fromkeys(site.family for site in results.sites):
         sites = [site for site in results.sites if site.family == family]

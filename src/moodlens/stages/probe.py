@@ -15,14 +15,14 @@ from moodlens.probes.tables import RUNG_OF, ProbeResults, metrics_of, plot_rows
 from moodlens.stats.design import UNITS
 from moodlens.stats.similarity import range_of_medians
 from moodlens.stats.site_names import CLAIM_UNITS
+from moodlens.store.run_record import Run, stage_run
 from moodlens.store.tables import write_metrics, write_plot
-from moodlens.store.tracking import Run, log_runs, stage_run
 from moodlens.workspace.design import Workspace, open_workspace, prompt_table
 from moodlens.workspace.sites import load_families, tempos
 
 
-def run(params: Params, root: Path) -> None:
-    """Write metrics/probe.json, metrics/probe_layers.csv, metrics/probe_directions.csv and MLflow runs."""
+def run(params: Params, root: Path) -> Run:
+    """Write metrics/probe.json, metrics/probe_layers.csv, metrics/probe_directions.csv; return the run."""
     section = params.probe
     if "bow" not in section.sites:
         rule, got = "hold bow, the lexical baseline of every other site", list(section.sites)
@@ -61,7 +61,7 @@ def run(params: Params, root: Path) -> None:
         for name, family in results.families.items()
         if name in RUNG_OF
     }
-    log_runs(root, "probe", stage_run("probe", params, accuracies, _family_runs(results, rows)))
+    return stage_run("probe", params, accuracies, _family_runs(results, rows))
 
 
 def prompt_columns(work: Workspace) -> PromptColumns:
@@ -75,7 +75,7 @@ def prompt_columns(work: Workspace) -> PromptColumns:
 
 
 def _family_runs(results: ProbeResults, rows: pd.DataFrame) -> list[Run]:
-    """Return an MLflow run per family of sites with its accuracies, and in it a run per site."""
+    """Return a run per family of sites with its accuracies, and in it a run per site."""
     family_runs = []
     for name, family in results.families.items():
         curves = {f"accuracy_by_{unit}": [site.accuracy for site in family[unit].sites] for unit in UNITS} | {

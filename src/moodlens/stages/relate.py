@@ -26,8 +26,8 @@ from moodlens.stats.bootstrap import class_means, interval, resamples
 from moodlens.stats.gram import SiteGram
 from moodlens.stats.permutation import p_values, relabellings
 from moodlens.stats.site_names import site_columns
+from moodlens.store.run_record import Run, groups, stage_run
 from moodlens.store.tables import write_metrics, write_plot
-from moodlens.store.tracking import Run, groups, log_runs, stage_run
 from moodlens.workspace.design import Workspace, acoustic_table, clip_table, open_workspace, prompt_table
 from moodlens.workspace.sites import acoustics as site_acoustics
 from moodlens.workspace.sites import embedding, layers, tokens
@@ -60,8 +60,8 @@ class FamilyRelation:
     within: Tested | None
 
 
-def run(params: Params, root: Path) -> None:
-    """Write metrics/relate.json, relate_layers.csv, relate_descriptors.csv and an MLflow run."""
+def run(params: Params, root: Path) -> Run:
+    """Write metrics/relate.json, relate_layers.csv, relate_descriptors.csv; return the run."""
     work = open_workspace(root)
     section = params.relate
     n_wordings = len(work.design.unit_labels("wording"))
@@ -81,7 +81,7 @@ def run(params: Params, root: Path) -> None:
     write_plot(rows, root / "metrics" / "relate_layers.csv")
     write_plot(descriptor_rows(results), root / "metrics" / "relate_descriptors.csv")
     numbers = {"acoustic_match": metrics["acoustic_match"], **groups(metrics)}
-    log_runs(root, "relate", stage_run("relate", params, numbers, _family_runs(rows)))
+    return stage_run("relate", params, numbers, _family_runs(rows))
 
 
 def load_acoustics(work: Workspace, section: Relate) -> Acoustics:
@@ -260,7 +260,7 @@ def _tested(name: str, test: Tested | None, at: int | tuple[int, int]) -> dict[s
 
 
 def _family_runs(rows: pd.DataFrame) -> list[Run]:
-    """Return an MLflow run per family with its curves over sites."""
+    """Return a run per family with its curves over sites."""
     runs = []
     for family, group in rows.groupby("family", sort=False):
         curves = {

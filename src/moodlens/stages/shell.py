@@ -4,14 +4,25 @@ Exit status: 0 done, 1 a contract failed, 2 wrong use. A user error prints one l
 """
 
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import yaml
 
 from moodlens.base.command import exit_status, one_name
 from moodlens.base.errors import UsageError, must
+from moodlens.compute.monitor import Monitor
 from moodlens.params.pipeline import Params, parse_params
+from moodlens.store.run_record import (
+    Record,
+    Run,
+    Sample,
+    experiment_name,
+    inputs_of,
+    revision_of,
+    write_record,
+)
 
 QUIET = {
     "DVC_NO_ANALYTICS": "true",
@@ -25,7 +36,8 @@ QUIET = {
 }
 """Environment variables that turn off telemetry; they must be set before the tools are imported."""
 
-Stage = Callable[[Params, Path], None]
+Stage = Callable[[Params, Path], Run | None]
+"""Does the work of a stage and returns its numbers for the record, None where it measures nothing."""
 
 
 def project_root() -> Path:
@@ -83,17 +95,37 @@ def read_yaml(path: Path, name: str) -> object:
         raise UsageError(must(name, "be valid YAML", reason, next_step="Correct the line named")) from None
 
 
-def run_stage(load: Callable[[], Stage]) -> int:
-    """Run a stage in the project's root and return its exit status.
+def run_stage(name: str, load: Callable[[], Stage]) -> int:
+    """Run a stage in the project's root, write the record of its run, and return its exit status.
 
-    `load` imports the stage after the thread count is set, because a BLAS reads it only when imported.
+    Args:
+        name: of the stage.
+        load: imports the stage after the thread count is set, because a BLAS reads it only when imported.
     """
 
     def work() -> None:
         root = project_root()
-        params = load_params(root)
+        raw = read_yaml(root / "params.yaml", "params.yaml")
+        params = parse_params(raw)
         limit_threads(params.compute.threads)
-        load()(params, root)
+        sections = dict(raw) if isinstance(raw, Mapping) else {}
+        inputs = inputs_of(root, name, sections)
+        stage = load()
+        started = time.time()
+        with Monitor() as monitor:
+            run = stage(params, root)
+        record = Record(
+            stage=name,
+            started_ms=round(started * 1000),
+            ended_ms=round(time.time() * 1000),
+            revision=revision_of(root),
+            experiment=experiment_name(),
+            params=sections,
+            inputs=inputs,
+            samples=tuple(Sample(*sample) for sample in monitor.samples),
+            run=run,
+        )
+        write_record(root, record)
 
     return exit_status(work, kept="finished shards are kept")
 
@@ -111,6 +143,6 @@ def main(argv: list[str]) -> int:
 
     def work() -> int:
         name = one_name(argv, STAGES, "the stage")
-        return run_stage(lambda: load_stage(name))
+        return run_stage(name, lambda: load_stage(name))
 
     return exit_status(work, kept="nothing was started")

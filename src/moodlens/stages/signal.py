@@ -17,14 +17,14 @@ from moodlens.stats.metric_sweep import Cell, FamilyMetrics, metric_sweep
 from moodlens.stats.metrics import MetricSettings
 from moodlens.stats.site_names import CLAIM_UNITS, NOISE, site_columns, unit_of
 from moodlens.stats.sweep import FamilySignal, SiteSignal, SweepSettings, sweep
+from moodlens.store.run_record import Run, groups, stage_run
 from moodlens.store.tables import write_metrics, write_plot
-from moodlens.store.tracking import Run, groups, log_runs, stage_run
 from moodlens.workspace.design import Workspace, open_workspace
 from moodlens.workspace.sites import load_families
 
 
-def run(params: Params, root: Path) -> None:
-    """Write metrics/signal.json, its two tables and MLflow runs."""
+def run(params: Params, root: Path) -> Run:
+    """Write metrics/signal.json, its two tables; return the run."""
     work = open_workspace(root)
     section = params.signal
     settings = SweepSettings(
@@ -54,7 +54,7 @@ def run(params: Params, root: Path) -> None:
     write_metrics(metrics, root / "metrics" / "signal.json")
     write_plot(plot_rows(results), root / "metrics" / "signal_layers.csv")
     write_plot(metric_rows(table), root / "metrics" / "signal_metrics.csv")
-    log_runs(root, "signal", stage_run("signal", params, groups(metrics), _family_runs(results, table)))
+    return stage_run("signal", params, groups(metrics), _family_runs(results, table))
 
 
 def metric_table(
@@ -174,7 +174,7 @@ def _row(family: str, site: SiteSignal) -> dict[str, object]:
 
 
 def _family_runs(results: dict[str, FamilySignal], table: dict[str, FamilyMetrics]) -> list[Run]:
-    """Return an MLflow run per family of sites with its curves, and in it a run per site."""
+    """Return a run per family of sites with its curves, and in it a run per site."""
     family_runs = []
     for name, family in results.items():
         curves = {

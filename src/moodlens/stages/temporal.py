@@ -16,8 +16,8 @@ from moodlens.stats.bootstrap import wording_resamples
 from moodlens.stats.multiplicity import max_t
 from moodlens.stats.permutation import relabellings, smallest_p
 from moodlens.stats.sign_flip import random_signs
+from moodlens.store.run_record import Run, stage_run
 from moodlens.store.tables import write_metrics, write_plot
-from moodlens.store.tracking import Run, log_runs, stage_run, write_run_ids
 from moodlens.temporal import clip_scalars
 from moodlens.temporal.layer import SUMMARIES, Plan, measure_layer, measure_tokens, unit_weights
 from moodlens.temporal.rhythm import within_emotion
@@ -35,8 +35,8 @@ from moodlens.workspace.shards import tensors_of
 from moodlens.workspace.steps import Clock, clock_of, hookpoints, states_by_shard
 
 
-def run(params: Params, root: Path) -> None:
-    """Write metrics/temporal.json, its curves and an MLflow run; without stored steps, the reason."""
+def run(params: Params, root: Path) -> Run | None:
+    """Write metrics/temporal.json and its curves; without stored steps, the reason. Return the run."""
     work = open_workspace(root)
     clips = clip_table(work)
     try:
@@ -44,8 +44,7 @@ def run(params: Params, root: Path) -> None:
     except StepsNotStored as reason:
         print(f"temporal: not run. {reason}")
         _write(root, {"not_run": str(reason)}, no_rows(work.design.emotions))
-        write_run_ids(root, "temporal", {"run_id": ""})
-        return
+        return None
     plan = plan_of(work, clips, clock, params.temporal)
     layers, changes = [], []
     for key in hookpoints(work, clips):
@@ -70,7 +69,7 @@ def run(params: Params, root: Path) -> None:
     )
     metrics = metrics_of(timeline, params.decide.alpha_weak)
     _write(root, metrics, plots_of(timeline))
-    log_runs(root, "temporal", stage_run("temporal", params, metrics, _layer_runs(timeline)))
+    return stage_run("temporal", params, metrics, _layer_runs(timeline))
 
 
 def plan_of(work: Workspace, clips: pd.DataFrame, clock: Clock, section: Temporal) -> Plan:
@@ -113,7 +112,7 @@ def _write(root: Path, metrics: Mapping[str, object], plots: Mapping[str, pd.Dat
 
 
 def _layer_runs(timeline: Timeline) -> list[Run]:
-    """Return an MLflow run per layer with its curve over time."""
+    """Return a run per layer with its curve over time."""
     return [
         Run(
             f"temporal/{layer.site}",

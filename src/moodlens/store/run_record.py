@@ -198,8 +198,14 @@ def inputs_of(root: Path, stage: str, params: Mapping[str, Any]) -> tuple[Input,
             if name not in own:
                 result[name] = Input(name, out.get("md5", ""), out.get("size", 0))
         if not inside and (root / path).is_file():
-            result[path] = Input(path, _md5(root / path), (root / path).stat().st_size)
+            result[path] = Input(path, file_md5(root / path), (root / path).stat().st_size)
     return tuple(result[path] for path in sorted(result))
+
+
+def locked_outputs(root: Path, stage: str) -> dict[str, str]:
+    """Return path -> md5 of a stage's outputs in dvc.lock; empty where it was never run."""
+    outs = _stages(root / "dvc.lock").get(stage, {}).get("outs", [])
+    return {out["path"]: out["md5"] for out in outs if "md5" in out}
 
 
 def _stages(path: Path) -> Mapping[str, Any]:
@@ -220,7 +226,8 @@ def _filled(dep: str, params: Mapping[str, Any]) -> str:
     return str(params[section][key])
 
 
-def _md5(path: Path) -> str:
+def file_md5(path: Path) -> str:
+    """Return the md5 of a file, as DVC computes it."""
     digest = md5(usedforsecurity=False)
     with path.open("rb") as stream:
         while part := stream.read(1 << 20):

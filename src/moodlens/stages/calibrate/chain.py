@@ -59,7 +59,7 @@ def main(names: list[str]) -> int:
     """Run the stages in the current workspace and return the exit status of the last one run."""
     os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
     for name in names:
-        status = run_stage(lambda name=name: _load(name))
+        status = run_stage(name, lambda name=name: _load(name))
         if status != 0:
             print(f"stage {name} stopped", file=sys.stderr)
             return status
