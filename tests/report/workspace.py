@@ -78,5 +78,3 @@ def measure(params: Params, root: Path) -> None:
     write_metrics({"success": True, "suites": {"prompts": suite}}, root / "metrics" / "check.json")
     (root / "reports" / "checks").mkdir(parents=True)
     (root / "reports" / "checks" / "prompts.html").write_text("<p>fine</p>", encoding="utf-8")
-    run_id = '{"experiment": "moodlens/probe", "experiment_id": "1", "run_id": "run-of-the-probe"}'
-    (root / "metrics" / "probe.mlflow.json").write_text(run_id, encoding="utf-8")

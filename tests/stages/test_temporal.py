@@ -142,8 +142,8 @@ def test_a_capture_policy_that_leaves_no_curves_ends_well_and_says_what_to_set(
     assert said.endswith("to get curves over time.")
     assert [path.read_text() for path in tables] == [f"{header}\n" for header in headers]
     stage = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["temporal"]
-    promised = [name for entry in stage["outs"] for name in entry]
-    assert len(promised) == 6
+    promised = [name for name in stage["outs"] if name.startswith("metrics/")]
+    assert len(promised) == 5
     assert [name for name in promised if not (workspace / name).is_file()] == []
     assert read_metrics(workspace / "metrics" / "temporal.mlflow.json") == {"run_id": ""}
     assert len(logged) == 1, "only the run with curves is logged"

@@ -91,15 +91,13 @@ def provenance_of(
     params: Params,
     generated: Mapping[str, Any] | None,
     datasets: Mapping[str, str],
-    runs: Mapping[str, str],
 ) -> Provenance:
-    """Return model, datasets, runs and parameters as rows.
+    """Return model, datasets and parameters as rows.
 
     Args:
         params: of the run; the section `compute` is left out, because no result depends on it.
         generated: metrics/generate.json.
         datasets: path -> md5, from dvc.lock.
-        runs: stage -> MLflow run id.
     """
     model = [Fact("id", params.model.id)]
     if params.model.revision:
@@ -113,7 +111,6 @@ def provenance_of(
     return Provenance(
         model=tuple(model),
         datasets=tuple(Fact(path, md5) for path, md5 in sorted(datasets.items())),
-        runs=tuple(Fact(stage, run_id) for stage, run_id in sorted(runs.items())),
         params=tuple(Fact(key, value) for key, value in _flat(sections)),
     )
 

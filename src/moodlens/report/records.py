@@ -167,11 +167,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Model, datasets, runs and parameters behind the page."""
+    """Model, datasets and parameters behind the page."""
 
     model: tuple[Fact, ...]
     datasets: tuple[Fact, ...]  # path, md5
-    runs: tuple[Fact, ...]  # stage, MLflow run id
     params: tuple[Fact, ...]  # dotted key, value
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The loader of libyaml, ten times as fast as the pure Python one: dvc.lock has thousands of lines."""
+RUNS = "data/runs/"
 CODE = ("src/", "constraints.txt")
 """Dependencies that are code; the git revision identifies them."""
 
@@ -200,6 +201,30 @@ def inputs_of(root: Path, stage: str, params: Mapping[str, Any]) -> tuple[Input,
         if not inside and (root / path).is_file():
             result[path] = Input(path, file_md5(root / path), (root / path).stat().st_size)
     return tuple(result[path] for path in sorted(result))
+
+
+def datasets_behind(root: Path, stage: str) -> dict[str, str]:
+    """Return path -> md5 of every dataset that a stage stands on, directly or through earlier stages.
+
+    Datasets are the outputs below data/ of the stages that come before `stage` in the graph of dvc.yaml,
+    with their md5 in dvc.lock. Records of runs are left out.
+    """
+    stages, locked = _stages(root / "dvc.yaml"), _stages(root / "dvc.lock")
+    maker = {
+        _path(out): name
+        for name, entry in stages.items()
+        for kind in ("outs", "metrics", "plots")
+        for out in entry.get(kind, [])
+    }
+    behind, waiting = set(), [stage]
+    while waiting:
+        for dep in stages.get(waiting.pop(), {}).get("deps", []):
+            before = {name for out, name in maker.items() if out == dep or out.startswith(f"{dep}/")}
+            waiting.extend(before - behind - {stage})
+            behind |= before - {stage}
+    outs = [out for name in behind for out in locked.get(name, {}).get("outs", []) if "md5" in out]
+    data = {out["path"]: out["md5"] for out in outs if out["path"].startswith("data/")}
+    return {path: data[path] for path in sorted(data) if not path.startswith(RUNS)}
 
 
 def locked_outputs(root: Path, stage: str) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """Stage `report`: the results of all stages on one page; the verdict's headline in the terminal."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +15,7 @@ from moodlens.stages.report.chapters import chapters_of, stored_metrics, stored_
 from moodlens.stats.design import Design, design_of
 from moodlens.store.atomic import replacing
 from moodlens.store.audio_files import read_waveform
-from moodlens.store.tracking import datasets
+from moodlens.store.run_record import datasets_behind
 
 
 def run(params: Params, root: Path) -> None:
@@ -52,9 +51,7 @@ def gather(params: Params, root: Path) -> Page:
         listening=players,
         chapters=chapters_of(root, params),
         checks=None if checked is None else checks_of(checked, pages),
-        provenance=provenance_of(
-            params, generated, {dataset.path: dataset.md5 for dataset in datasets(root)}, _run_ids(root)
-        ),
+        provenance=provenance_of(params, generated, datasets_behind(root, "report")),
         glossary=GLOSSARY,
     )
 
@@ -81,11 +78,3 @@ def _listening(
         chosen, acoustics, {clip_id: path.read_bytes() for clip_id, path in files.items()}, waveforms
     )
 
-
-def _run_ids(root: Path) -> dict[str, str]:
-    run_ids = {}
-    for path in sorted((root / "metrics").glob("*.mlflow.json")):
-        run_ids[path.name.removesuffix(".mlflow.json")] = json.loads(path.read_text(encoding="utf-8"))[
-            "run_id"
-        ]
-    return run_ids
