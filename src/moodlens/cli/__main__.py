@@ -17,7 +17,7 @@ from pathlib import Path
 
 from moodlens.base.command import exit_status
 from moodlens.base.errors import MoodLensError, UsageError, must
-from moodlens.cli import compare, models, plan
+from moodlens.cli import compare, models, plan, plots_page
 from moodlens.report.decide import verdict_text
 from moodlens.stages.shell import load_params, project_root
 from moodlens.store.tables import read_metrics
@@ -58,7 +58,7 @@ def verdict(root: Path) -> str:
 
 
 def examine(root: Path) -> Iterator[Finding]:
-    """Yield the checks of what the pipeline needs: packages, disk, parameters, weights."""
+    """Yield the checks of what the pipeline needs: packages, disk, the page of plots, parameters, weights."""
     for name in PACKAGES:
         try:
             yield Finding(name, version(name))
@@ -67,6 +67,11 @@ def examine(root: Path) -> Iterator[Finding]:
     free_gb = shutil.disk_usage(root).free / 1e9
     advice = "" if free_gb >= NEEDED_GB else f"Free {NEEDED_GB - free_gb:.1f} GB"
     yield Finding("free disk", f"{free_gb:.1f} GB", advice)
+    if plots_page.is_current(root):
+        yield Finding("page of dvc plots", "written")
+    else:
+        advice = f"Run `{plots_page.COMMAND}`"
+        yield Finding("page of dvc plots", "missing or of another version", advice)
     try:
         params = load_params(root)
     except MoodLensError as error:
