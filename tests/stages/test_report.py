@@ -23,8 +23,7 @@ MEASURED = {"decide", "signal", "probe", "acoustics"}
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params]:
     root = tmp_path_factory.mktemp("workspace")
     params = write_workspace(root)
-    with pytest.MonkeyPatch.context() as patch:
-        measure(params, root)
+    measure(params, root)
     return root, params
 
 

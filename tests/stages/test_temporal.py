@@ -145,8 +145,7 @@ def test_a_capture_policy_that_leaves_no_curves_ends_well_and_says_what_to_set(
     promised = [name for name in stage["outs"] if name.startswith("metrics/")]
     assert len(promised) == 5
     assert [name for name in promised if not (workspace / name).is_file()] == []
-    assert read_metrics(workspace / "metrics" / "temporal.mlflow.json") == {"run_id": ""}
-    assert len(logged) == 1, "only the run with curves is logged"
+    assert [run is None for run in logged] == [False, True], "only the run with curves has numbers"
     (chapter,) = [chapter for chapter in chapters_of(workspace, small_params()) if chapter.key == "temporal"]
     assert chapter.finding is None
     assert chapter.reason == said

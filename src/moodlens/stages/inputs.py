@@ -1,8 +1,8 @@
 """Stage `inputs`: the files that the parameters name exist, checked before any work.
 
-DVC stops at a missing dependency with the bare error of the operating system, and only at the stage that needs
-it. The marker of this stage is neither cached nor in git, so every copy of the workspace lacks it: the stage
-runs in each experiment of `dvc exp run --queue` or `--temp`, where untracked files are absent.
+DVC stops at a missing dependency with the bare error of the operating system, and only at the stage that
+needs it. The marker of this stage is neither cached nor in git, so every copy of the workspace lacks it: the
+stage runs in each experiment of `dvc exp run --queue` or `--temp`, where untracked files are absent.
 """
 
 from pathlib import Path
