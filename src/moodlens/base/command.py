@@ -1,5 +1,6 @@
 """Command lines: check the name of a command, print a mistake as one line, return an exit status."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -30,14 +31,20 @@ def exit_status(work: Callable[[], int | None], *, kept: str) -> int:
     """Run `work` and return the exit status of the process.
 
     The status is what `work` returns, 0 for None, 1 after a ContractError, 2 after a UsageError and 130 after
-    an interruption. Errors and interruptions are printed as one line, without a traceback.
+    an interruption. Errors and interruptions are printed as one line, without a traceback. A reader that
+    closes the pipe early is no error.
 
     Args:
         work: function to run; raises MoodLensError for a user's mistake.
         kept: what an interruption leaves intact, e.g. "finished shards are kept"; part of the message.
     """
     try:
-        return work() or 0
+        status = work() or 0
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # the reader closed the pipe, as `| head` does: it has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except MoodLensError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

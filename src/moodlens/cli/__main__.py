@@ -1,9 +1,10 @@
 """`moodlens`: commands beside the pipeline.
 
-moodlens verdict   print the ladder of the last run and the path of the report
+moodlens verdict   print the verdict of the run in this workspace, which run it is, and the path of the report
 moodlens models    list, download, convert and verify models
 moodlens plan      forecast time, memory and disk of the pipeline for a model
 moodlens compare   compare DVC experiments: verdict and effect by rung, parameters that differ
+moodlens publish   copy the numbers of the run to docs/published, which the documentation quotes
 moodlens doctor    check whether this machine and clone can run the pipeline, and say how to fix faults
 """
 
@@ -16,11 +17,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from moodlens.base.command import exit_status
-from moodlens.base.errors import MoodLensError, UsageError, must
+from moodlens.base.errors import MoodLensError
 from moodlens.cli import compare, models, plan, plots_page
-from moodlens.report.decide import verdict_text
+from moodlens.cli.publish import publish
+from moodlens.cli.verdict import verdict
 from moodlens.stages.shell import load_params, project_root
-from moodlens.store.tables import read_metrics
 
 PACKAGES = (
     "torch",
@@ -43,18 +44,6 @@ class Finding:
     subject: str
     result: str
     advice: str = ""
-
-
-def verdict(root: Path) -> str:
-    """Return the ladder of the last run as text, and the path of the report.
-
-    Raises:
-        UsageError: the pipeline has not run yet.
-    """
-    path = root / "metrics" / "decide.json"
-    if not path.is_file():
-        raise UsageError(must("metrics/decide.json", "exist", "nothing", next_step="Run `make repro`"))
-    return f"\n{verdict_text(read_metrics(path))}\n\nReport: {root / 'reports' / 'index.html'}"
 
 
 def examine(root: Path) -> Iterator[Finding]:
@@ -103,7 +92,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command and return the exit status: 0 done, 1 a check failed, 2 wrong use."""
     parser = argparse.ArgumentParser(prog="moodlens", description="Commands beside the pipeline.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("verdict", help="print the ladder of the last run and the path of the report")
+    of_run = commands.add_parser("verdict", help="print the verdict of the run here, and which run it is")
+    of_run.add_argument("--json", action="store_true", help="as JSON, with every number behind it")
+    commands.add_parser("publish", help="copy the numbers of the run to docs/published")
     commands.add_parser("doctor", help="check whether this machine and clone can run the pipeline")
     models.add_commands(commands)
     plan.add_command(commands)
@@ -116,7 +107,9 @@ def _run(chosen: argparse.Namespace) -> int:
     root = project_root()
     passed = True
     if chosen.command == "verdict":
-        text = verdict(root)
+        text, passed = verdict(root, as_json=chosen.json)
+    elif chosen.command == "publish":
+        text = publish(root)
     elif chosen.command == "models":
         text = models.run(chosen, root)
     elif chosen.command == "plan":
