@@ -15,14 +15,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Stages call `python`: the environment's comes first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help repro test check lint docs calibrate bench ui interop bench-sae organism audiocraft clean preflight
+.PHONY: help repro test check lint docs publish calibrate bench ui interop bench-sae organism audiocraft clean preflight
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 repro: $(STAMP) ## run the pipeline on the embedded organism, print the verdict and where the report is
 	@test -e .git || { echo "error: DVC versions data with git and this folder is no git clone. Clone the repository, or run: git init && git add -A && git commit -m import"; exit 2; }
-	@echo "== dvc repro: $$(grep -cE '^  [a-z]+:$$' dvc.yaml) stages, from prompts to report (minutes the first time)"
+	@echo "== dvc repro: $$(grep -c 'cmd: python -m moodlens.stages' dvc.yaml) stages, from prompts to report (minutes the first time)"
 	@$(BIN)/dvc repro
 	@$(BIN)/python -m moodlens.cli verdict
 
@@ -40,6 +40,10 @@ lint: $(DEV)
 	$(BIN)/lint-imports
 
 docs: $(STAMP) ## write the figures that the docs quote from tracked files, and check the names in them
+	$(BIN)/python -m moodlens.docs
+
+publish: $(STAMP) ## copy this run's numbers to docs/published, which the docs quote, and fill the docs from them
+	$(BIN)/python -m moodlens.cli publish
 	$(BIN)/python -m moodlens.docs
 
 calibrate: $(STAMP) ## error rates, power and the twins' verdicts: is the instrument right? (own pipeline, minutes)
@@ -72,10 +76,9 @@ audiocraft: $(STAMP) ## install the reference implementation (extra)
 	@$(BIN)/pip install -q -c constraints.txt -e ".[audiocraft]"
 	@$(BIN)/pip install -q -c constraints.txt --no-deps audiocraft==1.3.0
 
-clean: ## remove data, metrics' run ids, reports and the MLflow database of this workspace; keeps .venv
-	git clean -qfdX data reports
-	rm -rf models/sae mlruns .cache
-	rm -rf metrics/*.mlflow.json mlflow.db mlflow.db.lock mlartifacts .coverage .coverage.* htmlcov
+clean: ## remove data, metrics, reports and the MLflow database of this workspace; keeps .venv
+	git clean -qfdX data metrics reports
+	rm -rf models/sae mlruns .cache mlflow.db mlflow.db.lock mlartifacts .coverage .coverage.* htmlcov
 
 preflight:
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) must be installed; it is not on PATH. Install Python 3.11 or newer, or run: make PYTHON=/path/to/python3.11"; exit 2; }
