@@ -66,9 +66,7 @@ def example_page(prompt: str = "a happy tune") -> Page:
             for key, title in (("signal", "Signal"), ("probe", "Probe"), ("acoustics", "Acoustics"))
         ),
         checks=(Check("prompts", True, 5, 0, 8, "checks/prompts.html"),),
-        provenance=Provenance(
-            (Fact("model", "organism"),), (Fact("data/audio", "abc.dir"),), (Fact("signal", "run1"),), ()
-        ),
+        provenance=Provenance((Fact("model", "organism"),), (Fact("data/audio", "abc.dir"),), ()),
         glossary=(Fact("p", "A share."),),
     )
 
