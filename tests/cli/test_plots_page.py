@@ -48,7 +48,7 @@ def test_the_page_is_current_until_it_is_edited_or_gone(clone: Path, tmp_path: P
 
 
 def test_a_changed_skeleton_makes_the_page_stale(clone: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(plots_page, "SKELETON", plots_page.SKELETON.replace("1240px", "900px"))
+    monkeypatch.setattr(plots_page, "SKELETON", plots_page.SKELETON.replace("1360px", "900px"))
     assert not plots_page.is_current(clone)
 
 

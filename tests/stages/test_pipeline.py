@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from moodlens.cli.plots_page import write_page
 from moodlens.decision.ladder import RUNGS
 from moodlens.stages import STAGES
 from moodlens.stages.shell import QUIET
+from tests.browser import needs_chromium, visit
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
@@ -113,6 +115,18 @@ def test_saes_are_trained_over_the_gate_registered_and_judged(clone: Path):
 
 def test_a_second_repro_runs_nothing(clone: Path):
     assert "Running stage" not in must_run(clone, "dvc", "repro")
+
+
+@needs_chromium
+def test_every_plot_of_the_run_is_drawn_without_a_network(clone: Path):
+    write_page(clone)
+    must_run(clone, "dvc", "plots", "show")
+    listed = yaml.safe_load((clone / "dvc.yaml").read_text())["plots"]
+    with visit((clone / "dvc_plots" / "index.html").as_uri()) as seen:
+        for (name,) in listed:
+            seen.page.wait_for_selector(f"#{name} svg .role-mark path")
+    assert seen.errors == seen.refused == []
+    assert must_run(clone, "git", "status", "--porcelain", "dvc_plots") == ""
 
 
 def test_a_changed_threshold_reruns_decide_and_report_only(clone: Path):

@@ -61,7 +61,7 @@ SKELETON = """<html lang="en">
 {refresh_tag}
 <title>MoodLens: DVC plots</title>
 <style>
-body { margin: 1.5rem auto; max-width: 1240px; padding: 0 1rem; color: #1b1f26; font-family: sans-serif; }
+body { margin: 1.5rem auto; max-width: 1360px; padding: 0 1rem; color: #1b1f26; font-family: sans-serif; }
 body > div { margin-bottom: 2.5rem; border-bottom: 1px solid #d9dce1; overflow-x: auto; }
 </style>
 <script>%(vega)s</script>
