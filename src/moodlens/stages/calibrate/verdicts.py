@@ -33,8 +33,8 @@ LAST_LINES = 5
 def needed_stages(root: Path, target: str = "decide") -> list[str]:
     """Return the stages of root/dvc.yaml that `target` needs for its verdicts, itself last, in their order.
 
-    `BESIDE` is left out: `inputs` checks files of the user; `decide` reads the others for the gates before SAE
-    training, which no rung looks at.
+    `BESIDE` is left out: `inputs` checks files of the user; `decide` reads the others for the gates before
+    SAE training, which no rung looks at.
     """
     stages = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     makes = {out: name for name, stage in stages.items() for out in _outs(stage)}
