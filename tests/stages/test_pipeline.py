@@ -124,7 +124,7 @@ def test_every_plot_of_the_run_is_drawn_without_a_network(clone: Path):
     listed = yaml.safe_load((clone / "dvc.yaml").read_text())["plots"]
     with visit((clone / "dvc_plots" / "index.html").as_uri()) as seen:
         for (name,) in listed:
-            seen.page.wait_for_selector(f"#{name} svg .role-mark path")
+            seen.page.wait_for_selector(f"#{name} svg .role-mark path", state="attached")
     assert seen.errors == seen.refused == []
     assert must_run(clone, "git", "status", "--porcelain", "dvc_plots") == ""
 
