@@ -25,6 +25,18 @@ def test_doctor_names_a_missing_model_and_fails(workspace: Path, capsys: pytest.
     assert "!!  model organism" in printed
 
 
+def test_doctor_says_that_queued_runs_do_not_see_an_untracked_table(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    (workspace / "mine.csv").write_text("caption\n")
+    text = (workspace / "params.yaml").read_text()
+    (workspace / "params.yaml").write_text(text.replace("data/captions.csv", "mine.csv"))
+    cli.main(["doctor"])
+    line = next(line for line in capsys.readouterr().out.splitlines() if "prompts.table_path" in line)
+    assert line.startswith("ok")
+    assert "queued runs do not see mine.csv; `git add mine.csv`" in line
+
+
 def test_doctor_passes_in_the_repository(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setenv("DVC_ROOT", str(ROOT))
     monkeypatch.setattr(cli, "NEEDED_GB", 0.0)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from moodlens.base.errors import UsageError
-from moodlens.store.experiment_copy import require_tracked
+from moodlens.store.experiment_copy import advice_for_queue, require_tracked
 
 
 @pytest.fixture
@@ -64,3 +64,22 @@ def test_what_is_in_the_copy_or_nowhere_or_absolute_passes(home: Path, copy: Pat
 
 def test_the_users_own_workspace_is_no_copy(home: Path):
     require_tracked("prompts.table_path", "none.csv", home)
+
+
+def test_advice_before_a_queue_is_started(home: Path):
+    assert advice_for_queue("mine.csv", home) == (
+        f"`git add mine.csv`, or `dvc add mine.csv` and `git add mine.csv.dvc`, or give {home}/mine.csv"
+    )
+    for path in ("none.csv", "", str(home / "mine.csv"), "facebook/musicgen-small"):
+        assert advice_for_queue(path, home) == ""
+    subprocess.run(["git", "add", "mine.csv"], cwd=home, check=True)
+    assert advice_for_queue("mine.csv", home) == ""
+
+
+def test_what_lies_in_a_folder_that_dvc_tracks_needs_no_advice(home: Path):
+    (home / "tables" / "mine").mkdir(parents=True)
+    (home / "tables" / "mine" / "a.csv").write_text("caption\n")
+    assert advice_for_queue("tables/mine/a.csv", home) != ""
+    (home / "tables.dvc").write_text("outs: []\n")
+    subprocess.run(["git", "add", "tables.dvc"], cwd=home, check=True)
+    assert advice_for_queue("tables/mine/a.csv", home) == ""

@@ -68,7 +68,12 @@ def examine(root: Path) -> Iterator[Finding]:
         return
     yield Finding("params.yaml", "accepted")
     from moodlens.backends import catalog
+    from moodlens.store.experiment_copy import advice_for_queue
 
+    folder = params.model.id.removeprefix(catalog.AUDIOCRAFT)
+    for subject, path in (("prompts.table_path", params.prompts.table_path), ("model.id", folder)):
+        if advice := advice_for_queue(path, root):  # no fault: `dvc repro` sees the file
+            yield Finding(subject, f"queued runs do not see {path}; {advice}")
     try:
         info = catalog.describe(catalog.find(params.model, root), params.model)
     except MoodLensError as error:
