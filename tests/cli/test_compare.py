@@ -151,8 +151,10 @@ def test_a_selection_keeps_the_commits_of_its_experiments():
     whole = Comparison(tuple(entries))
     assert [e.name for e in compare.select(whole, ["rev-b"]).entries] == ["b"]
     assert [e.name for e in compare.select(whole, ["c"]).entries] == ["other", "c"]
-    with pytest.raises(UsageError, match=r"got 'shufled'.*`-A`"):
-        compare.select(whole, ["shufled"])
+    with pytest.raises(UsageError, match=r"got 'othr'. Did you mean 'other'\? -A includes"):
+        compare.select(whole, ["othr"])
+    with pytest.raises(UsageError, match=r"Valid: main, a, b, other, c\. -A includes"):
+        compare.select(whole, ["zzz"])
 
 
 def test_the_longest_names_fit_and_no_verdict_is_broken():

@@ -149,7 +149,8 @@ def select(comparison: Comparison, names: Sequence[str]) -> Comparison:
     keys = {key: entry for entry in comparison.entries for key in (entry.name, entry.revision)}
     for name in names:
         if name not in keys:
-            advice = f"{nearest(name, list(keys))} `-A` includes the experiments of earlier commits"
+            named = nearest(name, [entry.name for entry in comparison.entries])
+            advice = f"{named}{'' if named.endswith('?') else '.'} -A includes those of earlier commits"
             raise UsageError(must("EXP", "name an experiment of this commit", name, next_step=advice))
     wanted = {keys[name].revision for name in names}
     wanted |= {keys[name].baseline for name in names}
