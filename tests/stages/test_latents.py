@@ -20,11 +20,10 @@ from moodlens.sae.array_maps import error_map, latent_map
 from moodlens.sae.metrics import quality
 from moodlens.stages.latents import stage as latents
 from moodlens.stages.sae import stage as sae
-from moodlens.store.registry import Registered
 from moodlens.store.sae_files import load_sae
 from moodlens.store.shards import read_shard
 from moodlens.store.tables import read_table
-from moodlens.store.tracking import Run, write_run_ids
+from moodlens.store.run_record import Run
 from moodlens.workspace.design import open_workspace
 from moodlens.workspace.sae_rows import Block, null_text_blocks, open_rows
 from tests.stages.datasets import make_workspace
@@ -32,7 +31,7 @@ from tests.stages.test_sae import open_gate, small
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params, list, list[Run]]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params, Run]:
     root = tmp_path_factory.mktemp("latents")
     params = small(make_workspace(root, n_per_emotion=6))
     params = replace(
@@ -41,27 +40,18 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params, li
         latents=replace(params.latents, n_permutations=199, splice_clips=2, n_shown=8, fdr=0.5),
     )
     open_gate(root)
-    judged, logged = [], []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sae, "register_sae", lambda root, site, *_: Registered("e", "r", f"m-{site}", "3"))
-        patch.setattr(latents, "judge", lambda *given: judged.append(given[1:]))
-
-        def keep(root: Path, stage: str, run: Run) -> None:
-            logged.append(run)
-            write_run_ids(root, stage, {"run_id": "x"})
-
-        patch.setattr(latents, "log_runs", keep)
-        sae.run(params, root)
-        latents.run(params, root)
-        files = ("metrics/latents.json", "metrics/latents_counts.csv", "metrics/latents_top.csv")
-        first = [(root / name).read_bytes() for name in (*files, "data/latents.parquet")]
-        latents.run(params, root)
-        assert first == [(root / name).read_bytes() for name in (*files, "data/latents.parquet")]
-    return root, params, judged, logged
+    sae.run(params, root)
+    run = latents.run(params, root)
+    assert run is not None
+    files = ("metrics/latents.json", "metrics/latents_counts.csv", "metrics/latents_top.csv")
+    first = [(root / name).read_bytes() for name in (*files, "data/latents.parquet")]
+    latents.run(params, root)
+    assert first == [(root / name).read_bytes() for name in (*files, "data/latents.parquet")]
+    return root, params, run
 
 
-def test_metrics_and_tables_say_the_same(finished: tuple[Path, Params, list, list[Run]]):
-    root, params, judged, logged = finished
+def test_metrics_and_tables_say_the_same(finished: tuple[Path, Params, Run]):
+    root, params, run = finished
     metrics = json.loads((root / "metrics" / "latents.json").read_text())
     table = read_table(LATENTS, root / "data" / "latents.parquet")
     counts = pd.read_csv(root / "metrics" / "latents_counts.csv")
@@ -82,11 +72,11 @@ def test_metrics_and_tables_say_the_same(finished: tuple[Path, Params, list, lis
     kinds = set(counts.loc[counts["site"] == "text", "reading"])
     expected = {"pca", "ica", "kmeans", "dimensions", "untrained_sae", "twin_sae", "shuffled_labels", "words"}
     assert expected <= kinds
-    assert [entry[:2] for entry in judged[:2]] == [("m-residual.1", "3"), ("m-text", "3")]
-    assert [run.name for run in logged] == ["latents", "latents"]
+    assert all(isinstance(figures["champion_gate"], bool) for figures in metrics["sites"].values())
+    assert [part.tags["sae.site"] for part in run.children] == list(metrics["sites"])
 
 
-def test_the_chapter_is_made_of_what_was_written(finished: tuple[Path, Params, list, list[Run]]):
+def test_the_chapter_is_made_of_what_was_written(finished: tuple[Path, Params, Run]):
     root, params, *_ = finished
     metrics = json.loads((root / "metrics" / "latents.json").read_text())
     rows = [
@@ -102,7 +92,7 @@ def test_the_chapter_is_made_of_what_was_written(finished: tuple[Path, Params, l
 
 
 def test_pooling_in_chunks_equals_the_mean_and_errors_make_the_fvu(
-    finished: tuple[Path, Params, list, list[Run]], monkeypatch: pytest.MonkeyPatch
+    finished: tuple[Path, Params, Run], monkeypatch: pytest.MonkeyPatch
 ):
     root, *_ = finished
     rows = open_rows(open_workspace(root), "residual.1")
@@ -121,7 +111,7 @@ def test_pooling_in_chunks_equals_the_mean_and_errors_make_the_fvu(
     assert error / distance == pytest.approx(quality(model, [torch.from_numpy(values)]).fvu, rel=1e-3)
 
 
-def test_null_text_states_come_from_the_tokens_alone(finished: tuple[Path, Params, list, list[Run]]):
+def test_null_text_states_come_from_the_tokens_alone(finished: tuple[Path, Params, Run]):
     """The same tokens under another text give the same null states; own text gives others."""
     root, params, *_ = finished
     work = open_workspace(root)
@@ -145,7 +135,7 @@ def test_null_text_states_come_from_the_tokens_alone(finished: tuple[Path, Param
     assert not np.allclose(null.values, under_text, atol=1e-5)
 
 
-def test_a_version_passes_only_with_all_three(finished: tuple[Path, Params, list, list[Run]]):
+def test_a_version_passes_only_with_all_three(finished: tuple[Path, Params, Run]):
     section = replace(finished[1].latents, champion_fvu=0.3, champion_selective=10, champion_stability=0.1)
     good = {"n_selective": 10, "stable_70": 0.2, "stable_70_random": 0.05}
     assert latents.passes(0.3, good, section)
@@ -155,7 +145,7 @@ def test_a_version_passes_only_with_all_three(finished: tuple[Path, Params, list
 
 
 def test_layers_of_clips_without_steps_are_one_line_that_names_text_sites(
-    finished: tuple[Path, Params, list, list[Run]], tmp_path: Path
+    finished: tuple[Path, Params, Run], tmp_path: Path
 ):
     root = shutil.copytree(finished[0], tmp_path / "copy")
     manifest = root / "data" / "activations" / "manifest.json"
@@ -169,9 +159,7 @@ def test_layers_of_clips_without_steps_are_one_line_that_names_text_sites(
     assert "\n" not in str(caught.value)
 
 
-def test_without_an_sae_the_files_are_there_and_empty(
-    tmp_path: Path, finished: tuple[Path, Params, list, list[Run]]
-):
+def test_without_an_sae_the_files_are_there_and_empty(tmp_path: Path, finished: tuple[Path, Params, Run]):
     open_gate(tmp_path, passed=False)
     sae.run(finished[1], tmp_path)
     latents.run(finished[1], tmp_path)

@@ -23,11 +23,9 @@ from moodlens.params.pipeline import Params, parse_params
 from moodlens.report.sae import sae_finding
 from moodlens.stages.sae import stage as sae
 from moodlens.stages.sae.task import SaeTask, train_one
-from moodlens.store.registry import Registered
 from moodlens.store.sae_files import load_sae
 from moodlens.store.shards import read_shard, write_shard
 from moodlens.store.tables import read_metrics, read_table, write_metrics
-from moodlens.store.tracking import Run
 from moodlens.workspace.design import open_workspace
 from moodlens.workspace.sae_rows import open_rows
 from tests.stages.datasets import make_workspace
@@ -50,47 +48,22 @@ def open_gate(root: Path, passed: bool = True) -> None:
     write_metrics({"gates": {"passed": passed, "failed": failed}}, root / "metrics" / "decide.json")
 
 
-def silent(_root: Path, site: str, *_: object) -> Registered:
-    """Register nothing."""
-    return Registered("e", "r", site, "1")
-
-
-@pytest.fixture
-def registered(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
-    """Keep what would be registered; the registry is tested beside the store."""
-    calls: list[tuple[str, Path]] = []
-
-    def keep(root: Path, site: str, folder: Path, run: Run, card: str) -> Registered:
-        calls.append((site, folder))
-        for one in (run, *run.children):
-            assert not set(one.metrics) & set(one.curves), "MLflow refuses two values of one metric and step"
-        assert "| FVU |" in card
-        return Registered("e", "r", site, "1")
-
-    monkeypatch.setattr(sae, "register_sae", keep)
-    return calls
-
-
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params]:
     root = tmp_path_factory.mktemp("sae")
     params = small(make_workspace(root, n_per_emotion=6))
     open_gate(root)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sae, "register_sae", silent)
-        sae.run(params, root)
+    sae.run(params, root)
     return root, params
 
 
-def test_everything_is_written_and_a_second_run_writes_the_same_bytes(
-    workspace: tuple[Path, Params], registered: list[tuple[str, Path]]
-):
+def test_everything_is_written_and_a_second_run_writes_the_same_bytes(workspace: tuple[Path, Params]):
     root, params = workspace
     files = [path for folder in ("models/sae", "data/sae") for path in (root / folder).rglob("*.*")]
     files += [root / "metrics" / "sae.json", root / "metrics" / "sae_curves.csv"]
     files = [path for path in files if path.is_file()]
     before = {path: path.read_bytes() for path in files}
-    sae.run(params, root)
+    run = sae.run(params, root)
     assert {path: path.read_bytes() for path in files} == before
     metrics = json.loads((root / "metrics" / "sae.json").read_text())
     assert metrics["trained"] is True
@@ -104,8 +77,11 @@ def test_everything_is_written_and_a_second_run_writes_the_same_bytes(
     assert {path.name for path in (root / "models" / "sae" / "text").iterdir()} == names
     curves = pd.read_csv(root / "metrics" / "sae_curves.csv")
     assert set(curves["name"]) == names
-    assert [site for site, _ in registered[:2]] == ["text", "residual.1"]
-    assert load_sae(registered[0][1]).config.d_in == 16
+    assert run is not None
+    assert [part.tags["sae.site"] for part in run.children] == ["text", "residual.1"]
+    for part in (each for site in run.children for each in (site, *site.children)):
+        assert not set(part.metrics) & set(part.curves), "MLflow refuses two values of one metric and step"
+    assert load_sae(root / "models" / "sae" / "text" / "seed-0").config.d_in == 16
     assert not list((root / ".cache" / "sae").glob("*")), "finished checkpoints are gone"
     finding = sae_finding(metrics, curves.to_dict("records"))
     assert "latents" in finding.summary
@@ -140,18 +116,16 @@ def test_splits_hold_wordings_whole_and_rows_come_from_complete_steps(workspace:
 
 
 def test_a_closed_gate_ends_well_and_says_why(
-    workspace: tuple[Path, Params], registered: list, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    workspace: tuple[Path, Params], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ):
     open_gate(tmp_path, passed=False)
-    sae.run(workspace[1], tmp_path)
+    assert sae.run(workspace[1], tmp_path) is None
     metrics = json.loads((tmp_path / "metrics" / "sae.json").read_text())
     assert metrics["trained"] is False
     assert metrics["gates_failed"] == "clips_per_emotion, silhouette"
     assert "not trained" in capsys.readouterr().out
-    assert not registered
     for folder in ("models/sae", "data/sae"):
         assert (tmp_path / folder).is_dir()
-    assert json.loads((tmp_path / "metrics" / "sae.mlflow.json").read_text())["run_id"] == ""
     assert "a gate of the verdict is closed" in sae_finding(metrics, []).summary
 
 
@@ -162,7 +136,7 @@ def test_a_verdict_without_gates_is_one_line(tmp_path: Path, workspace: tuple[Pa
         sae.run(workspace[1], tmp_path)
 
 
-def test_an_override_trains_and_is_recorded(workspace: tuple[Path, Params], registered: list, tmp_path: Path):
+def test_an_override_trains_and_is_recorded(workspace: tuple[Path, Params], tmp_path: Path):
     root, params = workspace
     open_gate(root, passed=False)
     changed = replace(params, sae=replace(params.sae, override_gate=True, sites=("text_pooled",), twin=False))

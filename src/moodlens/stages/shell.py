@@ -36,6 +36,9 @@ QUIET = {
 }
 """Environment variables that turn off telemetry; they must be set before the tools are imported."""
 
+NO_RECORD = ("inputs", "track")
+"""Stages that measure nothing: one checks that files exist, the other logs the records."""
+
 Stage = Callable[[Params, Path], Run | None]
 """Does the work of a stage and returns its numbers for the record, None where it measures nothing."""
 
@@ -125,7 +128,8 @@ def run_stage(name: str, load: Callable[[], Stage]) -> int:
             samples=tuple(Sample(*sample) for sample in monitor.samples),
             run=run,
         )
-        write_record(root, record)
+        if name not in NO_RECORD:
+            write_record(root, record)
 
     return exit_status(work, kept="finished shards are kept")
 

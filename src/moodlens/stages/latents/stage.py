@@ -1,4 +1,4 @@
-"""Stage `latents`: compares SAE latents with simpler units and moves the alias of the champion."""
+"""Stage `latents`: compares SAE latents with simpler units and says which SAE may become champion."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,22 +14,24 @@ from moodlens.latents.overview import sae_overview_of
 from moodlens.params.pipeline import Latents, Params
 from moodlens.stages.latents.site import SiteResults, measure_site, open_site
 from moodlens.stages.latents.tables import COUNTS, TOP, count_rows, latent_table, top_table
-from moodlens.store.registry import judge
+from moodlens.store.run_record import Run
 from moodlens.store.tables import read_metrics, write_metrics, write_plot, write_table
-from moodlens.store.tracking import Run, log_runs
 from moodlens.workspace.design import open_workspace
 
 BESIDE = ("untrained_sae", "dimensions", "kmeans", "words", "twin_sae")
 """Kinds of unit whose selective count is in the metrics; the counts of all kinds are in the CSV."""
 
 
-def run(params: Params, root: Path) -> None:
-    """Write metrics/latents.json, sae_overview.json, tables, data/latents.parquet; judge registered SAEs."""
+def run(params: Params, root: Path) -> Run | None:
+    """Write metrics/latents.json, sae_overview.json, tables and data/latents.parquet; return the run.
+
+    None if no SAE was trained.
+    """
     trained = read_metrics(root / "metrics" / "sae.json")
     if not trained.get("trained"):
         print("latents: no SAE was trained, nothing to analyse (see metrics/sae.json)")
         _write(root, trained, {"sites": {}, "trained": False}, [], [], [])
-        return
+        return None
     import torch
 
     torch.set_num_threads(params.compute.threads)
@@ -51,8 +53,7 @@ def run(params: Params, root: Path) -> None:
         figures = figures_of(results)
         sites[site] = figures | {"champion_gate": passes(of_sae["fvu"], figures, section)}
     _write(root, trained, {"sites": sites, "trained": True}, tables, counts, tops)
-    _judge(root, sites, trained)
-    log_runs(root, "latents", _run_of(sites, params))
+    return _run_of(sites, params)
 
 
 def _sites(trained: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -101,17 +102,6 @@ def passes(fvu: float, figures: Mapping[str, Any], section: Latents) -> bool:
     )
 
 
-def _judge(root: Path, sites: Mapping[str, Mapping[str, Any]], trained: Mapping[str, Any]) -> None:
-    registered: Any = read_metrics(root / "metrics" / "sae.mlflow.json")["sites"]
-    for site, figures in sites.items():
-        judged = {
-            "fvu": float(_sites(trained)[site]["fvu"]),
-            "n_selective": float(figures["n_selective"]),
-            "stable_70": float(figures.get("stable_70", 0.0)),
-        }
-        judge(root, registered[site]["model"], registered[site]["version"], figures["champion_gate"], judged)
-
-
 def _run_of(sites: Mapping[str, Mapping[str, Any]], params: Params) -> Run:
     children = [
         Run(
@@ -141,5 +131,3 @@ def _write(
     write_plot(pd.DataFrame(counts, columns=list(COUNTS)), root / "metrics" / "latents_counts.csv")
     shown = pd.concat(tops, ignore_index=True) if tops else pd.DataFrame(columns=list(TOP))
     write_plot(shown, root / "metrics" / "latents_top.csv")
-    if not tables:
-        (root / "metrics" / "latents.mlflow.json").write_text('{"run_id": ""}\n', encoding="utf-8")

@@ -16,17 +16,19 @@ from moodlens.compute.pool import run_tasks
 from moodlens.params.pipeline import Params
 from moodlens.stages.sae.task import SaeTask, TrainedSae, train_one
 from moodlens.stages.sae.texts import write_rows
-from moodlens.store.registry import Registered, register_sae
+from moodlens.store.run_record import Run, stage_run
 from moodlens.store.tables import read_metrics, write_metrics, write_plot
-from moodlens.store.tracking import Run, write_run_ids
 from moodlens.workspace.design import open_workspace
 from moodlens.workspace.sae_rows import TEXT_SITES, require_captured
 
 CURVE = ("site", "name", "epoch", "train_loss", "val_fvu", "val_mse", "val_l0", "dead")
 
 
-def run(params: Params, root: Path) -> None:
-    """Write data/sae, models/sae, metrics/sae.json and its curves, and register the SAE of each site."""
+def run(params: Params, root: Path) -> Run | None:
+    """Write data/sae, models/sae, metrics/sae.json and its curves; return the run.
+
+    None if a closed gate left nothing to train.
+    """
     gate = gate_of(read_metrics(root / "metrics" / "decide.json"))
     metrics: dict[str, Any] = {
         "gate_passed": gate["passed"],
@@ -37,25 +39,18 @@ def run(params: Params, root: Path) -> None:
         (root / folder).mkdir(parents=True, exist_ok=True)
     if not gate["passed"] and not params.sae.override_gate:
         print(f"sae: not trained, a gate of decide is closed ({metrics['gates_failed']})")
-        _write(root, {**metrics, "trained": False, "sites": {}}, [], {})
-        return
+        _write(root, {**metrics, "trained": False, "sites": {}}, [])
+        return None
     require_captured(root, params.sae.sites)
     trained = train_sites(params, root)
     for checkpoint in tasks_of(params, root)[0].checkpoints.glob("*"):
         checkpoint.unlink()
     by_site = {site: [sae for sae in trained if sae.site == site] for site in params.sae.sites}
     sites = {site: summary_of(saes) for site, saes in by_site.items()}
-    registered = {
-        site: register_sae(
-            root,
-            site,
-            root / "models" / "sae" / site.replace("/", "-") / figures["chosen"],
-            run_of(site, by_site[site], figures, params),
-            _card(site, figures, params, metrics),
-        )
-        for site, figures in sites.items()
-    }
-    _write(root, {**metrics, "trained": True, "sites": sites}, trained, registered)
+    metrics |= {"trained": True, "sites": sites}
+    _write(root, metrics, trained)
+    children = [run_of(site, by_site[site], figures, params) for site, figures in sites.items()]
+    return stage_run("sae", params, {}, children)
 
 
 def gate_of(decision: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,7 +118,7 @@ def summary_of(trained: Sequence[TrainedSae]) -> dict[str, Any]:
 
 
 def run_of(site: str, trained: Sequence[TrainedSae], figures: Mapping[str, Any], params: Params) -> Run:
-    """Return the MLflow run of a site: its chosen SAE, with a child run per seed and one for the twin."""
+    """Return the run of a site: its chosen SAE, with a child run per seed and one for the twin."""
 
     def curves(sae: TrainedSae) -> dict[str, list[float]]:
         # the prefix separates curves from figures: MLflow refuses two values of one metric and step
@@ -139,43 +134,7 @@ def run_of(site: str, trained: Sequence[TrainedSae], figures: Mapping[str, Any],
     return Run(f"sae/{site}", section, numbers, curves(chosen), {"sae.site": site}, children)
 
 
-def _card(site: str, figures: Mapping[str, Any], params: Params, gate: Mapping[str, Any]) -> str:
-    """The model card: what the SAE was trained on, its quality, and a caution about its interpretation."""
-    section = params.sae
-    gates = "open" if gate["gate_passed"] else f"overridden ({gate['gates_failed']})"
-    rows = [
-        f"# SAE of {site}, {params.model.id}",
-        "",
-        f"{section.architecture}, {figures['d_in']} -> {figures['d_sae']} latents; {figures['n_rows']} rows "
-        f"in training; {figures['chosen']} of {figures['n_seeds']} seeds, chosen by validation FVU.",
-        "",
-        "| | held-out wordings | training |",
-        "|---|---|---|",
-        f"| FVU | {figures['fvu']:.4f} | {figures['fvu_train']:.4f} |",
-        f"| MSE | {figures['mse']:.4f} | {figures['mse_train']:.4f} |",
-        f"| L0 | {figures['l0']:.1f} | |",
-        f"| dead | | {figures['dead']:.3f} |",
-        "",
-        f"Gates of `decide`: {gates}. Input: rows of {site}, (row, {figures['d_in']}) float32, model units.",
-        f"Output: latents, (row, {figures['d_sae']}) float32. A latent that responds to the prompts of an "
-        "emotion is no evidence that the model uses it.",
-    ]
-    return "\n".join(rows)
-
-
-def _write(
-    root: Path,
-    metrics: Mapping[str, Any],
-    trained: Sequence[TrainedSae],
-    registered: Mapping[str, Registered],
-) -> None:
+def _write(root: Path, metrics: Mapping[str, Any], trained: Sequence[TrainedSae]) -> None:
     write_metrics(metrics, root / "metrics" / "sae.json")
     rows = [{"site": sae.site, "name": sae.name, **row} for sae in trained for row in sae.curve]
     write_plot(pd.DataFrame(rows, columns=list(CURVE)), root / "metrics" / "sae_curves.csv")
-    run_ids: dict[str, Any] = {
-        "run_id": "",
-        "sites": {site: vars(entry) for site, entry in registered.items()},
-    }
-    for entry in registered.values():
-        run_ids["run_id"] = run_ids["run_id"] or entry.run_id
-    write_run_ids(root, "sae", run_ids)
