@@ -20,10 +20,10 @@ from moodlens.sae.array_maps import error_map, latent_map
 from moodlens.sae.metrics import quality
 from moodlens.stages.latents import stage as latents
 from moodlens.stages.sae import stage as sae
+from moodlens.store.run_record import Run
 from moodlens.store.sae_files import load_sae
 from moodlens.store.shards import read_shard
 from moodlens.store.tables import read_table
-from moodlens.store.run_record import Run
 from moodlens.workspace.design import open_workspace
 from moodlens.workspace.sae_rows import Block, null_text_blocks, open_rows
 from tests.stages.datasets import make_workspace

@@ -77,4 +77,3 @@ def _listening(
     return listening(
         chosen, acoustics, {clip_id: path.read_bytes() for clip_id, path in files.items()}, waveforms
     )
-
