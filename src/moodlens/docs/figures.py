@@ -4,8 +4,8 @@ A page lists its figures in comments, so that its text stays readable:
 
     <!-- figures
     held-out FVU {} on texts, {} on layer 3
-      metrics/overview.json sae/text/fvu .3f
-      metrics/overview.json sae/residual.3/fvu .3f
+      docs/published/sae_overview.json text/fvu .3f
+      docs/published/sae_overview.json residual.3/fvu .3f
     -->
 
 The first line of a claim is a piece of the page's text that occurs there once. Spaces and line breaks count

@@ -2,7 +2,7 @@
 
 A source is a line of words, quoted as in a shell: the file, what to read, filters, and last the format.
 
-    metrics/overview.json   sae/text/fvu                          .3f
+    docs/published/sae_overview.json text/fvu                     .3f
     calibration/rates.csv   range(rate) test="probe by prompt"    .3f
     benchmarks/results.json sae/output/SAELens/0                  ,.0f
 
