@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import pytest
 
-from moodlens.decision.factors import describe_factor
+from moodlens.decision.findings import describe_factor
 from moodlens.null_text.evidence import REQUIRED
 from tests.decision.thresholds import THRESHOLDS
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from moodlens.base.errors import UsageError
-from moodlens.decision.interim_looks import at_look, look_of
+from moodlens.decision.gates import at_look, look_of
 from tests.decision.thresholds import THRESHOLDS
 
 

@@ -6,7 +6,7 @@ from scipy.spatial.distance import pdist, squareform
 from scipy.stats import binom
 from sklearn.metrics import silhouette_score
 
-from moodlens.geometry.silhouette import silhouettes
+from moodlens.geometry.family import silhouettes
 from moodlens.stats.gram import squared_distances
 from moodlens.stats.permutation import p_values, relabellings
 from tests.stats.synthetic import design

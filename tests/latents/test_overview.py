@@ -1,6 +1,6 @@
 """The overview of the SAEs: the same keys for every SAE, counts whole, other numbers at four digits."""
 
-from moodlens.latents.overview import sae_overview_of
+from moodlens.latents.evidence import sae_overview_of
 
 SAE = {
     "trained": True,

@@ -6,7 +6,7 @@ from scipy.stats import pearsonr
 from sklearn.decomposition import PCA
 
 from moodlens.latents import baselines
-from moodlens.latents.ablation import matched_others, reconstructions
+from moodlens.latents.baselines import matched_others, reconstructions
 from moodlens.latents.evidence import (
     Correlations,
     correlations,

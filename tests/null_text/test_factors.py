@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from moodlens.contracts.tables import ACOUSTICS
-from moodlens.null_text.factors import FACTORS, follow_prompts
-from moodlens.null_text.regression import read_targets
+from moodlens.null_text.regression import FACTORS, follow_prompts, read_targets
 from moodlens.probes.kernel_ridge import out_of_fold_hat
 
 N = 36

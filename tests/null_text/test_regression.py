@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from moodlens.null_text.partial import partial_r2
-from moodlens.null_text.regression import read_targets
+from moodlens.null_text.regression import partial_r2, read_targets
 from moodlens.probes.kernel_ridge import out_of_fold_hat
 
 N = 36

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from moodlens.null_text.text_swap import swap_shares
+from moodlens.null_text.readers import swap_shares
 from moodlens.probes.folds import design_folds
 from tests.null_text.designs import design
 

@@ -7,7 +7,7 @@ from scipy.spatial.distance import pdist, squareform
 from skbio.stats.distance import mantel as skbio_mantel
 
 from moodlens.base.errors import ContractError
-from moodlens.relate.mantel import has_pairs_within, mantel
+from moodlens.relate.family import has_pairs_within, mantel
 from moodlens.stats.gram import squared_distances
 from moodlens.stats.multiplicity import max_t
 from moodlens.stats.permutation import p_values, unit_orders

@@ -13,7 +13,7 @@ from moodlens.backends import catalog
 from moodlens.base.errors import UsageError
 from moodlens.contracts.backend import Capture
 from moodlens.contracts.tables import LATENTS
-from moodlens.latents.pooling import pooled_by_text
+from moodlens.latents.baselines import pooled_by_text
 from moodlens.params.pipeline import Params
 from moodlens.report.latents import latents_finding
 from moodlens.sae.array_maps import error_map, latent_map
@@ -101,7 +101,7 @@ def test_pooling_in_chunks_equals_the_mean_and_errors_make_the_fvu(
     owner = np.concatenate([block.texts for block in rows.blocks()])
     mean = values.mean(axis=0)
     maps = {"plain": lambda x: x, "sae": latent_map(model), "error": error_map(model, mean)}
-    monkeypatch.setattr("moodlens.latents.pooling.CHUNK_ROWS", 7)
+    monkeypatch.setattr("moodlens.latents.baselines.CHUNK_ROWS", 7)
     pooled = pooled_by_text(rows.by_text(), maps, len(rows.texts))
     for text in range(len(rows.texts)):
         np.testing.assert_allclose(pooled["plain"][text], values[owner == text].mean(axis=0), atol=1e-4)

@@ -21,7 +21,7 @@ from moodlens.store.shards import read_shard, write_shard
 from moodlens.store.tables import read_metrics, read_table, write_table
 from moodlens.workspace import sae_rows
 from moodlens.workspace.design import clip_table, need_steps, open_workspace
-from moodlens.workspace.steps import clock_of, states_by_shard
+from moodlens.workspace.shards import clock_of, states_by_shard
 from tests.stages.datasets import small_params
 from tests.tiny_model import save_tiny_model
 

@@ -17,7 +17,7 @@ from moodlens.calibration.simulate import (
     Test,
 )
 from moodlens.geometry.circumplex import affect_distances, emotion_map, rank_correlations
-from moodlens.geometry.silhouette import silhouettes
+from moodlens.geometry.family import silhouettes
 from moodlens.latents.evidence import correlations
 from moodlens.latents.selectivity import selectivity
 from moodlens.prompts.lexicon import AFFECT

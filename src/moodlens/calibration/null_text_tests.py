@@ -12,8 +12,8 @@ from moodlens.calibration.simulate import (
     Sample,
     Setting,
 )
-from moodlens.null_text.factors import FACTORS, follow_prompts
-from moodlens.null_text.partial import partial_r2
+from moodlens.null_text.regression import FACTORS, follow_prompts
+from moodlens.null_text.regression import partial_r2
 from moodlens.null_text.readers import Reader
 from moodlens.null_text.regression import TargetScore, read_targets
 from moodlens.null_text.step_probe import choose, leads_everywhere, of_both

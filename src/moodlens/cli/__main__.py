@@ -5,6 +5,8 @@ moodlens models    list, download, convert and verify models
 moodlens plan      forecast time, memory and disk of the pipeline for a model
 moodlens compare   compare DVC experiments: verdict and effect by rung, parameters that differ
 moodlens publish   copy the numbers of the run to docs/published, which the documentation quotes
+moodlens track     log the run to MLflow, if that failed when it ended
+moodlens ui        print which page of MLflow answers which question, and serve the pages
 moodlens doctor    check whether this machine and clone can run the pipeline, and say how to fix faults
 """
 
@@ -18,7 +20,7 @@ from pathlib import Path
 
 from moodlens.base.command import exit_status
 from moodlens.base.errors import MoodLensError
-from moodlens.cli import compare, models, plan, plots_page
+from moodlens.cli import compare, models, plan, plots_page, track
 from moodlens.cli.publish import publish
 from moodlens.cli.verdict import verdict
 from moodlens.stages.shell import load_params, project_root
@@ -104,6 +106,7 @@ def main(argv: list[str] | None = None) -> int:
     models.add_commands(commands)
     plan.add_command(commands)
     compare.add_command(commands)
+    track.add_commands(commands)
     chosen = parser.parse_args(argv)
     return exit_status(lambda: _run(chosen), kept="finished downloads are kept")
 
@@ -119,6 +122,8 @@ def _run(chosen: argparse.Namespace) -> int:
         text = models.run(chosen, root)
     elif chosen.command == "plan":
         text = plan.run(chosen, root, load_params(root))
+    elif chosen.command in ("track", "ui"):
+        text, passed = track.run(chosen, root)
     elif chosen.command == "compare":
         text = compare.run(chosen, root)
     else:

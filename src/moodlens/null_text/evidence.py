@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from moodlens.null_text.factors import Told
 from moodlens.null_text.learning_curve import Point
-from moodlens.null_text.partial import Partial
-from moodlens.null_text.regression import TargetScore
+from moodlens.null_text.readers import SwapShares
+from moodlens.null_text.regression import Partial, TargetScore, Told
 from moodlens.null_text.step_probe import StepProbe
-from moodlens.null_text.text_swap import SwapShares
 from moodlens.stats.sweep import FamilySignal
 
 REQUIRED = ("random decoder, trained text", "random twin")

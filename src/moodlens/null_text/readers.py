@@ -3,13 +3,16 @@
 A view is one Gram matrix over prompts. The views of a layered reader are its layers at every kept step; those
 of a reader without layers are one per step. What is fed to a state at step s is the token history up to s, so
 readers are compared step by step.
+
+`swap_shares` asks how far another text pulls a state: a probe trained under own text reads every condition.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
+from moodlens.probes.kernel_ridge import class_scores
 from moodlens.stats.design import Design
 from moodlens.stats.gram import centred, group_means
 
@@ -49,3 +52,60 @@ def wording_means(values: Float[np.ndarray, "prompt ..."], design: Design) -> Fl
     """
     onehot = (design.wordings[None, :] == np.arange(design.wordings.max() + 1)[:, None]).astype(np.float64)
     return np.einsum("up,p...->u...", onehot / onehot.sum(axis=1, keepdims=True), values)
+
+
+@dataclass(frozen=True)
+class SwapShares:
+    """Share of clips read as the emotion named, by probes that never saw the clip's wording."""
+
+    own: float  # own text: as the prompt's emotion
+    null: float  # null text: as the emotion the music was made from
+    swapped_music: float  # swapped text: as the emotion the music was made from
+    swapped_text: float  # swapped text: as the emotion of the text
+
+
+def swap_shares(
+    rows: dict[str, Float[np.ndarray, "clip dim"]],
+    prompts: Int[np.ndarray, " clip"],
+    swapped: Int[np.ndarray, " clip"],
+    design: Design,
+    folds: Int[np.ndarray, " prompt"],
+    penalty: float,
+) -> SwapShares:
+    """Return what the states of each condition are read as.
+
+    The probe is the closed form of `probes.kernel_ridge`, trained on prompt means under own text in the
+    other folds.
+    Every condition is centred at its own mean over clips, without looking at labels: null text moves all
+    states alike, and that is not emotion.
+
+    Args:
+        rows: condition (own, null, swapped) -> states.
+        prompts: index of each clip's prompt in the design.
+        swapped: emotion of the text each clip gets under `swapped`, index into design.emotions; -1: none.
+        design: the prompts.
+        folds: fold of each prompt, whole wordings.
+        penalty: of the ridge.
+    """
+    centred = {name: values - values.mean(axis=0) for name, values in rows.items()}
+    own = centred["own"]
+    weights = (prompts[None, :] == np.arange(design.n_prompts)[:, None]).astype(np.float64)
+    weights /= weights.sum(axis=1, keepdims=True)
+    means = weights @ own
+    read = {name: np.empty(len(prompts), dtype=np.int64) for name in centred}
+    for fold in np.unique(folds):
+        train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds[prompts] == fold)
+        seen = means[train] - means[train].mean(axis=0)
+        inner, labels = (seen @ seen.T)[None], design.labels[train]
+        for name, values in centred.items():
+            outer = ((values[test] - means[train].mean(axis=0)) @ seen.T)[None]
+            scores = class_scores(inner, outer, labels, design.n_classes, penalty)
+            read[name][test] = scores[0].argmax(axis=1)
+    music = design.labels[prompts]
+    given = swapped >= 0
+    return SwapShares(
+        float((read["own"] == music).mean()),
+        float((read["null"] == music).mean()),
+        float((read["swapped"] == music)[given].mean()),
+        float((read["swapped"] == swapped)[given].mean()),
+    )

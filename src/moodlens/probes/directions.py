@@ -1,4 +1,4 @@
-"""Emotion directions in the layers, angles between them, and partial R2 of a layer beyond another site.
+"""Emotion directions in the layers, and what a layer adds to other sites: angles, and partial R2.
 
 The direction of an emotion is its mean over prompts minus the mean of the other emotions. The direction of
 valence or arousal is the covariance with it. Centring is part of the definition. Standardised directions
@@ -21,10 +21,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float, Int
 
+from moodlens.base.seeding import rng_for
+from moodlens.probes.family import ProbeSettings
+from moodlens.probes.folds import design_folds
 from moodlens.probes.kernel_ridge import nested_predictions
-from moodlens.stats.bootstrap import interval
+from moodlens.probes.site_scores import PromptColumns
+from moodlens.stats.bootstrap import interval, resamples
+from moodlens.stats.design import Design
+from moodlens.stats.gram import SiteGram, prompt_grams
+from moodlens.stats.site_names import site_columns, split_site
 
 N_SPLITS = 20
 """Number of random splits of the units into halves."""
@@ -189,3 +197,72 @@ def partial_r2(
         gain, low, high = (round(float(value), ROUNDING) + 0.0 for value in (gain, low, high))
         results.append(Partial(gain, low, high, float(1 - alone.sum() / guess)))
     return results
+
+
+Families = Mapping[str, Sequence[SiteGram]]
+Gains = Mapping[tuple[str, str], Mapping[str, Partial]]
+"""(family, base) -> site -> gain."""
+
+BASES = {"text": ("text", "text"), "acoustics": ("music", "acoustics")}
+"""Base of a partial R2 -> its family and site."""
+LAYERS = ("layers", "twin_layers")
+
+
+def gains_beyond(families: Families, design: Design, settings: ProbeSettings) -> Gains:
+    """Return what each layer adds to the text encoder and to the acoustic descriptors, wordings held out."""
+    folds = design_folds(design, "wording", settings.n_folds, rng_for("folds", "wording", settings.seed))
+    rng = rng_for("resample", "partial", settings.seed)
+    counts = resamples(design, "wording", settings.n_bootstrap, rng)
+    ridges = settings.ridge_grid or (settings.ridge,)
+    gains_of = {}
+    for base, (family, site) in BASES.items():
+        bases = [gram for gram in families.get(family, ()) if gram.site == site]
+        for name in LAYERS:
+            if not bases or name not in families:
+                continue
+            layers = families[name]
+            gains = partial_r2(
+                prompt_grams(bases)[0],
+                prompt_grams(layers),
+                design.labels,
+                folds,
+                ridges,
+                counts,
+                settings.confidence,
+            )
+            gains_of[name, base] = {layer.site: gain for layer, gain in zip(layers, gains, strict=True)}
+    return gains_of
+
+
+def direction_rows(families: Families, design: Design, columns: PromptColumns, seed: int) -> pd.DataFrame:
+    """Return the cosines between directions of the layers of each hookpoint: metrics/probe_directions.csv."""
+    scales = {"valence": columns.valence, "arousal": columns.arousal}
+    scales = {name: values for name, values in scales.items() if np.ptp(values) > 0}
+    rows = []
+    for family in LAYERS:
+        groups: dict[tuple[str, str], list[tuple[int, SiteGram]]] = {}
+        for gram in families.get(family, ()):
+            site, layer, half = split_site(gram.site)
+            groups.setdefault((site, half), []).append((layer, gram))
+        for (site, half), members in groups.items():
+            vectors = [gram.means for _, gram in members if gram.means is not None]
+            rng = rng_for("directions", site, half, seed)
+            rows += [
+                {
+                    "model": site_columns(family, members[0][1].site)["model"],
+                    "site": site,
+                    "half": half,
+                    "layer_a": members[angle.layer_a][0],
+                    "layer_b": members[angle.layer_b][0],
+                    "direction_a": angle.direction_a,
+                    "direction_b": angle.direction_b,
+                    "cosine": angle.cosine,
+                    "cosine_split": angle.split,
+                    "cosine_standardised": angle.standardised,
+                }
+                for angle in angles(
+                    vectors, design.labels, design.members("wording"), design.emotions, scales, rng
+                )
+            ]
+    names = ("model", "site", "half", "layer_a", "layer_b", "direction_a", "direction_b")
+    return pd.DataFrame(rows, columns=[*names, "cosine", "cosine_split", "cosine_standardised"])

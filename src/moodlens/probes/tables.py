@@ -8,8 +8,8 @@ import pandas as pd
 
 from moodlens.base.seeding import rng_for
 from moodlens.probes.controls import Comparison, Difference, difference
+from moodlens.probes.directions import BASES, Gains
 from moodlens.probes.family import FamilyProbe, ProbeSettings
-from moodlens.probes.layer_gains import BASES, Gains
 from moodlens.probes.site_scores import SiteScores
 from moodlens.stats.design import Design, Unit
 from moodlens.stats.site_names import CLAIM_UNITS, site_columns

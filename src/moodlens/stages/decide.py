@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from moodlens.base.seeding import rng_for
-from moodlens.decision.factors import describe_factor
-from moodlens.decision.findings import Finding
+from moodlens.decision.findings import Finding, describe_factor
 from moodlens.decision.from_metrics import evidence_of, measured_of
-from moodlens.decision.gates import Gate, closed, gates_of
-from moodlens.decision.interim_looks import at_look, look_of
+from moodlens.decision.gates import Gate, at_look, closed, gates_of, look_of
 from moodlens.decision.ladder import Rung, decide
 from moodlens.decision.overview import overview_of
 from moodlens.params.pipeline import Decide, Params
-from moodlens.stats.power_analysis import power_analysis
+from moodlens.stats.power import power_analysis
 from moodlens.store.tables import read_metrics, write_metrics, write_plot
 from moodlens.workspace import sites
 from moodlens.workspace.design import open_workspace

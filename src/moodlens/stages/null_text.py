@@ -12,13 +12,19 @@ from moodlens.base.errors import ContractError, must
 from moodlens.base.seeding import rng_for
 from moodlens.contracts.tensors import CONDITIONS
 from moodlens.null_text.evidence import DECODERS, SAID, StateEvidence, factor_metrics, rung_metrics
-from moodlens.null_text.factors import FACTORS, OTHERS, Told, follow_prompts
 from moodlens.null_text.learning_curve import Point, learning_curve
-from moodlens.null_text.partial import Partial, partial_r2
-from moodlens.null_text.readers import Reader, by_wording, wording_means
-from moodlens.null_text.regression import TargetScore, read_targets
+from moodlens.null_text.readers import Reader, SwapShares, by_wording, swap_shares, wording_means
+from moodlens.null_text.regression import (
+    FACTORS,
+    OTHERS,
+    Partial,
+    TargetScore,
+    Told,
+    follow_prompts,
+    partial_r2,
+    read_targets,
+)
 from moodlens.null_text.step_probe import step_probe
-from moodlens.null_text.text_swap import SwapShares, swap_shares
 from moodlens.params.pipeline import NullText, Params
 from moodlens.probes.family import ProbeSettings
 from moodlens.probes.folds import design_folds

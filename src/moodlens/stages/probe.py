@@ -8,8 +8,8 @@ import pandas as pd
 
 from moodlens.base.errors import UsageError, must
 from moodlens.params.pipeline import Params
+from moodlens.probes.directions import direction_rows, gains_beyond
 from moodlens.probes.family import ProbeSettings, probe_family
-from moodlens.probes.layer_gains import direction_rows, gains_beyond
 from moodlens.probes.site_scores import PromptColumns, score_sites
 from moodlens.probes.tables import RUNG_OF, ProbeResults, metrics_of, plot_rows
 from moodlens.stats.design import UNITS

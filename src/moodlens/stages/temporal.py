@@ -31,8 +31,7 @@ from moodlens.workspace.design import (
     open_workspace,
     wording_labels,
 )
-from moodlens.workspace.shards import tensors_of
-from moodlens.workspace.steps import Clock, clock_of, hookpoints, states_by_shard
+from moodlens.workspace.shards import Clock, clock_of, hookpoints, states_by_shard, tensors_of
 
 
 def run(params: Params, root: Path) -> Run | None:

@@ -3,19 +3,25 @@
 Unit means of n Gaussian units per emotion with the pilot's within-emotion spectrum l_i give
 SS_within = sum l_i chi2(K (n - 1)) and SS_between = sum l_i chi2(K - 1, c_i). So pseudo-F is drawn without
 drawing data. The direction of the effect is random with the spectrum of the data, at a given size.
+
+`power_analysis` asks this for the thresholds of the ladder, with a layer of the run as pilot.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from math import ceil, sqrt
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float, Int
 from scipy import stats as scipy_stats
 
 from moodlens.base.errors import ContractError, must
+from moodlens.params.pipeline import Decide
+from moodlens.stats.design import Design, Unit
 from moodlens.stats.equivalence import MOST_UNITS, units_needed
-from moodlens.stats.gram import centred
+from moodlens.stats.gram import SiteGram, centred, group_means, prompt_grams
+from moodlens.stats.similarity import prompt_icc
 
 KEPT = 1e-3
 """Eigenvalues below this share of the largest are ignored."""
@@ -239,3 +245,48 @@ def first_n(enough: Callable[[int], bool], low: int) -> int | None:
 
 def _prompts(units: int | None, pilot: Pilot) -> int | None:
     return None if units is None else ceil(units * pilot.per_unit)
+
+
+POWERS = (0.8, 0.9)
+UNIT: Unit = "wording"
+
+
+def power_analysis(
+    layers: Sequence[SiteGram], best: str, design: Design, decide: Decide, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Return the prompts per emotion that each threshold needs, one row per threshold and power.
+
+    Args:
+        layers: the family that maxT corrects over; each level is divided by its size.
+        best: name of the layer that serves as the pilot.
+        design: the prompts.
+        decide: thresholds, with the levels of this look.
+        rng: source of the simulation.
+    """
+    site = next(layer for layer in layers if layer.site == best)
+    thresholds = {
+        f"{kind} {level}": Threshold(kind, value, alpha / len(layers))
+        for level, alpha, effect, accuracy in (
+            ("weak", decide.alpha_weak, decide.effect_weak, decide.accuracy_weak),
+            ("strong", decide.alpha_strong, decide.effect_strong, decide.accuracy_strong),
+        )
+        for kind, value in (("effect", effect), ("accuracy", accuracy))
+    }
+    needs = power_table(pilot_of_layer(site, design), thresholds, POWERS, rng)
+    return pd.DataFrame([asdict(need) for need in needs])
+
+
+def pilot_of_layer(site: SiteGram, design: Design) -> Pilot:
+    """Return a layer as a pilot over wordings.
+
+    With one clip per prompt the ICC of prompts cannot be estimated, and 1 is assumed.
+    """
+    members = design.members(UNIT)
+    icc = prompt_icc(site, design.labels)
+    return pilot_of(
+        group_means(prompt_grams([site])[0], members),
+        design.unit_labels(UNIT),
+        1.0 if icc is None else icc,
+        len(site.prompts) / design.n_prompts,
+        design.n_prompts / (members.max() + 1),
+    )

@@ -176,8 +176,8 @@ def inputs_of(root: Path, stage: str, params: Mapping[str, Any]) -> tuple[Input,
     """Return what a stage reads now: the data among its own dependencies in dvc.yaml, sorted by path.
 
     The md5 of another stage's output is that of dvc.lock, which DVC updates before it runs the next stage. A
-    folder dependency that holds outputs of other stages gives one input for each. The md5 of any other file
-    is computed. Code is left out (`CODE`). Empty where there is no dvc.yaml or the stage is not in it.
+    folder dependency gives one input for each output of another stage in it. The md5 of any other file is
+    computed. Code is left out (`CODE`). Empty where there is no dvc.yaml or the stage is not in it.
 
     Args:
         root: of the workspace.
@@ -198,9 +198,20 @@ def inputs_of(root: Path, stage: str, params: Mapping[str, Any]) -> tuple[Input,
             out = recorded[name]
             if name not in own:
                 result[name] = Input(name, out.get("md5", ""), out.get("size", 0))
-        if not inside and (root / path).is_file():
-            result[path] = Input(path, file_md5(root / path), (root / path).stat().st_size)
+        if path not in recorded:
+            for file in _files_at(root / path):
+                name = file.relative_to(root).as_posix()
+                made = any(name == out or name.startswith(f"{out}/") for out in (*recorded, *own))
+                if not made:
+                    result[name] = Input(name, file_md5(file), file.stat().st_size)
     return tuple(result[path] for path in sorted(result))
+
+
+def _files_at(path: Path) -> list[Path]:
+    """Return a file itself, or the files of a folder, without hidden ones."""
+    if path.is_file():
+        return [path]
+    return [file for file in sorted(path.rglob("*")) if file.is_file() and not file.name.startswith(".")]
 
 
 def datasets_behind(root: Path, stage: str) -> dict[str, str]:
@@ -227,9 +238,10 @@ def datasets_behind(root: Path, stage: str) -> dict[str, str]:
     return {path: data[path] for path in sorted(data) if not path.startswith(RUNS)}
 
 
-def locked_outputs(root: Path, stage: str) -> dict[str, str]:
-    """Return path -> md5 of a stage's outputs in dvc.lock; empty where it was never run."""
-    outs = _stages(root / "dvc.lock").get(stage, {}).get("outs", [])
+def locked_outputs(root: Path, *stages: str) -> dict[str, str]:
+    """Return path -> md5 of the outputs of some stages in dvc.lock; none of those that were never run."""
+    locked = _stages(root / "dvc.lock")
+    outs = [out for stage in stages for out in locked.get(stage, {}).get("outs", [])]
     return {out["path"]: out["md5"] for out in outs if "md5" in out}
 
 

@@ -1,51 +1,53 @@
-"""MLflow runs, written in batches to a sqlite database or a server, with the datasets they depend on.
+"""The MLflow store: where it is, whether it can take runs now, and a client of it.
 
-The database is created under a lock: two processes that create it at the same time leave it corrupt. mlflow
-is imported when the first run is logged. Datasets are identified by their md5 in dvc.lock.
+A store that cannot take runs raises `StoreFault` with a one-line reason. A sqlite file is checked before
+MLflow opens it: MLflow starts to migrate a database of another version unasked, and retries a file that it
+cannot open for minutes. mlflow is imported when a store is opened.
 """
 
-import json
+import logging
 import os
-import subprocess
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+import re
+import socket
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-import yaml
 from filelock import FileLock
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from moodlens.params.pipeline import Params
+PROBE_S = 5
+"""Seconds after which a store that does not answer counts as down."""
+LOCK_S = 60
+"""Seconds to wait for another process that creates the same database."""
+PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+"""Variables of MLflow that are set unless the user has set them; its defaults retry for 4 minutes."""
+SQLITE = re.compile(r"^(sqlite[^:]*:///)([^?]*)(.*)$")
+PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+REASONS = {
+    "Connection refused": "connection refused",
+    "timed out": f"no answer within {PROBE_S} s",
+    "timeout": f"no answer within {PROBE_S} s",
+    "Name or service not known": "no such host",
+    "Failed to resolve": "no such host",
+    "MLFLOW_ALLOW_FILE_STORE": "MLflow stores runs in a folder only with MLFLOW_ALLOW_FILE_STORE=true; "
+    "or set MLFLOW_TRACKING_URI=sqlite:///mlflow.db",
+}
+"""Part of an error message -> what is shown instead of its pages."""
 
-SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The loader of libyaml, ten times as fast as the pure Python one: dvc.lock has thousands of lines."""
 
-
-@dataclass(frozen=True)
-class Dataset:
-    """One versioned dataset: its path in the workspace, and DVC's md5 (a folder's ends in `.dir`)."""
-
-    path: str
-    md5: str
-
-
-def datasets(root: Path, prefixes: tuple[str, ...] = ("data/",)) -> list[Dataset]:
-    """Return every dataset that dvc.lock records as an output below `prefixes`, sorted by path.
-
-    Empty without a dvc.lock, as in a workspace that was never reproduced.
-    """
-    lock = root / "dvc.lock"
-    if not lock.is_file():
-        return []
-    stages = (yaml.load(lock.read_text(encoding="utf-8"), Loader=SAFE_LOADER) or {}).get("stages", {})
-    outs = (out for stage in stages.values() for out in stage.get("outs", []))
-    recorded = {out["path"]: out["md5"] for out in outs if "md5" in out and out["path"].startswith(prefixes)}
-    return [Dataset(path, md5) for path, md5 in sorted(recorded.items())]
+class StoreFault(Exception):
+    """The store cannot take runs now; the text says why, in one line."""
 
 
 def home_of(root: Path) -> Path:
@@ -61,193 +63,186 @@ def home_of(root: Path) -> Path:
     return root
 
 
-def version_tags(root: Path) -> dict[str, str]:
-    """Return tags that identify the code: git revision and, inside `dvc exp run`, experiment and baseline."""
-    revision = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False
-    )
-    tags = {
-        "git.revision": revision.stdout.strip(),
-        "dvc.stage": os.environ.get("DVC_STAGE", ""),
-        "dvc.exp.name": os.environ.get("DVC_EXP_NAME", ""),
-        "dvc.exp.baseline_rev": os.environ.get("DVC_EXP_BASELINE_REV", ""),
-    }
-    return {key: value for key, value in tags.items() if value}
-
-
-MAX_METRICS = 1000  # per log_batch, the server's limit
-MAX_PARAMS = 100  # likewise
-MAX_VALUE = 500  # characters of a parameter's value
-
-
-@dataclass(frozen=True)
-class Run:
-    """One finished run with its inputs and outputs.
-
-    `curves` maps a metric to its values over steps (layer, epoch, ...). `children` are nested runs to any
-    depth: a stage, its families of sites, their layers.
-    """
-
-    name: str
-    params: Mapping[str, object] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    tags: Mapping[str, str] = field(default_factory=dict)
-    children: Sequence["Run"] = ()
-
-
-def stage_run(
-    stage: str,
-    params: "Params",
-    metrics: Mapping[str, object],
-    children: Sequence[Run] = (),
-    also: Sequence[str] = (),
-) -> Run:
-    """Return the parent run of a stage.
-
-    Args:
-        stage: its name, which is also its section of the parameters.
-        params: parameters; the stage's section and `model` are logged.
-        metrics: numbers are logged, nested ones as `group.name`; text and None are left out.
-        children: nested runs.
-        also: further sections of the parameters to log.
-    """
-    sections = {name: vars(getattr(params, name)) for name in (stage, *also, "model")}
-    numbers = {key: float(value) for key, value in flat(metrics) if isinstance(value, (int, float))}
-    return Run(stage, sections, numbers, children=children)
-
-
-def groups(metrics: Mapping[str, object]) -> dict[str, Mapping[str, object]]:
-    """Return the nested mappings of a metrics file.
-
-    >>> groups({"layers": {"p": 0.5}, "n_prompts": 64})
-    {'layers': {'p': 0.5}}
-    """
-    return {name: values for name, values in metrics.items() if isinstance(values, Mapping)}
-
-
 def tracking_uri(root: Path) -> str:
-    """Return `MLFLOW_TRACKING_URI` if it is set, else the sqlite database of the user's workspace."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home_of(root).resolve()}/mlflow.db"
+    """Return `MLFLOW_TRACKING_URI` if it is set, else the sqlite database of the user's workspace.
 
-
-def log_runs(root: Path, stage: str, run: Run) -> str:
-    """Log `run` and its children to experiment `moodlens/<stage>`; write `metrics/<stage>.mlflow.json`.
-
-    Every run carries the git revision, the name and baseline of the DVC experiment, and as dataset inputs the
-    md5 of every upstream dataset in dvc.lock. Returns the id of the parent run.
+    A relative path in it is taken from the user's own workspace, also in the copy of a queued experiment.
     """
-    ids = log_to(root, f"moodlens/{stage}", stage, run)
-    write_run_ids(root, stage, ids)
-    return ids["run_id"]
+    home = home_of(root.resolve())
+    given = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return absolute(given, home) if given else f"sqlite:///{home}/mlflow.db"
 
 
-def log_to(root: Path, experiment: str, stage: str, run: Run) -> dict[str, str]:
-    """Log `run` and its children to `experiment`; return experiment, experiment_id and run_id."""
-    client = connect(root)
-    experiment_id = _experiment(client, root, experiment)
-    shared = {**version_tags(root), "moodlens.stage": stage}
-    inputs = datasets(root)
-    run_id = _log(client, inputs, experiment_id, run, shared)
-    _log_children(client, inputs, experiment_id, run, run_id, shared)
-    return {"experiment": experiment, "experiment_id": experiment_id, "run_id": run_id}
+def absolute(uri: str, home: Path) -> str:
+    """Return a tracking URI with its path, if it has a relative one, taken from `home`.
+
+    >>> absolute("sqlite:///mlflow.db", Path("/srv")), absolute("./mlruns", Path("/srv"))
+    ('sqlite:////srv/mlflow.db', '/srv/mlruns')
+    >>> absolute("file:mlruns", Path("/srv")), absolute("http://host:5000", Path("/srv"))
+    ('file:///srv/mlruns', 'http://host:5000')
+    """
+    database = SQLITE.match(uri)
+    if database:
+        start, path, options = database.groups()
+        return uri if not path or path == ":memory:" else f"{start}{home / path}{options}"
+    if uri.startswith("file:") and not uri.startswith("file:/"):
+        return (home / uri.removeprefix("file:")).as_uri()
+    is_path = ":" not in uri and uri not in ("databricks", "databricks-uc", "uc")
+    return str(home / uri) if is_path else uri
 
 
-def write_run_ids(root: Path, stage: str, ids: Mapping[str, object]) -> None:
-    """Write `metrics/<stage>.mlflow.json`, which says where the runs of a stage are."""
-    path = root / "metrics" / f"{stage}.mlflow.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(ids, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+def shown(uri: str) -> str:
+    """Return a URI without user and password, to print and to store.
+
+    >>> shown("postgresql://me:secret@host/runs")
+    'postgresql://host/runs'
+    """
+    return re.sub(r"://[^/@]*@", "://", uri)
 
 
-def _log_children(
-    client: "MlflowClient",
-    inputs: Sequence[Dataset],
-    experiment_id: str,
-    run: Run,
-    run_id: str,
-    shared: Mapping[str, str],
-) -> None:
-    """Log the runs nested in `run`, to any depth."""
-    for child in run.children:
-        child_id = _log(client, inputs, experiment_id, child, {**shared, "mlflow.parentRunId": run_id})
-        _log_children(client, inputs, experiment_id, child, child_id, shared)
+def database_of(uri: str) -> Path | None:
+    """Return the file of a sqlite store, None for any other store."""
+    match = SQLITE.match(uri)
+    return Path(match.group(2)) if match and match.group(2) not in ("", ":memory:") else None
 
 
 def connect(root: Path) -> "MlflowClient":
-    """Return a client of the tracking store; a missing sqlite store is created under a lock."""
-    import logging
+    """Return a client of the store after it has answered; a missing sqlite database is created under a lock.
 
-    from mlflow import MlflowClient
-
-    for name in ("alembic", "mlflow", "mlflow.store.db.utils"):  # they report the creation of tables
-        logging.getLogger(name).setLevel(logging.WARNING)
+    Raises:
+        StoreFault: the store cannot take runs now.
+    """
     uri = tracking_uri(root)
-    if not uri.startswith("sqlite:///"):
-        return MlflowClient(tracking_uri=uri)
-    with FileLock(uri.removeprefix("sqlite:///") + ".lock"):
-        client = MlflowClient(tracking_uri=uri)
-        client.search_experiments(max_results=1)
+    database = database_of(uri)
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
+    refuse_unfit(uri)
+    with faults_as_reasons():
+        from mlflow import MlflowClient
+
+        for name in ("alembic", "mlflow", "mlflow.store.db.utils"):  # they report the creation of tables
+            logging.getLogger(name).setLevel(logging.WARNING)
+        with _brief(), store_lock(uri):
+            client = MlflowClient(tracking_uri=uri)
+            client.search_experiments(max_results=1)
+            if database is not None:
+                _refuse_schema(database)
     return client
 
 
-def _experiment(client: "MlflowClient", root: Path, name: str) -> str:
-    home = home_of(root).resolve()
-    with FileLock(str(home / "mlflow.db.lock")):
-        experiment = client.get_experiment_by_name(name)
-        if experiment is not None:
-            return str(experiment.experiment_id)
-        local = tracking_uri(root).startswith("sqlite:///")
-        location = (home / "mlartifacts" / name.replace("/", "-")).as_uri() if local else None
-        return str(client.create_experiment(name, artifact_location=location))
+def refuse_unfit(uri: str) -> None:
+    """Return if nothing speaks against opening the store; takes `PROBE_S` seconds at most.
 
-
-def _log(
-    client: "MlflowClient", inputs: Sequence[Dataset], experiment_id: str, run: Run, tags: Mapping[str, str]
-) -> str:
-    from mlflow.entities import Dataset as Input
-    from mlflow.entities import DatasetInput, Metric, Param
-
-    all_tags = {**tags, **run.tags, "mlflow.runName": run.name}
-    run_id = client.create_run(experiment_id, tags=all_tags, run_name=run.name).info.run_id
-    now = int(time.time() * 1000)
-    metrics = [Metric(key, float(value), now, 0) for key, value in run.metrics.items()]
-    metrics += [
-        Metric(key, float(value), now, step)
-        for key, values in run.curves.items()
-        for step, value in enumerate(values)
-    ]
-    params = [Param(key, str(value)[:MAX_VALUE]) for key, value in flat(run.params)]
-    for part in batches(params, MAX_PARAMS):
-        client.log_batch(run_id, params=part)
-    for part in batches(metrics, MAX_METRICS):
-        client.log_batch(run_id, metrics=part)
-    if inputs:
-        entries = [Input(data.path, data.md5, "dvc", json.dumps({"path": data.path})) for data in inputs]
-        client.log_inputs(run_id, [DatasetInput(entry) for entry in entries])
-    client.set_terminated(run_id, "FINISHED")
-    return run_id
-
-
-def flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Yield (dotted key, value) of a nested mapping.
-
-    >>> list(flat({"a": {"b": 1}, "c": 2}))
-    [('a.b', 1), ('c', 2)]
+    Raises:
+        StoreFault: a sqlite file is locked, read-only, or of another program or version of MLflow; or the
+            host of a database does not answer.
     """
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    database = database_of(uri)
+    if database is not None:
+        _refuse_database(database)
+        return
+    parts = urlsplit(uri)
+    port = PORTS.get(parts.scheme.partition("+")[0])
+    if port is not None and parts.hostname:
+        try:
+            socket.create_connection((parts.hostname, parts.port or port), PROBE_S).close()
+        except OSError as error:
+            raise StoreFault(reason_of(error)) from None
 
 
-def batches(items: Sequence[Any], size: int) -> Iterator[list[Any]]:
-    """Yield consecutive lists of at most `size` items.
+def _refuse_database(path: Path) -> None:
+    """Refuse a file that sqlite cannot write now, or that MLflow must not open."""
+    if not path.exists():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreFault(f"{path} cannot be created: {error.strerror}") from None
+        if not os.access(path.parent, os.W_OK):
+            raise StoreFault(f"{path} cannot be created: its folder is read-only")
+        return
+    try:
+        with closing(sqlite3.connect(path, timeout=PROBE_S, isolation_level=None)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            database.execute("ROLLBACK")
+            has_tables = database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+    except sqlite3.Error as error:
+        raise StoreFault(f"{path}: {error}") from None
+    if not os.access(path, os.W_OK):
+        raise StoreFault(f"{path} is read-only")
+    if has_tables:
+        _refuse_schema(path)
 
-    >>> list(batches([1, 2, 3], 2))
-    [[1, 2], [3]]
+
+def _refuse_schema(path: Path) -> None:
+    """Refuse a database that the installed MLflow would migrate or fail on."""
+    from importlib.metadata import version
+
+    import mlflow.store
+    from alembic.script import ScriptDirectory
+
+    script = ScriptDirectory(str(Path(mlflow.store.__path__[0]) / "db_migrations"))
+    with closing(sqlite3.connect(path, timeout=PROBE_S)) as database:
+        try:
+            (revision,) = database.execute("SELECT version_num FROM alembic_version").fetchone()
+        except (sqlite3.Error, TypeError):
+            raise StoreFault(f"{path} is a database of another program; move it away") from None
+    if revision == script.get_current_head():
+        return
+    known = {entry.revision for entry in script.walk_revisions()}
+    installed = f"the installed MLflow {version('mlflow')}"
+    if revision in known:
+        raise StoreFault(
+            f"{path} is of an older MLflow than {installed}: copy the file, then `mlflow db upgrade"
+            f" sqlite:///{path}`"
+        )
+    raise StoreFault(f"{path} is of a newer MLflow than {installed}: install that one, or move the file away")
+
+
+def store_lock(uri: str) -> FileLock:
+    """Return the lock under which a store is changed as a whole: its creation, its experiment.
+
+    Two processes that create a sqlite database at the same time leave it corrupt.
     """
-    stream = iter(items)
-    while part := list(islice(stream, size)):
-        yield part
+    from tempfile import gettempdir
+
+    database = database_of(uri)
+    path = f"{database}.lock" if database is not None else str(Path(gettempdir()) / "moodlens-mlflow.lock")
+    return FileLock(path, timeout=LOCK_S)
+
+
+@contextmanager
+def faults_as_reasons() -> Iterator[None]:
+    """Turn what MLflow, its database and its transports raise into `StoreFault`.
+
+    ImportError is the driver of a store that is not installed.
+    """
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+        raise StoreFault(reason_of(error)) from error
+
+
+def reason_of(error: Exception) -> str:
+    """Return one line on an error, at most 200 characters.
+
+    >>> reason_of(OSError("HTTPConnectionPool(...): Max retries exceeded (... Connection refused')"))
+    'connection refused'
+    """
+    text = str(error) or type(error).__name__
+    known = (short for part, short in REASONS.items() if part in text)
+    return next(known, shown(" ".join(text.split()))[:200])
+
+
+@contextmanager
+def _brief() -> Iterator[None]:
+    """Let MLflow wait `PROBE_S` seconds for one answer, without a retry."""
+    brief = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(PROBE_S)}
+    before = {name: os.environ[name] for name in brief}
+    os.environ.update(brief)
+    try:
+        yield
+    finally:
+        os.environ.update(before)

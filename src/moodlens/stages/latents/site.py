@@ -13,9 +13,8 @@ from moodlens.base.seeding import rng_for
 from moodlens.contracts.tables import ACOUSTICS
 from moodlens.contracts.tensors import shard_name
 from moodlens.latents import baselines
-from moodlens.latents.ablation import reconstructions
+from moodlens.latents.baselines import UnitMap, pooled_by_text, reconstructions
 from moodlens.latents.evidence import Correlations, correlations
-from moodlens.latents.pooling import UnitMap, pooled_by_text
 from moodlens.latents.selectivity import (
     Selectivity,
     SelectivitySettings,

@@ -10,7 +10,7 @@ from moodlens.backends import catalog
 from moodlens.backends.musicgen.backend import MusicgenBackend
 from moodlens.base.errors import ContractError, UsageError, must
 from moodlens.contracts.tables import LATENTS
-from moodlens.latents.overview import sae_overview_of
+from moodlens.latents.evidence import sae_overview_of
 from moodlens.params.pipeline import Latents, Params
 from moodlens.stages.latents.site import SiteResults, measure_site, open_site
 from moodlens.stages.latents.tables import COUNTS, TOP, count_rows, latent_table, top_table

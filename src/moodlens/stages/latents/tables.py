@@ -9,6 +9,7 @@ import pandas as pd
 
 from moodlens.contracts.tables import LATENTS
 from moodlens.contracts.tensors import shard_name
+from moodlens.latents.baselines import chunks_of
 from moodlens.latents.evidence import (
     description,
     format_lifts,
@@ -18,7 +19,6 @@ from moodlens.latents.evidence import (
     top_moments,
     word_lift,
 )
-from moodlens.latents.pooling import chunks_of
 from moodlens.prompts.lexicon import words_of
 from moodlens.sae.array_maps import latent_map
 from moodlens.stages.latents.site import SiteResults
