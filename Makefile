@@ -53,9 +53,8 @@ bench: $(DEV) ## run every benchmark, write benchmarks/RESULTS.md
 	@$(BIN)/pip install -q -c constraints.txt -e ".[bench]"
 	$(BIN)/python -m benchmarks
 
-ui: $(STAMP) ## MLflow's UI on this workspace's runs (two processes, port 5000)
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --workers 1 --port 5000 \
-	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"
+ui: $(STAMP) ## print which page of MLflow answers which question, and serve them (two processes, port 5000)
+	@$(BIN)/python -m moodlens.cli ui
 
 interop: ## our SAEs in the real SAELens and its SAEs here, in an environment of its own (.venv-interop)
 	@test -x .venv-interop/bin/python || $(PYTHON) -m venv .venv-interop

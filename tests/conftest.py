@@ -1,5 +1,7 @@
-"""A small MusicGen in audiocraft layout, as audiocraft loads it, and converted: made once per session."""
+"""Made once per session: a small MusicGen in audiocraft layout, also converted; an empty MLflow store."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 import torch
 
 from moodlens.backends.audiocraft.convert import convert
+from moodlens.store.tracking import connect
 from tests.tiny_audiocraft import load_audiocraft, save_tiny_audiocraft, save_tiny_t5
 
 
@@ -30,3 +33,24 @@ def reference(audiocraft_folder: Path) -> Any:
 @pytest.fixture(scope="session")
 def converted_folder(audiocraft_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return convert(audiocraft_folder, tmp_path_factory.mktemp("converted") / "mono")
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        connect(folder)
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def with_store(empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Path]:
+    """Return a function that gives a workspace an empty store of its own, and returns the workspace."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+    def give(root: Path) -> Path:
+        shutil.copyfile(empty_database, root / "mlflow.db")
+        return root
+
+    return give

@@ -4,18 +4,23 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from moodlens.sae.catalog import ARCHITECTURES
-from moodlens.store.registry import ALIAS, champion, judge, model_name, register_sae
-from moodlens.store.sae_files import save_sae
+from moodlens.store import registry
+from moodlens.store.experiment import open_experiment
+from moodlens.store.receipts import file_sha256
+from moodlens.store.registry import ALIAS, Candidate, champion, judge, register_sae
+from moodlens.store.sae_files import WEIGHTS, save_sae
 from moodlens.store.served_sae import ServedSae
-from moodlens.store.tracking import Run, connect
+from moodlens.store.tracking import connect, tracking_uri
 from tests.sae.planted import random_rows, random_sae
 
 LOAD = """
@@ -31,12 +36,6 @@ except Exception as error:
     print(str(error).splitlines()[0])
 print("moodlens" in sys.modules)
 """
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return tmp_path
 
 
 def served(folder: Path) -> ServedSae:
@@ -62,28 +61,54 @@ def test_a_wrong_width_is_one_clear_line(tmp_path: Path):
         served(tmp_path / "sae").predict(None, np.zeros((2, 5), dtype=np.float32))
 
 
-def test_a_registered_sae_is_judged_and_loads_in_a_fresh_process(root: Path):
+def candidate(root: Path, run_id: str, model_id: str = "organism", card: str = "# A card") -> Candidate:
+    return Candidate(model_id, "text", root / "sae", 6, 20, run_id, card, {"site": "text"})
+
+
+def new_run(client: Any, uri: str) -> str:
+    return client.create_run(open_experiment(client, uri)).info.run_id
+
+
+def test_a_registered_sae_is_judged_and_loads_in_a_fresh_process(
+    with_store: Callable[[Path], Path], tmp_path: Path
+):
+    root = with_store(tmp_path)
     sae, x = random_sae("topk"), random_rows()
     save_sae(root / "sae", sae)
-    run = Run("sae/text", {"sae": {"k": 4}}, {"d_in": 6, "d_sae": 20, "fvu": 0.1}, {"val_fvu": [0.5, 0.1]})
-    entry = register_sae(root, "text", root / "sae", run, "# A card")
-    client = connect(root)
-    assert (entry.model, entry.version, entry.experiment) == (model_name("text"), "1", "moodlens/sae/text")
+    client, uri = connect(root), tracking_uri(root)
+    run_id = new_run(client, uri)
+    entry = register_sae(client, uri, candidate(root, run_id))
+    assert (entry.model, entry.version) == ("moodlens-sae-organism-text", "1")
     version = client.get_model_version(entry.model, "1")
-    assert version.description == "# A card"
+    assert registry.WEIGHTS == WEIGHTS
+    assert (version.description, version.run_id) == ("# A card", run_id)
     assert version.tags["gate"] == "not yet judged"
+    assert version.tags["weights.sha256"] == entry.content == file_sha256(root / "sae" / WEIGHTS)
+    assert client.get_registered_model(entry.model).description.startswith("SAEs of text of organism.")
+    assert client.get_run(run_id).data.tags["sae.version"] == "moodlens-sae-organism-text/1"
     assert champion(client, entry.model) is None
-    assert [m.value for m in client.get_metric_history(entry.run_id, "val_fvu")] == [0.5, 0.1]
 
-    assert not judge(root, entry.model, "1", False, {"fvu": 0.1})
+    assert not judge(client, entry, False, {"fvu": 0.1})
     assert champion(client, entry.model) is None
-    assert judge(root, entry.model, "1", True, {"fvu": 0.1})
+    assert judge(client, entry, True, {"fvu": 0.1})
     assert champion(client, entry.model) == "1"
     assert client.get_model_version(entry.model, "1").tags["gate"] == "passed"
-    second = register_sae(root, "text", root / "sae", run, "# Another card")
+
+    again = register_sae(client, uri, candidate(root, new_run(client, uri), card="# Another card"))
+    assert again == entry, "the same weights are not registered twice"
+    with torch.no_grad():
+        sae.b_dec += 1
+    save_sae(root / "sae", sae)
+    second = register_sae(client, uri, candidate(root, new_run(client, uri)))
     assert second.version == "2"
-    assert not judge(root, entry.model, "2", False, {"fvu": 0.9})
+    assert not judge(client, second, False, {"fvu": 0.9})
     assert champion(client, entry.model) == "1", "a version that failed leaves the champion"
+    other = register_sae(client, uri, candidate(root, new_run(client, uri), "organism-shuffled"))
+    assert (other.model, other.version) == ("moodlens-sae-organism-shuffled-text", "1")
+    assert judge(client, other, True, {"fvu": 0.1})
+    assert champion(client, entry.model) == "1", "the SAE of another model is no champion of this one"
+    with torch.no_grad():
+        sae.b_dec -= 1
 
     np.save(root / "x.npy", x.numpy())
     uri, out = f"models:/{entry.model}@{ALIAS}", root / "out.npy"

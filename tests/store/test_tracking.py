@@ -1,103 +1,166 @@
-"""MLflow runs: one database, made once, with lineage and the run id beside the metrics."""
+"""The MLflow store: where it is, also for queued runs; one line for each reason why it cannot take runs."""
 
-import json
+import contextlib
 import multiprocessing
+import shutil
+import socket
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-import yaml
 
-from moodlens.store.tracking import (
-    Dataset,
-    Run,
-    connect,
-    datasets,
-    groups,
-    home_of,
-    log_runs,
-    stage_run,
-    tracking_uri,
-)
-from tests.stages.planted import planted_params
+from moodlens.store.tracking import StoreFault, absolute, connect, home_of, reason_of, shown, tracking_uri
 
 
-@pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def create(root: Path) -> None:
+    """Create the store of a workspace, in a process of its own."""
+    client = connect(root)
+    assert client.search_experiments()
+
+
+def queued(root: Path) -> Path:
+    copy = root / ".dvc" / "tmp" / "exps" / "standalone" / "tmp1"
+    copy.mkdir(parents=True)
+    return copy
+
+
+def fault(root: Path) -> str:
+    with pytest.raises(StoreFault) as caught:
+        connect(root)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_a_queued_experiment_uses_the_users_own_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setenv("DVC_EXP_NAME", "brave-tuna")
-    monkeypatch.setenv("DVC_EXP_BASELINE_REV", "abc123")
-    lock = {
-        "stages": {
-            "generate": {
-                "outs": [
-                    {"path": "data/audio", "md5": "0" * 32 + ".dir"},
-                    {"path": "metrics/generate.json", "md5": "1" * 32},
-                ]
-            }
-        }
-    }
-    (tmp_path / "dvc.lock").write_text(yaml.safe_dump(lock))
-    return tmp_path
+    assert home_of(queued(tmp_path)) == tmp_path
+    assert tracking_uri(tmp_path / ".dvc/tmp/exps/standalone/tmp1") == f"sqlite:///{tmp_path}/mlflow.db"
 
 
-def log_one(root: Path) -> None:
-    log_runs(root, "probe", Run("from a process", metrics={"accuracy": 0.5}))
+@pytest.mark.parametrize(
+    ("given", "is_at"),
+    [
+        ("sqlite:///runs.db", "sqlite:///{home}/runs.db"),
+        ("sqlite:///runs.db?timeout=9", "sqlite:///{home}/runs.db?timeout=9"),
+        ("sqlite:////srv/runs.db", "sqlite:////srv/runs.db"),
+        ("./mlruns", "{home}/mlruns"),
+        ("/srv/mlruns", "/srv/mlruns"),
+        ("file:mlruns", "file://{home}/mlruns"),
+        ("file:///srv/mlruns", "file:///srv/mlruns"),
+        ("http://host:5000", "http://host:5000"),
+        ("postgresql://host/runs", "postgresql://host/runs"),
+        ("databricks", "databricks"),
+    ],
+)
+def test_relative_paths_are_taken_from_the_users_workspace(
+    given: str, is_at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
+    monkeypatch.chdir("/")
+    expected = is_at.format(home=tmp_path)
+    assert tracking_uri(tmp_path) == expected
+    assert tracking_uri(queued(tmp_path)) == expected
+    assert absolute(expected, Path("/elsewhere")) == expected
 
 
-def test_datasets_are_the_outputs_below_data(workspace: Path):
-    assert datasets(workspace) == [Dataset("data/audio", "0" * 32 + ".dir")]
+def test_passwords_are_not_shown():
+    assert shown("https://me:secret@host:5000/x") == "https://host:5000/x"
+    assert "secret" not in reason_of(OSError("cannot reach https://me:secret@host"))
 
 
-def test_a_queued_experiment_logs_to_the_users_own_database(tmp_path: Path):
-    queued = tmp_path / ".dvc" / "tmp" / "exps" / "standalone" / "tmp1"
-    assert home_of(queued) == tmp_path
-    assert tracking_uri(queued) == f"sqlite:///{tmp_path}/mlflow.db"
-
-
-def test_the_run_of_a_stage_holds_its_sections_and_its_numbers():
-    params = planted_params()
-    metrics = {"layers": {"p": 0.5, "best": "residual.1", "n": 3}, "n_prompts": 64, "icc": None}
-    run = stage_run("signal", params, metrics, also=("reencode",))
-    assert run.name == "signal"
-    assert dict(run.metrics) == {"layers.p": 0.5, "layers.n": 3.0, "n_prompts": 64.0}
-    assert list(run.params) == ["signal", "reencode", "model"]
-    assert run.params["signal"] == vars(params.signal)
-    assert stage_run("signal", params, groups(metrics)).metrics == {"layers.p": 0.5, "layers.n": 3.0}
-
-
-def test_two_processes_share_one_fresh_database_and_runs_carry_lineage(workspace: Path):
+def test_two_processes_create_one_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=log_one, args=(workspace,)) for _ in range(2)]
+    workers = [context.Process(target=create, args=(tmp_path,)) for _ in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
     assert [worker.exitcode for worker in workers] == [0, 0]
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
-    child = Run("layers", metrics={"accuracy": 0.9}, children=[Run("layer 0", metrics={"accuracy": 0.7})])
-    run = Run(
-        "text",
-        params={"probe": {"ridge": 1.0}},
-        metrics={"accuracy": 0.8},
-        curves={"loss": [3.0, 2.0]},
-        children=[child],
-    )
-    run_id = log_runs(workspace, "probe", run)
-    client = connect(workspace)
-    experiment = client.get_experiment_by_name("moodlens/probe")
-    assert len(client.search_runs([experiment.experiment_id])) == 5
-    stored = client.get_run(run_id)
-    assert stored.data.params == {"probe.ridge": "1.0"}
-    assert stored.data.metrics == {"accuracy": 0.8, "loss": 2.0}
-    assert [m.value for m in client.get_metric_history(run_id, "loss")] == [3.0, 2.0]
-    assert stored.data.tags["dvc.exp.name"] == "brave-tuna"
-    assert stored.data.tags["dvc.exp.baseline_rev"] == "abc123"
-    assert [(i.dataset.name, i.dataset.digest) for i in stored.inputs.dataset_inputs] == [
-        ("data/audio", "0" * 32 + ".dir")
-    ]
-    children = client.search_runs([experiment.experiment_id], f"tags.mlflow.parentRunId = '{run_id}'")
-    assert [c.data.metrics["accuracy"] for c in children] == [0.9]
-    nested = f"tags.mlflow.parentRunId = '{children[0].info.run_id}'"
-    (layer,) = client.search_runs([experiment.experiment_id], nested)
-    assert layer.data.metrics["accuracy"] == 0.7
-    assert json.loads((workspace / "metrics" / "probe.mlflow.json").read_text())["run_id"] == run_id
+
+def test_a_locked_database_is_reported_and_not_waited_for(
+    with_store: Callable[[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("moodlens.store.tracking.PROBE_S", 0.2)
+    root = with_store(tmp_path)
+    with closing(sqlite3.connect(root / "mlflow.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        assert fault(root) == f"{root}/mlflow.db: database is locked"
+
+
+@pytest.mark.parametrize(
+    ("revision", "expected"),
+    [("451aebb31d03", "is of an older MLflow"), ("ffffffffffff", "is of a newer MLflow")],
+)
+def test_a_database_of_another_mlflow_is_left_as_it_is(
+    revision: str, expected: str, with_store: Callable[[Path], Path], tmp_path: Path
+):
+    """MLflow itself would start to migrate the older one: there is no table yet that it needs."""
+    path = with_store(tmp_path) / "mlflow.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+        database.execute("DROP TABLE logged_models")
+        database.commit()
+    before = path.read_bytes()
+    assert expected in fault(tmp_path)
+    assert path.read_bytes() == before
+
+
+def test_a_database_of_another_program_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///songs.db")
+    with closing(sqlite3.connect(tmp_path / "songs.db")) as database:
+        database.execute("CREATE TABLE songs (name TEXT)")
+    before = (tmp_path / "songs.db").read_bytes()
+    assert "songs.db is a database of another program" in fault(tmp_path)
+    (tmp_path / "songs.db").write_text("a poem, not a database" * 100)
+    assert "file is not a database" in fault(tmp_path)
+    assert before != b""
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("http://127.0.0.1:{free}", "connection refused"),
+        ("http://127.0.0.1:{silent}", "no answer within 5 s"),
+        ("postgresql://me:secret@127.0.0.1:{free}/runs", "connection refused"),
+        ("ftp://host/runs", "ftp"),
+        ("./mlruns", "MLFLOW_ALLOW_FILE_STORE=true"),
+        ("sqlite:////proc/none/runs.db", "cannot be created"),
+    ],
+)
+def test_a_store_that_does_not_answer_is_one_line_after_one_attempt(
+    uri: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    with socket.socket() as free, socket.socket() as silent:
+        free.bind(("127.0.0.1", 0))
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()  # takes connections and never answers
+        address = uri.format(free=free.getsockname()[1], silent=silent.getsockname()[1])
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        message = fault(tmp_path)
+        silent.setblocking(False)
+        attempts = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                silent.accept()[0].close()
+                attempts += 1
+    assert expected in message
+    assert "secret" not in message
+    assert attempts == (1 if "{silent}" in uri else 0), "a probe does not retry"
+
+
+def test_a_folder_as_store_works_where_mlflow_allows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "mlruns")
+    assert connect(tmp_path).search_experiments()
+    assert (tmp_path / "mlruns").is_dir()
+    shutil.rmtree(tmp_path / "mlruns")
