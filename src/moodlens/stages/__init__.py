@@ -26,6 +26,7 @@ STAGES = (
     "sae",
     "latents",
     "report",
+    "track",
 )
 
 

@@ -15,7 +15,8 @@ from moodlens.stages.report.chapters import chapters_of, stored_metrics, stored_
 from moodlens.stats.design import Design, design_of
 from moodlens.store.atomic import replacing
 from moodlens.store.audio_files import read_waveform
-from moodlens.store.run_record import datasets_behind
+from moodlens.store.run_record import datasets_behind, experiment_name
+from moodlens.store.tracking import home_of
 
 
 def run(params: Params, root: Path) -> None:
@@ -26,7 +27,15 @@ def run(params: Params, root: Path) -> None:
         temporary.write_text(render(page), encoding="utf-8")
     decided = stored_metrics(root, "decide")
     headline = decided["headline"] if decided else "No verdict yet: run `dvc repro`."
-    print(f"\n{headline}\nThe ladder: `moodlens verdict`. The report: {path}")
+    print(f"\n{headline}\nThe verdict: `moodlens verdict`. {_where(root, path)}")
+
+
+def _where(root: Path, path: Path) -> str:
+    """Return where the report is: a queued experiment's lies in a copy of the workspace that DVC deletes."""
+    home = home_of(root)
+    if home == root:
+        return f"The report: {path}"
+    return f"The report: `dvc exp apply {experiment_name()}`, then open {home / 'reports' / 'index.html'}"
 
 
 def gather(params: Params, root: Path) -> Page:
