@@ -58,6 +58,7 @@ def finished(workspace: Path) -> Path:
     write_record(workspace, replace(record, stage="report"))
     locked = {"path": "metrics/decide.json", "md5": file_md5(workspace / "metrics" / "decide.json")}
     (workspace / "dvc.lock").write_text(yaml.safe_dump({"stages": {"decide": {"outs": [locked]}}}))
+    (workspace / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"decide": {"outs": [locked["path"]]}}}))
     return workspace
 
 

@@ -88,15 +88,38 @@ def test_every_rung_has_a_verdict_and_every_dataset_passed(clone: Path):
     assert len((clone / "reports" / "index.html").read_bytes()) > 50_000
 
 
-def test_runs_are_in_mlflow_with_the_data_they_stand_on(clone: Path):
+def test_a_run_changes_nothing_in_git_but_its_lock_and_its_overview(clone: Path):
+    changed = must_run(clone, "git", "show", "--name-only", "--format=").split()
+    assert set(changed) == {"dvc.lock", "metrics/overview.json"}
+    assert must_run(clone, "git", "status", "--porcelain") == ""
+
+
+def outputs_of(lock: dict) -> dict[str, str]:
+    return {out["path"]: out["md5"] for entry in lock.values() for out in entry["outs"] if "md5" in out}
+
+
+def test_one_mlflow_run_per_result_and_below_it_stages_with_their_own_inputs(clone: Path):
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{clone}/mlflow.db")
-    for stage in ("signal", "probe"):
-        beside = json.loads((clone / "metrics" / f"{stage}.mlflow.json").read_text())
-        run_ = client.get_run(beside["run_id"])
-        names = {entry.dataset.name for entry in run_.inputs.dataset_inputs}
-        assert {"data/prompts.csv", "data/activations", "data/embeddings"} <= names
+    outcome = json.loads((clone / "reports" / "mlflow.json").read_text())
+    assert outcome["logged"] is True
+    parent = client.get_run(outcome["run_id"])
+    assert parent.data.tags["model.id"] == "organism"
+    assert parent.data.params["generate.duration_s"] == "1.5"
+    children = {
+        run_.data.tags["moodlens.stage"]: run_
+        for run_ in client.search_runs([outcome["experiment_id"]])
+        if run_.data.tags.get("mlflow.parentRunId") == outcome["run_id"]
+    }
+    assert set(children) == set(STAGES) - {"inputs", "track"}
+    stages = yaml.safe_load((clone / "dvc.yaml").read_text())["stages"]
+    made = outputs_of(yaml.safe_load((clone / "dvc.lock").read_text())["stages"])
+    for stage in ("signal", "probe", "null_text"):
+        deps = {dep: made[dep] for dep in stages[stage]["deps"] if dep in made}
+        entries = [entry.dataset for entry in children[stage].inputs.dataset_inputs]
+        assert {entry.name: entry.digest for entry in entries} == deps
+        assert "data/latents.parquet" not in deps, "made downstream"
 
 
 def test_saes_are_trained_over_the_gate_registered_and_judged(clone: Path):
@@ -104,13 +127,20 @@ def test_saes_are_trained_over_the_gate_registered_and_judged(clone: Path):
 
     trained = json.loads((clone / "metrics" / "sae.json").read_text())
     assert (trained["trained"], trained["gate_passed"], trained["gate_overridden"]) == (True, False, True)
-    found = json.loads((clone / "metrics" / "latents.json").read_text())["sites"]
-    assert set(found) == set(trained["sites"]) == {"text", "residual.3"}
+    sites = json.loads((clone / "metrics" / "latents.json").read_text())["sites"]
+    assert set(sites) == set(trained["sites"]) == {"text", "residual.3"}
     client = MlflowClient(f"sqlite:///{clone}/mlflow.db")
-    entries = json.loads((clone / "metrics" / "sae.mlflow.json").read_text())["sites"]
-    for site, entry in entries.items():
+    entries = json.loads((clone / "reports" / "mlflow.json").read_text())["saes"]
+    assert {entry["site"] for entry in entries} == set(sites)
+    for entry in entries:
         version = client.get_model_version(entry["model"], entry["version"])
-        assert version.tags["gate"] == ("passed" if found[site]["champion_gate"] else "failed")
+        assert version.tags["gate"] == ("passed" if sites[entry["site"]]["champion_gate"] else "failed")
+
+
+def test_the_verdict_is_of_this_run(clone: Path):
+    text = must_run(clone, sys.executable, "-m", "moodlens.cli", "verdict")
+    assert text.startswith("organism, 24 prompts x 2 seeds, run at git ")
+    assert "NOT of this workspace" not in text
 
 
 def test_a_second_repro_runs_nothing(clone: Path):
@@ -129,10 +159,10 @@ def test_every_plot_of_the_run_is_drawn_without_a_network(clone: Path):
     assert must_run(clone, "git", "status", "--porcelain", "dvc_plots") == ""
 
 
-def test_a_changed_threshold_reruns_decide_and_report_only(clone: Path):
+def test_a_changed_threshold_reruns_decide_report_and_track_only(clone: Path):
     set_params(clone, {"decide": {"accuracy_weak": 0.55}})
     said = must_run(clone, "dvc", "repro")
-    assert [s for s in STAGES if f"Running stage '{s}'" in said] == ["decide", "report"]
+    assert [s for s in STAGES if f"Running stage '{s}'" in said] == ["decide", "report", "track"]
     must_run(clone, "git", "checkout", "-q", "params.yaml")
     must_run(clone, "dvc", "repro")
 
@@ -141,8 +171,8 @@ def test_an_experiment_and_the_diff_of_its_metrics(clone: Path):
     must_run(clone, "dvc", "exp", "run", "-S", "generate.guidance_scale=1.0")
     diff = must_run(clone, "dvc", "metrics", "diff", "--md")
     rows = [line.split("|")[1:3] for line in diff.splitlines()[2:] if "|" in line]
-    assert {path.strip() for path, _ in rows} == {"metrics/overview.json"}
-    assert 3 <= len(rows) <= 27
+    assert {path.strip() for path, _ in rows} == {"metrics/overview.json", "metrics/sae_overview.json"}
+    assert 3 <= len(rows) <= 39
     assert rows[0][1].strip().startswith(("0_verdict.", "1_effects."))
     params = must_run(clone, "dvc", "params", "diff", "--md")
     assert "generate.guidance_scale" in params

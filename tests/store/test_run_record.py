@@ -133,6 +133,18 @@ def test_the_hash_of_another_stages_output_is_that_of_dvc_lock(workspace: Path):
     assert given == {"data/prompts.csv": "f" * 32}
 
 
+def test_an_output_that_another_stage_made_once_is_not_taken_for_todays(workspace: Path):
+    """dvc.lock keeps an output under its former stage until that stage runs again."""
+    lock = yaml.safe_load((workspace / "dvc.lock").read_text())
+    former = {"path": "data/prompts.csv", "md5": "0" * 32, "size": 1}
+    lock["stages"]["report"] = {"outs": [former], **lock["stages"].get("report", {})}
+    lock["stages"]["gone"] = {"outs": [former]}
+    lock["stages"]["report"]["outs"] = [*lock["stages"]["report"]["outs"], former]
+    (workspace / "dvc.lock").write_text(yaml.safe_dump(lock))
+    read = {entry.path: entry.md5 for entry in inputs_of(workspace, "signal", {})}
+    assert read["data/prompts.csv"] != former["md5"]
+
+
 def test_outside_a_pipeline_there_are_no_inputs(workspace: Path, tmp_path: Path):
     assert inputs_of(workspace, "absent", PARAMS) == ()
     (workspace / "dvc.yaml").unlink()

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import md5
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -184,10 +185,10 @@ def inputs_of(root: Path, stage: str, params: Mapping[str, Any]) -> tuple[Input,
         stage: its name.
         params: params.yaml by section; fills `${section.key}` in a path.
     """
-    own_entry = _stages(root / "dvc.yaml").get(stage, {})
-    locked = _stages(root / "dvc.lock").values()
-    recorded = {out["path"]: out for entry in locked for out in entry.get("outs", [])}
-    own = {_path(out) for kind in ("outs", "metrics", "plots") for out in own_entry.get(kind, [])}
+    stages = _stages(root / "dvc.yaml")
+    own_entry = stages.get(stage, {})
+    recorded = {out["path"]: out for name in stages for out in _locked(root, name)}
+    own = _declared(own_entry)
     result: dict[str, Input] = {}
     for dep in own_entry.get("deps", []):
         path = _filled(dep, params)
@@ -220,35 +221,48 @@ def datasets_behind(root: Path, stage: str) -> dict[str, str]:
     Datasets are the outputs below data/ of the stages that come before `stage` in the graph of dvc.yaml,
     with their md5 in dvc.lock. Records of runs are left out.
     """
-    stages, locked = _stages(root / "dvc.yaml"), _stages(root / "dvc.lock")
-    maker = {
-        _path(out): name
-        for name, entry in stages.items()
-        for kind in ("outs", "metrics", "plots")
-        for out in entry.get(kind, [])
-    }
+    stages = _stages(root / "dvc.yaml")
+    maker = {path: name for name, entry in stages.items() for path in _declared(entry)}
     behind, waiting = set(), [stage]
     while waiting:
         for dep in stages.get(waiting.pop(), {}).get("deps", []):
             before = {name for out, name in maker.items() if out == dep or out.startswith(f"{dep}/")}
             waiting.extend(before - behind - {stage})
             behind |= before - {stage}
-    outs = [out for name in behind for out in locked.get(name, {}).get("outs", []) if "md5" in out]
-    data = {out["path"]: out["md5"] for out in outs if out["path"].startswith("data/")}
-    return {path: data[path] for path in sorted(data) if not path.startswith(RUNS)}
+    made = locked_outputs(root, *behind)
+    return {
+        path: made[path] for path in sorted(made) if path.startswith("data/") and not path.startswith(RUNS)
+    }
 
 
 def locked_outputs(root: Path, *stages: str) -> dict[str, str]:
     """Return path -> md5 of the outputs of some stages in dvc.lock; none of those that were never run."""
-    locked = _stages(root / "dvc.lock")
-    outs = [out for stage in stages for out in locked.get(stage, {}).get("outs", [])]
-    return {out["path"]: out["md5"] for out in outs if "md5" in out}
+    return {out["path"]: out["md5"] for stage in stages for out in _locked(root, stage) if "md5" in out}
+
+
+def _locked(root: Path, stage: str) -> list[Mapping[str, Any]]:
+    """Return the entries of dvc.lock for the outputs that dvc.yaml declares of a stage.
+
+    An output that another stage makes now may still stand under the stage that made it once: DVC keeps the
+    entry until that stage runs again.
+    """
+    declared = _declared(_stages(root / "dvc.yaml").get(stage, {}))
+    outs = _stages(root / "dvc.lock").get(stage, {}).get("outs", [])
+    return [out for out in outs if out["path"] in declared]
+
+
+def _declared(entry: Mapping[str, Any]) -> set[str]:
+    """Return the outputs of a stage of dvc.yaml."""
+    return {_path(out) for kind in ("outs", "metrics", "plots") for out in entry.get(kind, [])}
 
 
 def _stages(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        return {}
-    return (yaml.load(path.read_text(encoding="utf-8"), Loader=SAFE_LOADER) or {}).get("stages", {})
+    return _stages_in(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+@lru_cache(maxsize=4)
+def _stages_in(text: str) -> Mapping[str, Any]:
+    return (yaml.load(text, Loader=SAFE_LOADER) or {}).get("stages", {})
 
 
 def _path(out: str | Mapping[str, Any]) -> str:
