@@ -35,7 +35,7 @@ def published_verdict() -> str:
 def test_the_sample_output_is_the_verdict_of_the_published_run():
     """Where this fails after `make publish`, put this into the block of README.md.
 
-    python -c "from tests.docs.test_sample_output import published_verdict; print(published_verdict(), end='')"
+    python -c "from tests.docs.test_sample_output import published_verdict; print(published_verdict())"
     """
     page = (ROOT / "README.md").read_text(encoding="utf-8")
     sample = page.split(INTRODUCTION)[1].split("```")[1].removeprefix("\n")
