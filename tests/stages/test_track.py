@@ -146,10 +146,11 @@ def test_pointers_are_followed_in_their_own_store_only(
     outcome = tracked(root)
     client, uri = connect(root), tracking_uri(root)
     assert followed(client, uri, outcome) == outcome
-    other = tmp_path / "other.db"
-    shutil.copyfile(empty_database, other)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{other}")
-    assert followed(connect(root), tracking_uri(root), outcome) is None
+    for number, source in enumerate((empty_database, root / "mlflow.db")):  # the latter has the same ids
+        other = tmp_path / f"other-{number}.db"
+        shutil.copyfile(source, other)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{other}")
+        assert followed(connect(root), tracking_uri(root), outcome) is None
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
 
     raw = json.loads(outcome_path(root).read_text())
