@@ -15,7 +15,7 @@ from moodlens.store.atomic import replacing
 from moodlens.store.run_record import Record, read_record
 
 FOLDER = Path("docs") / "published"
-LAST_STAGE = "report"
+VERDICT_STAGE, LAST_STAGE = "decide", "report"
 LEFT_OUT = ("geometry_points.csv",)
 """Coordinates of single prompts: a picture, no result."""
 UNSEEN = ("compute",)
@@ -28,8 +28,8 @@ def publish(root: Path) -> str:
     Raises:
         UsageError: nothing has run here.
     """
-    record = read_record(root, LAST_STAGE)
-    if record is None:
+    record = read_record(root, VERDICT_STAGE)
+    if record is None or read_record(root, LAST_STAGE) is None:
         advice = "Run `make repro` first"
         raise UsageError(must("a published run", "be finished here", "none", next_step=advice))
     folder = root / FOLDER
