@@ -9,7 +9,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -27,9 +27,8 @@ DIGEST = "moodlens.records"
 """Tag with the digest of the result."""
 SITE = "sae.site"
 """Tag of the run of a site's SAE."""
-MAX_METRICS = 1000  # per log_batch, the server's limit
-MAX_PARAMS = 100  # likewise
-MAX_VALUE = 6000  # characters of a parameter's value, likewise
+MAX_METRICS, MAX_PARAMS = 900, 100  # per log_batch; the server takes 100 parameters and 1000 of both
+MAX_VALUE = 6000  # characters of a parameter's value, the server's limit
 CPU, MEMORY = "system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"
 """Names under which MLflow's page of system metrics looks."""
 FIGURE = re.compile(r'<section id="(\w+)"|<figure class="plot">.*?(<svg.*?</svg>)', re.DOTALL)
@@ -224,10 +223,9 @@ class _Writer:
             metrics.append(Metric(CPU, sample.cpu_percent, sample.time_ms, step))
             metrics.append(Metric(MEMORY, sample.memory_mb, sample.time_ms, step))
         params = [Param(key, str(value)[:MAX_VALUE]) for key, value in flat(run.params)]
-        for part in batches(params, MAX_PARAMS):
-            self.client.log_batch(run_id, params=part)
-        for part in batches(metrics, MAX_METRICS):
-            self.client.log_batch(run_id, metrics=part)
+        parts = zip_longest(batches(metrics, MAX_METRICS), batches(params, MAX_PARAMS), fillvalue=())
+        for some_metrics, some_params in parts:
+            self.client.log_batch(run_id, metrics=some_metrics, params=some_params)
         if inputs:
             self.client.log_inputs(run_id, [self.datasets[entry.path] for entry in inputs])
         if ended_ms is not None:

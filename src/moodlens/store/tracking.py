@@ -113,7 +113,6 @@ def connect(root: Path) -> "MlflowClient":
         StoreFault: the store cannot take runs now.
     """
     uri = tracking_uri(root)
-    database = database_of(uri)
     for name, value in PATIENCE.items():
         os.environ.setdefault(name, value)
     refuse_unfit(uri)
@@ -125,8 +124,6 @@ def connect(root: Path) -> "MlflowClient":
         with _brief(), store_lock(uri):
             client = MlflowClient(tracking_uri=uri)
             client.search_experiments(max_results=1)
-            if database is not None:
-                _refuse_schema(database)
     return client
 
 
