@@ -64,8 +64,17 @@ def tree_rss_bytes(pid: int) -> int:
 
 def _just_forked(process: psutil.Process) -> bool:
     parent = process.parent()
-    young = time.time() - process.create_time() < FORK_S
-    return young and parent is not None and process.cmdline() == parent.cmdline()
+    return _age_s(process) < FORK_S and parent is not None and process.cmdline() == parent.cmdline()
+
+
+def _age_s(process: psutil.Process) -> float:
+    """Return the age of a process; on Linux by the clock since boot, which its start is measured with.
+
+    The wall clock may have been set since, or have drifted from the boot time that the kernel reports.
+    """
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - (process.create_time() - psutil.boot_time())
+    return time.time() - process.create_time()
 
 
 def _watch(pid: int, ended: Event, peaks: list[int]) -> None:

@@ -127,7 +127,7 @@ def test_moodlens_plan(here: Path, capsys: pytest.CaptureFixture[str], monkeypat
     text = capsys.readouterr().out
     assert "organism, float32" in text
     rows = {line.split()[0] for line in text.splitlines() if line.strip()}
-    assert rows >= set(STAGES) - {"prompts", "decide"}
+    assert rows >= set(STAGES) - {"inputs", "prompts", "decide", "track"}
     assert text.endswith("fits\n")
     assert cli.main(["plan", "--stage", "reencode"]) == 0
     text = capsys.readouterr().out
