@@ -145,6 +145,16 @@ def test_an_output_that_another_stage_made_once_is_not_taken_for_todays(workspac
     assert read["data/prompts.csv"] != former["md5"]
 
 
+def test_a_file_outside_the_workspace_is_named_by_its_whole_path(
+    workspace: Path, tmp_path_factory: pytest.TempPathFactory
+):
+    outside = tmp_path_factory.mktemp("elsewhere") / "captions.csv"
+    outside.write_text("caption\n")
+    params = {"prompts": {"table_path": str(outside)}}
+    (captions,) = inputs_of(workspace, "prompts", params)
+    assert (captions.path, captions.md5) == (outside.as_posix(), file_md5(outside))
+
+
 def test_outside_a_pipeline_there_are_no_inputs(workspace: Path, tmp_path: Path):
     assert inputs_of(workspace, "absent", PARAMS) == ()
     (workspace / "dvc.yaml").unlink()

@@ -201,7 +201,7 @@ def inputs_of(root: Path, stage: str, params: Mapping[str, Any]) -> tuple[Input,
                 result[name] = Input(name, out.get("md5", ""), out.get("size", 0))
         if path not in recorded:
             for file in _files_at(root / path):
-                name = file.relative_to(root).as_posix()
+                name = file.relative_to(root).as_posix() if file.is_relative_to(root) else file.as_posix()
                 made = any(name == out or name.startswith(f"{out}/") for out in (*recorded, *own))
                 if not made:
                     result[name] = Input(name, file_md5(file), file.stat().st_size)
