@@ -11,6 +11,7 @@ import pytest
 
 from moodlens.base.errors import ContractError, UsageError
 from moodlens.stages.shell import QUIET, load_params, project_root, run_stage
+from moodlens.store.run_record import Run, read_record
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,11 +57,28 @@ def test_exit_codes(workspace: Path, capsys: pytest.CaptureFixture):
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    assert run_stage(lambda: lambda *_: None) == 0
-    assert run_stage(lambda: contract) == 1
-    assert run_stage(lambda: usage) == 2
-    assert run_stage(lambda: interrupted) == 130
+    assert run_stage("probe", lambda: lambda *_: None) == 0
+    assert run_stage("probe", lambda: contract) == 1
+    assert run_stage("probe", lambda: usage) == 2
+    assert run_stage("probe", lambda: interrupted) == 130
     assert capsys.readouterr().err.splitlines()[0] == "error: clips must be finite; got nan"
+
+
+def test_a_stage_that_ended_well_leaves_the_record_of_its_run_and_no_other_does(workspace: Path):
+    def broken(*_: object) -> None:
+        raise ContractError("clips must be finite; got nan")
+
+    assert run_stage("probe", lambda: broken) == 1
+    assert read_record(workspace, "probe") is None
+    assert run_stage("track", lambda: lambda *_: None) == 0
+    assert read_record(workspace, "track") is None, "it would change what track itself depends on"
+    assert run_stage("probe", lambda: lambda *_: Run("probe", metrics={"accuracy": 0.5})) == 0
+    record = read_record(workspace, "probe")
+    assert record is not None
+    assert record.run == Run("probe", metrics={"accuracy": 0.5})
+    assert record.started_ms <= record.ended_ms
+    assert record.params["model"]["id"] == "organism"
+    assert record.samples
 
 
 def test_a_defect_of_ours_keeps_its_traceback(workspace: Path):
@@ -68,7 +86,7 @@ def test_a_defect_of_ours_keeps_its_traceback(workspace: Path):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        run_stage(lambda: broken)
+        run_stage("probe", lambda: broken)
 
 
 def test_outside_git_is_one_line_and_exit_2(tmp_path: Path):
@@ -108,7 +126,7 @@ def test_the_thread_count_is_set_before_the_stage_is_imported(
         seen.append(os.environ["OMP_NUM_THREADS"])
         return lambda *_: None
 
-    assert run_stage(load) == 0
+    assert run_stage("probe", load) == 0
     assert seen == ["1"]
 
 
