@@ -170,10 +170,12 @@ def test_a_changed_threshold_reruns_decide_report_and_track_only(clone: Path):
 def test_an_experiment_and_the_diff_of_its_metrics(clone: Path):
     must_run(clone, "dvc", "exp", "run", "-S", "generate.guidance_scale=1.0")
     diff = must_run(clone, "dvc", "metrics", "diff", "--md")
-    rows = [line.split("|")[1:3] for line in diff.splitlines()[2:] if "|" in line]
-    assert {path.strip() for path, _ in rows} == {"metrics/overview.json", "metrics/sae_overview.json"}
-    assert 3 <= len(rows) <= 39
-    assert rows[0][1].strip().startswith(("0_verdict.", "1_effects."))
+    rows = [[cell.strip() for cell in line.split("|")[1:3]] for line in diff.splitlines()[2:] if "|" in line]
+    assert {path for path, _ in rows} == {"metrics/overview.json", "metrics/sae_overview.json"}
+    # DVC orders files at random, the names within a file by letter: the verdict leads its file
+    names = [name for path, name in rows if path == "metrics/overview.json"]
+    assert 3 <= len(names) <= 27
+    assert names[0].startswith(("0_verdict.", "1_effects."))
     params = must_run(clone, "dvc", "params", "diff", "--md")
     assert "generate.guidance_scale" in params
 
