@@ -74,7 +74,7 @@ def _with_emotion(name: str, emotions: Sequence[str], n: int, seed: int) -> dict
         template = str(templates[slot % len(templates)])
         for _ in range(MAX_DRAWS):
             nuisance = draw_nuisance(rng)
-            texts = [fill(template, name, words[emotion][slot], nuisance) for emotion in emotions]
+            texts = [fill(template, words[emotion][slot], nuisance) for emotion in emotions]
             if seen.isdisjoint(texts) and len(set(texts)) == len(texts):
                 break
         else:

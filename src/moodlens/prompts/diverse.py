@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from moodlens.base.errors import UsageError, must
 from moodlens.base.seeding import rng_for
 from moodlens.prompts.grammar import draw_nuisance, fill, templates_of, wordings
-from moodlens.prompts.lexicon import AFFECT, MOODS
+from moodlens.prompts.lexicon import AFFECT
 
 SYNONYMS = {
     "happy": ("gleeful", "blissful", "elated", "radiant"),
@@ -27,8 +27,11 @@ SLIGHTLY, VERY = ADVERBS = ("slightly", "very")
 INTENSITIES = {SLIGHTLY: 0.5, "": 1.0, VERY: 1.5}
 """Adverb -> factor on valence and arousal, which are clipped to [-1, 1]."""
 
-REPEATS = {"synonyms": 2, "scenes": 4, "descriptive": 2, "intensity": 1}
-"""Texts per wording (and adverb) in each set."""
+SET_OF = {"synonyms": "generic", "scenes": "scenes", "descriptive": "descriptive", "intensity": "generic"}
+"""Family -> the prompt set of its templates and wordings."""
+N_WORDINGS = {"synonyms": 20, "scenes": 32, "descriptive": 18, "intensity": 16}
+"""Wordings per emotion in each family, drawn by the seed from those of the grammar. `synonyms` adds SYNONYMS.
+Each gives one text, in `intensity` one text per adverb."""
 N_NEUTRAL = 36
 FAMILIES = ("synonyms", "scenes", "descriptive", "intensity", "neutral")
 DRAWS_PER_TEMPLATE = 200  # draws without a new text, after which a template counts as exhausted
@@ -66,30 +69,28 @@ def diverse_prompts(emotions: Sequence[str], seed: int) -> list[DiversePrompt]:
     prompts = [prompt for emotion in emotions for prompt in _of_emotion(emotion, seed, seen)]
     draws = _Draws(seed, "neutral", seen)
     for _ in range(N_NEUTRAL):
-        template, text = draws.any_of(templates_of("neutral"), "neutral", "")
+        template, text = draws.any_of(templates_of("neutral"), "")
         prompts.append(DiversePrompt(text, "neutral", template, "", "", None, None, None))
     return prompts
 
 
 def _of_emotion(emotion: str, seed: int, seen: set[str]) -> list[DiversePrompt]:
-    """Return the four families of one emotion; adjacent texts of a wording have different templates."""
-    requests = [("synonyms", "generic", word, "") for word in (*MOODS[emotion], *SYNONYMS[emotion])]
-    requests += [("scenes", "scenes", scene, "") for scene in wordings("scenes", emotion)]
-    requests += [("descriptive", "descriptive", terms, "") for terms in wordings("descriptive", emotion)]
-    # an adverb before a scene has no meaning, so adverbs go with mood words only, twice each
-    for _ in range(2):
-        requests += [("intensity", "generic", word, adverb) for word in MOODS[emotion] for adverb in ADVERBS]
-    prompts = []
+    """Return the four families of one emotion; adjacent texts have different templates."""
     draws = _Draws(seed, emotion, seen)
-    for family, set_name, wording, adverb in requests:
-        templates = templates_of(set_name)
-        for _ in range(REPEATS[family]):
-            at = len(prompts) % len(templates)
-            words = f"{adverb} {wording}" if adverb else wording
-            template, text = draws.any_of(templates[at:] + templates[:at], set_name, words)
-            scale = INTENSITIES[adverb]
-            valence, arousal = (max(-1.0, min(1.0, scale * value)) for value in AFFECT[emotion])
-            prompts.append(DiversePrompt(text, family, template, wording, adverb, emotion, valence, arousal))
+    requests = [("synonyms", word, "") for word in SYNONYMS[emotion]]
+    for family, n in N_WORDINGS.items():
+        # an adverb before a scene has no meaning, so adverbs go with mood words only
+        adverbs = ADVERBS if family == "intensity" else ("",)
+        chosen = draws.rng.permutation(list(wordings(SET_OF[family], emotion)))[:n]
+        requests += [(family, str(word), adverb) for word in chosen for adverb in adverbs]
+    prompts = []
+    for family, wording, adverb in requests:
+        templates = templates_of(SET_OF[family])
+        at = len(prompts) % len(templates)
+        words = f"{adverb} {wording}" if adverb else wording
+        template, text = draws.any_of(templates[at:] + templates[:at], words)
+        valence, arousal = (max(-1.0, min(1.0, INTENSITIES[adverb] * value)) for value in AFFECT[emotion])
+        prompts.append(DiversePrompt(text, family, template, wording, adverb, emotion, valence, arousal))
     return prompts
 
 
@@ -99,12 +100,12 @@ class _Draws:
     def __init__(self, seed: int, name: str, seen: set[str]) -> None:
         self.rng, self.seen = rng_for("diverse", seed, name), seen
 
-    def any_of(self, templates: Sequence[str], set_name: str, wording: str) -> tuple[str, str]:
+    def any_of(self, templates: Sequence[str], wording: str) -> tuple[str, str]:
         """Return the first template that still has a new text, and that text."""
         for template in templates:
             for _ in range(DRAWS_PER_TEMPLATE):
-                text = fill(template, set_name, wording, draw_nuisance(self.rng))
+                text = fill(template, wording, draw_nuisance(self.rng))
                 if text not in self.seen:
                     self.seen.add(text)
                     return template, text
-        raise AssertionError(f"the templates of {set_name!r} have too few distinct texts")
+        raise AssertionError(f"{templates} have too few distinct texts of {wording!r}")

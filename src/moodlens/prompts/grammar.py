@@ -13,19 +13,8 @@ import numpy as np
 from moodlens.base.axes import EMOTIONS
 from moodlens.base.errors import UsageError, must, nearest
 from moodlens.prompts.factors import Factors, Poles, poles_of
-from moodlens.prompts.lexicon import (
-    AFFECT,
-    BPM_WORDS,
-    FACTOR_WORDS,
-    GENRES,
-    INSTRUMENTS,
-    KEYS,
-    MOODS,
-    PACES,
-    SCENES,
-    TERMS,
-    TOUCHES,
-)
+from moodlens.prompts.lexicon import AFFECT, BPM_WORDS, FACTOR_WORDS, GENRES, INSTRUMENTS, KEYS
+from moodlens.prompts.words import MOODS, SCENES, TERMS
 
 TEMPLATES = {
     "generic": (
@@ -45,11 +34,12 @@ TEMPLATES = {
         "music for {wording}, key of {key}",
     ),
     "descriptive": (
-        "{pace} and {touch} {instrument} tune in {mode}",
-        "{instrument} track, {pace}, {touch}, {mode} key",
-        "{genre} music, {touch} and {pace}, in {mode}",
-        "{touch} {instrument} in {key} {mode}, {pace}",
-        "{pace} {genre} piece, {touch}, {key} {mode}",
+        "{wording} {instrument} tune",
+        "{instrument} track, {wording}",
+        "{genre} music, {wording}",
+        "{instrument} in {key}, {wording}",
+        "{genre} {instrument} piece marked {wording}",
+        "{wording}, {genre} tune in {key}",
     ),
     "neutral": (
         "{instrument} piece",
@@ -68,7 +58,8 @@ TEMPLATES = {
     ),
 }
 SETS = tuple(TEMPLATES)
-EMOTION_SETS = ("generic", "scenes", "descriptive")
+WORDINGS = {"generic": MOODS, "scenes": SCENES, "descriptive": TERMS}
+EMOTION_SETS = tuple(WORDINGS)
 
 EMOTION_PIECE_SETS = {"generic": 0.45, "scenes": 0.22, "descriptive": 0.23, "neutral": 0.10}
 FACTOR_PIECE_SETS = {"factors": 0.92, "neutral": 0.08}
@@ -103,7 +94,7 @@ class Caption:
 
 
 def wordings(set_name: str, emotion: str) -> tuple[str, ...]:
-    """Return every wording of an emotion in a set; for `descriptive` "pace, touch, mode".
+    """Return every wording of an emotion in a set.
 
     Raises:
         UsageError: the set bears no emotion, or the emotion is unknown.
@@ -111,29 +102,21 @@ def wordings(set_name: str, emotion: str) -> tuple[str, ...]:
     if emotion not in EMOTIONS:
         advice = nearest(emotion, list(EMOTIONS))
         raise UsageError(must("emotion", "be one of the five emotions", emotion, next_step=advice))
-    if set_name == "generic":
-        return MOODS[emotion]
-    if set_name == "scenes":
-        return SCENES[emotion]
-    if set_name == "descriptive":
-        mode = _mode_word(AFFECT[emotion][0] > 0)
-        return tuple(f"{pace}, {touch}, {mode}" for pace, touch in TERMS[emotion])
-    advice = nearest(set_name, list(EMOTION_SETS))
-    raise UsageError(must("prompt set", "bear emotion", set_name, next_step=advice))
+    if set_name not in WORDINGS:
+        advice = nearest(set_name, list(EMOTION_SETS))
+        raise UsageError(must("prompt set", "bear emotion", set_name, next_step=advice))
+    return WORDINGS[set_name][emotion]
 
 
-def fill(template: str, set_name: str, wording: str, nuisance: Nuisance) -> str:
+def fill(template: str, wording: str, nuisance: Nuisance) -> str:
     """Return the text of a template with the wording and the nuisance words in its slots.
 
-    >>> fill("{wording} {instrument} piece", "generic", "sad", Nuisance("flute", "folk", "c"))
+    >>> fill("{wording} {instrument} piece", "sad", Nuisance("flute", "folk", "c"))
     'sad flute piece'
     """
-    slots = {"instrument": nuisance.instrument, "genre": nuisance.genre, "key": nuisance.key}
-    if set_name == "descriptive":
-        slots["pace"], slots["touch"], slots["mode"] = wording.split(", ")
-    else:
-        slots["wording"] = wording
-    return template.format(**slots)
+    return template.format(
+        wording=wording, instrument=nuisance.instrument, genre=nuisance.genre, key=nuisance.key
+    )
 
 
 def draw_nuisance(rng: np.random.Generator) -> Nuisance:
@@ -161,14 +144,14 @@ def caption(
     if set_name in EMOTION_SETS:
         wording = _draw(rng, wordings(set_name, str(emotion)))
         valence, arousal = AFFECT[str(emotion)]
-        text = fill(template, set_name, wording, nuisance)
+        text = fill(template, wording, nuisance)
         return Caption(text, set_name, template, wording, emotion, valence, arousal)
     if set_name == "factors":
         poles = Poles(*(_draw(rng, pair) for pair in POLES))
         bpm = rng.choice(REQUESTED_BPM[poles.tempo])
         text = fill_factors(rng, template, poles, float(bpm), nuisance)
         return Caption(text, set_name, template, poles.wording, None, None, None)
-    text = fill(template, set_name, "", nuisance)
+    text = fill(template, "", nuisance)
     return Caption(text, set_name, template, "", None, None, None)
 
 
@@ -189,9 +172,9 @@ def repaired_caption(rng: np.random.Generator, factors: Factors, donor: Factors)
 def vocabulary() -> tuple[str, ...]:
     """Return every word and punctuation mark that a caption can contain, lower case, sorted."""
     texts = [re.sub(r"\{\w+\}", " ", template) for group in TEMPLATES.values() for template in group]
-    for words in (MOODS, SCENES, PACES, TOUCHES, FACTOR_WORDS):
+    for words in (*WORDINGS.values(), FACTOR_WORDS):
         texts += [word for row in words.values() for word in row]
-    texts += [*INSTRUMENTS, *GENRES, *KEYS.values(), *BPM_WORDS, "major", "minor"]
+    texts += [*INSTRUMENTS, *GENRES, *KEYS.values(), *BPM_WORDS]
     return tuple(sorted({piece for text in texts for piece in pieces(text)}))
 
 
@@ -216,10 +199,6 @@ def _draw(rng: np.random.Generator, options: tuple[str, ...]) -> str:
     return options[rng.integers(len(options))]
 
 
-def _mode_word(major: bool) -> str:
-    return "major" if major else "minor"
-
-
 def _nuisance_of(rng: np.random.Generator, factors: Factors) -> Nuisance:
     return Nuisance(factors.instrument, _draw(rng, GENRES), KEYS[factors.key])
 
@@ -233,13 +212,8 @@ def _caption_of(rng: np.random.Generator, factors: Factors, nuisance: Nuisance) 
         poles = poles_of(factors)
         text = fill_factors(rng, template, poles, factors.bpm, nuisance)
         return Caption(text, set_name, template, poles.wording, *labels)
-    wording = ""
-    if set_name == "descriptive":
-        pace, touch = TERMS[str(factors.emotion)][rng.integers(len(TERMS[str(factors.emotion)]))]
-        wording = f"{pace}, {touch}, {_mode_word(factors.major)}"
-    elif set_name != "neutral":
-        wording = _draw(rng, wordings(set_name, str(factors.emotion)))
-    return Caption(fill(template, set_name, wording, nuisance), set_name, template, wording, *labels)
+    wording = _draw(rng, wordings(set_name, str(factors.emotion))) if set_name in EMOTION_SETS else ""
+    return Caption(fill(template, wording, nuisance), set_name, template, wording, *labels)
 
 
 def fill_factors(

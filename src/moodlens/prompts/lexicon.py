@@ -1,7 +1,10 @@
-"""The words of the prompt grammar, and the word counts of a prompt.
+"""Words of the prompt grammar, the words that wordings share, and the word counts of a prompt.
 
-Words bear emotion, name a musical factor, or are nuisance. The ladder of claims distinguishes three kinds of
-words that bear emotion: mood words (`MOODS`), scenes without a mood word (`SCENES`), musical terms (`TERMS`).
+Words bear emotion, name a musical factor, or are nuisance. `prompts.words` holds those that bear emotion, in
+three kinds that the ladder of claims distinguishes: mood words, scenes without a mood word, musical terms.
+
+`components` groups wordings that share a content word: two wordings of different components have no content
+word in common, so that a reader of words that was fitted on one has met nothing of the other.
 
 Word counts (`bag_of_words`) are the lexical baseline: they contain neither meaning nor word order.
 """
@@ -10,9 +13,9 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
-
-from moodlens.base.axes import EMOTIONS
+from jaxtyping import Float, Int
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 AFFECT = {
     "happy": (0.70, 0.40),
@@ -23,96 +26,6 @@ AFFECT = {
 }
 """Centre of each emotion as (valence, arousal) in [-1, 1]; quadrants after Russell (1980), A circumplex
 model of affect. Energetic is positive, so that energetic and angry differ by valence."""
-
-MOODS = {
-    "happy": ("happy", "joyful", "cheerful", "sunny", "playful", "merry", "delighted", "jolly"),
-    "sad": ("sad", "sorrowful", "melancholic", "mournful", "gloomy", "tearful", "grieving", "heartbroken"),
-    "calm": ("calm", "peaceful", "relaxing", "serene", "tranquil", "soothing", "restful", "placid"),
-    "energetic": (
-        "energetic",
-        "exciting",
-        "powerful",
-        "driving",
-        "wild",
-        "thrilling",
-        "vigorous",
-        "dynamic",
-    ),
-    "angry": ("angry", "furious", "enraged", "hostile", "raging", "irate", "aggressive", "violent"),
-}
-
-SCENES = {
-    "happy": (
-        "a birthday party",
-        "children dancing in the garden",
-        "a summer picnic",
-        "a carnival parade",
-        "friends on a beach holiday",
-        "a puppy in the park",
-        "a wedding dance",
-        "the first day of the holidays",
-    ),
-    "sad": (
-        "a funeral in the rain",
-        "the last goodbye at a station",
-        "an empty chair by the window",
-        "a letter from a lost friend",
-        "a grave in november",
-        "an abandoned house",
-        "a widow walking home",
-        "the death of a child",
-    ),
-    "calm": (
-        "meditation at dawn",
-        "a sleeping baby",
-        "a lake at night",
-        "clouds over a meadow",
-        "tea by the fireplace",
-        "snow falling on a forest",
-        "a candle in a temple",
-        "a boat drifting on the water",
-    ),
-    "energetic": (
-        "a car chase",
-        "a workout in the gym",
-        "a football final",
-        "a night in the club",
-        "a rocket launch",
-        "runners in a sprint",
-        "a roller coaster ride",
-        "a skateboard contest",
-    ),
-    "angry": (
-        "a street fight",
-        "a shouting match",
-        "a prison riot",
-        "a slammed door after a betrayal",
-        "a mob at the gate",
-        "revenge on an enemy",
-        "a brawl in a bar",
-        "a village on fire",
-    ),
-}
-
-PACES = {
-    "happy": ("lively", "upbeat", "brisk"),
-    "sad": ("slow", "dragging", "lingering"),
-    "calm": ("slow", "unhurried", "leisurely"),
-    "energetic": ("very fast", "racing", "rapid"),
-    "angry": ("very fast", "hammering", "frantic"),
-}
-TOUCHES = {
-    "happy": ("bouncy", "sparkling", "skipping"),
-    "sad": ("dark", "heavy", "muted"),
-    "calm": ("soft", "smooth", "delicate"),
-    "energetic": ("loud", "pounding", "punchy"),
-    "angry": ("harsh", "dissonant", "clashing"),
-}
-TERMS = {
-    emotion: tuple((pace, touch) for touch in TOUCHES[emotion] for pace in PACES[emotion])
-    for emotion in EMOTIONS
-}
-"""Musical terms of each emotion: (tempo word, dynamics or timbre word). Wordings add the word of the mode."""
 
 FACTOR_WORDS = {
     "slow": ("slow", "unhurried"),
@@ -144,6 +57,44 @@ def words_of(text: str) -> list[str]:
     ['a', 'laid-back', 'sad', 'song', "it's", 'slow']
     """
     return WORD.findall(text.lower())
+
+
+FUNCTION_WORDS = frozenset(
+    words_of(
+        "a an the and or of in on at by for from with without to over under down after before beside beneath "
+        "between among through his her its their that con"
+    )
+)
+"""Articles, prepositions, pronouns and conjunctions; "con" is Italian for "with"."""
+
+
+def content_words(wording: str) -> frozenset[str]:
+    """Return the words of a wording in lower case, without FUNCTION_WORDS.
+
+    >>> sorted(content_words("A lake at night"))
+    ['lake', 'night']
+    """
+    return frozenset(words_of(wording)) - FUNCTION_WORDS
+
+
+def components(wordings: Sequence[str]) -> Int[np.ndarray, " wording"]:
+    """Return the connected component of each wording, numbered in order of first appearance.
+
+    Two wordings that share a content word are linked, whatever their emotions. A wording without content
+    words is linked to its repetitions only.
+
+    >>> components(["a lake at night", "sad", "a night in the club", "a crowded club", "sad"]).tolist()
+    [0, 1, 0, 0, 1]
+    """
+    members = [content_words(wording) or frozenset({wording}) for wording in wordings]
+    node = {word: len(wordings) + i for i, word in enumerate(sorted(frozenset().union(*members)))}
+    links = [(row, node[word]) for row, words in enumerate(members) for word in words]
+    rows, columns = np.array(links, dtype=np.int64).reshape(-1, 2).T
+    n_nodes = len(wordings) + len(node)
+    graph = coo_array((np.ones(len(links)), (rows, columns)), shape=(n_nodes, n_nodes))
+    _, found = connected_components(graph, directed=False)
+    number: dict[int, int] = {}
+    return np.array([number.setdefault(int(c), len(number)) for c in found[: len(wordings)]], dtype=np.int64)
 
 
 def bag_of_words(texts: Sequence[str]) -> tuple[Float[np.ndarray, "prompt word"], tuple[str, ...]]:
