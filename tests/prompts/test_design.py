@@ -46,6 +46,13 @@ def test_a_wording_comes_in_pairs_under_different_templates():
         assert len({p.template for p in prompts if (p.emotion, p.wording) == wording}) == REPEATS
 
 
+@pytest.mark.parametrize("set_name", SETS)
+def test_eighty_prompts_of_one_set_use_forty_wordings_twice(set_name: str):
+    counts = Counter((p.emotion, p.wording) for p in design(EMOTIONS, 80, (set_name,), 0))
+    assert Counter(emotion for emotion, _ in counts) == dict.fromkeys(EMOTIONS, 40)
+    assert set(counts.values()) == {REPEATS}
+
+
 def test_a_wording_belongs_to_one_emotion():
     owners: dict[str, set] = {}
     for prompt in design(EMOTIONS, 100, SETS, 3):

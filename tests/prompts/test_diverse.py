@@ -6,15 +6,16 @@ import pytest
 
 from moodlens.base.axes import EMOTIONS
 from moodlens.base.errors import UsageError
-from moodlens.prompts.diverse import N_NEUTRAL, SYNONYMS, diverse_prompts
-from moodlens.prompts.lexicon import AFFECT, MOODS, PACES, SCENES, TOUCHES
+from moodlens.prompts.diverse import N_NEUTRAL, N_WORDINGS, SYNONYMS, diverse_prompts
+from moodlens.prompts.lexicon import AFFECT
+from moodlens.prompts.words import MOODS
 
 FOUR = ("happy", "sad", "calm", "energetic")
 
 
-def test_four_emotions_give_between_400_and_500_distinct_prompts():
+def test_four_emotions_give_460_distinct_prompts():
     prompts = diverse_prompts(FOUR, seed=0)
-    assert 400 <= len(prompts) <= 500
+    assert len(prompts) == 460
     assert len({prompt.text for prompt in prompts}) == len(prompts)
     assert len(set(Counter(prompt.emotion for prompt in prompts if prompt.emotion).values())) == 1
     assert sum(prompt.emotion is None for prompt in prompts) == N_NEUTRAL
@@ -30,9 +31,17 @@ def test_no_wording_stands_for_two_emotions_and_scenes_name_none():
         if prompt.family in ("scenes", "neutral"):
             assert moods.isdisjoint(prompt.text.replace(",", "").split())
     assert all(len(emotions) == 1 for emotions in owners.values())
-    terms = {word for words in (*PACES.values(), *TOUCHES.values()) for word in words}
-    assert terms.isdisjoint(word for words in SYNONYMS.values() for word in words)
-    assert all(len(SCENES[emotion]) == 8 for emotion in EMOTIONS)
+
+
+def test_each_family_has_its_number_of_wordings():
+    prompts = diverse_prompts(FOUR, seed=1)
+    for emotion in FOUR:
+        for family, n in N_WORDINGS.items():
+            own = [p for p in prompts if (p.family, p.emotion) == (family, emotion)]
+            new = set(SYNONYMS[emotion]) if family == "synonyms" else set()
+            assert new <= {p.wording for p in own}
+            assert len({p.wording for p in own}) == n + len(new)
+            assert {p.adverb for p in own} == ({"slightly", "very"} if family == "intensity" else {""})
 
 
 def test_an_adverb_stands_before_the_word_and_scales_the_affect():

@@ -3,9 +3,9 @@
 No content word (`lexicon.content_words`) stands in two wordings of a set, of one emotion or of two.
 
 The musical terms are true of the composer's music. Happy is quick and crisp, medium loud; sad is drawn out,
-veiled and low in sound; calm is the most drawn out, even and consonant; energetic is very quick and full, with
-drums; angry is like energetic with clashing notes. The terms name neither the mode nor an instrument of the
-grammar.
+veiled and low in sound; calm is the most drawn out, even and consonant; energetic is very quick and full,
+with drums; angry is like energetic with clashing notes. The terms name neither the mode nor an instrument of
+the grammar.
 """
 
 
