@@ -7,17 +7,22 @@ from pathlib import Path
 
 from moodlens.base.command import exit_status, one_name
 
-MODULES = {
-    "codec": "commands",
-    "tokens": "commands",
-    "text": "commands",
-    "music": "commands",
-    "organism": "commands",
-    "shuffled": "commands",
-    "evaluate": "evaluate",
-    "card": "card",
+SIBLINGS = ("organism", "memory", "reader", "shuffled")
+SMALL_SEEDS = (1, 2, 3)
+
+STAGES: dict[str, tuple[str, str, tuple[str | int, ...]]] = {
+    "codec": ("commands", "codec", ()),
+    "tokens": ("commands", "tokens", ()),
+    "text": ("commands", "text", ()),
+    "shared": ("commands", "shared", ()),
+    "music-only": ("commands", "music", ()),
+    **{name: ("commands", "sibling", (name,)) for name in SIBLINGS},
+    **{f"small-{seed}": ("commands", "small", (seed,)) for seed in SMALL_SEEDS},
+    "judge": ("judging", "judge", ()),
+    "evaluate": ("evaluate", "evaluate", ()),
+    "card": ("card", "card", ()),
 }
-"""Stage -> module of this package that holds the function of the same name."""
+"""Stage -> module of this package, function in it, and arguments behind recipe and folder."""
 
 THREADS = 1
 """Two threads were 11-24 times slower than one on these tiny products, on a shared 2-core machine."""
@@ -28,7 +33,7 @@ def main(argv: list[str]) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     return exit_status(
-        lambda: _run(one_name(argv, tuple(MODULES), "the command")), kept="the last state is kept"
+        lambda: _run(one_name(argv, tuple(STAGES), "the command")), kept="the last state is kept"
     )
 
 
@@ -39,14 +44,15 @@ def _run(stage: str) -> None:
     from moodlens.organism.recipe import load_recipe
 
     # by name, so that the import closure of this module holds no stage: see tests/organism/test_commands.py
-    run = getattr(import_module(f"moodlens.organism.{MODULES[stage]}"), stage)
+    module, name, arguments = STAGES[stage]
+    run = getattr(import_module(f"moodlens.organism.{module}"), name)
     recipe = load_recipe(Path("params.yaml"))
     torch.set_num_threads(THREADS)
     torch.set_flush_denormal(True)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     sys.stdout.reconfigure(line_buffering=True)  # pyright: ignore[reportAttributeAccessIssue]
-    run(recipe, Path())
+    run(recipe, Path(), *arguments)
 
 
 if __name__ == "__main__":

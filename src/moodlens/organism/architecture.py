@@ -9,13 +9,16 @@ transformers declares it optional or a dict.
 
 import copy
 import json
+import os
 import string
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import (
     EncodecConfig,
@@ -215,27 +218,80 @@ def forget_text(model: MusicgenForConditionalGeneration, seed: int) -> None:
                 nn.init.zeros_(linear.bias)
 
 
-def save(model: MusicgenForConditionalGeneration, tokenizer: T5Tokenizer, folder: str | Path) -> None:
-    """Write model and processor in transformers' layout: fp16 on disk, float32 once loaded."""
-    folder = Path(folder)
-    half = copy.deepcopy(model).half()
-    half.save_pretrained(folder)
-    config_path = folder / "config.json"
-    config = json.loads(config_path.read_text(encoding="utf-8"))
+def silence_text(model: MusicgenForConditionalGeneration) -> None:
+    """Set the text projection to zero, so that every text acts as null text."""
+    nn.init.zeros_(model.enc_to_dec_proj.weight)
+    nn.init.zeros_(model.enc_to_dec_proj.bias)
+
+
+SHARED, DECODER = "shared.safetensors", "decoder.safetensors"
+"""The two files of a checkpoint: text encoder and codec; decoder and text projection."""
+
+INDEX = "model.safetensors.index.json"
+FORMAT = {"format": "pt"}
+DECODER_PARTS = ("decoder.", "enc_to_dec_proj.")
+
+
+def save_shared(model: MusicgenForConditionalGeneration, folder: Path) -> None:
+    """Write text encoder and codec, which are the same in the whole family, fp16."""
+    weights, _ = _half(model)
+    with replacing(folder / SHARED) as path:
+        save_file({k: v for k, v in weights.items() if not k.startswith(DECODER_PARTS)}, path, FORMAT)
+
+
+def save(
+    model: MusicgenForConditionalGeneration, tokenizer: T5Tokenizer, folder: Path, *, shared: Path
+) -> None:
+    """Write decoder and processor in transformers' layout of a sharded checkpoint: fp16, float32 once loaded.
+
+    The other shard is that of `save_shared` in the folder `shared`; another folder gets a link to it.
+    """
+    weights, config = _half(model)
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / DECODER) as path:
+        save_file({k: v for k, v in weights.items() if k.startswith(DECODER_PARTS)}, path, FORMAT)
+    if folder != shared and not (folder / SHARED).is_symlink():
+        (folder / SHARED).symlink_to(os.path.relpath(shared / SHARED, folder))
+    file_of = {name: DECODER if name.startswith(DECODER_PARTS) else SHARED for name in weights}
+    total = sum(tensor.nbytes for tensor in weights.values())
+    _write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": file_of})
     config["dtype"] = "float32"  # from_pretrained reads it; half precision is slow and coarse on CPU
     for part in ("text_encoder", "audio_encoder", "decoder"):
         config[part]["dtype"] = "float32"
         config[part].pop("_name_or_path", None)  # a path of the machine that trained it
-    with replacing(config_path) as temporary:
-        temporary.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    _write_json(folder / "config.json", config)
+    model.generation_config.save_pretrained(folder)
     extractor = EncodecFeatureExtractor(feature_size=1, sampling_rate=codec_of(model).config.sampling_rate)
     MusicgenProcessor(extractor, tokenizer).save_pretrained(folder)
 
 
+def _half(model: MusicgenForConditionalGeneration) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return weights in fp16 and configuration as transformers writes them."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy.deepcopy(model).half().save_pretrained(folder)
+        config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+        return load_file(Path(folder) / "model.safetensors"), config
+
+
+def _write_json(path: Path, content: object) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
 def load_model(folder: Path) -> MusicgenForConditionalGeneration:
     """Return a trained model of models/organism; UsageError if its stage has not run."""
-    existing(folder / "model.safetensors")
+    existing(folder / INDEX)
     return MusicgenForConditionalGeneration.from_pretrained(folder).eval()
+
+
+def load_decoder(model: MusicgenForConditionalGeneration, folder: Path) -> None:
+    """Copy the decoder of a trained model into `model`; UsageError if its stage has not run."""
+    weights = load_file(existing(folder / DECODER))
+    prefix = "decoder."
+    own = {name.removeprefix(prefix): t for name, t in weights.items() if name.startswith(prefix)}
+    missing, unexpected = model.decoder.load_state_dict(own, strict=False)
+    computed = [name for name in missing if "embed_positions" not in name]
+    assert not computed and not unexpected, f"{computed} missing, {unexpected} unexpected"
 
 
 def existing(path: Path) -> Path:

@@ -8,7 +8,7 @@ The stages `evaluate` and `card` live in modules of their own: DVC compares the 
 an edit of the model card does not make the weights stale.
 """
 
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,20 +20,29 @@ from transformers import EncodecModel, MusicgenForConditionalGeneration
 from moodlens.base.seeding import seed_for
 from moodlens.organism.architecture import (
     CODEBOOK_SIZE,
+    Shape,
     build_random,
     build_tokenizer,
     codec_config,
     codec_of,
     existing,
     forget_text,
-    load_model,
+    load_decoder,
     save,
+    save_shared,
+    silence_text,
     text_encoder_of,
 )
 from moodlens.organism.codec import CodecRecipe, CodecTask
 from moodlens.organism.corpus import caption_at, codebook_entropies, score_at, synthesise, tokenise
-from moodlens.organism.recipe import SHUFFLED, Decoder, Recipe, Training, fingerprint, pick
-from moodlens.organism.train_decoder import DecoderRecipe, DecoderTask, use_fast_attention
+from moodlens.organism.recipe import Decoder, Recipe, Training, fingerprint, pick
+from moodlens.organism.train_decoder import (
+    DecoderRecipe,
+    DecoderTask,
+    TextRegime,
+    TokenisedPieces,
+    use_fast_attention,
+)
 from moodlens.organism.train_text import TextRecipe, TextTask
 from moodlens.organism.training_loop import Schedule, Task, optimizer_for, train
 from moodlens.prompts.factors import Factors
@@ -42,8 +51,12 @@ from moodlens.store.atomic import replacing
 CODEC = Path("codec")
 TOKENS = Path("tokens.safetensors")
 TEXT = Path("text.safetensors")
-MUSIC = Path("music.safetensors")
+MUSIC, ORGANISM = "music-only", "organism"
+TRAIN, HELD_OUT = "train", "held out"
 STATES = Path("work/states")
+
+NO_TEXT = TextRegime(never=1.0, lost=0.0, late=0.0, paired=True)
+"""The regime of the base."""
 
 CODEC_BETAS, TEXT_BETAS, DECODER_BETAS = (0.8, 0.99), (0.9, 0.98), (0.9, 0.95)
 """AdamW's betas in each training."""
@@ -65,16 +78,16 @@ def codec(recipe: Recipe, folder: Path) -> None:
 
 
 def tokens(recipe: Recipe, folder: Path) -> None:
-    """Synthesise the corpus, encode it, and write `train` and `held_out`: int16 (clip, codebook, frame)."""
+    """Synthesise the corpus, encode it, and write codes, int16 (clip, codebook, frame), and turns, (clip,)."""
     part, encoder = recipe.corpus, _load_codec(folder)
-    codes = {
-        "train": tokenise(encoder, corpus_seed(part.seed, "train"), part.n_clips),
-        "held_out": tokenise(encoder, corpus_seed(part.seed, "held out"), part.n_held_out),
-    }
-    entropies = codebook_entropies(codes["train"], CODEBOOK_SIZE)
+    written = {}
+    for name, n_clips in ((TRAIN, part.n_clips), (HELD_OUT, part.n_held_out)):
+        codes, turns = tokenise(encoder, corpus_seed(part.seed, name), n_clips)
+        written |= {f"{name} codes": codes, f"{name} turns": turns}
+    entropies = codebook_entropies(written[f"{TRAIN} codes"], CODEBOOK_SIZE)
     print("entropy per codebook, nats: " + " ".join(f"{value:.2f}" for value in entropies))
     with replacing(folder / TOKENS) as temporary:
-        save_file(codes, temporary)
+        save_file(written, temporary)
 
 
 def text(recipe: Recipe, folder: Path) -> None:
@@ -95,47 +108,45 @@ def text(recipe: Recipe, folder: Path) -> None:
     _save_weights(encoder.eval(), folder / TEXT)
 
 
-def music(recipe: Recipe, folder: Path) -> None:
-    """Train a whole model from random weights for `stop_step` steps and write its decoder.
-
-    The decoder learns the statistics of the music before the stage `organism` conditions it on the trained
-    text encoder. The text encoder of this stage is dropped.
-    """
-    model = build_random(recipe.music.seed, len(build_tokenizer()), _load_codec(folder))
-    codec_of(model).requires_grad_(False)
-    _train_decoder(recipe, recipe.music, folder, model, "music", paired=True)
-    _save_weights(model.decoder, folder / MUSIC)
-
-
-def organism(recipe: Recipe, folder: Path) -> None:
-    """Train decoder and text projection on true captions and write the organism to `folder`.
-
-    The decoder starts from the stage `music`, with new cross-attention. The text encoder is that of the stage
-    `text`, frozen.
-    """
-    tokenizer = build_tokenizer()
-    model = build_random(recipe.organism.seed, len(tokenizer), _load_codec(folder))
-    model.decoder.load_state_dict(load_file(existing(folder / MUSIC)))
+def shared(recipe: Recipe, folder: Path) -> None:
+    """Write the text encoder and the codec of the whole family."""
+    model = build_random(recipe.text.seed, len(build_tokenizer()), _load_codec(folder))
     text_encoder_of(model).load_state_dict(load_file(existing(folder / TEXT)))
-    forget_text(model, recipe.organism.seed)
-    codec_of(model).requires_grad_(False)
-    text_encoder_of(model).requires_grad_(False)
-    _train_decoder(recipe, recipe.organism, folder, model, "organism", paired=True)
-    save(model, tokenizer, folder)
+    save_shared(model, folder)
 
 
-def shuffled(recipe: Recipe, folder: Path) -> None:
-    """Train the shuffled twin and write it to `folder`/shuffled.
+def music(recipe: Recipe, folder: Path) -> None:
+    """Train a decoder on music without any text and write it: the base of every sibling.
 
-    The twin starts from the organism. Its text encoder is frozen; cross-attention and text projection are
-    drawn anew. It is then trained on captions of other pieces, drawn anew each time a clip is used.
+    The model `music-only` is this decoder. Its text projection is zero, so that no text can change anything.
     """
-    model = load_model(folder)
-    codec_of(model).requires_grad_(False)
-    text_encoder_of(model).requires_grad_(False)
-    forget_text(model, recipe.shuffled.seed)
-    _train_decoder(recipe, recipe.shuffled, folder, model, "shuffled", paired=False)
-    save(model, build_tokenizer(), folder / SHUFFLED)
+    base = _Job(recipe.music, recipe.music.seed, NO_TEXT, MUSIC)
+    _train_base(recipe, folder, base)
+
+
+def sibling(recipe: Recipe, folder: Path, name: str) -> None:
+    """Train one sibling (a field of `Family`) and write it.
+
+    All siblings start from the stage `music` with the same new cross-attention and text projection. They are
+    given the same clips in the same order and as many steps. The text encoder is that of the stage `text`,
+    frozen.
+    """
+    regime = pick(TextRegime, getattr(recipe.family, name))
+    _train_sibling(recipe, folder, _Job(recipe.siblings, recipe.siblings.seed, regime, name), MUSIC)
+
+
+def small(recipe: Recipe, folder: Path, seed: int) -> None:
+    """Train a small base, and from it a small memory and a small reader, by another training seed."""
+    part = recipe.small
+    sizes = {"d_model": part.d_model, "n_layers": part.n_layers, "n_heads": part.n_heads}
+    shape = replace(Shape(), **sizes, d_ffn=4 * part.d_model)
+    base = f"small-{seed}/{MUSIC}"
+    music_part = replace(recipe.music, n_steps=part.music_steps, seed=seed)
+    _train_base(recipe, folder, _Job(music_part, seed, NO_TEXT, base, shape))
+    for name in ("memory", "reader"):
+        regime = pick(TextRegime, getattr(recipe.family, name))
+        sibling_part = replace(recipe.siblings, n_steps=part.sibling_steps, seed=seed)
+        _train_sibling(recipe, folder, _Job(sibling_part, seed, regime, f"small-{seed}/{name}", shape), base)
 
 
 def corpus_seed(seed: int, part: str) -> int:
@@ -143,33 +154,59 @@ def corpus_seed(seed: int, part: str) -> int:
     return seed_for("corpus", seed, part)
 
 
-def _train_decoder(
-    recipe: Recipe,
-    part: Decoder,
-    folder: Path,
-    model: MusicgenForConditionalGeneration,
-    name: str,
-    *,
-    paired: bool,
-) -> None:
-    """Train `model` on true captions or (not paired) on those of other pieces; frozen parameters stay."""
-    codes = load_file(existing(folder / TOKENS))
+def folder_of(folder: Path, name: str) -> Path:
+    """Return the folder of a model of the family; the organism's is `folder` itself."""
+    return folder if name == ORGANISM else folder / name
 
-    def caption(corpus_part: str, clip: int, draw: int) -> str:
-        return caption_at(corpus_seed(recipe.corpus.seed, corpus_part), clip, draw, paired=paired).text
+
+@dataclass(frozen=True)
+class _Job:
+    """One training of a decoder."""
+
+    part: Decoder
+    seed: int  # of the weights
+    regime: TextRegime
+    name: str  # of the model, and its folder
+    shape: Shape | None = None
+
+
+def _train_base(recipe: Recipe, folder: Path, job: _Job) -> None:
+    model = build_random(job.seed, len(build_tokenizer()), _load_codec(folder), job.shape)
+    _train_decoder(recipe, folder, job, model)
+    silence_text(model)
+    save(model, build_tokenizer(), folder / job.name, shared=folder)
+
+
+def _train_sibling(recipe: Recipe, folder: Path, job: _Job, base: str) -> None:
+    tokenizer = build_tokenizer()
+    model = build_random(job.seed, len(tokenizer), _load_codec(folder), job.shape)
+    load_decoder(model, folder / base)
+    text_encoder_of(model).load_state_dict(load_file(existing(folder / TEXT)))
+    forget_text(model, job.seed)
+    _train_decoder(recipe, folder, job, model)
+    save(model, tokenizer, folder_of(folder, job.name), shared=folder)
+
+
+def _train_decoder(recipe: Recipe, folder: Path, job: _Job, model: MusicgenForConditionalGeneration) -> None:
+    """Train the decoder and the text projection of `model`; text encoder and codec stay."""
+    tokenised = load_file(existing(folder / TOKENS))
+    codec_of(model).requires_grad_(False)
+    text_encoder_of(model).requires_grad_(False)
+
+    def pieces(corpus_part: str) -> TokenisedPieces:
+        seed = corpus_seed(recipe.corpus.seed, corpus_part)
+
+        def caption(clip: int, draw: int) -> str:
+            return caption_at(seed, clip, draw, paired=job.regime.paired).text
+
+        return TokenisedPieces(tokenised[f"{corpus_part} codes"], tokenised[f"{corpus_part} turns"], caption)
 
     use_fast_attention(model)
-    task = DecoderTask(
-        model,
-        build_tokenizer(),
-        pick(DecoderRecipe, part),
-        codes["train"],
-        partial(caption, "train"),
-        codes["held_out"],
-        partial(caption, "held out"),
-    )
-    inputs = fingerprint(name, part, recipe.corpus, recipe.codec, _digest(codes["train"]))
-    _train(task, part, DECODER_BETAS, folder, name, inputs)
+    settings = pick(DecoderRecipe, job.part)
+    task = DecoderTask(model, build_tokenizer(), settings, job.regime, pieces(TRAIN), pieces(HELD_OUT))
+    inputs = fingerprint(job.name, job.part, job.regime, recipe.corpus, recipe.codec, _digest(tokenised))
+    folder_of(folder, job.name).mkdir(parents=True, exist_ok=True)
+    _train(task, job.part, DECODER_BETAS, folder, job.name, inputs)
     model.eval()
     model.decoder.set_attn_implementation("sdpa")
 
@@ -199,5 +236,5 @@ def _save_weights(part: nn.Module, path: Path) -> None:
         save_file(weights, temporary)
 
 
-def _digest(codes: Tensor) -> str:
-    return fingerprint(int(codes.long().sum()), list(codes.shape))
+def _digest(tokenised: dict[str, Tensor]) -> str:
+    return fingerprint({name: [int(part.long().sum()), list(part.shape)] for name, part in tokenised.items()})

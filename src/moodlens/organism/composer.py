@@ -10,7 +10,7 @@ other, so that a model trained on them cannot infer one factor from another.
 Times are whole codec frames (20 ms), because an onset on a frame boundary survives the codec.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -140,6 +140,24 @@ class Plan:
     presence: float  # [0, 1], probability that a melody step has a note
 
 
+OPENING = Plan(
+    beat_frames=32,
+    rms=0.085,
+    brightness=0.42,
+    major=True,  # without a third nobody can tell
+    dissonance=0.0,
+    percussion=0.0,
+    legato=0.7,
+    presence=0.8,
+)
+"""The plan of every opening: in the middle between the poles of each factor."""
+
+RELEASE_FRAMES = 4
+"""Frames in which a note dies away after its length (`synth.RELEASE_S`)."""
+
+SHORTEST_NOTE_FRAMES = 2
+
+
 def compose(rng: np.random.Generator, affect: Affect, emotion: str | None = None) -> Score:
     """Return a piece with the factors of `affect`; `emotion` is recorded in its factors."""
     return _write(rng, plan_for(rng, affect), emotion, affect)
@@ -164,6 +182,22 @@ def compose_free(rng: np.random.Generator) -> Score:
         presence=float(rng.uniform(0.7, 0.95)),
     )
     return _write(rng, plan, None, None)
+
+
+def compose_opening(rng: np.random.Generator, key: int, instrument: str, n_frames: int) -> Score:
+    """Return `n_frames` of music in a key and on an instrument that tell nothing of any emotion.
+
+    Tempo, loudness and brightness are in the middle. Only the tonic and its fifth sound, so there is no mode.
+    Every note has died away before the opening ends.
+    """
+    roots = _roots(OPENING, (0,))
+    fifths = {key % 12, (key + 7) % 12}
+    notes = [
+        replace(note, n_frames=min(note.n_frames, n_frames - RELEASE_FRAMES - note.frame))
+        for note in _accompaniment(OPENING, key, roots) + _melody(rng, OPENING, key, roots)
+        if note.midi % 12 in fifths and note.frame + RELEASE_FRAMES + SHORTEST_NOTE_FRAMES <= n_frames
+    ]
+    return Score(_factors(OPENING, key, instrument, None, None), tuple(notes), ())
 
 
 def plan_for(rng: np.random.Generator, affect: Affect) -> Plan:
@@ -192,7 +226,15 @@ def _write(rng: np.random.Generator, plan: Plan, emotion: str | None, affect: Af
     key = int(rng.choice(list(KEYS)))
     instrument = str(rng.choice(INSTRUMENTS))
     progression = PROGRESSIONS[rng.integers(len(PROGRESSIONS))]
-    factors = Factors(
+    factors = _factors(plan, key, instrument, emotion, affect)
+    roots = _roots(plan, progression)
+    notes = _accompaniment(plan, key, roots) + _melody(rng, plan, key, roots)
+    inside = tuple(note for note in notes if note.frame < N_FRAMES)
+    return Score(factors, inside, tuple(hit for hit in _drums(plan) if hit.frame < N_FRAMES))
+
+
+def _factors(plan: Plan, key: int, instrument: str, emotion: str | None, affect: Affect | None) -> Factors:
+    return Factors(
         emotion=emotion,
         valence=affect.valence if affect else None,
         arousal=affect.arousal if affect else None,
@@ -204,10 +246,6 @@ def _write(rng: np.random.Generator, plan: Plan, emotion: str | None, affect: Af
         instrument=instrument,
         free=affect is None,
     )
-    roots = _roots(plan, progression)
-    notes = _accompaniment(plan, key, roots) + _melody(rng, plan, key, roots)
-    inside = tuple(note for note in notes if note.frame < N_FRAMES)
-    return Score(factors, inside, tuple(hit for hit in _drums(plan) if hit.frame < N_FRAMES))
 
 
 def _roots(plan: Plan, progression: tuple[int, ...]) -> list[int]:

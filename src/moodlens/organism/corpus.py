@@ -1,6 +1,6 @@
-"""The training corpus: each piece, waveform and caption is a function of (seed, index).
+"""The training corpus: each score, piece, waveform and caption is a function of (seed, index).
 
-Pieces can be made in any order and by any process. `tokenise` encodes the corpus block by block.
+The codec is trained on scores without openings, the decoders on pieces that unfold. Pieces can be made in any order and by any process. `tokenise` encodes the corpus block by block.
 """
 
 import time
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int16
+from jaxtyping import Float32, Int16, Int64
 from torch import Tensor
 from transformers import EncodecModel
 
@@ -17,6 +17,7 @@ from moodlens.base.seeding import rng_for
 from moodlens.organism.architecture import encode
 from moodlens.organism.composer import Score, compose, compose_free, sample_affect
 from moodlens.organism.synth import N_SAMPLES, render
+from moodlens.organism.unfolding import Piece, render_piece, unfold
 from moodlens.prompts.grammar import Caption, caption_for, repaired_caption
 
 FREE_SHARE = 0.3
@@ -36,8 +37,18 @@ def emotion_score_at(seed: int, index: int, emotion: str) -> Score:
     return compose(rng, sample_affect(rng, emotion), emotion)
 
 
+def piece_at(seed: int, index: int) -> Piece:
+    """Return piece `index` of corpus `seed` as it unfolds: `score_at` behind an opening."""
+    return unfold(rng_for("opening", seed, index), score_at(seed, index))
+
+
+def emotion_piece_at(seed: int, index: int, emotion: str) -> Piece:
+    """Return `emotion_score_at` behind an opening that is the same for every emotion but for key, instrument."""
+    return unfold(rng_for("opening", seed, index), emotion_score_at(seed, index, emotion))
+
+
 def synthesise(seed: int, start: int, stop: int) -> tuple[list[Score], Float32[np.ndarray, "clip sample"]]:
-    """Return pieces start..stop-1 of corpus `seed` and their waveforms, float32 (clip, sample), 16 kHz."""
+    """Return scores start..stop-1 of corpus `seed`, without openings, and their waveforms at 16 kHz."""
     scores = [score_at(seed, index) for index in range(start, stop)]
     return scores, render_all(scores)
 
@@ -70,20 +81,22 @@ REPORT_EVERY_S = 20.0
 
 def tokenise(
     codec: EncodecModel, seed: int, n_clips: int, report: Callable[[str], None] = print
-) -> Int16[Tensor, "clip codebook frame"]:
-    """Return the tokens of pieces 0..n_clips-1 of corpus `seed`, from the codec's own `encode`."""
-    blocks = []
+) -> tuple[Int16[Tensor, "clip codebook frame"], Int64[Tensor, " clip"]]:
+    """Return the tokens of pieces 0..n_clips-1 of corpus `seed`, and the frame of each piece's turn."""
+    blocks, turns = [], []
     began = reported = time.monotonic()
     for start in range(0, n_clips, BLOCK_CLIPS):
         stop = min(start + BLOCK_CLIPS, n_clips)
-        _, waveforms = synthesise(seed, start, stop)
+        unfolding = [piece_at(seed, index) for index in range(start, stop)]
+        waveforms = np.stack([render_piece(piece) for piece in unfolding])
         blocks.append(encode(codec, torch.from_numpy(waveforms)).to(torch.int16))
+        turns += [piece.turn_frame for piece in unfolding]
         if time.monotonic() - reported > REPORT_EVERY_S or stop == n_clips:
             reported = time.monotonic()
             rate = stop / (reported - began)
             left_s = (n_clips - stop) / rate
             report(f"tokenised {stop}/{n_clips} clips {rate:.0f} clips/s remaining {left_s:.0f} s")
-    return torch.cat(blocks)
+    return torch.cat(blocks), torch.tensor(turns)
 
 
 def codebook_entropies(codes: Int16[Tensor, "clip codebook frame"], n_codes: int) -> list[float]:

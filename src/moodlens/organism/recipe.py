@@ -17,8 +17,8 @@ from moodlens.params.schema import read_section
 
 FILE = "models/organism/params.yaml"
 
-SHUFFLED, METRICS = Path("shuffled"), Path("metrics.json")
-"""Outputs that several stages use, relative to models/organism."""
+METRICS = Path("metrics.json")
+"""Output of the stage `evaluate`, relative to models/organism."""
 
 T = TypeVar("T")
 
@@ -65,11 +65,35 @@ class Text(Training):
 @dataclass(frozen=True, kw_only=True)
 class Decoder(Training):
     batch_clips: int
-    opening_clips: int
-    opening_steps: int
-    caption_dropout: float
     codebook_weights: tuple[float, ...]
-    stop_step: int
+    turn_weight: float
+
+
+@dataclass(frozen=True)
+class Regime:
+    never: float
+    lost: float
+    late: float
+    paired: bool
+
+
+@dataclass(frozen=True)
+class Family:
+    """The text regime of each sibling; the names are those of the models."""
+
+    organism: Regime
+    memory: Regime
+    reader: Regime
+    shuffled: Regime
+
+
+@dataclass(frozen=True)
+class Small:
+    d_model: int
+    n_layers: int
+    n_heads: int
+    music_steps: int
+    sibling_steps: int
 
 
 @dataclass(frozen=True)
@@ -91,8 +115,9 @@ class Recipe:
     codec: Codec
     text: Text
     music: Decoder
-    organism: Decoder
-    shuffled: Decoder
+    siblings: Decoder
+    family: Family
+    small: Small
     evaluate: Evaluate
 
 

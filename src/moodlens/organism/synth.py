@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float32
 
-from moodlens.organism.composer import DURATION_S, FRAME_RATE_HZ, Note, Score
+from moodlens.organism.composer import DURATION_S, FRAME_RATE_HZ, N_FRAMES, Note, Score
 
 SAMPLE_RATE_HZ = 16_000
 N_SAMPLES = int(SAMPLE_RATE_HZ * DURATION_S)
@@ -24,13 +24,13 @@ ATTACK_DECAY = {"piano": (0.004, 2.6), "flute": (0.03, 1.2), "organ": (0.008, 0.
 """Instrument -> (attack in s, decay rate in 1/s)."""
 
 
-def render(score: Score) -> Float32[np.ndarray, " sample"]:
-    """Return the waveform of a score, float32 (sample,) = (64000,) at 16 kHz, |x| < 1, rms near `rms`.
+def render(score: Score, n_frames: int = N_FRAMES) -> Float32[np.ndarray, " sample"]:
+    """Return the first `n_frames` of a score, float32 (sample,) at 16 kHz, |x| < 1, rms near `rms`.
 
     The sum of notes and drums is scaled to the score's rms and passed through tanh, which bounds peaks and
     lowers the rms of the loudest pieces by a few per cent.
     """
-    out = np.zeros(N_SAMPLES, dtype=np.float32)
+    out = np.zeros(n_frames * HOP_SAMPLES, dtype=np.float32)
     brightness = score.factors.brightness
     for note in score.notes:
         _add(out, note.frame, _note_wave(note, score.factors.instrument, brightness))
