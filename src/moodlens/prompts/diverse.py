@@ -2,7 +2,7 @@
 
 An SAE needs more texts than an experiment can generate music for. These texts go through the text encoder
 only. They share templates and wordings with the prompts of an experiment (`prompts.grammar`), so a wording is
-held out of both or of none. The words of `SYNONYMS` and `SLIGHTLY` are not in the organism's vocabulary: it
+held out of both or of none. The words of `SYNONYMS` and `ADVERBS` are not in the organism's vocabulary: it
 spells them; a pretrained T5 knows them.
 """
 
@@ -23,8 +23,8 @@ SYNONYMS = {
 }
 """Mood words outside the grammar, four per emotion; none belongs to two emotions."""
 
-SLIGHTLY, VERY = ADVERBS = ("slightly", "very")
-INTENSITIES = {SLIGHTLY: 0.5, "": 1.0, VERY: 1.5}
+ADVERBS = ("slightly", "very")
+INTENSITIES = {"slightly": 0.5, "": 1.0, "very": 1.5}
 """Adverb -> factor on valence and arousal, which are clipped to [-1, 1]."""
 
 SET_OF = {"synonyms": "generic", "scenes": "scenes", "descriptive": "descriptive", "intensity": "generic"}
