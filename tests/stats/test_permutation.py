@@ -1,8 +1,14 @@
+from itertools import permutations, product
+
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from moodlens.base.errors import ContractError
+from moodlens.stats.permanova import pseudo_f
 from moodlens.stats.permutation import (
+    counts_by_block,
+    fixed_units,
     p_values,
     relabellings,
     require_reachable,
@@ -44,6 +50,74 @@ def test_p_counts_ties_and_the_observed_value():
 )
 def test_the_smallest_p_counts_distinguishable_relabellings(labels, expected):
     assert smallest_p(labels, 10**9) == pytest.approx(expected)
+
+
+def all_relabellings(labels: np.ndarray, blocks: np.ndarray) -> set[tuple[int, ...]]:
+    """Every distinct labelling, written out block by block."""
+    every = [labels.copy()]
+    for block in np.unique(blocks):
+        inside = blocks == block
+        orders = set(permutations(labels[inside].tolist()))
+        longer = []
+        for rest, order in product(every, orders):
+            row = rest.copy()
+            row[inside] = order
+            longer.append(row)
+        every = longer
+    return {tuple(row.tolist()) for row in every}
+
+
+@pytest.mark.parametrize(
+    ("labels", "blocks", "expected"),
+    [
+        # Two sizes of wordings: 6! / 3!^2 and 2! / 1!^2 labellings, of which two are renamings.
+        (np.repeat([0, 1], 4), np.tile([0, 0, 0, 1], 2), 2 / (20 * 2)),
+        (np.tile([0, 1, 2], 4), np.repeat([0, 1, 2, 3], 3), 6 / 6**4),  # slots: 3! in each
+        (np.array([0, 0, 1, 1]), np.array([0, 0, 0, 1]), 1 / 3),  # the fourth unit stays; no renaming
+        (np.array([0, 0, 1, 1, 2, 2]), np.array([0, 0, 0, 0, 1, 1]), 2 / 6),  # 0 and 1 can be renamed, 2 not
+        (np.array([0, 0, 1, 1, 1]), np.array([0, 1, 0, 0, 1]), 1 / 6),
+    ],
+)
+def test_the_smallest_p_counts_relabellings_within_blocks(labels, blocks, expected):
+    def partition(row) -> frozenset[frozenset[int]]:
+        return frozenset(frozenset(np.nonzero(np.equal(row, k))[0].tolist()) for k in set(labels.tolist()))
+
+    every = all_relabellings(labels, blocks)
+    alike = [row for row in every if partition(row) == partition(labels)]
+    assert (
+        smallest_p(labels, 10**9, blocks) == pytest.approx(expected) == pytest.approx(len(alike) / len(every))
+    )
+
+
+def test_units_alone_of_their_size_stay_and_are_counted():
+    labels, blocks = np.array([0, 0, 0, 1, 1, 1]), np.array([0, 0, 1, 0, 0, 2])
+    table = relabellings(labels, 200, np.random.default_rng(0), blocks)
+    assert (table[:, [2, 5]] == labels[[2, 5]]).all()
+    assert fixed_units(labels, blocks) == 2
+    assert fixed_units(labels) == 0
+    assert counts_by_block(labels, blocks).tolist() == [[2, 2], [1, 0], [0, 1]]
+
+
+def test_one_block_gives_the_relabellings_without_blocks():
+    one = relabellings(LABELS, 50, np.random.default_rng(0), np.zeros(6, dtype=np.int64))
+    assert (one == relabellings(LABELS, 50, np.random.default_rng(0))).all()
+
+
+def test_relabelling_wordings_of_two_sizes_together_is_too_liberal_and_within_sizes_it_is_not():
+    """The means of single prompts vary most: an emotion that has many of them lies far out by chance."""
+    labels = np.repeat([0, 1], [12, 20])
+    sizes = np.where(labels == 0, 1, 6)
+    sizes[[0, 1, 2, 3, 12, 13, 14, 15, 16]] = 3
+    alarms = {"any": 0, "size": 0}
+    for seed in range(300):
+        rng = np.random.default_rng([seed, 5])
+        means = rng.standard_normal((32, 6)) / np.sqrt(sizes)[:, None]
+        rows = means - means.mean(axis=0)
+        for name, blocks in (("any", None), ("size", sizes)):
+            table = relabellings(labels, 99, rng, blocks)
+            alarms[name] += p_values(pseudo_f((rows @ rows.T)[None], table))[0] <= 0.05
+    assert alarms["any"] > binom.ppf(0.999, 300, 0.05)
+    assert alarms["size"] <= binom.ppf(0.999, 300, 0.05)
 
 
 def test_a_threshold_out_of_reach_says_what_would_reach_it():

@@ -91,7 +91,7 @@ class ProbeSettings:
     def relabellings(self, design: Design, unit: Unit) -> Int[np.ndarray, "perm prompt"]:
         """Return the label of each prompt, whole units relabelled; row 0 is observed."""
         labels, rng = design.unit_labels(unit), rng_for("relabel", unit, self.seed)
-        return relabellings(labels, self.n_permutations, rng)[:, design.members(unit)]
+        return relabellings(labels, self.n_permutations, rng, design.blocks(unit))[:, design.members(unit)]
 
     def resamples(self, design: Design, unit: Unit) -> Int[np.ndarray, "boot prompt"]:
         """Return how often each prompt occurs in each bootstrap resample of whole units."""
@@ -170,5 +170,5 @@ def probe_family(
         best=max(probes, key=lambda probe: (probe.ridge_accuracy, probe.accuracy)),
         permuted_extreme=best_extreme(measured),
         p=max_p(measured),
-        smallest_p=smallest_p(design.unit_labels(unit), settings.n_permutations),
+        smallest_p=smallest_p(design.unit_labels(unit), settings.n_permutations, design.blocks(unit)),
     )

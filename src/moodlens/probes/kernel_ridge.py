@@ -257,6 +257,7 @@ def shuffled_targets(
     members: Int[np.ndarray, " prompt"],
     n_permutations: int,
     rng: np.random.Generator,
+    blocks: Int[np.ndarray, " unit"] | None = None,
 ) -> Float[np.ndarray, "prompt perm"]:
     """Return the values with whole units permuted; column 0 is the observed order.
 
@@ -265,7 +266,8 @@ def shuffled_targets(
         members: unit of each prompt.
         n_permutations: random orders.
         rng: source of randomness.
+        blocks: block of each unit; values move within blocks only.
     """
     per_unit = np.bincount(members, weights=values) / np.bincount(members)
-    orders = unit_orders(len(per_unit), n_permutations, rng)
+    orders = unit_orders(len(per_unit), n_permutations, rng, blocks)
     return per_unit[orders][:, members].T

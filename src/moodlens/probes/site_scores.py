@@ -64,7 +64,16 @@ def score_sites(
     members = design.members("wording")
     folds, ridges = settings.folds(design, "wording"), settings.ridges
     scales = {
-        name: score_scale(grams, values, members, folds, ridges, settings.n_permutations, settings.seed)
+        name: score_scale(
+            grams,
+            values,
+            members,
+            folds,
+            ridges,
+            settings.n_permutations,
+            settings.seed,
+            design.blocks("wording"),
+        )
         for name, values in (("valence", columns.valence), ("arousal", columns.arousal))
     }
     control, emotion = _control_task(grams, design, settings)
@@ -101,11 +110,12 @@ def score_scale(
     ridges: Sequence[float],
     n_permutations: int,
     seed: int,
+    blocks: Int[np.ndarray, " unit"] | None = None,
 ) -> list[ScaleScore] | None:
     """Return R2 of a scale at every layer, p against the best layer of each relabelling; None if constant."""
     if np.ptp(values) == 0:
         return None
-    targets = shuffled_targets(values, members, n_permutations, rng_for("scale", seed))
+    targets = shuffled_targets(values, members, n_permutations, rng_for("scale", seed), blocks)
     each = np.stack(
         [r_squared(targets, *nested_predictions(gram[None], folds, ridges, targets)) for gram in grams]
     )

@@ -1,7 +1,11 @@
 """The design of a dataset: the emotion and the wording of every prompt, and the unit of every test.
 
-A wording is the group of words that carries the emotion. Every wording belongs to one emotion. Tests of more
-than the words permute and resample whole wordings; all other tests use whole prompts.
+A wording is the group of words that carries the emotion; wordings of one emotion that share a content word
+count as one (`workspace.design`). Every wording belongs to one emotion. Tests of more than the words permute
+and resample whole wordings; all other tests use whole prompts.
+
+Labels move within blocks (`Design.blocks`). The units of a block stand in equally many prompts of every
+nuisance stratum, so they are of one size, and the relabellings hold the nuisance fixed.
 """
 
 from collections.abc import Sequence
@@ -26,6 +30,7 @@ class Design:
     emotions: tuple[str, ...]  # class names, in the order of `base.axes.EMOTIONS`
     labels: Int[np.ndarray, " prompt"]  # index into `emotions`
     wordings: Int[np.ndarray, " prompt"]  # wording of each prompt, numbered by first appearance
+    strata: Int[np.ndarray, " prompt"] | None = None  # nuisance stratum of each prompt; None: one stratum
 
     @property
     def n_prompts(self) -> int:
@@ -43,6 +48,25 @@ class Design:
         """Return the emotion of every unit."""
         _, first = np.unique(self.members(unit), return_index=True)
         return self.labels[first]
+
+    def blocks(self, unit: Unit) -> Int[np.ndarray, " unit"]:
+        """Return the block of every unit: units with equally many prompts in every stratum share a block.
+
+        >>> made = design_of(list("abcde"), ["sad"] * 3 + ["happy"] * 2, ["x", "x", "y", "u", "v"])
+        >>> made.blocks("wording").tolist()
+        [1, 0, 0, 0]
+        """
+        return blocks_of(self.members(unit), self.strata)
+
+
+def blocks_of(
+    members: Int[np.ndarray, " prompt"], strata: Int[np.ndarray, " prompt"] | None = None
+) -> Int[np.ndarray, " unit"]:
+    """Return the block of every unit, from the unit and the stratum of each prompt."""
+    rows = np.zeros(len(members), dtype=np.int64) if strata is None else strata
+    counts = np.zeros((int(members.max()) + 1, int(rows.max()) + 1), dtype=np.int64)
+    np.add.at(counts, (members, rows), 1)
+    return np.unique(counts, axis=0, return_inverse=True)[1].ravel()
 
 
 def design_of(prompt_ids: Sequence[str], emotions: Sequence[str], wordings: Sequence[str]) -> Design:

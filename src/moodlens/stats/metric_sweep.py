@@ -83,7 +83,8 @@ def metric_sweep(
     """
     sites = [site for family in families.values() for site in family]
     labels = design.unit_labels(unit)
-    table = relabellings(labels, n_permutations, rng_for("metrics", unit, settings.seed))
+    rng = rng_for("metrics", unit, settings.seed)
+    table = relabellings(labels, n_permutations, rng, design.blocks(unit))
     counts = unit_resamples(labels, n_bootstrap, rng_for("metrics", unit, "bootstrap", settings.seed))
     units = units_of(sites, design, unit)
     statistics = {name: METRICS[name].statistic(units, table, settings) for name in names}

@@ -1,8 +1,10 @@
 """Relabelling of whole units (prompts or wordings), and the smallest p that a design can reach.
 
 The first relabelling is always the observed one, so p, the share of relabellings at least as extreme, is
-valid. `sklearn.model_selection.permutation_test_score(groups=...)` permutes within groups, which is the wrong
-test here.
+valid. The mean of a unit of many prompts varies less than that of a unit of few, so units of different size
+are not exchangeable: labels move within blocks of units of one size (`stats.design.Design.blocks`).
+`sklearn.model_selection.permutation_test_score(groups=...)` permutes within groups, which is the wrong test
+here.
 """
 
 from math import ceil, exp, lgamma, log
@@ -91,31 +93,67 @@ def p_values(statistics: Float[np.ndarray, "... perm"]) -> Float[np.ndarray, "..
     return np.asarray((statistics >= observed - TIE * (1 + np.abs(observed))).mean(axis=-1))
 
 
-def log_relabellings(counts: Int[np.ndarray, " klass"]) -> float:
-    """Return the log of the number of distinguishable relabellings: n! / prod n_k!, divided by the renamings
-    of groups of equal size, which do not change F and accuracy."""
-    total = lgamma(counts.sum() + 1) - sum(lgamma(n + 1) for n in counts)
-    _, same = np.unique(counts, return_counts=True)
+def log_relabellings(counts: Int[np.ndarray, "block klass"]) -> float:
+    """Return the log of the number of distinguishable relabellings.
+
+    There are prod_b n_b! / prod_k n_bk! labellings. They are divided by the renamings of emotions with the
+    same number of units in every block, which do not change F and accuracy.
+
+    Args:
+        counts: units of each emotion in each block.
+    """
+    total = sum(lgamma(n + 1) for n in counts.sum(axis=1)) - sum(lgamma(n + 1) for n in counts.ravel())
+    _, same = np.unique(counts, axis=1, return_counts=True)
     return total - sum(lgamma(m + 1) for m in same)
 
 
-def smallest_p(labels: Int[np.ndarray, " unit"], n_permutations: int) -> float:
+def counts_by_block(
+    labels: Int[np.ndarray, " unit"], blocks: Int[np.ndarray, " unit"] | None = None
+) -> Int[np.ndarray, "block klass"]:
+    """Return the number of units of each emotion in each block.
+
+    >>> counts_by_block(np.array([0, 0, 1, 1]), np.array([0, 0, 0, 1])).tolist()
+    [[2, 1], [0, 1]]
+    """
+    rows = (
+        np.zeros(len(labels), dtype=np.int64) if blocks is None else np.unique(blocks, return_inverse=True)[1]
+    )
+    counts = np.zeros((int(rows.max()) + 1, int(labels.max()) + 1), dtype=np.int64)
+    np.add.at(counts, (rows, labels), 1)
+    return counts
+
+
+def fixed_units(labels: Int[np.ndarray, " unit"], blocks: Int[np.ndarray, " unit"] | None = None) -> int:
+    """Return how many units keep their label in every relabelling: all units of their block share it.
+
+    >>> fixed_units(np.array([0, 0, 1, 1]), np.array([0, 0, 0, 1]))
+    1
+    """
+    counts = counts_by_block(labels, blocks)
+    return int(counts[(counts > 0).sum(axis=1) == 1].sum())
+
+
+def smallest_p(
+    labels: Int[np.ndarray, " unit"],
+    n_permutations: int,
+    blocks: Int[np.ndarray, " unit"] | None = None,
+) -> float:
     """Return the smallest p that this design and this number of relabellings can give.
 
     >>> round(smallest_p(np.repeat([0, 1], 7), 10**6), 6)    # two emotions, 7 prompts each: 2 / C(14, 7)
     0.000583
     """
-    return max(1 / (n_permutations + 1), exp(-log_relabellings(np.bincount(labels))))
+    return max(1 / (n_permutations + 1), exp(-log_relabellings(counts_by_block(labels, blocks))))
 
 
 def units_needed(n_classes: int, alpha: float) -> int:
-    """Return the units per emotion, equal groups, that p < alpha needs.
+    """Return the units per emotion, equal groups in one block, that p < alpha needs.
 
     >>> units_needed(2, 0.001), units_needed(4, 0.001)
     (7, 3)
     """
     for n in range(2, MOST_PROMPTS):
-        if -log_relabellings(np.full(n_classes, n)) < log(alpha):
+        if -log_relabellings(np.full((1, n_classes), n)) < log(alpha):
             return n
     raise ContractError(must("alpha", "be reachable", alpha, next_step="Raise it"))
 
@@ -142,8 +180,9 @@ def require_reachable(
         rule = f"be at least {ceil(1 / alpha)} to reach p < {alpha:g}"
         advice = "Raise n_permutations of signal and probe"
         raise ContractError(must(f"relabellings for {thing}", rule, n_permutations, next_step=advice))
+    alike = ", in equally many prompts each," if unit == "wording" else ""
     rule = (
-        f"have at least {units_needed(n_classes, alpha)} {unit}s for each of {n_classes} emotions "
+        f"have at least {units_needed(n_classes, alpha)} {unit}s for each of {n_classes} emotions{alike} "
         f"to reach p < {alpha:g}"
     )
     advice = "Raise prompts.n_per_emotion or the threshold"

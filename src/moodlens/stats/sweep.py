@@ -88,9 +88,9 @@ def sweep(name: str, sites: Sequence[SiteGram], design: Design, settings: SweepS
     best = 0
     for unit in UNITS:
         rng = rng_for("signal", name, unit, settings.seed)
-        labels = design.unit_labels(unit)
+        labels, blocks = design.unit_labels(unit), design.blocks(unit)
         units = centred(group_means(grams, design.members(unit)))
-        table = relabellings(labels, settings.n_permutations, rng)
+        table = relabellings(labels, settings.n_permutations, rng, blocks)
         f = pseudo_f(units, table)
         p, adjusted = p_values(f), max_t(f)
         q = benjamini_hochberg(p)
@@ -108,7 +108,7 @@ def sweep(name: str, sites: Sequence[SiteGram], design: Design, settings: SweepS
             power.power,
             sites[power.weakest].site,
             None if needed is None else int(np.ceil(needed * per_unit)),
-            smallest_p(labels, settings.n_permutations),
+            smallest_p(labels, settings.n_permutations, blocks),
         )
     counts = resamples(
         design, "prompt", settings.n_bootstrap, rng_for("signal", name, "bootstrap", settings.seed)

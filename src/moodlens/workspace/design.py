@@ -1,7 +1,7 @@
 """The prompts of a workspace, its clips with their acoustic descriptors, and the steps that are stored."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ from moodlens.base.errors import ContractError, UsageError, must
 from moodlens.contracts.tables import ACOUSTICS, CLIPS, NEUTRAL, PROMPTS
 from moodlens.contracts.tensors import stored_steps
 from moodlens.stats.design import Design, design_of
+from moodlens.stats.strata import Strata, strata_of
 from moodlens.store.tables import read_metrics, read_table
+from moodlens.workspace.units import merged_wordings, nuisances_of
 
 REMAKE = "Run `dvc repro` to make the clips again"
 KEEP_STEPS = "Set it to false in params.yaml and run `dvc repro`"
@@ -30,6 +32,7 @@ class Workspace:
     design: Design
     rows: np.ndarray  # (prompt,) row of each prompt in data/prompts.csv
     n_table: int  # rows of that table, neutral prompts included
+    strata: Strata  # nuisances that relabellings hold fixed
 
     def index_of(self, prompt_ids: Sequence[str]) -> np.ndarray:
         """Return the index of each prompt in the design, -1 for a neutral one."""
@@ -38,11 +41,26 @@ class Workspace:
 
 
 def open_workspace(root: Path) -> Workspace:
-    """Return the design of data/prompts.csv, without the neutral prompts."""
+    """Return the design of data/prompts.csv, without the neutral prompts.
+
+    The wording of the design is the connected component of wordings of one emotion that share a content word.
+    A word that two emotions share merges nothing (`workspace.units.merged_wordings`). Labels are exchanged
+    within strata of the nuisances that leave enough relabellings (`stats.strata`).
+
+    Raises:
+        ContractError: fewer than two emotions, an emotion with one prompt, a wording under two emotions.
+    """
     table = read_table(PROMPTS, root / "data" / "prompts.csv")
-    emotional = table[table["emotion"] != NEUTRAL]
-    columns = (emotional[name].tolist() for name in ("prompt_id", "emotion", "wording"))
-    return Workspace(root, design_of(*columns), emotional.index.to_numpy(), len(table))
+    emotional = table.loc[table["emotion"] != NEUTRAL]
+    ids, emotions, wordings, texts = (
+        emotional[name].tolist() for name in ("prompt_id", "emotion", "wording", "text")
+    )
+    design_of(ids, emotions, wordings)  # refuses a wording under two emotions before wordings are merged
+    design = design_of(ids, emotions, merged_wordings(emotions, wordings, texts))
+    strata = strata_of(design.labels, design.wordings, nuisances_of(emotional))
+    return Workspace(
+        root, replace(design, strata=strata.codes), emotional.index.to_numpy(), len(table), strata
+    )
 
 
 def prompt_table(work: Workspace) -> pd.DataFrame:
