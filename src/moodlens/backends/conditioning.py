@@ -89,14 +89,14 @@ def check_padding(text_padding: str) -> str:
 
 
 def conditioning(
-    texts: Sequence[EncodedText], n_rows: int, width: int, like: Tensor, text_padding: str
+    texts: Sequence[EncodedText | None], n_rows: int, width: int, like: Tensor, text_padding: str
 ) -> Conditioning:
     """Return the conditioning of `n_rows` rows; rows beyond the texts are padding and hold null text.
 
     Args:
-        texts: encodings no longer than `width` tokens.
+        texts: encodings no longer than `width` tokens; None is null text.
         n_rows: rows with text, padding included; at least 1.
-        width: tokens per row.
+        width: tokens per row. Positions beyond a text's own width are masked under both policies.
         like: a tensor whose device and type the result takes; its last axis is d_model.
         text_padding: see `check_padding`.
     """
@@ -104,7 +104,9 @@ def conditioning(
     # a padding row attends to its zeros: the result is 0 as well, without the 0/0 of an empty softmax
     mask = torch.ones(n_rows, 1, 1, width, dtype=torch.bool, device=like.device)
     for row, text in enumerate(texts):
+        if text is None:
+            continue
         n_tokens = text.projected.shape[0]
         hidden[row, :n_tokens] = text.projected
-        mask[row, ..., n_tokens if text_padding == "mask" else width :] = False
+        mask[row, ..., n_tokens if text_padding == "mask" else text_width(n_tokens) :] = False
     return Conditioning(hidden, mask, width)

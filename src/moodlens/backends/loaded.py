@@ -10,10 +10,22 @@ import numpy as np
 from torch import nn
 
 from moodlens.backends.conditioning import check_padding
+from moodlens.backends.forks import check_forks, forks_do_not_apply
 from moodlens.backends.hooks import SITES, FindSite, Recorder, captured_modules, insert_clips, present_sites
 from moodlens.backends.requests import captured_halves, check_codes, check_requests
 from moodlens.base.seeding import seed_for
-from moodlens.contracts.backend import Capture, ClipRequest, Generated, ModelInfo, Patch, Sampling, States
+from moodlens.contracts.backend import (
+    Branch,
+    Capture,
+    ClipRequest,
+    Forked,
+    Generated,
+    ModelInfo,
+    Patch,
+    Sampling,
+    States,
+    Stem,
+)
 from moodlens.contracts.tensors import hookpoint
 
 
@@ -79,6 +91,27 @@ class LoadedBackend(ABC):
     @abstractmethod
     def _generate(self, requests: Sequence[ClipRequest], sampling: Sampling, capture: Capture) -> Generated:
         """Generate the clips of checked requests."""
+
+    def fork(self, stems: Sequence[Stem], branches: Sequence[Branch], sampling: Sampling) -> Forked:
+        """Return the continuation of every branch, the same in any call and order.
+
+        Args:
+            stems: tokens under a text, whose prefixes and cached states the branches take.
+            branches: at which step each goes on, under which text, with whose cached states.
+            sampling: how tokens are drawn; its number of frames is that of the stems.
+
+        Raises:
+            UsageError: the model prepends its text, so its cache cannot go on under another one; or as
+                `forks.check_forks`.
+        """
+        if "cross_attention" not in present_sites(self.layers[0], self.sites):
+            raise forks_do_not_apply(self._info, "text prepended to the sequence (melody)")
+        check_forks(stems, branches, sampling, self._info)
+        return self._fork(stems, branches, sampling)
+
+    @abstractmethod
+    def _fork(self, stems: Sequence[Stem], branches: Sequence[Branch], sampling: Sampling) -> Forked:
+        """Continue checked branches."""
 
     def teacher_force(
         self,

@@ -69,6 +69,17 @@ def draw_tokens(
     return (cumulative <= target).sum(-1)
 
 
+def nats(
+    logits: Float[Tensor, "clip codebook entry"], tokens: Int[Tensor, "clip codebook"]
+) -> Float[Tensor, "clip codebook"]:
+    """Return -ln p of the tokens under the softmax of the logits.
+
+    >>> round(float(nats(torch.tensor([[[0.0, 0.0]]]), torch.tensor([[1]]))), 4)
+    0.6931
+    """
+    return -logits.log_softmax(-1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
+
+
 def _nucleus(
     scaled: Float[Tensor, "clip codebook entry"], top_p: float
 ) -> Float[Tensor, "clip codebook entry"]:

@@ -122,6 +122,40 @@ class TextEncoding:
     projected: np.ndarray  # (token, d_model), float32
 
 
+@dataclass(frozen=True)
+class Stem:
+    """Tokens of one clip that are fed back under a text: the source of prefixes and of cached states."""
+
+    codes: np.ndarray  # (codebook, frame), without delays, int16
+    text: str | None  # under which the states are cached; None is null text
+    seed_key: int  # noise of every continuation, by (step, codebook); the clip's own key is its own noise
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A continuation: the tokens of a stem before `step`, then generation under the text `ahead`.
+
+    Step s of the decoder outputs frame s - k of a codebook with delay k. So the prefix of a fork at step s
+    holds the frames below s - k of that codebook. Cached states are keys and values of self-attention.
+    Those of layer 0 are computed before any text is read, so they are the same under every text.
+    """
+
+    stem: int
+    step: int  # first decoder step that is drawn anew, 0 .. n_steps - 1
+    ahead: str | None  # None is null text
+    donor: int | None = None  # stem whose cached states replace those of `stem`: same prefix, another text
+    layers: tuple[int, ...] | None = None  # layers in which they are replaced; None is all
+    window: tuple[int, int] | None = None  # steps (first, stop) that are replaced; None is the whole prefix
+
+
+@dataclass
+class Forked:
+    """The result of forks: one continuation per branch, and how likely the model finds it."""
+
+    codes: np.ndarray  # (branch, codebook, frame), int16; frames before the fork are the stem's
+    nats_per_token: np.ndarray  # (branch,), float32: mean -ln p of the drawn tokens, see `MusicBackend.fork`
+
+
 class MusicBackend(Protocol):
     """The methods through which the rooms above `backends` use a model."""
 
@@ -138,6 +172,16 @@ class MusicBackend(Protocol):
 
     def generate(self, requests: Sequence[ClipRequest], sampling: Sampling, capture: Capture) -> Generated:
         """Return the generated clips. The tokens of a clip depend neither on its batch nor on the order."""
+        ...
+
+    def fork(self, stems: Sequence[Stem], branches: Sequence[Branch], sampling: Sampling) -> Forked:
+        """Return the continuation of every branch. It depends neither on the other branches nor on the order.
+
+        A branch whose text, cached states and noise are those of a generated clip gives that clip, bit for
+        bit. Under guidance the unconditional half keeps null text and its own cached states. The likelihood
+        is that of the logits with guidance, before temperature and filters, in nats; padding of the delay
+        pattern does not count.
+        """
         ...
 
     def teacher_force(

@@ -1,6 +1,7 @@
 """AudiocraftBackend against audiocraft's own generate, and against MusicgenBackend on the same weights."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,13 +12,25 @@ import yaml
 
 from moodlens.backends import catalog
 from moodlens.base.errors import ContractError, MoodLensError, UsageError
-from moodlens.contracts.backend import Capture, ClipRequest, MusicBackend, Sampling
+from moodlens.contracts.backend import Branch, Capture, ClipRequest, MusicBackend, Sampling, Stem
 from moodlens.params.pipeline import Model
 from tests.tiny_audiocraft import as_audiocraft_runs, give_melody_parts, load_audiocraft, save_tiny_audiocraft
 
 SITES = ("residual", "self_attention", "cross_attention", "mlp")
 TEXTS = ["a sad guitar piece", "sad", "a happy piano piece"]
 N_FRAMES, ATOL = 16, 1e-4
+
+
+FORKS = [
+    Branch(0, 6, None),
+    Branch(0, 6, TEXTS[1]),
+    Branch(1, 0, TEXTS[0]),
+    Branch(3, 9, TEXTS[2]),
+    Branch(0, 6, None, 1),
+    Branch(0, 6, TEXTS[0], 1, (1,)),
+    Branch(2, 9, None, 0, (1, 2), (3, 8)),
+    Branch(0, 18, TEXTS[0]),
+]
 
 
 def requests(texts: list[str]) -> list[ClipRequest]:
@@ -53,6 +66,82 @@ def check_equal(theirs: MusicBackend, ours: MusicBackend) -> None:
         assert encoded.tokens == text.tokens
         np.testing.assert_allclose(encoded.hidden, text.hidden, atol=ATOL)
         np.testing.assert_allclose(encoded.projected, text.projected, atol=ATOL)
+
+
+def check_forks_equal(theirs: MusicBackend, ours: MusicBackend, guidance_scale: float) -> None:
+    own = Sampling(N_FRAMES, top_k=8, guidance_scale=guidance_scale)
+    codes = theirs.generate(requests(TEXTS), own, Capture(sites=())).codes
+    stems = [Stem(codes[0], text, 7) for text in (*TEXTS, None)]
+    identity = [Branch(0, step, TEXTS[0]) for step in (0, 1, 9, 18)]
+    made = theirs.fork(stems, identity, own).codes
+    assert np.array_equal(made, np.stack([codes[0]] * len(identity)))
+    for sampling in (own, replace(own, temperature=0)):
+        made, wanted = (model.fork(stems, FORKS, sampling) for model in (theirs, ours))
+        assert np.array_equal(made.codes, wanted.codes)
+        np.testing.assert_allclose(made.nats_per_token, wanted.nats_per_token, atol=ATOL, rtol=0)
+    assert len({tuple(row.flatten()) for row in made.codes}) >= len(FORKS) - 1
+
+
+def states_of_a_fork(backend: Any, stems: list[Stem], branch: Branch, uncond_row: int) -> np.ndarray:
+    """Return what every layer puts out from the fork on, (layer, step, half, d_model)."""
+    outputs: list[list[torch.Tensor]] = [[] for _ in backend.layers]
+    handles = [
+        layer.register_forward_hook(
+            lambda _m, _a, output, kept=kept: kept.append(output[0] if isinstance(output, tuple) else output)
+        )
+        for layer, kept in zip(backend.layers, outputs, strict=True)
+    ]
+    backend.fork(stems, [branch], Sampling(N_FRAMES, temperature=0))
+    for handle in handles:
+        handle.remove()
+    drawn = N_FRAMES + 3 - branch.step
+    return np.stack([
+        [states[[0, uncond_row], 0].numpy() for states in kept[-drawn:]] for kept in outputs
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 3.0])
+@pytest.mark.parametrize("padding", ["mask", "attend"])
+def test_forks(
+    audiocraft_folder: Path,
+    converted_folder: Path,
+    guidance_scale: float,
+    padding: Literal["mask", "attend"],
+):
+    theirs, ours = loaded(Path(f"audiocraft:{audiocraft_folder}"), padding), loaded(converted_folder, padding)
+    check_forks_equal(theirs, ours, guidance_scale)
+
+
+@pytest.mark.parametrize("padding", ["mask", "attend"])
+def test_states_of_forks(audiocraft_folder: Path, converted_folder: Path, padding: Literal["mask", "attend"]):
+    theirs, ours = loaded(Path(f"audiocraft:{audiocraft_folder}"), padding), loaded(converted_folder, padding)
+    codes = theirs.generate(requests(TEXTS), Sampling(N_FRAMES), Capture(sites=())).codes
+    stems = [Stem(codes[0], text, 7) for text in TEXTS]
+    states = {}
+    for branch in (Branch(0, 6, None), Branch(0, 6, None, 1), Branch(0, 6, TEXTS[2], 1, (1,), (2, 5))):
+        made, wanted = states_of_a_fork(theirs, stems, branch, 1), states_of_a_fork(ours, stems, branch, 16)
+        assert made.shape == (3, N_FRAMES - 3, 2, 32)
+        np.testing.assert_allclose(made, wanted, atol=ATOL, rtol=0)
+        states[branch] = made
+    own, donated, _ = states.values()
+    assert np.abs(own[1:, 0, 0] - donated[1:, 0, 0]).max() > 10 * ATOL  # the first step has the same tokens
+    assert np.array_equal(own[:, 0, 1], donated[:, 0, 1])  # the null half keeps its own states
+
+
+def test_forks_in_stereo_and_not_of_a_melody_model(
+    tiny_t5: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MOODLENS_CACHE", str(tmp_path / "cache"))
+    stereo = save_tiny_audiocraft(tmp_path / "stereo", tiny_t5, "stereo", seed=1)
+    check_forks_equal(loaded(Path(f"audiocraft:{stereo}")), loaded(stereo), 3.0)
+    give_melody_parts(monkeypatch)
+    melody = save_tiny_audiocraft(tmp_path / "melody", tiny_t5, "melody", seed=1)
+    stems = [Stem(np.zeros((4, N_FRAMES), dtype=np.int16), "sad", 0)]
+    for folder in (Path(f"audiocraft:{melody}"), melody):
+        with pytest.raises(
+            UsageError, match=r"must read its text through cross-attention.*Forks do not apply"
+        ):
+            loaded(folder).fork(stems, [Branch(0, 4, None)], Sampling(N_FRAMES))
 
 
 @pytest.mark.parametrize("padding", ["mask", "attend"])

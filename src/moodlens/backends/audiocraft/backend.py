@@ -16,25 +16,30 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from moodlens.backends.audiocraft.fork import State, give_donor, state_at
 from moodlens.backends.audiocraft.stand_ins import import_audiocraft
 from moodlens.backends.conditioning import text_width
 from moodlens.backends.edits import patched, sites_of
+from moodlens.backends.forks import plan
 from moodlens.backends.hooks import FindSite, insert_clips
 from moodlens.backends.loaded import LoadedBackend
 from moodlens.backends.musicgen.decode_loop import real_outputs
 from moodlens.backends.requests import check_prompt, halves_run
-from moodlens.backends.sampling import clip_uniforms, draw_tokens, guided
+from moodlens.backends.sampling import clip_uniforms, draw_tokens, guided, nats
 from moodlens.base.errors import UsageError, must
 from moodlens.base.units import steps_for
 from moodlens.codes.delay import apply_delay, undo_delay
 from moodlens.contracts.backend import (
+    Branch,
     Capture,
     ClipRequest,
+    Forked,
     Generated,
     ModelInfo,
     Patch,
     Sampling,
     States,
+    Stem,
     TextEncoding,
 )
 
@@ -111,23 +116,77 @@ class AudiocraftBackend(LoadedBackend):
     def _generate_clip(self, request: ClipRequest, sampling: Sampling, capture: Capture) -> Generated:
         check_prompt(request.text)
         _check_no_attention(capture)
-        n_codebooks, pad_id = self._info.n_codebooks, self._lm.special_token_id
         n_steps = steps_for(sampling.n_frames, self._info.n_delays)
         halves = halves_run(sampling.guidance_scale, capture.half)
         conditions, n_prefix = self._conditions([request.text] + [None] * (len(halves) - 1))
         recorder = self._recorder(capture, ROWS, n_steps, n_prefix)
-        uniforms = torch.from_numpy(clip_uniforms(request.seed_key, n_steps, n_codebooks))
-        columns = torch.full((1, n_codebooks, n_steps + 1), pad_id, dtype=torch.long, device=self._device)
-        real = torch.tensor(list(real_outputs(n_steps, n_codebooks, self._n_channels)), device=self._device)
+        columns = self._empty(n_steps)
         with recorder.attached(), self._lm.streaming():
-            for step in range(n_steps):
-                column = columns[:, :, step : step + 1].repeat(len(halves), 1, 1)
-                logits = self._lm(column, [], conditions)[:, :, -1].float()
-                logits = guided(logits, 1, sampling.guidance_scale)
-                tokens = draw_tokens(logits, uniforms[None, step].to(self._device), sampling)
-                columns[:, :, step + 1] = torch.where(real[step], tokens, pad_id)
+            self._draw(columns, conditions, len(halves), request.seed_key, sampling)
         codes = undo_delay(columns, self._n_channels).cpu().numpy().astype(np.int16)
         return Generated(codes, recorder.finish())
+
+    def _empty(self, n_steps: int) -> Tensor:
+        shape = 1, self._info.n_codebooks, n_steps + 1
+        return torch.full(shape, self._lm.special_token_id, dtype=torch.long, device=self._device)
+
+    def _draw(
+        self,
+        columns: Tensor,
+        conditions: dict[str, tuple[Tensor, Tensor]],
+        n_halves: int,
+        seed_key: int,
+        sampling: Sampling,
+        first: int = 0,
+    ) -> float:
+        """Draw the tokens of all steps from `first` on and return their mean -ln p."""
+        n_codebooks, n_steps = self._info.n_codebooks, columns.shape[-1] - 1
+        uniforms = torch.from_numpy(clip_uniforms(seed_key, n_steps, n_codebooks)).to(self._device)
+        real = torch.tensor(list(real_outputs(n_steps, n_codebooks, self._n_channels)), device=self._device)
+        losses = []
+        for step in range(first, n_steps):
+            column = columns[:, :, step : step + 1].repeat(n_halves, 1, 1)
+            logits = self._lm(column, [], conditions)[:, :, -1].float()
+            logits = guided(logits, 1, sampling.guidance_scale)
+            tokens = draw_tokens(logits, uniforms[None, step], sampling)
+            columns[:, :, step + 1] = torch.where(real[step], tokens, self._lm.special_token_id)
+            losses.append(nats(logits, tokens)[0, real[step]])
+        return float(torch.cat(losses).double().mean())
+
+    @torch.no_grad()
+    def _fork(self, stems: Sequence[Stem], branches: Sequence[Branch], sampling: Sampling) -> Forked:
+        codes = np.zeros((len(branches), self._info.n_codebooks, sampling.n_frames), dtype=np.int16)
+        nats_per_token = np.zeros(len(branches), dtype=np.float32)
+        n_halves = len(halves_run(sampling.guidance_scale, "cond"))
+        # a clip runs alone, at the width of its own text: a block holds a stem and its donor
+        for block in plan(stems, branches, lambda _text: 1, self._info.n_layers, 2):
+            last = block.branch_blocks[-1].step
+            fed = {feed: self._fed(stems[feed.stem], last, n_halves) for feed in block.feeds}
+            for route in (route for part in block.branch_blocks for route in part.routes):
+                branch, (known, cached) = branches[route.branch], fed[route.base]
+                columns = self._empty(known.shape[-1] - 1)
+                columns[:, :, : branch.step + 1] = known[:, :, : branch.step + 1]
+                state = state_at(self._lm, cached, branch.step)
+                if route.donor is not None:
+                    give_donor(self._lm, state, fed[route.donor][1], route.layers, route.window)
+                conditions, _ = self._conditions([branch.ahead] + [None] * (n_halves - 1))
+                key = stems[branch.stem].seed_key
+                with self._lm.streaming():
+                    self._lm.set_streaming_state(state)
+                    mean = self._draw(columns, conditions, n_halves, key, sampling, branch.step)
+                codes[route.branch] = undo_delay(columns, self._n_channels)[0].cpu().numpy()
+                nats_per_token[route.branch] = mean
+        return Forked(codes, nats_per_token)
+
+    def _fed(self, stem: Stem, n_steps: int, n_halves: int) -> tuple[Tensor, State]:
+        """Return the tokens of a stem with delays, and the streaming state after `n_steps` steps."""
+        codes = torch.from_numpy(stem.codes[None].astype(np.int64)).to(self._device)
+        columns = apply_delay(codes, self._lm.special_token_id, self._n_channels)
+        conditions, _ = self._conditions([stem.text] + [None] * (n_halves - 1))
+        with self._lm.streaming():
+            for step in range(n_steps):
+                self._lm(columns[:, :, step : step + 1].repeat(n_halves, 1, 1), [], conditions)
+            return columns, self._lm.get_streaming_state()
 
     def _conditions(self, texts: Sequence[str | None]) -> tuple[dict[str, tuple[Tensor, Tensor]], int]:
         """Return the conditions of audiocraft's language model, one row per text, and the prefix length.

@@ -15,9 +15,11 @@ from moodlens.backends import attention
 from moodlens.backends.attention import AttentionRecorder
 from moodlens.backends.conditioning import EncodedText, encode_text
 from moodlens.backends.edits import patched, sites_of
+from moodlens.backends.forks import plan
 from moodlens.backends.hooks import insert_clips
 from moodlens.backends.loaded import LoadedBackend
 from moodlens.backends.musicgen.decode_loop import Decoder, generate_block
+from moodlens.backends.musicgen.fork import Forking
 from moodlens.backends.musicgen.melody import MelodyDecoder
 from moodlens.backends.musicgen.packed import linears_of, packed, packs
 from moodlens.backends.requests import captured_halves, halves_run
@@ -26,13 +28,16 @@ from moodlens.base.errors import UsageError, must
 from moodlens.base.units import steps_for
 from moodlens.codes.delay import apply_delay
 from moodlens.contracts.backend import (
+    Branch,
     Capture,
     ClipRequest,
+    Forked,
     Generated,
     ModelInfo,
     Patch,
     Sampling,
     States,
+    Stem,
     TextEncoding,
 )
 
@@ -163,6 +168,27 @@ class MusicgenBackend(LoadedBackend):
         states = recorder.finish()
         states.attention = watcher.finish()
         return Generated(codes[: len(texts)].cpu().numpy().astype(np.int16), states)
+
+    @torch.inference_mode()
+    def _fork(self, stems: Sequence[Stem], branches: Sequence[Branch], sampling: Sampling) -> Forked:
+        texts = [
+            text for text in [*(s.text for s in stems), *(b.ahead for b in branches)] if text is not None
+        ]
+        encoded = dict(zip(texts, self._encode(texts), strict=True))
+        forking = Forking(
+            self._decoder, stems, branches, sampling, encoded, self._text_padding, self._block_clips
+        )
+        codes = np.zeros((len(branches), self._info.n_codebooks, sampling.n_frames), dtype=np.int16)
+        nats_per_token = np.zeros(len(branches), dtype=np.float32)
+
+        def width(text: str | None) -> int:
+            return self._width(encoded[text] if text is not None else None)
+
+        with self._packed():
+            for block in plan(stems, branches, width, self._info.n_layers, self._block_clips):
+                for numbers, drawn, nats in forking.results(block):
+                    codes[numbers], nats_per_token[numbers] = drawn, nats
+        return Forked(codes, nats_per_token)
 
     @torch.inference_mode()
     def _teacher_force_clip(

@@ -18,7 +18,7 @@ of `python -m benchmarks.generate`. A dense block with a short tail was 7 % fast
 not justify its code.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -62,6 +62,26 @@ class PreallocatedLayer(CacheLayerMixin):
         self.keys[:, :, start : self.n_filled] = key_states
         self.values[:, :, start : self.n_filled] = value_states
         return self.keys[:, :, : self.n_filled], self.values[:, :, : self.n_filled]
+
+    def copied(self, rows: Sequence[int]) -> "PreallocatedLayer":
+        """Return the steps so far of `rows`, in this order, with room for as many steps as here."""
+        copy = PreallocatedLayer(self.n_steps)
+        if self.is_initialized:
+            assert self.keys is not None
+            assert self.values is not None
+            chosen = torch.tensor(rows, device=self.keys.device)
+            copy.update(*(part[chosen, :, : self.n_filled] for part in (self.keys, self.values)))
+        return copy
+
+    def replace(
+        self, row: int, source: "PreallocatedLayer", source_row: int, window: tuple[int, int]
+    ) -> None:
+        """Replace the steps of `window`, (first, stop), in one row by those of a row of another cache."""
+        steps = slice(*window)
+        for own, other in ((self.keys, source.keys), (self.values, source.values)):
+            assert own is not None
+            assert other is not None
+            own[row, :, steps] = other[source_row, :, steps]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.n_filled + query_length, 0
@@ -155,7 +175,12 @@ class Decoder:
         return decoder_cache(len(self.layers), n_positions)
 
     def conditioning(
-        self, texts: Sequence[EncodedText], n_text_rows: int, n_rows: int, width: int, text_padding: str
+        self,
+        texts: Sequence[EncodedText | None],
+        n_text_rows: int,
+        n_rows: int,
+        width: int,
+        text_padding: str,
     ) -> Conditioning:
         """Return the text input of `n_rows` rows: texts in the first `n_text_rows`, null text in the rest."""
         return conditioning(texts, n_text_rows, width, self.like, text_padding)
@@ -201,6 +226,60 @@ def real_outputs(n_steps: int, n_codebooks: int, n_channels: int = 1) -> Iterato
         yield [0 <= step - k // n_channels < n_frames for k in range(n_codebooks)]
 
 
+@dataclass
+class Block:
+    """Clips that are decoded together, one step after another."""
+
+    columns: Int[Tensor, "clip codebook column"]
+    """Tokens with delays. Column s is the input of step s; what is not drawn yet holds the padding."""
+    text: Conditioning
+    n_rows: int
+    """Rows of the decoder: as many as clips, [cond], or twice as many, [cond; uncond]."""
+    cache: Any
+    """Keys and values of the steps so far."""
+
+    @property
+    def n_steps(self) -> int:
+        return self.columns.shape[-1] - 1
+
+    def states(self, decoder: Decoder, step: int) -> Float[Tensor, "row column d_model"]:
+        """Run one step and return the normalised output of the last layer."""
+        column = self.columns[:, :, step : step + 1]
+        return decoder.states(column.repeat(self.n_rows // len(column), 1, 1), self.text, self.cache)
+
+
+Watch = Callable[[Tensor, Tensor, Tensor], None]
+"""Receives at every step guided logits, (clip, codebook, entry), tokens, and which codebooks output one."""
+
+
+def empty_columns(decoder: Decoder, n_clips: int, n_steps: int) -> Int[Tensor, "clip codebook column"]:
+    """Return the tokens of clips of which nothing is drawn yet."""
+    shape = n_clips, decoder.n_codebooks, n_steps + 1
+    return torch.full(shape, decoder.pad_id, dtype=torch.long, device=decoder.like.device)
+
+
+def draw_block(
+    decoder: Decoder,
+    block: Block,
+    uniforms: Float[Tensor, "clip step codebook"],
+    sampling: Sampling,
+    first: int = 0,
+    watch: Watch | None = None,
+) -> None:
+    """Draw the tokens of all steps from `first` on; the cache holds the steps before it."""
+    device = block.columns.device
+    uniforms = uniforms.to(device)
+    outputs = list(real_outputs(block.n_steps, decoder.n_codebooks, decoder.n_channels))
+    real = torch.tensor(outputs, device=device)
+    for step in range(first, block.n_steps):
+        logits = decoder.logits(block.states(decoder, step))
+        logits = guided(logits, len(block.columns), sampling.guidance_scale)
+        tokens = draw_tokens(logits, uniforms[:, step], sampling)
+        block.columns[:, :, step + 1] = torch.where(real[step], tokens, decoder.pad_id)
+        if watch is not None:
+            watch(logits, tokens, real[step])
+
+
 def generate_block(
     decoder: Decoder,
     text: Conditioning,
@@ -217,19 +296,9 @@ def generate_block(
         uniforms: uniform random numbers of each clip.
         sampling: how tokens are drawn, and how many frames.
     """
-    n_clips = uniforms.shape[0]
     n_steps = steps_for(sampling.n_frames, decoder.n_delays)
-    device = text.hidden.device
-    uniforms = uniforms.to(device)
-    real = torch.tensor(list(real_outputs(n_steps, decoder.n_codebooks, decoder.n_channels)), device=device)
-    columns = torch.full(
-        (n_clips, decoder.n_codebooks, n_steps + 1), decoder.pad_id, dtype=torch.long, device=device
-    )
+    columns = empty_columns(decoder, len(uniforms), n_steps)
     cache = decoder.cache(n_steps + decoder.n_prefix(text.width))
-    for step in range(n_steps):
-        column = columns[:, :, step : step + 1]
-        states = decoder.states(column.repeat(n_rows // n_clips, 1, 1), text, cache)
-        logits = guided(decoder.logits(states), n_clips, sampling.guidance_scale)
-        tokens = draw_tokens(logits, uniforms[:, step], sampling)
-        columns[:, :, step + 1] = torch.where(real[step], tokens, decoder.pad_id)
-    return undo_delay(columns, decoder.n_channels)
+    block = Block(columns, text, n_rows, cache)
+    draw_block(decoder, block, uniforms, sampling)
+    return undo_delay(block.columns, decoder.n_channels)

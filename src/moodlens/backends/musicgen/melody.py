@@ -55,14 +55,20 @@ class MelodyDecoder(Decoder):
         return Cache(layers=[PreallocatedLayer(n_positions) for _ in self.layers])
 
     def conditioning(
-        self, texts: Sequence[EncodedText], n_text_rows: int, n_rows: int, width: int, text_padding: str
+        self,
+        texts: Sequence[EncodedText | None],
+        n_text_rows: int,
+        n_rows: int,
+        width: int,
+        text_padding: str,
     ) -> Conditioning:
         """Return the prefix of every row: texts in the first rows, null text in the others."""
         hidden = self.like.new_zeros(n_rows, self.n_prefix(width), self.like.shape[-1])
         n_chroma = self.chroma.shape[0]
         hidden[:, :n_chroma] = self.chroma
         for row, text in enumerate(texts):
-            hidden[row, n_chroma : n_chroma + text.projected.shape[0]] = text.projected
+            if text is not None:
+                hidden[row, n_chroma : n_chroma + text.projected.shape[0]] = text.projected
         return Conditioning(hidden, None, width)
 
     def states(
