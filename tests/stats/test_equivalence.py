@@ -4,7 +4,8 @@ import pytest
 from moodlens.base.errors import ContractError
 from moodlens.stats.equivalence import injection_power, units_needed
 from moodlens.stats.gram import centred, prompt_grams
-from moodlens.stats.multiplicity import max_t
+from moodlens.stats.location import location_statistics
+from moodlens.stats.multiplicity import max_t, standard_scores
 from moodlens.stats.permanova import pseudo_f
 from moodlens.stats.permutation import relabellings
 from tests.stats.synthetic import design, sites
@@ -33,6 +34,33 @@ def test_power_is_the_share_of_full_tests_that_find_the_effect():
         grams = prompt_grams(sites(made, rng, n_layers=3, n_clips=1, share=0.1, layer=1))
         seen += max_t(pseudo_f(grams, relabellings(made.labels, 199, rng)))[1] <= 0.05
     assert seen / 150 == pytest.approx(promised, abs=0.1)
+
+
+@pytest.mark.parametrize("kind", ["pseudo_f", "w_d_star"])
+def test_an_injection_moves_the_statistic_as_moved_vectors_would(kind):
+    """One layer, rows written out: class means shifted by hand and the statistic taken anew."""
+    rng = np.random.default_rng(9)
+    made, delta, n_injections = design(5, 9, 7), 0.1, 60
+    rows = rng.standard_normal((21, 30))
+    rows -= rows.mean(axis=0)
+    gram = (rows @ rows.T)[None]
+    table = relabellings(made.labels, 200, rng)
+    statistics = location_statistics(gram, table, [kind])
+    found = injection_power(
+        gram, table, statistics, delta, 0.05, np.random.default_rng(1), n_injections, kinds=[kind]
+    )
+    weights = np.random.default_rng(1).standard_normal((n_injections, 3, 21))
+    critical = np.quantile(standard_scores(statistics)[0, 1:], 0.95)
+    seen = 0
+    for labels, weight in zip(table[1 : n_injections + 1], weights, strict=True):
+        shift = weight @ rows
+        shift = (shift - np.bincount(labels) @ shift / 21)[labels]
+        shift *= np.sqrt(delta / (1 - delta) * (rows**2).sum() / (shift**2).sum())
+        moved = rows + shift
+        value = location_statistics((moved @ moved.T)[None], labels[None], [kind])[0, 0]
+        seen += (value - statistics.mean()) / statistics.std() >= critical
+    assert 0 < seen < n_injections
+    assert found.power == pytest.approx(seen / n_injections)
 
 
 def test_the_number_of_prompts_asked_for_delivers_the_power():

@@ -132,6 +132,25 @@ def test_the_sweep_over_families_finds_the_planted_cell_and_reports_its_controls
     assert alone["layers"].cells[1].p == cells["residual.1", "permanova"].p
 
 
+def test_where_groups_are_unequal_only_robust_tests_of_location_have_a_p():
+    made, rng = design(8, 20, 14), np.random.default_rng(2)
+    families = {"layers": sites(made, rng, n_layers=2, share=0.4, layer=1)}
+    found = metric_sweep(families, made, "prompt", list(METRICS), SETTINGS, 199, 100, 0.95)["layers"]
+    for cell in found.cells:
+        silent = METRICS[cell.metric].question == "location" and cell.metric != "permanova"
+        assert (cell.p is None) == (cell.p_max is None) == (cell.q is None) == silent, cell.metric
+        assert cell.statistic == ("w_d_star" if cell.metric == "permanova" else "")
+    assert found.p_any == min(cell.p_max for cell in found.cells if cell.p_max is not None) == 1 / 200
+    (silent,) = metric_sweep(families, made, "prompt", ["cka"], SETTINGS, 99, 100, 0.95).values()
+    assert silent.p_any is None
+    even = design(12, 12, 12)
+    (cells,) = metric_sweep(
+        {"a": sites(even, rng)}, even, "prompt", list(METRICS), SETTINGS, 99, 100, 0.95
+    ).values()
+    assert all(cell.p is not None for cell in cells.cells)
+    assert cells.cells[0].statistic == "pseudo_f"
+
+
 def test_the_parameters_know_every_metric():
     assert tuple(METRICS) == NAMED
 

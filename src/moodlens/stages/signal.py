@@ -1,9 +1,11 @@
 """Stage `signal`: whether emotion separates the prompts, at which sites, and with what power.
 
-The claims rest on PERMANOVA over each family of sites. Beside it is a table of every site and metric with its
-controls: the same prompt twice, another prompt of the emotion, shuffled labels, random twin, random tensors.
+The claims rest on PERMANOVA over each family of sites. Its statistic is pseudo-F, or W_d* where groups differ
+in size or in spread. Beside it is a table of every site and metric with its controls: the same prompt twice,
+another prompt of the emotion, shuffled labels, random twin, random tensors.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +47,13 @@ def run(params: Params, root: Path) -> Run:
         if name in CLAIM_UNITS
     }
     if "twin_layers" in results:
-        best = next(s for s in results["twin_layers"].sites if s.site == results["layers"].best.site)
-        metrics["layers"] = {**metrics["layers"], "twin_effect": best.effect.effect}
+        twin = results["twin_layers"]
+        same = next(site for site in twin.sites if site.site == results["layers"].best.site)
+        metrics["layers"] |= {
+            "twin_effect": same.effect.effect,  # at the model's site: described only
+            "twin_best": twin.best.site,
+            "twin_best_effect": twin.best.effect.effect,
+        }
     metrics["n_prompts"], metrics["n_emotions"] = work.design.n_prompts, work.design.n_classes
     metrics["n_wordings"] = len(work.design.unit_labels("wording"))
     of_clips = [gram for name in ("layers", "music") for gram in families.get(name, [])]
@@ -101,16 +108,20 @@ def family_metrics(name: str, family: FamilySignal, settings: SweepSettings) -> 
         "ceiling": best.effect.ceiling,
         "ceiling_fraction": best.effect.fraction,
         "icc": best.icc,
-        "f": best.tests["prompt"].f,
+        "f": best.tests[unit].f,
+        "statistic": best.tests[unit].statistic,
+        "p_dispersion": min(site.tests[unit].p_dispersion for site in family.sites),
         "p_prompt": best.tests["prompt"].p_max,
         "p_wording": best.tests["wording"].p_max,
-        "n_significant": sum(site.tests["prompt"].p_max < settings.alpha for site in family.sites),
+        "n_significant": sum(site.tests[unit].p_max < settings.alpha for site in family.sites),
         "unit": unit,
         "p": min(site.tests[unit].p_max for site in family.sites),
         "smallest_p": equivalence.smallest_p,
+        "n_fixed_units": equivalence.n_fixed,
         "delta": settings.delta,
         "power": equivalence.power,
         "n_needed": equivalence.n_needed,
+        "units_needed": equivalence.units_needed,
         "n_permutations": settings.n_permutations,
     }
 
@@ -130,6 +141,7 @@ def _metric_row(family: str, cell: Cell) -> dict[str, object]:
         **site_columns(family, cell.site),
         "unit": unit_of(family),
         "metric": cell.metric,
+        "statistic": cell.statistic,
         "question": cell.question,
         "estimate": cell.estimate,
         "low": cell.low,
@@ -163,9 +175,12 @@ def _row(family: str, site: SiteSignal) -> dict[str, object]:
         "ceiling_fraction": site.effect.fraction,
         "icc": site.icc,
         "f": prompt.f,
+        "statistic": prompt.statistic,
+        "p_dispersion": prompt.p_dispersion,
         "p": prompt.p,
         "p_maxt": prompt.p_max,
         "q_bh": prompt.q,
+        "statistic_wording": wording.statistic,
         "p_wording": wording.p,
         "p_wording_maxt": wording.p_max,
         "naive_t": site.naive.t,
@@ -184,7 +199,7 @@ def _family_runs(results: dict[str, FamilySignal], table: dict[str, FamilyMetric
         }
         tags = {"sites": ", ".join(site.site for site in family.sites)}
         site_runs = [_site_run(site, table[name]) for site in family.sites]
-        numbers = {"p_any": table[name].p_any}
+        numbers = _known({"p_any": table[name].p_any})
         family_runs.append(
             Run(f"signal/{name}", metrics=numbers, curves=curves, tags=tags, children=site_runs)
         )
@@ -193,7 +208,10 @@ def _family_runs(results: dict[str, FamilySignal], table: dict[str, FamilyMetric
 
 def _site_run(site: SiteSignal, family: FamilyMetrics) -> Run:
     cells = [cell for cell in family.cells if cell.site == site.site]
-    numbers = {cell.metric: cell.estimate for cell in cells} | {
-        f"{cell.metric}.p_maxt": cell.p_max for cell in cells
-    }
+    numbers = {cell.metric: cell.estimate for cell in cells}
+    numbers |= _known({f"{cell.metric}.p_maxt": cell.p_max for cell in cells})
     return Run(site.site, metrics=numbers | {"effect": site.effect.effect})
+
+
+def _known(numbers: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in numbers.items() if value is not None}

@@ -6,6 +6,7 @@ layers detects the effect if that layer exceeds its critical value. The means po
 of the data's own rows, so the effect lies where the data vary most, which is the hard case.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +14,10 @@ from jaxtyping import Float, Int
 from scipy import stats as scipy_stats
 
 from moodlens.base.errors import ContractError, must
+from moodlens.stats.location import Statistic
 from moodlens.stats.multiplicity import standard_scores
 from moodlens.stats.permanova import sums_of_squares
+from moodlens.stats.welch import from_groups, group_distances
 
 N_INJECTIONS = 500
 MOST_UNITS = 2_000
@@ -40,17 +43,19 @@ def injection_power(
     alpha: float,
     rng: np.random.Generator,
     n_injections: int = N_INJECTIONS,
+    kinds: Sequence[Statistic] | None = None,
 ) -> Power:
     """Return how often the maxT test detects an effect of `delta` injected into a single layer.
 
     Args:
         grams: centred Gram matrices of unit means.
         labels: relabellings, the observed one first (it is not used: it may hold a real effect).
-        statistics: pseudo-F of `labels`, from `permanova.pseudo_f`.
+        statistics: of `labels`, from `location.location_statistics`.
         delta: share of variance, in (0, 1), that the injected class means hold.
         alpha: level of the maxT test over layers.
         rng: source of randomness for the injected directions.
         n_injections: injections per layer; each uses a relabelling of its own.
+        kinds: statistic of each layer; pseudo-F throughout if none are given.
     """
     if not 0 < delta < 1:
         raise ContractError(
@@ -64,6 +69,7 @@ def injection_power(
     between, total = sums_of_squares(grams, truth)
     onehot = (truth[:, :, None] == np.arange(n_classes)).astype(np.float64)
     means = onehot - onehot.mean(axis=1, keepdims=True)
+    sizes = onehot.sum(axis=1)
     weights = rng.standard_normal((len(truth), n_classes, n))
     center, spread = statistics.mean(axis=1), statistics.std(axis=1)
     detected = np.empty((n_layers, len(truth)))
@@ -74,14 +80,40 @@ def injection_power(
         size = (means @ (mixed @ weights.transpose(0, 2, 1)) * means).sum(axis=(1, 2))
         cross = np.einsum("pik,pki->p", means, mixed)
         scale = np.sqrt(delta / (1 - delta) * total[layer] / size)
-        moved = between[layer] + 2 * scale * cross + scale**2 * size
-        f = (moved / (n_classes - 1)) / ((total[layer] - between[layer]) / (n - n_classes))
+        if kinds is not None and kinds[layer] == "w_d_star":
+            f = _moved_w_d_star(gram, truth, sizes, weights, mixed, scale)
+        else:
+            moved = between[layer] + 2 * scale * cross + scale**2 * size
+            f = (moved / (n_classes - 1)) / ((total[layer] - between[layer]) / (n - n_classes))
         detected[layer] = (f - center[layer]) / spread[layer] >= critical
     per_layer = detected.mean(axis=1)
     weakest = int(per_layer.argmin())
     level = float((null[weakest] >= critical).mean())
     level = max(level, 1 / null.shape[1])
     return Power(float(per_layer[weakest]), weakest, per_layer, level, delta, alpha)
+
+
+def _moved_w_d_star(
+    gram: Float[np.ndarray, "unit unit"],
+    labels: Int[np.ndarray, "perm unit"],
+    sizes: Float[np.ndarray, "perm klass"],
+    weights: Float[np.ndarray, "perm klass unit"],
+    mixed: Float[np.ndarray, "perm klass unit"],
+    scale: Float[np.ndarray, " perm"],
+) -> Float[np.ndarray, " perm"]:
+    """Return W_d* after the mean of class k has moved by scale e_k, e_k = weights_k X.
+
+    D_kl becomes |(mean_k - mean_l) + scale (e_k - e_l)|^2; the classes' variances stay.
+    """
+    apart, spread = group_distances(gram, labels, sizes.shape[1])
+    shares = (labels[:, None, :] == np.arange(sizes.shape[1])[:, None]) / sizes[:, :, None]
+    along = shares @ mixed.transpose(0, 2, 1)  # mean_k . e_l
+    moves = mixed @ weights.transpose(0, 2, 1)  # e_k . e_l
+    own, same = (np.diagonal(values, axis1=1, axis2=2) for values in (along, moves))
+    cross = own[:, :, None] + own[:, None, :] - along - along.transpose(0, 2, 1)
+    length = same[:, :, None] + same[:, None, :] - 2 * moves
+    step = scale[:, None, None]
+    return from_groups(apart + 2 * step * cross + step**2 * length, spread, sizes)
 
 
 def units_needed(

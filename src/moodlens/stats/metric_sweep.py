@@ -3,6 +3,9 @@
 Two corrections cover the cells of a family. maxT over all cells answers whether any metric detects emotion at
 any site. Benjamini-Hochberg over the same cells locates it. PERMANOVA alone supports the claims of the
 ladder. `p_any`, which is the more expensive question, stands beside it.
+
+Where the emotions' numbers of units are unequal, a metric of location that has no robust form gets no p: a
+difference in spread would be taken for one of location.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +18,7 @@ from moodlens.base.seeding import rng_for
 from moodlens.stats.bootstrap import interval, unit_resamples
 from moodlens.stats.design import Design, Unit
 from moodlens.stats.gram import SiteGram, cosines
+from moodlens.stats.location import MOST_UNEQUAL, choices, size_ratio
 from moodlens.stats.metrics import METRICS, MetricSettings
 from moodlens.stats.multiplicity import benjamini_hochberg, max_t, standard_scores
 from moodlens.stats.permutation import p_values, relabellings
@@ -33,6 +37,7 @@ class Cell:
 
     site: str
     metric: str
+    statistic: str  # of PERMANOVA: pseudo_f or w_d_star; "" for the other metrics
     question: Literal["location", "any", "dispersion"]
     estimate: float
     low: float | None  # bootstrap over units; None where the metric has no valid bootstrap
@@ -44,9 +49,9 @@ class Cell:
     null_mean: float  # shuffled labels
     null_high: float  # their 95th percentile
     score: float  # (estimate - null_mean) in standard deviations over the relabellings
-    p: float
-    p_max: float  # maxT over all cells of the family
-    q: float  # Benjamini-Hochberg over all cells of the family
+    p: float | None  # None where groups are unequal and the metric has no robust form
+    p_max: float | None  # maxT over the cells of the family that have a p
+    q: float | None  # Benjamini-Hochberg over the same cells
     naive: NaiveT | None  # for cosines only; descriptive, not a valid test
 
 
@@ -55,7 +60,7 @@ class FamilyMetrics:
     """All cells of a family, sites in order, metrics in the order of `METRICS`."""
 
     cells: tuple[Cell, ...]
-    p_any: float  # smallest adjusted p: does any metric detect emotion at any site?
+    p_any: float | None  # smallest adjusted p: does any metric detect emotion at any site?
 
 
 def metric_sweep(
@@ -88,6 +93,8 @@ def metric_sweep(
     counts = unit_resamples(labels, n_bootstrap, rng_for("metrics", unit, "bootstrap", settings.seed))
     units = units_of(sites, design, unit)
     statistics = {name: METRICS[name].statistic(units, table, settings) for name in names}
+    unequal = size_ratio(labels) > MOST_UNEQUAL
+    kinds = [choice.statistic for choice in choices(units.grams, table)]
     bounds = {
         name: None
         if (draws := METRICS[name].draws) is None
@@ -98,8 +105,12 @@ def metric_sweep(
     for family, members in families.items():
         own = slice(start, start + len(members))
         stack = np.stack([statistics[name][own] for name in names], axis=1).reshape(-1, len(table))
-        p, adjusted, scores = p_values(stack), max_t(stack), standard_scores(stack)[:, 0]
-        q = benjamini_hochberg(p)
+        scores = standard_scores(stack)[:, 0]
+        valid = np.array([METRICS[name].keeps_level(unequal) for _ in members for name in names])
+        p, adjusted, q = (np.full(len(stack), np.nan) for _ in range(3))
+        if valid.any():
+            p[valid], adjusted[valid] = p_values(stack[valid]), max_t(stack[valid])
+            q[valid] = benjamini_hochberg(p[valid])
         cells = []
         for i, (member, name) in enumerate(
             (member, name) for member in range(len(members)) for name in names
@@ -111,6 +122,7 @@ def metric_sweep(
                 Cell(
                     site=sites[at].site,
                     metric=name,
+                    statistic=kinds[at] if name == "permanova" else "",
                     question=METRICS[name].question,
                     estimate=float(stack[i, 0]),
                     low=low,
@@ -122,13 +134,14 @@ def metric_sweep(
                     null_mean=float(stack[i, 1:].mean()),
                     null_high=float(np.quantile(stack[i, 1:], NULL_HIGH)),
                     score=float(scores[i]),
-                    p=float(p[i]),
-                    p_max=float(adjusted[i]),
-                    q=float(q[i]),
+                    p=float(p[i]) if valid[i] else None,
+                    p_max=float(adjusted[i]) if valid[i] else None,
+                    q=float(q[i]) if valid[i] else None,
                     naive=_naive(sites[at], name, design),
                 )
             )
-        results[family] = FamilyMetrics(tuple(cells), float(adjusted.min()))
+        p_any = float(adjusted[valid].min()) if valid.any() else None
+        results[family] = FamilyMetrics(tuple(cells), p_any)
         start += len(members)
     return results
 

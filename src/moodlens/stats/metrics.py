@@ -1,6 +1,7 @@
 """The metrics of the sweep. Each takes units and a table of labellings and returns values per (site, perm).
 
-PERMANOVA supports the claims of the ladder. The other metrics describe the kind of difference, give its size
+PERMANOVA supports the claims of the ladder; its statistic is pseudo-F, or W_d* where pseudo-F does not keep
+its level (`stats.location`). The other metrics describe the kind of difference, give its size
 on familiar scales, and show whether any of them detects what PERMANOVA misses.
 """
 
@@ -14,6 +15,7 @@ from jaxtyping import Float, Int
 from moodlens.base.errors import ContractError, must
 from moodlens.base.seeding import rng_for
 from moodlens.stats.alignment import differing_share, label_cca, label_cka
+from moodlens.stats.location import located
 from moodlens.stats.pairwise import (
     contrast,
     contrast_draws,
@@ -23,7 +25,7 @@ from moodlens.stats.pairwise import (
     rbf_kernels,
     sliced_wasserstein,
 )
-from moodlens.stats.permanova import dispersion_f, pseudo_f
+from moodlens.stats.permanova import dispersion_f
 from moodlens.stats.units import Units
 
 Labels = Int[np.ndarray, "perm unit"]
@@ -56,6 +58,11 @@ class Metric:
     pairs: str = (
         ""  # the pairwise array of `Units` that it contrasts; within, between and ceiling are means of it
     )
+    robust: bool = False  # a metric of location keeps its level where groups differ in size and in spread
+
+    def keeps_level(self, unequal: bool) -> bool:
+        """Return whether p is valid; without W_d*, spread is taken for location where sizes are unequal."""
+        return self.robust or not unequal or self.question != "location"
 
 
 def vectors_of(units: Units) -> list[Float[np.ndarray, "unit dim"]]:
@@ -73,7 +80,7 @@ def vectors_of(units: Units) -> list[Float[np.ndarray, "unit dim"]]:
 
 
 METRICS: dict[str, Metric] = {
-    "permanova": Metric("location", lambda u, labels, _: pseudo_f(u.grams, labels)),
+    "permanova": Metric("location", lambda u, labels, _: located(u.grams, labels), robust=True),
     "cosine_raw": Metric(
         "location",
         lambda u, labels, _: contrast(u.raw, labels),

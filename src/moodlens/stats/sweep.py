@@ -1,6 +1,7 @@
 """All tests of one family of sites (all layers, both text sites, ...), as one record per site.
 
-F, effect and p of each site come from its Gram matrix. maxT and Benjamini-Hochberg cover the family.
+The statistic of location (pseudo-F or W_d*, `stats.location`), effect and p of each site come from its Gram
+matrix. maxT and Benjamini-Hochberg cover the family; both run over standardised statistics.
 """
 
 from collections.abc import Sequence
@@ -13,9 +14,9 @@ from moodlens.stats.bootstrap import resamples
 from moodlens.stats.design import UNITS, Design, Unit
 from moodlens.stats.equivalence import injection_power, units_needed
 from moodlens.stats.gram import SiteGram, centred, cosines, group_means, prompt_grams
+from moodlens.stats.location import Statistic, choices, location_statistics
 from moodlens.stats.multiplicity import benjamini_hochberg, max_t, standard_scores
-from moodlens.stats.permanova import pseudo_f
-from moodlens.stats.permutation import p_values, relabellings, smallest_p
+from moodlens.stats.permutation import fixed_units, p_values, relabellings, smallest_p
 from moodlens.stats.similarity import Effect, NaiveT, centred_cosines, emotion_effect, naive_t, prompt_icc
 
 
@@ -34,9 +35,11 @@ class SweepSettings:
 
 @dataclass(frozen=True)
 class UnitTest:
-    """PERMANOVA of one site with labels permuted over whole units."""
+    """The test of location of one site, labels permuted over whole units."""
 
-    f: float
+    f: float  # pseudo-F or W_d*
+    statistic: Statistic
+    p_dispersion: float  # PERMDISP, which with the group sizes chose the statistic
     p: float
     p_max: float  # maxT over the family
     q: float  # Benjamini-Hochberg over the family
@@ -61,12 +64,14 @@ class Equivalence:
     power: float  # at the weakest site
     weakest: str
     n_needed: int | None  # prompts per emotion for the requested power; None: more than can be simulated
+    units_needed: int | None  # the same in units per emotion
     smallest_p: float
+    n_fixed: int  # units that no relabelling moves, because they are alone of their size in their stratum
 
 
 @dataclass(frozen=True)
 class FamilySignal:
-    """A family of sites, in the order given; `best` has the largest standardised F, as in maxT."""
+    """A family of sites, in the order given; `best` has the largest standardised statistic, as in maxT."""
 
     sites: tuple[SiteSignal, ...]
     best: SiteSignal
@@ -91,15 +96,20 @@ def sweep(name: str, sites: Sequence[SiteGram], design: Design, settings: SweepS
         labels, blocks = design.unit_labels(unit), design.blocks(unit)
         units = centred(group_means(grams, design.members(unit)))
         table = relabellings(labels, settings.n_permutations, rng, blocks)
-        f = pseudo_f(units, table)
+        chosen = choices(units, table)
+        kinds = [choice.statistic for choice in chosen]
+        f = location_statistics(units, table, kinds)
         p, adjusted = p_values(f), max_t(f)
         q = benjamini_hochberg(p)
         tests[unit] = [
-            UnitTest(*(float(v) for v in row)) for row in zip(f[:, 0], p, adjusted, q, strict=True)
+            UnitTest(
+                float(f[i, 0]), kinds[i], chosen[i].p_dispersion, float(p[i]), float(adjusted[i]), float(q[i])
+            )
+            for i in range(len(sites))
         ]
         if unit == "prompt":
             best = int(standard_scores(f)[:, 0].argmax())
-        power = injection_power(units, table, f, settings.delta, settings.alpha, rng)
+        power = injection_power(units, table, f, settings.delta, settings.alpha, rng, kinds=kinds)
         needed = units_needed(
             units[power.weakest], design.n_classes, settings.delta, power.alpha_layer, settings.power
         )
@@ -108,7 +118,9 @@ def sweep(name: str, sites: Sequence[SiteGram], design: Design, settings: SweepS
             power.power,
             sites[power.weakest].site,
             None if needed is None else int(np.ceil(needed * per_unit)),
+            needed,
             smallest_p(labels, settings.n_permutations, blocks),
+            fixed_units(labels, blocks),
         )
     counts = resamples(
         design, "prompt", settings.n_bootstrap, rng_for("signal", name, "bootstrap", settings.seed)
