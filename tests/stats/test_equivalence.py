@@ -71,6 +71,35 @@ def test_the_number_of_prompts_asked_for_delivers_the_power():
     assert achieved == pytest.approx(0.8, abs=0.12)
 
 
+def in_slots(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Units of four emotions in n slots; three quarters of the variance are the slot's."""
+    rng = np.random.default_rng([seed, n, 4])
+    slots = np.repeat(np.arange(n), 4)
+    rows = rng.standard_normal((4 * n, 24)) + np.sqrt(3) * rng.standard_normal((n, 24))[slots]
+    return centred(rows @ rows.T), np.tile(np.arange(4), n), slots
+
+
+def test_within_slots_fewer_units_are_needed_and_they_deliver_the_power():
+    gram, labels, slots = in_slots(40, 0)
+    needed = units_needed(gram, 4, 0.02, 0.05, 0.8, slots)
+    assert needed is not None
+    assert needed < units_needed(gram, 4, 0.02, 0.05, 0.8) / 1.5
+    achieved = []
+    for seed in range(6):
+        gram, labels, slots = in_slots(needed, seed)
+        rng = np.random.default_rng(seed)
+        table = relabellings(labels, 499, rng, slots)
+        achieved.append(
+            injection_power(gram[None], table, pseudo_f(gram[None], table), 0.02, 0.05, rng).power
+        )
+    assert np.mean(achieved) == pytest.approx(0.8, abs=0.12)
+
+
+def test_one_block_needs_what_no_blocks_need():
+    gram, _, slots = in_slots(20, 1)
+    assert units_needed(gram, 4, 0.05, 0.05, 0.8, 0 * slots) == units_needed(gram, 4, 0.05, 0.05, 0.8)
+
+
 def test_white_noise_needs_few_prompts_and_one_dimension_many():
     identity = centred(np.eye(64))
     line = np.linspace(-1, 1, 64)

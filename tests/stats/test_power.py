@@ -97,6 +97,24 @@ def test_the_pilot_leaves_the_emotions_own_variance_out():
         pilot_of(np.zeros((4, 4)), np.array([0, 0, 1, 1]), 0.3, 2)
 
 
+def test_the_pilot_leaves_the_variance_between_blocks_out_and_says_how_much_is_left():
+    rng = np.random.default_rng(1)
+    labels, blocks = np.tile(np.arange(4), 30), np.repeat(np.arange(30), 4)
+    rows = rng.normal(size=(120, 12)) + np.sqrt(3) * rng.normal(size=(30, 12))[blocks]
+    plain, blocked = (
+        pilot_of(rows @ rows.T, labels, 0.3, 2),
+        pilot_of(rows @ rows.T, labels, 0.3, 2, 1.0, blocks),
+    )
+    assert plain.within == 1
+    assert blocked.within == pytest.approx(0.25, abs=0.06)
+    asked = {"weak": Threshold("effect", 0.02, 0.05)}
+    (all_of_it,), (rest,) = (
+        power_table(pilot, asked, (0.8,), rng_for("blocks")) for pilot in (plain, blocked)
+    )
+    assert rest.n < all_of_it.n / 2
+    assert rest.n == pytest.approx(rest.n_approximate, rel=0.15)
+
+
 def test_similarity_as_a_share_of_prompt_means():
     # Between clips .04 x 3/4 = .03; one clip per prompt leaves it there.
     assert unit_share(0.04, Pilot(SPECTRUM, 4, 0.3, 1)) == pytest.approx(0.03)

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from scipy import stats as scipy_stats
 
 from moodlens.base.errors import ContractError, must
+from moodlens.stats.gram import within_groups
 from moodlens.stats.location import Statistic
 from moodlens.stats.multiplicity import standard_scores
 from moodlens.stats.permanova import sums_of_squares
@@ -117,12 +118,18 @@ def _moved_w_d_star(
 
 
 def units_needed(
-    gram: Float[np.ndarray, "unit unit"], n_classes: int, delta: float, alpha_layer: float, power: float
+    gram: Float[np.ndarray, "unit unit"],
+    n_classes: int,
+    delta: float,
+    alpha_layer: float,
+    power: float,
+    blocks: Int[np.ndarray, " unit"] | None = None,
 ) -> int | None:
     """Return the units per emotion at which the test detects an effect of `delta` with the requested power.
 
     A spectrum of shares l_i has e = 1 / sum l_i^2 effective dimensions. Pseudo-F is nearly F(e (K - 1), e (n
-    - K)). Under the effect it is noncentral F with noncentrality e (n - 1) delta / (1 - delta).
+    - K)). Under the effect it is noncentral F with noncentrality e (n - 1) delta / (1 - delta). Relabellings
+    within blocks leave the variance between blocks out of the null, so the effect is set against the rest.
 
     Args:
         gram: centred Gram matrix of the pilot's unit means, of the weakest layer.
@@ -130,12 +137,17 @@ def units_needed(
         delta: share of variance.
         alpha_layer: level for this layer, `Power.alpha_layer`.
         power: requested share of effects detected.
+        blocks: within which labels are exchanged; one block if none are given.
 
     Returns:
         Units per emotion, or None if more than 2,000 would be needed.
 
     Source: Box 1954, Some theorems on quadratic forms (the F approximation).
     """
+    if blocks is not None and blocks.max():
+        inside, free = within_groups(gram, blocks), (len(gram) - blocks.max() - 1) / (len(gram) - 1)
+        odds = delta / (1 - delta) * np.trace(gram) / (np.trace(inside) / free)
+        gram, delta = inside, float(odds / (1 + odds))
     dimensions = np.trace(gram) ** 2 / (gram**2).sum()
     low, high = 1, MOST_UNITS
     if _power_at(high, dimensions, n_classes, delta, alpha_layer) < power:

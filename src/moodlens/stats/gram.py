@@ -156,6 +156,18 @@ def squared_distances(gram: Float[np.ndarray, "... row row"]) -> Float[np.ndarra
     return np.clip(own[..., :, None] + own[..., None, :] - 2 * gram, 0, None)
 
 
+def within_groups(
+    gram: Float[np.ndarray, "... row row"], groups: Int[np.ndarray, " row"]
+) -> Float[np.ndarray, "... row row"]:
+    """Return the Gram matrix of the rows minus the mean of their group.
+
+    >>> within_groups(np.array([[1.0, 3.0], [3.0, 9.0]]), np.array([0, 1])).tolist()
+    [[0.0, 0.0], [0.0, 0.0]]
+    """
+    keep = np.eye(len(groups)) - mean_weights(groups)[groups]
+    return keep @ gram @ keep.T
+
+
 def prompt_pairs(
     similarity: Float[np.ndarray, "row row"], prompts: Int[np.ndarray, " row"]
 ) -> Float[np.ndarray, "prompt prompt"]:

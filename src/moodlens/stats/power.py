@@ -2,7 +2,9 @@
 
 Unit means of n Gaussian units per emotion with the pilot's within-emotion spectrum l_i give
 SS_within = sum l_i chi2(K (n - 1)) and SS_between = sum l_i chi2(K - 1, c_i). So pseudo-F is drawn without
-drawing data. The direction of the effect is random with the spectrum of the data, at a given size.
+drawing data. The direction of the effect is random with the spectrum of the data, at a given size. Labels
+that move within blocks leave the variance between blocks out of the null, and the spectrum is that of the
+rest.
 
 `power_analysis` asks this for the thresholds of the ladder, with a layer of the run as pilot.
 """
@@ -20,7 +22,7 @@ from moodlens.base.errors import ContractError, must
 from moodlens.params.pipeline import Decide
 from moodlens.stats.design import Design, Unit
 from moodlens.stats.equivalence import MOST_UNITS, units_needed
-from moodlens.stats.gram import SiteGram, centred, group_means, prompt_grams
+from moodlens.stats.gram import SiteGram, centred, group_means, prompt_grams, within_groups
 from moodlens.stats.similarity import prompt_icc
 
 KEPT = 1e-3
@@ -58,6 +60,7 @@ class Pilot:
     icc: float  # share of an emotion's variance that is the prompt's
     n_clips: float  # per prompt
     per_unit: float = 1.0  # prompts per unit: above 1 where the unit is the wording
+    within: float = 1.0  # share of the variance within emotions that lies within blocks
 
 
 def pilot_of(
@@ -66,6 +69,7 @@ def pilot_of(
     icc: float,
     n_clips: float,
     per_unit: float = 1.0,
+    blocks: Int[np.ndarray, " unit"] | None = None,
 ) -> Pilot:
     """Return the pilot of a layer.
 
@@ -74,23 +78,24 @@ def pilot_of(
         labels: emotion of each unit.
         icc: from `stats.similarity.prompt_icc`.
         n_clips, per_unit: clips per prompt, prompts per unit.
+        blocks: within which labels are exchanged; one block if none are given.
 
     Raises:
         ContractError: no unit differs from its emotion's mean.
     """
-    own = centred(gram)
-    for klass in range(int(labels.max()) + 1):
-        inside = labels == klass
-        weights = np.where(inside, 1 / inside.sum(), 0.0)
-        shift = np.eye(len(labels)) - np.outer(inside, weights)
-        own = shift @ own @ shift.T
+    n_classes = int(labels.max()) + 1
+    own, share = within_groups(centred(gram), labels.astype(np.int64)), 1.0
+    if blocks is not None and blocks.max() and np.trace(own) > 0:
+        inside, left = within_groups(own, blocks), len(labels) - n_classes
+        share = float(np.trace(inside) / np.trace(own) * left / max(left - blocks.max(), 1))
+        own = inside
     values = np.linalg.eigvalsh(own)[::-1]
     if values[0] <= 0:
         raise ContractError(
             must("the pilot", "vary within emotions", "no variance", next_step="Add prompts to the pilot")
         )
     kept = values[values > KEPT * values[0]]
-    return Pilot(kept / kept.sum(), int(labels.max()) + 1, float(np.clip(icc, 0, 1)), n_clips, per_unit)
+    return Pilot(kept / kept.sum(), n_classes, float(np.clip(icc, 0, 1)), n_clips, per_unit, min(share, 1.0))
 
 
 def unit_share(effect: float, pilot: Pilot) -> float:
@@ -197,7 +202,8 @@ def power_table(
 def _for_effect(
     pilot: Pilot, threshold: Threshold, power: float, draws: Draws, rng: np.random.Generator
 ) -> tuple[int | None, int | None]:
-    delta = unit_share(threshold.value, pilot)
+    share = unit_share(threshold.value, pilot)
+    delta = share / (share + (1 - share) * pilot.within)
     rough = units_needed(np.diag(pilot.spectrum), pilot.n_classes, delta, threshold.alpha, power)
 
     def enough(n: int) -> bool:
@@ -289,4 +295,5 @@ def pilot_of_layer(site: SiteGram, design: Design) -> Pilot:
         1.0 if icc is None else icc,
         len(site.prompts) / design.n_prompts,
         design.n_prompts / (members.max() + 1),
+        design.blocks(UNIT),
     )

@@ -111,7 +111,12 @@ def sweep(name: str, sites: Sequence[SiteGram], design: Design, settings: SweepS
             best = int(standard_scores(f)[:, 0].argmax())
         power = injection_power(units, table, f, settings.delta, settings.alpha, rng, kinds=kinds)
         needed = units_needed(
-            units[power.weakest], design.n_classes, settings.delta, power.alpha_layer, settings.power
+            units[power.weakest],
+            design.n_classes,
+            settings.delta,
+            power.alpha_layer,
+            settings.power,
+            blocks,
         )
         per_unit = design.n_prompts / len(labels)
         equivalence[unit] = Equivalence(
