@@ -4,9 +4,11 @@
 tell finished shards from stale ones before it imports them. `load` is the only way to a backend.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from moodlens.backends import checkpoint as hub
 from moodlens.backends.audiocraft.converted import converted, is_audiocraft
@@ -17,11 +19,28 @@ from moodlens.params.pipeline import Model
 from moodlens.store.experiment_copy import require_tracked
 
 ORGANISM = "models/organism"
-EMBEDDED = {"organism": ORGANISM, "organism-shuffled": f"{ORGANISM}/shuffled", "organism-random": ORGANISM}
+SMALL = {
+    f"organism-{name}-small-{seed}": f"{ORGANISM}/small-{seed}/{name}"
+    for seed in (1, 2, 3)
+    for name in ("memory", "reader")
+}
+EMBEDDED = {
+    "organism": ORGANISM,
+    "organism-memory": f"{ORGANISM}/memory",
+    "organism-memory-cut": f"{ORGANISM}/memory",
+    "organism-reader": f"{ORGANISM}/reader",
+    "organism-shuffled": f"{ORGANISM}/shuffled",
+    "organism-music-only": f"{ORGANISM}/music-only",
+    "organism-random": ORGANISM,
+    **SMALL,
+}
+CUT, CUT_LAYERS = "organism-memory-cut", 3
+"""The memory whose text path is cut in its first layers: nothing is remembered in layers 0 to CUT_LAYERS."""
 AUDIOCRAFT = "audiocraft:"
 """Prefix of a folder in audiocraft layout that audiocraft itself runs, without conversion."""
 RANDOM = "organism-random"
 RANDOM_SEED = 1_000_003  # not a seed of baseline twins, or the random organism would be its own twin
+CHANGES = {RANDOM: f"untrained:{RANDOM_SEED}", CUT: f"text path cut below layer {CUT_LAYERS}"}
 HUB = (
     "facebook/musicgen-small",
     "facebook/musicgen-medium",
@@ -43,15 +62,13 @@ class Source:
     model_id: str
     revision: str
     checkpoint: Checkpoint
-    untrained: bool = False
+    change: str = ""  # what is done to the weights after loading; empty: nothing
 
     @property
     def weights_sha256(self) -> str:
-        """Digest of the weights; for an untrained model, of its seed and of the model it is made from."""
-        trained = self.checkpoint.sha256
-        if not self.untrained:
-            return trained
-        return sha256(f"untrained:{RANDOM_SEED}:{trained}".encode()).hexdigest()
+        """Digest of the weights; for a changed model, of the change and of the model it is made from."""
+        stored = self.checkpoint.sha256
+        return sha256(f"{self.change}:{stored}".encode()).hexdigest() if self.change else stored
 
 
 def find(model: Model, root: Path) -> Source:
@@ -73,7 +90,7 @@ def find(model: Model, root: Path) -> Source:
             raise ContractError(
                 must(f"model.id {model.id}", f"be in {EMBEDDED[model.id]}", "nothing", next_step=advice)
             )
-        return Source(model.id, "", verify_checkpoint(folder), model.id == RANDOM)
+        return Source(model.id, "", verify_checkpoint(folder), CHANGES.get(model.id, ""))
     if model.id in HUB:
         instead = "set model.id to a local folder or to organism"
         folder = hub.snapshot(model.id, model.revision, thing=f"model.id {model.id}", instead=instead)
@@ -148,7 +165,15 @@ def load(model: Model, root: Path, block_clips: int = 0) -> MusicBackend:
 
         return load_audiocraft(source.checkpoint, describe(source, model), model.text_padding)
     backend = load_musicgen(source.checkpoint, describe(source, model), model.text_padding, block_clips)
-    if not source.untrained:
+    if model.id == CUT:
+        silence_text_path(backend.decoder.layers, CUT_LAYERS)
+    if model.id != RANDOM:
         return backend
     twin = backend.random_twin(RANDOM_SEED)
     return twin.with_info(replace(twin.info, model_id=source.model_id, weights_sha256=source.weights_sha256))
+
+
+def silence_text_path(layers: Sequence[Any], n_layers: int) -> None:
+    """Set the output of cross-attention to zero in the first layers: there the text changes no state."""
+    for layer in layers[:n_layers]:
+        layer.encoder_attn.out_proj.weight.data.zero_()

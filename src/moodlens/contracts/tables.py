@@ -192,6 +192,26 @@ ACOUSTICS = Table(
 )
 """One row per clip; after `clip_id` the fields of `audio.descriptors.Descriptors`, in their order."""
 
+FORKS = Table(
+    "forks",
+    "row_id",
+    (
+        Column("row_id", "str", "slot, seed, guidance, source, side, step and place", unique=True),
+        Column("slot_id", "str", "the pair of prompts that share a slot"),
+        Column("pair", "str", "the two emotions"),
+        Column("unit", "str", "the two wordings: the unit of replication"),
+        Column("seed", "int", "seed of the noise, 0..n_seeds-1", low=0),
+        Column("guidance_scale", "float", "classifier-free guidance of clip and continuation", low=1),
+        Column("source", "str", "what differs between the sides: music, memory, reading, all, ..."),
+        Column("side", "str", "one | other | donor", allowed=("one", "other", "donor")),
+        Column("step", "int", "decoder step of the fork", unit="steps", low=0),
+        Column("place", "str", "part of the cache that is exchanged; empty: the whole", nullable=True),
+        Column("nats_per_token", "float", "likelihood of the drawn tokens", unit="nats", nullable=True, low=0),
+        *ACOUSTICS.columns[1:],
+    ),
+)
+"""One row per continuation; the descriptors are those of its last seconds."""
+
 TEXTS = Table(
     "texts",
     "text_id",

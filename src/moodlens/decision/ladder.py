@@ -1,4 +1,4 @@
-"""The ladder of claims: text code, music, use. Each rung has its own test; none is inferred.
+"""The ladder of claims: text code, music, source, use. Each rung has its own test; none is inferred.
 
 strong    every condition of a strong claim holds
 weak      every condition of a weak claim holds
@@ -7,6 +7,10 @@ none      the tests are not significant and would have detected an effect of del
 undecided anything else, with the number of prompts that is expected to settle it
 untested  no evidence was collected for the rung
 
+The rung source has three verdicts: what carries the emotion into the music that follows a given moment, the
+music played so far, the model's memory of the text, or the text read again. Stage `forks` decides them by
+experiment; they are answered, not climbed.
+
 Beside the ladder stand the words of the prompts (a check of the design), the states under null text and the
 layers during generation (findings). None of them counts as a rung.
 """
@@ -14,7 +18,7 @@ layers during generation (findings). None of them counts as a rung.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
-from typing import Literal
+from typing import Any, Literal
 
 from moodlens.decision import sentences
 from moodlens.decision.conditions import conditions, grade
@@ -26,7 +30,11 @@ from moodlens.stats.permutation import require_reachable
 Verdict = Literal["strong", "weak", "none", "undecided", "untested"]
 REACHED: tuple[Verdict, ...] = ("strong", "weak")
 """Verdicts under which a rung counts as reached."""
-RUNGS = ("text_code", "music", "use")
+CLIMBED = ("text_code", "music", "use")
+"""Rungs of which the highest reached one names the result."""
+SOURCES = {"source_music": "music", "source_memory": "memory", "source_reading": "reading"}
+"""Rung -> source in metrics/forks.json."""
+RUNGS = ("text_code", "music", *SOURCES, "use")
 MOST_PROMPTS = 500
 """Prompts per emotion above which "more prompts" is no longer advice."""
 
@@ -61,28 +69,34 @@ class Decision:
     null_text: Finding | None  # states under null text
 
 
-def decide(evidence: Mapping[str, Evidence], thresholds: Decide) -> Decision:
+def decide(
+    evidence: Mapping[str, Evidence], thresholds: Decide, forks: Mapping[str, Any] | None = None
+) -> Decision:
     """Return the decision on every rung.
 
     Args:
         evidence: of the rungs, and of `layers`, `words` and `null_text`; a rung without evidence is untested.
         thresholds: the user's, params.yaml `decide`.
+        forks: metrics/forks.json; None or empty where the stage did not run.
 
     Raises:
         ContractError: a threshold lies below the smallest p that a rung's design can give.
     """
     rung_of = {
         name: judge(name, evidence[name], thresholds) if name in evidence else untested(name)
-        for name in (*RUNGS, "layers")
+        for name in (*CLIMBED, "layers")
     }
+    rung_of |= {name: source_rung(name, forks or {}) for name in SOURCES}
     rungs = tuple(rung_of[name] for name in RUNGS)
-    reached = tuple(rung.name for rung in rungs if rung.verdict in REACHED)
+    reached = tuple(name for name in CLIMBED if rung_of[name].verdict in REACHED)
     words, null_text = evidence.get("words"), evidence.get("null_text")
     return Decision(
         rungs=rungs,
         highest=reached[-1] if reached else "",
         headline=sentences.headline(
-            {rung.name: rung.verdict for rung in rungs}, {rung.name: rung.more_prompts for rung in rungs}
+            {name: rung_of[name].verdict for name in CLIMBED},
+            {name: rung_of[name].more_prompts for name in CLIMBED},
+            sentences.source_sentence({source: rung_of[name].verdict for name, source in SOURCES.items()}),
         ),
         layers=rung_of["layers"],
         words=None if words is None else words_check(words, thresholds),
@@ -94,6 +108,25 @@ def untested(name: str) -> Rung:
     """Return the record of a rung without evidence."""
     step = sentences.UNTESTED_STEPS.get(name, sentences.OTHER_UNTESTED_STEP)
     return Rung(name=name, verdict="untested", rule=sentences.NO_EVIDENCE, next_step=step)
+
+
+def source_rung(name: str, forks: Mapping[str, Any]) -> Rung:
+    """Return the verdict of stage `forks` on one source, as a rung; its effect is the share of the total."""
+    if not forks.get("applies"):
+        reason = f": forks do not apply, because {forks['reason']}" if forks.get("reason") else ""
+        return Rung(name, "untested", rule=sentences.NO_EVIDENCE + reason, next_step=sentences.RUN_FORKS)
+    found = forks["main"]["sources"][SOURCES[name]]
+    return Rung(
+        name=name,
+        verdict=found["verdict"],
+        statistic=sentences.fork_statistic(SOURCES[name], found["step_s"]),
+        low=found["low"],
+        high=found["high"],
+        p=found["p"],
+        effect=found["share"],
+        rule=f"{found['verdict']}, because {found['rule']}",
+        next_step=sentences.SOURCE_STEPS[found["verdict"]],
+    )
 
 
 def judge(name: str, evidence: Evidence, thresholds: Decide) -> Rung:

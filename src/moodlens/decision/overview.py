@@ -9,7 +9,7 @@ from typing import Any
 from moodlens.base.units import at_digits
 from moodlens.decision.findings import Finding
 from moodlens.decision.from_metrics import SIGNAL_OF
-from moodlens.decision.ladder import Decision, Rung, Verdict
+from moodlens.decision.ladder import SOURCES, Decision, Rung, Verdict
 from moodlens.null_text.evidence import REQUIRED
 
 STRENGTH: Mapping[Verdict, int | None] = {
@@ -17,6 +17,7 @@ STRENGTH: Mapping[Verdict, int | None] = {
 }  # fmt: skip
 """Verdict -> its strength as a number."""
 EFFECTS = ("text_code", "music", "layers")
+"""Rungs and findings whose effect is a similarity; that of a source is its share of the total."""
 DIGITS = 4
 """Significant digits: what another type of CPU reproduces."""
 
@@ -28,7 +29,8 @@ def overview_of(
 
     0_verdict   strength of each rung, 0 none to 3 strong, and the verdict's name under the key `..._is`
     1_effects   of text code, music and layers: mean centred cosine within emotions minus between them over
-                pairs of prompts, with its interval; p (maxT) and balanced accuracy of the probe
+                pairs of prompts, with its interval; p (maxT) and balanced accuracy of the probe. Of a source:
+                its share of the total, with its interval, and p (sign flips)
     2_design    prompts, clips, wordings; accuracy of the check on the words
     3_findings  accuracy of states under null text, the same minus that of the better untrained decoder; share
                 of clips whose acoustics match their prompt
@@ -45,7 +47,10 @@ def overview_of(
         verdicts[f"{number}_{rung.name}_is"] = rung.verdict
     return {
         "0_verdict": verdicts,
-        "1_effects": {name: _effect(judged[name], signal.get(SIGNAL_OF[name], {})) for name in EFFECTS},
+        "1_effects": {
+            **{name: _effect(judged[name], signal.get(SIGNAL_OF[name], {})) for name in EFFECTS},
+            **{name: _share(judged[name]) for name in SOURCES},
+        },
         "2_design": {
             **{name: signal.get(name) for name in ("n_prompts", "n_clips", "n_wordings")},
             "words_accuracy": _accuracy(decision.words),
@@ -62,6 +67,11 @@ def _effect(rung: Rung, measured: Mapping[str, Any]) -> dict[str, float | None]:
     keys = {"effect": "effect", "low": "effect_low", "high": "effect_high"}
     numbers = {name: measured.get(key) for name, key in keys.items()}
     numbers |= {"p": rung.p, "accuracy": rung.accuracy}
+    return {name: _rounded(value) for name, value in numbers.items()}
+
+
+def _share(rung: Rung) -> dict[str, float | None]:
+    numbers = {"effect": rung.effect, "low": rung.low, "high": rung.high, "p": rung.p}
     return {name: _rounded(value) for name, value in numbers.items()}
 
 

@@ -29,6 +29,19 @@ UNTESTED_STEPS = {"use": "steer, patch and knock out against random, norm-matche
 """Rung that `signal` and `probe` do not test -> its next step."""
 OTHER_UNTESTED_STEP = "add its sites to signal.sites and probe.sites"
 NO_EVIDENCE = "no evidence was collected"
+RUN_FORKS = "run `dvc repro forks` on a model with a cache and null text, with prompts of the grammar"
+SOURCE_STEPS = {
+    "strong": "this source is settled; see at which layers and steps the memory lies",
+    "weak": "confirm the share with more seeds (forks.n_seeds) or more wordings",
+    "none": "this source carries nothing of the size tested; look at the other sources",
+    "undecided": "raise forks.n_seeds, or prompts.n_per_emotion for more pairs of wordings",
+}
+SOURCE_SAID = {
+    "music": "the music played so far",
+    "memory": "the model's memory of the text",
+    "reading": "the text read again",
+}
+"""Source -> what it is called in a sentence."""
 LAYERS_READ_TEXT = (
     "During generation a layer sees the text at every step, so this accuracy mostly shows that the prompt "
     "can be read back: it does not show that the model uses its states."
@@ -155,12 +168,52 @@ def more_prompts_step(more: int | None, total: int) -> str:
     )
 
 
-def headline(verdicts: Mapping[str, str], more_prompts: Mapping[str, int | None]) -> str:
-    """Return one sentence with a clause for each rung.
+def fork_statistic(source: str, step_s: float) -> str:
+    """Return what the share of a source is and where it was measured."""
+    return (
+        f"share of the total log-odds that {SOURCE_SAID[source]} carries past a fork at {step_s:g} s, "
+        "sign flips by pair of wordings"
+    )
+
+
+def source_sentence(verdicts: Mapping[str, str]) -> str:
+    """Return what the verdicts on the sources say together; empty where they are untested.
+
+    Args:
+        verdicts: music, memory, reading -> verdict.
+
+    >>> source_sentence({"music": "none", "memory": "none", "reading": "strong"})
+    'It is read again from the text at every moment and not remembered.'
+    """
+    if set(verdicts.values()) == {"untested"}:
+        return ""
+    yes = {name: verdict in ("strong", "weak") for name, verdict in verdicts.items()}
+    if yes["reading"] and yes["memory"]:
+        return "It is read again from the text and also remembered."
+    if yes["reading"]:
+        rest = _and_not(verdicts["memory"], "remembered", "; whether it is remembered is undecided")
+        return f"It is read again from the text at every moment{rest}."
+    if yes["memory"]:
+        rest = _and_not(verdicts["reading"], "read again", "; whether it is read again is undecided")
+        return f"It is carried by a memory of the text{rest}."
+    if yes["music"]:
+        return "It is carried on by the music played so far."
+    if set(verdicts.values()) == {"none"}:
+        return "Neither the music so far, nor memory, nor reading carries emotion into what follows."
+    return "What carries it into the music that follows is undecided."
+
+
+def _and_not(verdict: str, what: str, undecided: str) -> str:
+    return f" and not {what}" if verdict == "none" else undecided
+
+
+def headline(verdicts: Mapping[str, str], more_prompts: Mapping[str, int | None], source: str = "") -> str:
+    """Return one sentence with a clause for each rung, and behind that on music what the sources say.
 
     Args:
         verdicts: rung -> verdict, in the order of the ladder.
         more_prompts: rung -> prompts per emotion that are expected to settle it; None where no number is.
+        source: from `source_sentence`.
 
     >>> headline({"text_code": "strong", "music": "weak", "use": "untested"}, {})
     'The text encoder encodes emotion and it reaches the music (weak evidence); whether the model uses its \
@@ -168,11 +221,15 @@ states is not tested.'
     """
     text, reached = "", False
     for name, verdict in verdicts.items():
+        if name == "use" and source:
+            text, reached = f"{text}. {source} ", False
         clause = _clause(name, verdict, more_prompts.get(name), "it" if reached else "emotion")
         reads_on = reached and verdict in ("strong", "weak")
-        text += f"{' and ' if reads_on else '; ' if text else ''}{clause}"
+        begins = not text or text.endswith(" ")
+        clause = f"{clause[:1].upper()}{clause[1:]}" if begins else clause
+        text += f"{'' if begins else ' and ' if reads_on else '; '}{clause}"
         reached = verdict in ("strong", "weak")
-    return f"{text[:1].upper()}{text[1:]}."
+    return f"{text}."
 
 
 def _clause(name: str, verdict: str, more: int | None, it: str) -> str:

@@ -284,6 +284,15 @@ def load_model(folder: Path) -> MusicgenForConditionalGeneration:
     return MusicgenForConditionalGeneration.from_pretrained(folder).eval()
 
 
+CODEC = "codec"
+"""Folder of the trained codec in float32, below the family's folder; not in git."""
+
+
+def load_codec(folder: Path) -> EncodecModel:
+    """Return the trained codec; UsageError if the stage `codec` has not run."""
+    return EncodecModel.from_pretrained(existing(folder / CODEC)).eval()
+
+
 def load_decoder(model: MusicgenForConditionalGeneration, folder: Path) -> None:
     """Copy the decoder of a trained model into `model`; UsageError if its stage has not run."""
     weights = load_file(existing(folder / DECODER))
@@ -291,7 +300,8 @@ def load_decoder(model: MusicgenForConditionalGeneration, folder: Path) -> None:
     own = {name.removeprefix(prefix): t for name, t in weights.items() if name.startswith(prefix)}
     missing, unexpected = model.decoder.load_state_dict(own, strict=False)
     computed = [name for name in missing if "embed_positions" not in name]
-    assert not computed and not unexpected, f"{computed} missing, {unexpected} unexpected"
+    assert not computed, f"{computed} missing"
+    assert not unexpected, f"{unexpected} unexpected"
 
 
 def existing(path: Path) -> Path:

@@ -20,6 +20,7 @@ from transformers import EncodecModel, MusicgenForConditionalGeneration
 from moodlens.base.seeding import seed_for
 from moodlens.organism.architecture import (
     CODEBOOK_SIZE,
+    CODEC,
     Shape,
     build_random,
     build_tokenizer,
@@ -27,6 +28,7 @@ from moodlens.organism.architecture import (
     codec_of,
     existing,
     forget_text,
+    load_codec,
     load_decoder,
     save,
     save_shared,
@@ -35,7 +37,18 @@ from moodlens.organism.architecture import (
 )
 from moodlens.organism.codec import CodecRecipe, CodecTask
 from moodlens.organism.corpus import caption_at, codebook_entropies, score_at, synthesise, tokenise
-from moodlens.organism.recipe import Decoder, Recipe, Training, fingerprint, pick
+from moodlens.organism.recipe import (
+    HELD_OUT,
+    TOKENS,
+    TRAIN,
+    Decoder,
+    Recipe,
+    Training,
+    corpus_seed,
+    fingerprint,
+    folder_of,
+    pick,
+)
 from moodlens.organism.train_decoder import (
     DecoderRecipe,
     DecoderTask,
@@ -48,11 +61,8 @@ from moodlens.organism.training_loop import Schedule, Task, optimizer_for, train
 from moodlens.prompts.factors import Factors
 from moodlens.store.atomic import replacing
 
-CODEC = Path("codec")
-TOKENS = Path("tokens.safetensors")
 TEXT = Path("text.safetensors")
-MUSIC, ORGANISM = "music-only", "organism"
-TRAIN, HELD_OUT = "train", "held out"
+MUSIC = "music-only"
 STATES = Path("work/states")
 
 NO_TEXT = TextRegime(never=1.0, lost=0.0, late=0.0, paired=True)
@@ -78,8 +88,8 @@ def codec(recipe: Recipe, folder: Path) -> None:
 
 
 def tokens(recipe: Recipe, folder: Path) -> None:
-    """Synthesise the corpus, encode it, and write codes, int16 (clip, codebook, frame), and turns, (clip,)."""
-    part, encoder = recipe.corpus, _load_codec(folder)
+    """Encode the synthesised corpus; write codes, int16 (clip, codebook, frame), and turns, (clip,)."""
+    part, encoder = recipe.corpus, load_codec(folder)
     written = {}
     for name, n_clips in ((TRAIN, part.n_clips), (HELD_OUT, part.n_held_out)):
         codes, turns = tokenise(encoder, corpus_seed(part.seed, name), n_clips)
@@ -110,7 +120,7 @@ def text(recipe: Recipe, folder: Path) -> None:
 
 def shared(recipe: Recipe, folder: Path) -> None:
     """Write the text encoder and the codec of the whole family."""
-    model = build_random(recipe.text.seed, len(build_tokenizer()), _load_codec(folder))
+    model = build_random(recipe.text.seed, len(build_tokenizer()), load_codec(folder))
     text_encoder_of(model).load_state_dict(load_file(existing(folder / TEXT)))
     save_shared(model, folder)
 
@@ -149,16 +159,6 @@ def small(recipe: Recipe, folder: Path, seed: int) -> None:
         _train_sibling(recipe, folder, _Job(sibling_part, seed, regime, f"small-{seed}/{name}", shape), base)
 
 
-def corpus_seed(seed: int, part: str) -> int:
-    """Return the corpus seed of one part (train, held out, text); no piece belongs to two parts."""
-    return seed_for("corpus", seed, part)
-
-
-def folder_of(folder: Path, name: str) -> Path:
-    """Return the folder of a model of the family; the organism's is `folder` itself."""
-    return folder if name == ORGANISM else folder / name
-
-
 @dataclass(frozen=True)
 class _Job:
     """One training of a decoder."""
@@ -171,7 +171,7 @@ class _Job:
 
 
 def _train_base(recipe: Recipe, folder: Path, job: _Job) -> None:
-    model = build_random(job.seed, len(build_tokenizer()), _load_codec(folder), job.shape)
+    model = build_random(job.seed, len(build_tokenizer()), load_codec(folder), job.shape)
     _train_decoder(recipe, folder, job, model)
     silence_text(model)
     save(model, build_tokenizer(), folder / job.name, shared=folder)
@@ -179,7 +179,7 @@ def _train_base(recipe: Recipe, folder: Path, job: _Job) -> None:
 
 def _train_sibling(recipe: Recipe, folder: Path, job: _Job, base: str) -> None:
     tokenizer = build_tokenizer()
-    model = build_random(job.seed, len(tokenizer), _load_codec(folder), job.shape)
+    model = build_random(job.seed, len(tokenizer), load_codec(folder), job.shape)
     load_decoder(model, folder / base)
     text_encoder_of(model).load_state_dict(load_file(existing(folder / TEXT)))
     forget_text(model, job.seed)
@@ -223,11 +223,6 @@ def _train(
         folder / f"{name}_curve.csv",
         inputs,
     )
-
-
-def _load_codec(folder: Path) -> EncodecModel:
-    """Return the trained codec; UsageError if the stage `codec` has not run."""
-    return EncodecModel.from_pretrained(existing(folder / CODEC)).eval()
 
 
 def _save_weights(part: nn.Module, path: Path) -> None:

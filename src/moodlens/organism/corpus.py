@@ -1,6 +1,7 @@
 """The training corpus: each score, piece, waveform and caption is a function of (seed, index).
 
-The codec is trained on scores without openings, the decoders on pieces that unfold. Pieces can be made in any order and by any process. `tokenise` encodes the corpus block by block.
+The codec is trained on scores without openings, the decoders on pieces that unfold. Pieces can be made in any
+order and by any process. `tokenise` encodes the corpus block by block.
 """
 
 import time
@@ -43,7 +44,7 @@ def piece_at(seed: int, index: int) -> Piece:
 
 
 def emotion_piece_at(seed: int, index: int, emotion: str) -> Piece:
-    """Return `emotion_score_at` behind an opening that is the same for every emotion but for key, instrument."""
+    """Return `emotion_score_at` behind an opening that tells its key and instrument only."""
     return unfold(rng_for("opening", seed, index), emotion_score_at(seed, index, emotion))
 
 

@@ -1,34 +1,39 @@
 """Stage `evaluate`: does the generated music have the emotion and the factors that its prompt requests?
 
-A classifier and one threshold per factor are fitted on clips of the synthesiser. The ceiling of each figure
-is the same measurement on other clips of the synthesiser, encoded and decoded by the codec. The unit is the
-prompt: its clips (one per seed) are averaged first, and intervals resample prompts within each emotion.
+A classifier and one threshold per factor are fitted on pieces of the synthesiser through the codec. All of
+them hear the part of a clip behind the last possible turn. The ceiling of each figure is the same measurement
+on other pieces. Another classifier hears what comes before the first possible turn, where nothing may tell
+the emotions apart. The unit is the prompt: its clips (one per seed) are averaged first, and intervals
+resample prompts within each emotion.
 """
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float
+from safetensors.torch import load_file
 from scipy import stats
+from sklearn.linear_model import RidgeClassifier
 
 from moodlens.audio.classifier import fit, is_fast, is_major, order_right, predict
 from moodlens.audio.descriptors import Descriptors
 from moodlens.base.axes import EMOTIONS
-from moodlens.base.seeding import rng_for
-from moodlens.organism.architecture import build_tokenizer, codec_of, load_model
+from moodlens.base.seeding import rng_for, seed_for
+from moodlens.organism.architecture import CODEBOOK_SIZE, build_tokenizer, existing, load_codec, load_model
+from moodlens.organism.corpus import score_at
 from moodlens.organism.evaluation_clips import (
     Clips,
     PromptPlan,
-    ceiling_clips,
     generated_clips,
-    reference_clips,
     stock_generator,
+    synthesised_clips,
 )
-from moodlens.organism.recipe import METRICS, SHUFFLED, Recipe, pick
+from moodlens.organism.recipe import METRICS, TOKENS, TRAIN, Recipe, corpus_seed, folder_of, pick
+from moodlens.organism.unfolding import LOOKAHEAD_FRAMES
 from moodlens.prompts.factors import Poles, poles_from
 from moodlens.stats.bootstrap import interval
 from moodlens.store.atomic import replacing
@@ -73,29 +78,75 @@ class Bootstrap:
     confidence: float
 
 
+MODELS = ("organism", "memory", "reader", "shuffled", "music-only")
+
+OPENING_CONFIDENCE = 0.99
+"""Level of the chance intervals of the figures before the turn."""
+
+
 def evaluate(recipe: Recipe, folder: Path) -> None:
-    """Generate clips with the organism and its shuffled twin, measure them, and write metrics.json."""
+    """Generate clips with every model of the family, measure them, and write metrics.json."""
     part = recipe.evaluate
-    reference = reference_clips(part.seed, part.n_reference_clips)
-    thresholds = factor_thresholds(reference)
+    codec = load_codec(folder)
+    synthesised = [
+        synthesised_clips(seed_for(use, part.seed), part.n_reference_clips, codec)
+        for use in ("reference", "ceiling")
+    ]
+    thresholds = factor_thresholds(synthesised[0])
     bootstrap = pick(Bootstrap, part)
-    figures_of = partial(measure, reference=reference, thresholds=thresholds, bootstrap=bootstrap)
-    codec = codec_of(load_model(folder))
-    figures = {"ceiling": figures_of(ceiling_clips(part.seed, part.n_reference_clips, codec))}
-    for name, path in (("organism", folder), ("shuffled", folder / SHUFFLED)):
-        generate = stock_generator(load_model(path), build_tokenizer())
+    figures_of = partial(measure, reference=synthesised[0], thresholds=thresholds, bootstrap=bootstrap)
+    figures = {"ceiling": figures_of(synthesised[1])}
+    for name in MODELS:
+        generate = stock_generator(load_model(folder_of(folder, name)), build_tokenizer())
         figures[name] = figures_of(generated_clips(pick(PromptPlan, part), generate, partial(_report, name)))
-    four = figures["shuffled"]["accuracy_4"]
+    four, five = figures["shuffled"]["accuracy_4"], figures["organism"]["opening_5"]
     metrics = {
         **{name: {key: asdict(figure) for key, figure in rows.items()} for name, rows in figures.items()},
         "chance_4": {
             "by_prompt": chance_interval(four.n_prompts, 4, part.confidence),
             "by_clip": chance_interval(four.n_clips, 4, part.confidence),
         },
+        "chance_5": {
+            "by_prompt": chance_interval(five.n_prompts, 5, OPENING_CONFIDENCE),
+            "by_clip": chance_interval(five.n_clips, 5, OPENING_CONFIDENCE),
+        },
+        "tokens_before_turn": asdict(opening_tokens(recipe, folder)),
         "thresholds": thresholds,
     }
     with replacing(folder / METRICS) as temporary:
         temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class OpeningTokens:
+    """How well the tokens before the turn tell the five emotions of the corpus apart."""
+
+    accuracy: float  # of a regression on token counts, on pieces that it was not fitted on
+    low: float  # of the 99 % interval at chance
+    high: float
+    n_pieces: int  # in the test
+
+
+def opening_tokens(recipe: Recipe, folder: Path) -> OpeningTokens:
+    """Return how well the corpus' tokens before each piece's turn tell its emotion: they should not."""
+    tokenised = load_file(existing(folder / TOKENS))
+    codes, turns = tokenised[f"{TRAIN} codes"].numpy(), tokenised[f"{TRAIN} turns"].numpy()
+    seed = corpus_seed(recipe.corpus.seed, TRAIN)
+    emotions = np.array([score_at(seed, index).factors.emotion or "" for index in range(len(codes))])
+    counts = [
+        np.concatenate(
+            [np.bincount(book[: turn - LOOKAHEAD_FRAMES], minlength=CODEBOOK_SIZE) for book in clip]
+        )
+        for clip, turn in zip(codes, turns, strict=True)
+    ]
+    features = np.sqrt(np.stack(counts)[emotions != ""])
+    labels = emotions[emotions != ""]
+    half = len(labels) // 2
+    accuracy = float(
+        RidgeClassifier(alpha=30.0).fit(features[:half], labels[:half]).score(features[half:], labels[half:])
+    )
+    low, high = chance_interval(len(labels) - half, len(EMOTIONS), OPENING_CONFIDENCE)
+    return OpeningTokens(accuracy, low, high, len(labels) - half)
 
 
 def measure(
@@ -119,6 +170,8 @@ def measure(
         figures[f"accuracy_4_{name}"] = share(subset, hits[inside], bootstrap)
     five = _classified(emotional, reference.of(lambda emotion, _: emotion != ""))
     figures["accuracy_5"] = share(emotional, five, bootstrap)
+    openings = _classified(_openings(emotional), _openings(reference.of(lambda emotion, _: emotion != "")))
+    figures["opening_5"] = share(emotional, openings, bootstrap)
     for name in EMOTIONS:
         inside = np.array([emotion == name for emotion in emotional.emotions])
         subset = emotional.of(lambda emotion, _, name=name: emotion == name)
@@ -205,6 +258,11 @@ def _classified(clips: Clips, reference: Clips) -> Float[np.ndarray, "prompt see
     classifier = fit(_flat(reference), known)
     predicted = np.array(predict(classifier, _flat(clips))).reshape(len(clips.emotions), -1)
     return (predicted == np.array(clips.emotions)[:, None]).astype(np.float64)
+
+
+def _openings(clips: Clips) -> Clips:
+    """Return clips that are described by what is heard before the turn."""
+    return replace(clips, descriptors=clips.openings)
 
 
 def _right(

@@ -1,4 +1,7 @@
-"""The clips that `evaluate` measures: of the synthesiser, of the synthesiser through the codec, generated."""
+"""The clips that `evaluate` measures: of the synthesiser through the codec, and generated.
+
+Each clip is described twice: behind the last possible turn, and before the first possible one.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -10,11 +13,20 @@ from jaxtyping import Float
 from transformers import EncodecModel, MusicgenForConditionalGeneration, T5Tokenizer
 
 from moodlens.audio.descriptors import Descriptors, describe
+from moodlens.audio.judge import last_seconds
 from moodlens.base.axes import EMOTIONS
 from moodlens.base.seeding import rng_for, seed_for
-from moodlens.organism.architecture import CLIP_FRAMES, HOP_SAMPLES, SAMPLE_RATE_HZ, decode, encode
-from moodlens.organism.composer import Score, compose_free
-from moodlens.organism.corpus import emotion_score_at, render_all
+from moodlens.organism.architecture import HOP_SAMPLES, SAMPLE_RATE_HZ, decode, encode
+from moodlens.organism.composer import DURATION_S, FRAME_RATE_HZ, compose_free
+from moodlens.organism.corpus import emotion_piece_at
+from moodlens.organism.unfolding import (
+    FIRST_TURN_FRAME,
+    LAST_TURN_FRAME,
+    LOOKAHEAD_FRAMES,
+    Piece,
+    render_piece,
+    unfold,
+)
 from moodlens.prompts.design import design
 from moodlens.prompts.factors import poles_of
 from moodlens.prompts.grammar import EMOTION_SETS, Caption
@@ -23,6 +35,10 @@ Generator = Callable[[Sequence[str], int], Float[np.ndarray, "prompt sample"]]
 """(texts, seed) -> one clip per text, at 16 kHz."""
 
 BATCH_CLIPS = 16
+MARGIN_S = 0.1
+WINDOW_S = DURATION_S - LAST_TURN_FRAME / FRAME_RATE_HZ - MARGIN_S
+"""The last 1.7 s of a clip lie behind the last possible turn."""
+
 SYNTHESISED = "synthesised"
 """The prompt set of a synthesiser clip with an emotion."""
 
@@ -34,12 +50,13 @@ class Clips:
     emotions: tuple[str, ...]  # per prompt; "" where the prompt names factors instead
     sets: tuple[str, ...]  # per prompt: generic, scenes, descriptive, factors
     wordings: tuple[str, ...]  # per prompt; of a factor prompt its four poles
-    descriptors: tuple[tuple[Descriptors, ...], ...]  # per prompt, one per seed
+    descriptors: tuple[tuple[Descriptors, ...], ...]  # per prompt, one per seed: behind the turn
+    openings: tuple[tuple[Descriptors, ...], ...]  # likewise, before the turn
 
     def of(self, wanted: Callable[[str, str], bool]) -> "Clips":
         """Return the prompts for which wanted(emotion, set) is true."""
         rows = [i for i, (e, s) in enumerate(zip(self.emotions, self.sets, strict=True)) if wanted(e, s)]
-        fields = (self.emotions, self.sets, self.wordings, self.descriptors)
+        fields = (self.emotions, self.sets, self.wordings, self.descriptors, self.openings)
         return Clips(*(tuple(field[i] for i in rows) for field in fields))  # pyright: ignore[reportArgumentType]
 
 
@@ -62,33 +79,51 @@ def prompts_of(plan: PromptPlan) -> list[Caption]:
 def generated_clips(plan: PromptPlan, generate: Generator, report: Callable[[str], None]) -> Clips:
     """Return the described clips of every prompt and seed; `generate` is called once per seed."""
     prompts = prompts_of(plan)
-    columns = []
+    after, before = [], []
     began = time.monotonic()
     for number in range(plan.n_seeds):
         waveforms = generate([prompt.text for prompt in prompts], seed_for("evaluate", plan.seed, number))
-        columns.append([describe(waveform, SAMPLE_RATE_HZ) for waveform in waveforms])
+        after.append(last_seconds(waveforms, SAMPLE_RATE_HZ, WINDOW_S))
+        before.append(first_seconds(waveforms))
         left_s = (time.monotonic() - began) / (number + 1) * (plan.n_seeds - number - 1)
         report(f"seed {number + 1}/{plan.n_seeds}: {len(prompts)} clips, remaining {left_s:.0f} s")
     return Clips(
         tuple(prompt.emotion or "" for prompt in prompts),
         tuple(prompt.set for prompt in prompts),
         tuple(prompt.wording for prompt in prompts),
-        tuple(zip(*columns, strict=True)),
+        tuple(zip(*after, strict=True)),
+        tuple(zip(*before, strict=True)),
     )
 
 
-def reference_clips(seed: int, n_per_emotion: int) -> Clips:
-    """Return described synthesiser clips: n per emotion, and 2 n factor pieces."""
-    scores = _scores(seed_for("reference", seed), n_per_emotion)
-    return _described(scores, render_all(scores))
+def first_seconds(waveforms: Float[np.ndarray, "clip sample"]) -> list[Descriptors]:
+    """Return the descriptors of each clip before the codec can know of the first possible turn (0.48 s)."""
+    n = (FIRST_TURN_FRAME - LOOKAHEAD_FRAMES) * HOP_SAMPLES
+    return [describe(waveform[:n], SAMPLE_RATE_HZ) for waveform in waveforms]
 
 
-def ceiling_clips(seed: int, n_per_emotion: int, codec: EncodecModel) -> Clips:
-    """Return other synthesiser clips, encoded and decoded by the codec before they are described."""
-    scores = _scores(seed_for("ceiling", seed), n_per_emotion)
-    waveforms = torch.from_numpy(render_all(scores))
+def synthesised_clips(seed: int, n_per_emotion: int, codec: EncodecModel) -> Clips:
+    """Return described pieces after the codec: n per emotion, and 2 n factor pieces."""
+    pieces = [emotion_piece_at(seed, i, emotion) for emotion in EMOTIONS for i in range(n_per_emotion)]
+    for index in range(2 * n_per_emotion):
+        rng = rng_for("factor piece", seed, index)
+        pieces.append(unfold(rng, compose_free(rng)))
+    waveforms = through(codec, pieces)
+    factors = [piece.score.factors for piece in pieces]
+    return Clips(
+        tuple(factor.emotion or "" for factor in factors),
+        tuple(SYNTHESISED if factor.emotion else "factors" for factor in factors),
+        tuple(poles_of(factor).wording for factor in factors),
+        tuple((clip,) for clip in last_seconds(waveforms, SAMPLE_RATE_HZ, WINDOW_S)),
+        tuple((clip,) for clip in first_seconds(waveforms)),
+    )
+
+
+def through(codec: EncodecModel, pieces: Sequence[Piece]) -> Float[np.ndarray, "clip sample"]:
+    """Return the waveforms of pieces, encoded and decoded by the codec."""
+    waveforms = torch.from_numpy(np.stack([render_piece(piece) for piece in pieces]))
     decoded = [decode(codec, encode(codec, batch)) for batch in waveforms.split(BATCH_CLIPS)]
-    return _described(scores, torch.cat(decoded).numpy())
+    return torch.cat(decoded).numpy()
 
 
 def stock_generator(model: MusicgenForConditionalGeneration, tokenizer: T5Tokenizer) -> Generator:
@@ -106,23 +141,3 @@ def stock_generator(model: MusicgenForConditionalGeneration, tokenizer: T5Tokeni
         return np.concatenate(clips)
 
     return generate
-
-
-def _scores(seed: int, n_per_emotion: int) -> list[Score]:
-    emotional = [
-        emotion_score_at(seed, index, emotion) for emotion in EMOTIONS for index in range(n_per_emotion)
-    ]
-    return emotional + [
-        compose_free(rng_for("factor piece", seed, index)) for index in range(2 * n_per_emotion)
-    ]
-
-
-def _described(scores: Sequence[Score], waveforms: np.ndarray) -> Clips:
-    n_samples = CLIP_FRAMES * HOP_SAMPLES
-    pieces = [score.factors for score in scores]
-    return Clips(
-        tuple(piece.emotion or "" for piece in pieces),
-        tuple(SYNTHESISED if piece.emotion else "factors" for piece in pieces),
-        tuple(poles_of(piece).wording for piece in pieces),
-        tuple((describe(waveform[:n_samples], SAMPLE_RATE_HZ),) for waveform in waveforms),
-    )

@@ -13,12 +13,19 @@ from typing import Any, TypeVar
 import yaml
 
 from moodlens.base.errors import UsageError, must
+from moodlens.base.seeding import seed_for
 from moodlens.params.schema import read_section
 
 FILE = "models/organism/params.yaml"
 
-METRICS = Path("metrics.json")
-"""Output of the stage `evaluate`, relative to models/organism."""
+METRICS, JUDGE = Path("metrics.json"), Path("judge.json")
+TOKENS = Path("tokens.safetensors")
+"""Outputs of the stages `evaluate`, `judge` and `tokens`, relative to models/organism."""
+
+TRAIN, HELD_OUT = "train", "held out"
+"""Parts of the corpus."""
+
+ORGANISM = "organism"
 
 T = TypeVar("T")
 
@@ -69,6 +76,12 @@ class Decoder(Training):
     turn_weight: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sibling(Decoder):
+    early_clips: int
+    early_frames: int
+
+
 @dataclass(frozen=True)
 class Regime:
     never: float
@@ -115,7 +128,7 @@ class Recipe:
     codec: Codec
     text: Text
     music: Decoder
-    siblings: Decoder
+    siblings: Sibling
     family: Family
     small: Small
     evaluate: Evaluate
@@ -158,3 +171,13 @@ def pick(kind: type[T], part: object) -> T:
     """
     names = [field.name for field in fields(kind) if hasattr(part, field.name)]  # pyright: ignore
     return kind(**{name: getattr(part, name) for name in names})
+
+
+def corpus_seed(seed: int, part: str) -> int:
+    """Return the corpus seed of one part (train, held out, text); no piece belongs to two parts."""
+    return seed_for("corpus", seed, part)
+
+
+def folder_of(folder: Path, name: str) -> Path:
+    """Return the folder of a model of the family; the organism's is `folder` itself."""
+    return folder if name == ORGANISM else folder / name

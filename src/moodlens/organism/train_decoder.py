@@ -24,12 +24,10 @@ from moodlens.base.seeding import rng_for
 from moodlens.base.units import steps_for
 from moodlens.codes.delay import apply_delay
 from moodlens.organism.architecture import pad_id_of, text_encoder_of
+from moodlens.organism.unfolding import LOOKAHEAD_FRAMES
 
 ATTENTION = "moodlens_bmm"
 """Name of our attention in transformers' registry."""
-
-LOOKAHEAD_FRAMES = 6
-"""Frames before the turn whose tokens may tell of it: the codec is not causal. `tests/organism` measures it."""
 
 FIRST_LOST_STEP = 4
 """The text of a clip never goes away before this step."""
@@ -56,6 +54,8 @@ class DecoderRecipe:
     batch_clips: int  # clips per step
     codebook_weights: tuple[float, ...]  # of the losses, coarsest codebook first
     turn_weight: float  # of the loss in the frames at the turn; other frames have 1
+    early_clips: int = 0  # further clips per step that turn early and are cut off behind the turn
+    early_frames: int = 0  # frames of these clips
 
 
 Captions = Callable[[int, int], str]
@@ -96,16 +96,33 @@ class DecoderTask:
         self.weights = torch.tensor(recipe.codebook_weights)
 
     def loss(self, step: int) -> Tensor:
-        """Return the loss of step `step`: cross-entropy averaged over codebooks and frames by their weights."""
+        """Return the loss of step `step`: cross-entropy averaged by the weights of codebooks and frames."""
         rng = rng_for("decoder batch", self.recipe.seed, step)
-        clips = rng.choice(len(self.pieces.codes), size=self.recipe.batch_clips, replace=False)
-        turns = self.pieces.turns[clips]
-        texts = [self.pieces.captions(int(clip), step) for clip in clips]
-        spans = text_spans(rng, self.regime, turns)
-        losses = self.token_losses(self.pieces.codes[clips], texts, spans)
-        by_frame = 1 + (self.recipe.turn_weight - 1) * at_turn(turns, losses.shape[2]).float()
-        by_codebook = (losses * by_frame[:, None]).mean((0, 2)) / by_frame.mean()
-        return (by_codebook * self.weights).sum() / self.weights.sum()
+        losses, weight = torch.zeros(len(self.weights)), torch.zeros(())
+        for pool, n_clips, n_frames in self._parts():
+            clips = rng.choice(pool, size=n_clips, replace=False)
+            turns = self.pieces.turns[clips]
+            texts = [self.pieces.captions(int(clip), step) for clip in clips]
+            spans = text_spans(rng, self.regime, turns)
+            found = self.token_losses(self.pieces.codes[clips][:, :, :n_frames], texts, spans)
+            by_frame = 1 + (self.recipe.turn_weight - 1) * at_turn(turns, n_frames).float()
+            losses = losses + (found * by_frame[:, None]).sum((0, 2))
+            weight = weight + by_frame.sum()
+        return (losses / weight * self.weights).sum() / self.weights.sum()
+
+    def _parts(self) -> list[tuple[np.ndarray, int, int]]:
+        """Return (clips to draw from, number of clips, frames of each) for the whole and the early clips.
+
+        Text tells something at the turn only. Clips that turn early and end behind the turn show it at a
+        third of the cost of a whole clip.
+        """
+        n_clips, _, n_frames = self.pieces.codes.shape
+        parts = [(np.arange(n_clips), self.recipe.batch_clips, n_frames)]
+        if self.recipe.early_clips:
+            last_turn = self.recipe.early_frames - TURN_FRAMES[1]
+            early = np.flatnonzero(self.pieces.turns.numpy() <= last_turn)
+            parts.append((early, self.recipe.early_clips, self.recipe.early_frames))
+        return parts
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -115,7 +132,9 @@ class DecoderTask:
         turn_uncond are over the frames at the turn: with text, with text that went away before the codec's
         lookahead, and without text.
         """
-        totals = dict.fromkeys(("val_cond", "val_uncond", "turn_cond", "turn_lost", "turn_uncond"), 0.0)
+        totals: dict[str, float] = dict.fromkeys(
+            ("val_cond", "val_uncond", "turn_cond", "turn_lost", "turn_uncond"), 0.0
+        )
         self.model.eval()
         for clips in torch.arange(len(self.held_out.codes)).split(self.recipe.batch_clips):
             texts = [self.held_out.captions(int(clip), 0) for clip in clips]
@@ -193,7 +212,9 @@ def hidden_states(
     shown = (steps >= spans[0][:, None]) & (steps < spans[1][:, None])
     seen = shown[:, :, None] & attention_mask.bool()[:, None, :]
     cross = _additive(torch.cat([~shown[:, :, None], seen], 2)[:, None], projected.dtype)
-    causal = _additive(torch.ones(len(steps), len(steps), dtype=torch.bool).tril()[None, None], projected.dtype)
+    causal = _additive(
+        torch.ones(len(steps), len(steps), dtype=torch.bool).tril()[None, None], projected.dtype
+    )
     body = model.decoder.model.decoder
     hidden = sum(body.embed_tokens[k](columns[:, k]) for k in range(columns.shape[1]))
     hidden = hidden + body.embed_positions(columns, 0)

@@ -16,6 +16,9 @@ from moodlens.organism.synth import render
 FIRST_TURN_FRAME, LAST_TURN_FRAME = 30, 110
 """The turn lies between 0.6 and 2.2 s, on an even frame."""
 
+LOOKAHEAD_FRAMES = 6
+"""Frames before the turn whose tokens may tell of it, because the codec is not causal."""
+
 
 @dataclass(frozen=True)
 class Piece:

@@ -18,6 +18,7 @@ from moodlens.params.quantities import (
     Confidence,
     Count,
     CountOrNone,
+    Distinct,
     Folds,
     Layers,
     Listed,
@@ -62,6 +63,7 @@ NO_CAPTIONS = "data/captions.csv"
 CAPTURE_SITES = ("residual", "self_attention", "cross_attention", "mlp", *WHOLE_SITES)
 
 Emotion = Annotated[str, OneOf(EMOTIONS)]
+EmotionPair = Annotated[tuple[Emotion, Emotion], Distinct()]
 PromptSet = Annotated[str, OneOf(PROMPT_SETS)]
 CaptureSite = Annotated[str, OneOf(CAPTURE_SITES)]
 AnalysisSite = Annotated[str, OneOf(SITES)]
@@ -171,6 +173,27 @@ class NullText:
     n_bootstrap: Resamples
     confidence: Confidence
     seed: Seed
+
+
+@dataclass(frozen=True)
+class Forks:
+    pairs: Names[EmotionPair]
+    n_seeds: Count
+    seed: Seed
+    steps_s: Names[Nonnegative]
+    guidance_scale: Annotated[float, Interval(ge=1, le=100)]
+    run_guidance_s: Nonnegative
+    where_s: Nonnegative
+    n_windows: Count
+    judged_s: Annotated[float, Interval(ge=0.5, le=120)]
+    block_clips: Count
+    rows_per_task: Count
+    share_strong: Share
+    share_weak: Share
+    margin: SmallShare
+    n_permutations: Permutations
+    confidence: Confidence
+    analysis_seed: Seed
 
 
 @dataclass(frozen=True)
@@ -294,6 +317,7 @@ class Params:
     signal: Signal
     probe: Probe
     null_text: NullText
+    forks: Forks
     temporal: Temporal
     attention: Attention
     geometry: Geometry

@@ -119,6 +119,47 @@ def fill(template: str, wording: str, nuisance: Nuisance) -> str:
     )
 
 
+NEUTRAL_TEMPLATES = {
+    "{wording} {instrument} piece": "{instrument} piece",
+    "{wording} {genre} music with {instrument}": "{genre} music with {instrument}",
+    "play something {wording} on {instrument}": "play something on {instrument}",
+    "i feel {wording}, {instrument} in {key}": "{instrument} in {key}",
+    "{genre} song, {wording}, key of {key}": "{genre} song, key of {key}",
+    "{instrument} music that sounds {wording}": "{instrument} piece",
+    "{instrument} music for {wording}": "{instrument} piece",
+    "{wording}, {genre} soundtrack": "{genre} soundtrack",
+    "{genre} piece about {wording}": "{genre} piece",
+    "{wording}, {instrument} in {key}": "{instrument} in {key}",
+    "{genre} {instrument} track for {wording}": "{genre} {instrument} track",
+    "music for {wording}, key of {key}": "music, key of {key}",
+    "{wording} {instrument} tune": "{instrument} tune",
+    "{instrument} track, {wording}": "{instrument} track",
+    "{genre} music, {wording}": "{genre} music",
+    "{instrument} in {key}, {wording}": "{instrument} in {key}",
+    "{genre} {instrument} piece marked {wording}": "{genre} {instrument} piece",
+    "{wording}, {genre} tune in {key}": "{genre} tune in {key}",
+}
+"""Each template with an emotional wording, and the template that names the same nuisance and no emotion."""
+
+
+def neutral_text(template: str, text: str, wording: str) -> str | None:
+    """Return what remains of a prompt without its wording, or None where its template is not of the grammar.
+
+    >>> neutral_text("i feel {wording}, {instrument} in {key}", "i feel sad, flute in c", "sad")
+    'flute in c'
+    """
+    if template not in NEUTRAL_TEMPLATES:
+        return None
+    parts = re.split(r"\{(\w+)\}", template)
+    fills = {"instrument": INSTRUMENTS, "genre": GENRES, "key": tuple(KEYS.values()), "wording": (wording,)}
+    pattern = "".join(
+        f"(?P<{part}>{'|'.join(map(re.escape, fills[part]))})" if index % 2 else re.escape(part)
+        for index, part in enumerate(parts)
+    )
+    found = re.fullmatch(pattern, text)
+    return None if found is None else NEUTRAL_TEMPLATES[template].format(**found.groupdict())
+
+
 def draw_nuisance(rng: np.random.Generator) -> Nuisance:
     """Return an instrument, a genre and a key, drawn uniformly."""
     instrument, genre, key = (str(rng.choice(words)) for words in (INSTRUMENTS, GENRES, list(KEYS.values())))

@@ -5,7 +5,7 @@ from dataclasses import replace
 from textwrap import fill
 from typing import Any
 
-from moodlens.decision.ladder import RUNGS
+from moodlens.decision.ladder import CLIMBED, RUNGS, SOURCES
 from moodlens.null_text.evidence import REQUIRED
 from moodlens.report.formatting import MINUS, Row, interval, number, p_value, share
 from moodlens.report.records import Bar, Cell, Fact, Finding, Grid, Rung, Verdict, cells
@@ -106,6 +106,9 @@ TITLES = {
 QUESTIONS = {
     "text_code": "Does the text encoder encode emotion beyond the words of the prompts?",
     "music": "Does the generated audio carry it beyond the words?",
+    "source_music": "At a given moment, does the music played so far carry the emotion into what follows?",
+    "source_memory": "Does the model’s memory of the text carry it, with the same music and no text ahead?",
+    "source_reading": "Does the text read again carry it, with the same music and the same memory?",
     "use": "Do interventions on the model’s states change the music?",
 }
 CHECK, FINDING = "Check of the design (words)", "Finding (states under null text)"
@@ -164,9 +167,9 @@ def _measured(finding: Mapping[str, Any]) -> str:
 
 def _open_rung(decided: Mapping[str, Any]) -> str:
     """Return the rung to work on next: from the highest reached upwards, the first that is not strong."""
-    start = RUNGS.index(decided["highest_rung"]) if decided["highest_rung"] else 0
+    start = CLIMBED.index(decided["highest_rung"]) if decided["highest_rung"] else 0
     rungs = decided["rungs"]
-    return next((name for name in RUNGS[start:] if rungs[name]["verdict"] != "strong"), RUNGS[-1])
+    return next((name for name in CLIMBED[start:] if rungs[name]["verdict"] != "strong"), CLIMBED[-1])
 
 
 def _rung(position: int, name: str, judged: Mapping[str, Any], n_emotions: int, n_prompts: int) -> Rung:
@@ -179,9 +182,17 @@ def _rung(position: int, name: str, judged: Mapping[str, Any], n_emotions: int, 
         rule=judged["rule"],
         next_step=judged["next_step"],
     )
+    statistic = str(judged["statistic"])
+    if name in SOURCES and judged["effect"] is not None:
+        bounds = interval(judged["low"], judged["high"], percent=True)
+        held = f"{statistic[:1].upper()}{statistic[1:]}; p (maxT over steps) {_equals(judged['p'])}."
+        bar = Bar(
+            "share of the total", _inside(judged["effect"]), share(judged["effect"], 0), bounds,
+            _inside(judged["low"]), _inside(judged["high"]), "result",
+        )  # fmt: skip
+        return replace(claim, evidence=held, bars=(bar,))
     if judged["accuracy"] is None:
         return claim
-    statistic = str(judged["statistic"])
     evidence = f"{statistic[:1].upper()}{statistic[1:]}; p (maxT) {_equals(judged['p'])}."
     if judged["effect"] is not None:
         evidence += f" Effect {number(judged['effect'])} (centred within − between similarity)."
@@ -197,6 +208,11 @@ def _rung(position: int, name: str, judged: Mapping[str, Any], n_emotions: int, 
     baselines = (_baseline(baseline, numbers) for baseline, numbers in judged["baselines"].items())
     chance = Bar("chance", 1 / n_emotions, share(1 / n_emotions, 1), kind="chance")
     return replace(claim, evidence=evidence, bars=(result, *baselines, chance))
+
+
+def _inside(value: float) -> float:
+    """Return a share as it can be drawn, between 0 and 1."""
+    return min(1.0, max(0.0, value))
 
 
 def _word(judged: Mapping[str, Any]) -> str:
@@ -236,6 +252,9 @@ def verdict_text(decided: Mapping[str, Any], width: int = 100) -> str:
 def _line(position: int, name: str, judged: Mapping[str, Any]) -> tuple[str, ...]:
     verdict = _word(judged)
     title = f"{position} {name.replace('_', ' ')}"
+    if name in SOURCES and judged["effect"] is not None:
+        bounds = f"[{judged['low']:.3f}, {judged['high']:.3f}]"
+        return title, verdict, "", bounds, p_value(judged["p"]), number(judged["effect"])
     if judged["accuracy"] is None:
         return title, verdict, "", "", "", ""
     accuracy, bounds = f"{judged['accuracy']:.3f}", f"[{judged['low']:.3f}, {judged['high']:.3f}]"

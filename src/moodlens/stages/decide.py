@@ -28,11 +28,11 @@ def run(params: Params, root: Path) -> None:
     folder = root / "metrics"
     signal: dict[str, Any] = read_metrics(folder / "signal.json")
     probe = read_metrics(folder / "probe.json")
-    optional = (_if_present(folder / f"{name}.json") for name in ("null_text", "relate", "geometry"))
-    null_text, relate, geometry = optional
+    optional = (_if_present(folder / f"{name}.json") for name in ("null_text", "relate", "geometry", "forks"))
+    null_text, relate, geometry, forks = optional
     look = look_of(params.prompts.n_per_emotion, params.decide)
     thresholds = at_look(params.decide, look)
-    decision = decide(evidence_of(signal, probe, null_text), thresholds)
+    decision = decide(evidence_of(signal, probe, null_text), thresholds, forks)
     gates = gates_of(measured_of(signal, relate, geometry), params.decide)
     write_metrics(
         {

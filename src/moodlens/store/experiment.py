@@ -23,7 +23,7 @@ KIND = "moodlens.kind"
 """Tag of a run: `result` (of the whole pipeline), `stage`, or `part` of a stage."""
 VIEW = "results"
 """Key of the saved view, for `viewStateShareKey` in the address."""
-RUNGS = ("text_code", "music", "use")
+RUNGS = ("text_code", "music", "source_music", "source_memory", "source_reading", "use")
 NOTE = """\
 **Is emotion encoded in a music generator, where, and how?** One run per result of the pipeline, named by the
 DVC experiment, or by model and git revision. Below it is one run per stage with the stage's own times and
@@ -37,8 +37,10 @@ datasets, and below those one per family of sites and per layer.
 | `p_<rung>`, `accuracy_<rung>` | permutation p, corrected over the sites of the rung; accuracy of a probe |
 | `system/...` | CPU in percent of one core, memory in MB, of the processes of a stage |
 
-Rungs: `text_code`, the code of the text encoder; `music`, the generated sound; `use`, whether the model uses
-what its states hold. `layers` are the states of the decoder.
+Rungs: `text_code`, the code of the text encoder; `music`, the generated sound; `source_music`,
+`source_memory`, `source_reading`, what carries the emotion into the music that follows a moment, with
+`effect_<rung>` its share of the total; `use`, whether the model uses what its states hold. `layers` are the
+states of the decoder.
 
 To compare: tick two runs, then Compare. `make ui` prints the address of every page.
 """

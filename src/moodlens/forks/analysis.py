@@ -1,0 +1,129 @@
+"""The whole analysis of one fork experiment: totals, shares over time, verdicts, where the memory lies."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from moodlens.audio.descriptors import Descriptors
+from moodlens.audio.judge import Judge
+from moodlens.base.seeding import rng_for
+from moodlens.forks.cells import ALL, MEMORY_NEUTRAL, SOURCES
+from moodlens.forks.shares import Contrasts, Share, Total, contrasts_of, shares_of, t_interval, total_of
+from moodlens.forks.verdicts import Bars, Source, Where, judge_source, where
+
+FACTORS = {
+    "loudness, dB": "loudness_db",
+    "brightness, octaves": "brightness_octaves",
+    "onsets per s": "onset_rate_hz",
+    "mode margin": "mode_margin",
+}
+"""Acoustic factors whose contrasts are tabulated, and their columns."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the analysis is done."""
+
+    bars: Bars
+    confidence: float
+    n_flips: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The result at one guidance scale."""
+
+    guidance_scale: float
+    steps: tuple[int, ...]
+    total: Total
+    shares: Mapping[str, tuple[Share, ...]]  # SOURCES and MEMORY_NEUTRAL -> a share per step
+    sources: tuple[Source, ...]  # verdicts, in the order of SOURCES
+    where: Where | None
+    factors: pd.DataFrame  # source, step, factor, contrast, low, high: one minus other, in the factor's unit
+    nats: Mapping[str, tuple[float, ...]]  # source -> mean nats per token of the continuations, per step
+    n_units: int
+    n_continuations: int
+
+
+def with_log_odds(table: pd.DataFrame, judges: Mapping[str, Judge]) -> pd.DataFrame:
+    """Return the table of continuations with the columns log_odds and brightness_octaves.
+
+    Args:
+        table: `contracts.tables.FORKS`.
+        judges: unit -> its judge.
+    """
+    odds = np.empty(len(table))
+    names = list(Descriptors.__dataclass_fields__)
+    sounds = [Descriptors(*row) for row in table[names].itertuples(index=False)]
+    for (unit, pair), rows in table.groupby(["unit", "pair"]).indices.items():
+        one, other = str(pair).split(" - ")
+        odds[rows] = judges[str(unit)].log_odds([sounds[i] for i in rows], one, other)
+    octaves = np.log2(np.maximum(table["centroid_hz"], 1.0))
+    return table.assign(log_odds=odds, brightness_octaves=octaves)
+
+
+def analyse(table: pd.DataFrame, gaps: Mapping[str, float], plan: Plan) -> Analysis:
+    """Return the analysis of the continuations of one guidance scale.
+
+    Args:
+        table: from `with_log_odds`.
+        gaps: pair -> the judge's own gap in log-odds.
+        plan: how it is done.
+    """
+    rng = rng_for("forks analysis", plan.seed)
+    bars = plan.bars
+    total = total_of(table, gaps, bars.alpha_weak, plan.n_flips, rng)
+    whole = table[table["place"] == ""]
+    steps = tuple(sorted(int(step) for step in set(whole.loc[whole["source"].isin(SOURCES), "step"])))
+    shares, sources, nats = {}, [], {}
+    for source in (*SOURCES, MEMORY_NEUTRAL):
+        cells = [whole[(whole["source"] == source) & (whole["step"] == step)] for step in steps]
+        if not all(len(part) for part in cells):
+            continue
+        family = [contrasts_of(part, total) for part in cells]
+        found = shares_of(family, plan.confidence, bars.alpha_weak, plan.n_flips, rng)
+        shares[source] = tuple(found)
+        nats[source] = tuple(float(part["nats_per_token"].mean()) for part in cells)
+        if source in SOURCES:
+            sources.append(judge_source(source, steps, found, total, bars))
+    return Analysis(
+        guidance_scale=float(table["guidance_scale"].iloc[0]),
+        steps=steps,
+        total=total,
+        shares=shares,
+        sources=tuple(sources),
+        where=_where(table, total, plan, rng),
+        factors=_factors(whole, steps, plan.confidence),
+        nats=nats,
+        n_units=len(table[["pair", "unit"]].drop_duplicates()),
+        n_continuations=len(table),
+    )
+
+
+def _where(table: pd.DataFrame, total: Total, plan: Plan, rng: np.random.Generator) -> Where | None:
+    parts = table[table["place"] != ""]
+    if parts.empty:
+        return None
+    family: dict[str, Contrasts] = {
+        str(place): contrasts_of(cells, total) for place, cells in parts.groupby("place", sort=False)
+    }
+    return where(family, plan.bars, plan.confidence, plan.n_flips, rng)
+
+
+def _factors(whole: pd.DataFrame, steps: tuple[int, ...], confidence: float) -> pd.DataFrame:
+    """Return the contrast of every acoustic factor with its interval, averaged over the pairs of emotions."""
+    unscaled = Total(dict.fromkeys(set(whole["pair"]), 1.0), of_judge=False, share_of_gap=1.0, p=0.0)
+    rows = []
+    for source in (ALL, *SOURCES):
+        for step in (0,) if source == ALL else steps:
+            cells = whole[(whole["source"] == source) & (whole["step"] == step)]
+            for factor, column in FACTORS.items():
+                for pair, of_pair in cells.groupby("pair"):
+                    values = contrasts_of(of_pair, unscaled, column).values
+                    low, high = t_interval(values, confidence)
+                    rows.append((source, step, pair, factor, float(values.mean()), low, high))
+    columns = ["source", "step", "pair", "factor", "contrast", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)

@@ -1,0 +1,1 @@
+"""Stage `forks`: what carries the emotion into the music that follows."""

@@ -1,0 +1,128 @@
+"""One task of stage `forks`: pairs of prompts with their seeds, all their continuations, and a receipt."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from moodlens.audio.judge import last_seconds
+from moodlens.backends import catalog
+from moodlens.contracts.backend import Capture, ClipRequest, MusicBackend, Sampling
+from moodlens.forks.cells import ALL, PREFIXES, SIDES, Cell, Row, plan
+from moodlens.params.pipeline import Model
+from moodlens.store.receipts import write_receipt
+
+
+@dataclass(frozen=True)
+class ForkTask:
+    """Everything a worker needs for the continuations of some rows; picklable."""
+
+    number: int
+    rows: tuple[Row, ...]
+    cells: tuple[Cell, ...]
+    sampling: Sampling
+    root: Path
+    model: Model
+    weights_sha256: str
+    block_clips: int
+    judged_s: float
+    threads: int
+    fingerprint: str
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data"
+
+    @property
+    def receipt(self) -> Path:
+        return self.data / "forks" / f"receipt-{self.number:04d}.json"
+
+
+def run_forks(task: ForkTask) -> None:
+    """Generate the clips of every row, fork them, describe how their end sounds, and write the receipt."""
+    import torch
+
+    torch.set_num_threads(task.threads)
+    backend = _loaded(task.model, task.root, task.weights_sha256, task.block_clips)
+    requests = [
+        ClipRequest(f"{row.slot.slot_id}-{row.seed}-{name}", row.slot.slot_id, row.text(name), row.seed_key)
+        for name in PREFIXES
+        for row in task.rows
+    ]
+    whole = backend.generate(requests, task.sampling, Capture(sites=(), keep_steps=False)).codes
+    by_prefix = whole.reshape(len(PREFIXES), len(task.rows), *whole.shape[1:])
+    codes: dict[str, np.ndarray] = dict(zip(PREFIXES, by_prefix, strict=True))
+    stems, branches = plan(task.rows, codes, task.cells)
+    forked = backend.fork(stems, branches, task.sampling)
+    rows = []
+    for side in SIDES:
+        cell = Cell(ALL, side, 0)
+        rows += _described(task, backend, task.rows, [cell] * len(task.rows), codes[side], None)
+    owners = [row for row in task.rows for _ in task.cells]
+    rows += _described(
+        task, backend, owners, list(task.cells) * len(task.rows), forked.codes, forked.nats_per_token
+    )
+    write_receipt(task.receipt, task.fingerprint, task.data, [], {"forks": rows})
+
+
+BATCH_CLIPS = 64
+"""Clips that are decoded to audio at once, which bounds memory."""
+
+
+def _described(
+    task: ForkTask,
+    backend: MusicBackend,
+    rows: Sequence[Row],
+    cells: Sequence[Cell],
+    codes: np.ndarray,
+    nats: np.ndarray | None,
+) -> list[dict[str, Any]]:
+    """Return a table row per continuation: what it is, and how its last seconds sound."""
+    out = []
+    for at in range(0, len(codes), BATCH_CLIPS):
+        waveforms = backend.decode(codes[at : at + BATCH_CLIPS])
+        mono = waveforms if waveforms.ndim == 2 else waveforms.mean(axis=1)
+        heard = last_seconds(mono, backend.info.sample_rate_hz, task.judged_s)
+        for offset, sound in enumerate(heard):
+            index = at + offset
+            likelihood = {"nats_per_token": None if nats is None else float(nats[index])}
+            out.append({**_about(rows[index], cells[index], task.sampling), **likelihood, **asdict(sound)})
+    return out
+
+
+def _about(row: Row, cell: Cell, sampling: Sampling) -> Mapping[str, Any]:
+    place = place_of(cell)
+    name = (
+        f"{row.slot.slot_id}/s{row.seed}/g{sampling.guidance_scale:g}/{cell.source}/{cell.side}/{cell.step}"
+    )
+    return {
+        "row_id": f"{name}/{place}" if place else name,
+        "slot_id": row.slot.slot_id,
+        "pair": " - ".join(row.slot.pair),
+        "unit": row.slot.unit,
+        "seed": row.seed,
+        "guidance_scale": sampling.guidance_scale,
+        "source": cell.source,
+        "side": cell.side,
+        "step": cell.step,
+        "place": place,
+    }
+
+
+def place_of(cell: Cell) -> str:
+    """Return the name of the part of the cache that a cell exchanges; empty if it is the whole.
+
+    >>> place_of(Cell("memory", "one", 30, layers=(2,))), place_of(Cell("memory", "one", 30))
+    ('layer 2', '')
+    """
+    if cell.layers is not None:
+        return f"layer {cell.layers[0]}"
+    return f"steps {cell.window[0]}-{cell.window[1]}" if cell.window is not None else ""
+
+
+@lru_cache(maxsize=1)
+def _loaded(model: Model, root: Path, _weights_sha256: str, block_clips: int) -> MusicBackend:
+    return catalog.load(model, root, block_clips)

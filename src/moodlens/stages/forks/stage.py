@@ -1,0 +1,210 @@
+"""Stage `forks`: forks of pairs of prompts, judged, and the verdict on each source of the emotion.
+
+Continuations are made task by task with receipts (`store.receipts`), so a killed run resumes. Their
+statistics take a second and are made anew in every run.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pandas as pd
+
+from moodlens.audio.judge import Judge, last_seconds, read_judge
+from moodlens.backends import catalog
+from moodlens.base.errors import UsageError, must
+from moodlens.base.seeding import seed_for
+from moodlens.base.units import frames_for
+from moodlens.compute.pool import run_tasks
+from moodlens.contracts.backend import ModelInfo, Sampling
+from moodlens.contracts.tables import CLIPS, FORKS, PROMPTS
+from moodlens.forks.analysis import Analysis, Plan, analyse, with_log_odds
+from moodlens.forks.cells import Grid, Row
+from moodlens.forks.own_judge import judges_of_clips, same_judge
+from moodlens.forks.records import PLOTTED, metrics_of, places_table, shares_table
+from moodlens.forks.slots import Slot, slots_of
+from moodlens.forks.verdicts import Bars
+from moodlens.params.pipeline import Params
+from moodlens.stages.forks.shard import ForkTask, run_forks
+from moodlens.stats.sign_flip import FEWEST_UNITS
+from moodlens.store.audio_files import read_waveform
+from moodlens.store.code_fingerprint import made_by
+from moodlens.store.receipts import fingerprint, joined_rows, remove_outdated, unfinished
+from moodlens.store.run_record import Run
+from moodlens.store.tables import read_table, write_metrics, write_plot, write_table
+
+JUDGE = "judge.json"
+
+SHARES = ["guidance_scale", "source", "step_s", *PLOTTED, "nats_per_token"]
+FACTORS = ["guidance_scale", "source", "step_s", "pair", "factor", "contrast", "low", "high"]
+
+
+def run(params: Params, root: Path) -> Run | None:
+    """Write data/forks.parquet, metrics/forks.json and the tables of shares, places and factors.
+
+    Raises:
+        UsageError: a fork step leaves less than forks.judged_s behind it.
+    """
+    source = catalog.find(params.model, root)
+    info = catalog.describe(source, params.model)
+    prompts = read_table(PROMPTS, root / "data" / "prompts.csv")
+    slots, reason = applicable(params, prompts, source.checkpoint.config)
+    if reason:
+        print(f"forks do not apply: {reason}", flush=True)
+        return publish(root, [], info, reason)
+    grids = grids_of(params, info)
+    tasks = plan_tasks(params, root, info, slots, grids)
+    waiting = unfinished(tasks)
+    run_tasks(
+        run_forks, waiting,
+        workers=params.compute.workers, threads=params.compute.threads, label="forks",
+        done=len(tasks) - len(waiting),
+    )  # fmt: skip
+    rows = joined_rows(tasks, ("forks",))["forks"]
+    table = pd.DataFrame(rows, columns=FORKS.names)
+    write_table(table, FORKS, root / "data" / "forks.parquet")
+    remove_outdated(root / "data" / "forks", {task.receipt for task in tasks}, ("receipt-*.json", ".*.tmp"))
+    judges, gaps = judges_for(params, root, slots)
+    judged = with_log_odds(table, judges)
+    section, decide = params.forks, params.decide
+    bars = Bars(
+        decide.alpha_strong, decide.alpha_weak, section.share_strong, section.share_weak, section.margin
+    )
+    how = Plan(bars, section.confidence, section.n_permutations, section.analysis_seed)
+    scales = [sampling.guidance_scale for sampling, _ in grids]
+    analyses = [analyse(judged.query("guidance_scale == @scale"), gaps, how) for scale in scales]
+    return publish(root, analyses, info, "", section.judged_s)
+
+
+def applicable(params: Params, prompts: pd.DataFrame, config: Mapping[str, object]) -> tuple[list[Slot], str]:
+    """Return the slots to compare, or no slots and the reason why forks do not apply."""
+    if config.get("model_type") == "musicgen_melody":
+        return [], "the model prepends its text, so states cached under one text cannot go on under another"
+    known = set(prompts["emotion"])
+    pairs = [pair for pair in params.forks.pairs if set(pair) <= known]
+    if not pairs:
+        return [], f"no pair of forks.pairs is among the emotions of the prompts ({', '.join(sorted(known))})"
+    slots = slots_of(prompts, pairs)
+    if len({slot.unit for slot in slots}) < FEWEST_UNITS:
+        return [], f"fewer than {FEWEST_UNITS} pairs of prompts share a slot of the grammar"
+    return slots, ""
+
+
+def grids_of(params: Params, info: ModelInfo) -> list[tuple[Sampling, Grid]]:
+    """Return the sampling and the cells at the main guidance scale, then at that of the run.
+
+    Raises:
+        UsageError: a fork step leaves less than forks.judged_s of the clip behind it.
+    """
+    section, generate = params.forks, params.generate
+    last_s = generate.duration_s - section.judged_s
+    for name, seconds in (
+        *(("forks.steps_s", step) for step in section.steps_s),
+        ("forks.run_guidance_s", section.run_guidance_s),
+        ("forks.where_s", section.where_s),
+    ):
+        if seconds > last_s:
+            rule = f"be at most {last_s:g}, so that forks.judged_s = {section.judged_s:g} s are left to judge"
+            advice = "Lower it, or raise generate.duration_s"
+            raise UsageError(must(name, rule, seconds, where="params.yaml", next_step=advice))
+    sampling = Sampling(
+        n_frames=frames_for(generate.duration_s, info.frame_rate_hz),
+        guidance_scale=section.guidance_scale,
+        temperature=generate.temperature,
+        top_k=generate.top_k,
+        top_p=generate.top_p,
+    )
+    at = [round(second * info.frame_rate_hz) for second in sorted(section.steps_s)]
+    where_step = round(section.where_s * info.frame_rate_hz) or None
+    grids = [(sampling, Grid(tuple(at), where_step, info.n_layers, section.n_windows))]
+    if section.run_guidance_s and generate.guidance_scale != section.guidance_scale:
+        step = round(section.run_guidance_s * info.frame_rate_hz)
+        grid = Grid((step,), None, info.n_layers, section.n_windows)
+        grids.append((replace(sampling, guidance_scale=generate.guidance_scale), grid))
+    return grids
+
+
+def plan_tasks(
+    params: Params,
+    root: Path,
+    info: ModelInfo,
+    slots: Sequence[Slot],
+    grids: Sequence[tuple[Sampling, Grid]],
+) -> list[ForkTask]:
+    """Return the tasks of every grid: rows_per_task rows each, seeds of a slot together."""
+    section = params.forks
+    rows = [
+        Row(slot, seed, seed_for("fork", section.seed, slot.slot_id, slot.unit, seed))
+        for slot in slots
+        for seed in range(section.n_seeds)
+    ]
+    shared = {
+        "model": asdict(replace(info, model_id="", revision="")),
+        "text_padding": params.model.text_padding,
+        "block_clips": section.block_clips,
+        "judged_s": section.judged_s,
+        **made_by("moodlens.stages.forks.shard"),
+    }
+    tasks: list[ForkTask] = []
+    for sampling, grid in grids:
+        cells = tuple(grid.cells())
+        for at in range(0, len(rows), section.rows_per_task):
+            part = tuple(rows[at : at + section.rows_per_task])
+            made_from = {
+                **shared,
+                "sampling": asdict(sampling),
+                "cells": [asdict(cell) for cell in cells],
+                "rows": [asdict(row) for row in part],
+            }
+            tasks.append(
+                ForkTask(
+                    number=len(tasks), rows=part, cells=cells, sampling=sampling, root=root,
+                    model=params.model, weights_sha256=info.weights_sha256,
+                    block_clips=section.block_clips, judged_s=section.judged_s,
+                    threads=params.compute.threads, fingerprint=fingerprint(made_from),
+                )
+            )  # fmt: skip
+    return tasks
+
+
+def judges_for(
+    params: Params, root: Path, slots: Sequence[Slot]
+) -> tuple[Mapping[str, Judge], Mapping[str, float]]:
+    """Return the judge of every unit, and each pair's gap: the family's own judge, or judges of own clips."""
+    if params.model.id in catalog.EMBEDDED:
+        judge = read_judge(root / catalog.ORGANISM / JUDGE)
+        return same_judge(slots, judge)
+    clips = read_table(CLIPS, root / "data" / "clips.parquet")
+    prompts = read_table(PROMPTS, root / "data" / "prompts.csv").set_index("prompt_id")
+    sounds = []
+    for path in clips["audio_path"]:
+        waveform, rate_hz = read_waveform(root / "data" / path)
+        sounds += last_seconds(waveform[None], rate_hz, params.forks.judged_s)
+    wordings = [str(prompts["wording"][prompt]) for prompt in clips["prompt_id"]]
+    emotions = [str(emotion) for emotion in clips["emotion"]]
+    return judges_of_clips(slots, sounds, emotions, wordings, params.forks.judged_s)
+
+
+def publish(
+    root: Path, analyses: Sequence[Analysis], info: ModelInfo, reason: str, window_s: float | None = None
+) -> Run | None:
+    """Write metrics and tables of the analyses, and return the numbers of the run; none if inapplicable."""
+    rate = info.frame_rate_hz
+    metrics = {"applies": not reason, "reason": reason, "judged_s": window_s, **metrics_of(analyses, rate)}
+    write_metrics(metrics, root / "metrics" / "forks.json")
+    shares = shares_table(analyses, rate)
+    write_plot(shares.reindex(columns=SHARES), root / "metrics" / "forks_shares.csv")
+    write_plot(places_table(analyses), root / "metrics" / "forks_places.csv")
+    factors = [
+        one.factors.assign(guidance_scale=one.guidance_scale, step_s=one.factors["step"] / rate)
+        for one in analyses
+    ]
+    joined = pd.concat(factors) if factors else pd.DataFrame()
+    write_plot(joined.reindex(columns=FACTORS), root / "metrics" / "forks_factors.csv")
+    if not analyses:
+        write_table(pd.DataFrame(columns=FORKS.names), FORKS, root / "data" / "forks.parquet")
+        return None
+    main = analyses[0]
+    numbers = {f"share_{source.name}": source.share.share for source in main.sources}
+    curves = {f"share_{name}_by_step": [one.share for one in shares] for name, shares in main.shares.items()}
+    return Run("forks", metrics={**numbers, "total_share_of_gap": main.total.share_of_gap}, curves=curves)
