@@ -22,7 +22,7 @@ def small_params(model: Path, n_per_emotion: int = 3) -> Params:
         model=replace(params.model, id=str(model)),
         prompts=replace(params.prompts, n_per_emotion=n_per_emotion, sets=("generic",)),
         generate=replace(params.generate, n_seeds=1, duration_s=0.6, clips_per_shard=4),
-        reencode=replace(params.reencode, n_steps=3),
+        reencode=replace(params.reencode, n_steps=3, recurrent_steps=8),
         check=replace(params.check, min_clips_per_emotion=3, min_rms=1e-9, min_step_change=1e-6),
         compute=replace(params.compute, workers=1),
     )

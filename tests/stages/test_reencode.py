@@ -7,19 +7,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from moodlens.backends import catalog
 from moodlens.backends.musicgen.backend import MusicgenBackend
 from moodlens.base.errors import ContractError, MoodLensError, UsageError
+from moodlens.codes.delay import apply_delay
 from moodlens.contracts import tensors
 from moodlens.contracts.backend import Capture
 from moodlens.contracts.tables import CLIPS, PROMPTS, REENCODED, SWAPS
-from moodlens.contracts.tensors import CONDITIONS, MODELS
+from moodlens.contracts.tensors import CONDITIONS, LEAKS, MEMORIES, MODELS
 from moodlens.params.pipeline import Params
 from moodlens.stages import prompts
 from moodlens.stages.generate import stage as generate
 from moodlens.stages.reencode import shard
 from moodlens.stages.reencode import stage as reencode
+from moodlens.stages.reencode.recurrent import recurrent_states
 from moodlens.store.shards import read_shard, shard_metadata, write_shard
 from moodlens.store.tables import read_metrics, read_table
 from tests.stages.datasets import small_params
@@ -39,7 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params]:
 def workspace(made: tuple[Path, Params], tmp_path: Path) -> tuple[Path, Params]:
     """A copy that a test may break; nothing loaded before counts."""
     shutil.copytree(made[0], tmp_path, dirs_exist_ok=True)
-    shard._loaded.cache_clear()
+    shard.loaded.cache_clear()
     return tmp_path, made[1]
 
 
@@ -79,12 +82,57 @@ def test_every_reading_is_stored_and_is_what_teacher_forcing_gives(made: tuple[P
             np.testing.assert_allclose(mean, states[3:30].mean(axis=0), rtol=2e-3, atol=2e-3)
 
 
+def test_untrained_decoders_are_stored_with_the_memories_that_their_names_say(made: tuple[Path, Params]):
+    """The recursion, step by step, on decoders made here."""
+    root, params = made
+    backend = catalog.load(params.model, root)
+    codes = read_shard(root / "data/codes/shard-0001.safetensors")["codes"][2:3]
+    decoders = [backend.random_twin(0), *(backend.random_decoder(seed) for seed in range(4))]
+    digests = set()
+    for draw, decoder in enumerate(decoders):
+        path = root / "data" / "reencoded" / f"memory-{draw}-0001.safetensors"
+        stored = read_shard(path)
+        digests.add(path.read_bytes())
+        assert set(stored) == {"residual.0", "residual.1"}
+        states = decoder.teacher_force(codes, [None], Capture()).values["residual.1/cond"][0]
+        kept = stored["residual.1"][2].astype(np.float64)
+        assert kept.shape == (len(MEMORIES), 3, states.shape[1])
+        np.testing.assert_allclose(kept[0], states[[3, 16, 29]], rtol=2e-3, atol=2e-3)
+        means = [states[: step + 1].mean(axis=0) for step in (3, 16, 29)]
+        np.testing.assert_allclose(kept[1], means, rtol=2e-3, atol=2e-3)
+        for leak, memory in zip(LEAKS, kept[2:], strict=True):
+            value, at = 0.0, {}
+            for step, state in enumerate(states):
+                value = leak * value + (1 - leak) * state
+                at[step] = value
+            np.testing.assert_allclose(memory, [at[3], at[16], at[29]], rtol=2e-3, atol=2e-3)
+    assert len(digests) == 5
+
+
+def test_the_recurrent_reader_knows_no_future_and_learns_the_tokens(made: tuple[Path, Params]):
+    root, params = made
+    backend = catalog.load(params.model, root)
+    info = backend.info
+    codes = torch.from_numpy(read_shard(root / "data/codes/shard-0001.safetensors")["codes"].astype(np.int64))
+    columns = apply_delay(codes, info.codebook_size)
+    stored = read_shard(root / "data" / "reencoded" / "recurrent-0001.safetensors")["steps"]
+    assert stored.shape == (4, 3, info.d_model)
+    later = columns.clone()
+    later[:, :, 17:] = 0
+    made_of = recurrent_states([columns, later], info.codebook_size, info.d_model, 8)
+    np.testing.assert_array_equal(made_of[0][:, :17], made_of[1][:, :17])
+    assert np.abs(made_of[0][:, 18:] - made_of[1][:, 18:]).max() > 0.01
+    untrained = recurrent_states([columns], info.codebook_size, info.d_model, 0)[0]
+    assert np.abs(made_of[0] - untrained).max() > 0.01
+
+
 def test_the_self_tests_are_in_the_metrics(made: tuple[Path, Params]):
     found = read_metrics(made[0] / "metrics" / "reencode.json")
     assert found["null_difference"] == found["patch_difference"] == 0
     assert 0 <= found["forced_difference"] < 1e-4
     assert found["n_states_compared"] == 12 * 2 * 33 * 32
-    assert found["n_passes"] == 12 * 9
+    assert found["n_draws"] == 5
+    assert found["n_passes"] == 12 * (9 + 3)
 
 
 def test_finished_shards_are_kept_and_a_lost_one_comes_back_with_the_same_bytes(workspace):
@@ -98,9 +146,24 @@ def test_finished_shards_are_kept_and_a_lost_one_comes_back_with_the_same_bytes(
     assert kept.stat().st_mtime_ns == time
 
 
+def test_a_further_decoder_leaves_the_finished_shards_and_decoders_alone(workspace):
+    root, params = workspace
+    before = digests(root)
+    reencode.run(replace(params, reencode=replace(params.reencode, n_draws=6)), root)
+    after = digests(root)
+    assert {name for name in after if name not in before} == {
+        f"{name}-000{shard}.{kind}"
+        for shard in range(3)
+        for name, kind in (("memory-5", "safetensors"), ("receipt-memory-5", "json"))
+    }
+    changed = {name for name, digest in before.items() if after[name] != digest}
+    assert changed == {"manifest.json"}
+
+
 def test_another_swap_seed_makes_other_shards_and_strangers_go(workspace):
     root, params = workspace
     before = digests(root)
+    (root / "data" / "reencoded" / "memory-7-0000.safetensors").write_bytes(b"left over")
     (root / "data" / "reencoded" / "summary-0009.safetensors").write_bytes(b"left over")
     reencode.run(replace(params, reencode=replace(params.reencode, swap_seed=1)), root)
     after = digests(root)

@@ -73,7 +73,7 @@ def test_what_lies_in_a_window_is_stored_and_nothing_else_changes(whole, cut):
 
 def test_reencode_compares_the_steps_that_are_there(cut, monkeypatch: pytest.MonkeyPatch):
     root, params = cut
-    reencode_shard._loaded.cache_clear()
+    reencode_shard.loaded.cache_clear()
     reencode.run(params, root)
     found = read_metrics(root / "metrics" / "reencode.json")
     assert found["forced_difference"] < 1e-3

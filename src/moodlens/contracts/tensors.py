@@ -28,6 +28,14 @@ Re-encoded shard (`data/reencoded/summary-0000.safetensors`): the tokens of code
         frames available at each stored step, codebooks summed; 0 where a codebook has none yet
     metadata: `clips`, `steps` (decoder step of each stored state)
 
+Memory shard (`data/reencoded/memory-0-0000.safetensors`): untrained decoder 0 on the tokens of codes shard
+0000 under null text. Decoder 0 is the twin, decoder 1 the random decoder; further random decoders follow
+    <hookpoint>                         float16  (clip, memory, stored, width)  sums of its states up to each
+        stored step, in the order of MEMORIES; hookpoints of NO_STATE are left out
+
+Recurrent shard (`data/reencoded/recurrent-0000.safetensors`): a small network trained on the tokens alone
+    steps                               float32  (clip, stored, unit)  its state at each stored step
+
 Attention shard (`data/activations/attention-0000.safetensors`), if generate.attention is true: summaries made
 during generation, conditional half, every step. Attention maps are never stored
     cross/entropy                 float16  (clip, layer, head, step)  nats, over the prompt's tokens
@@ -55,6 +63,13 @@ belong to no layer and are written as layer 0 (`final_norm.0`), so that every ho
 
 MODELS = ("model", "twin", "random_decoder")
 CONDITIONS = ("own", "null", "swapped")
+NO_STATE = ("embedding", "cross_attention")
+"""Sites that hold no state under null text: the input, and an output that is exactly 0."""
+LEAKS = (0.5, 0.8, 0.9, 0.95, 0.98)
+"""Share of its value that a leaky sum keeps from one step to the next."""
+MEMORIES = ("states", "running mean", *(f"leak {leak:g}" for leak in LEAKS))
+"""Memories of an untrained decoder's states x_t: the state itself, the mean of x_0 .. x_t, and for each leak
+m_t = leak * m_(t-1) + (1 - leak) * x_t from m_(-1) = 0."""
 CODEC_MEAN = "codec/latent/mean"
 CODEC_HISTORY = "codec/history"
 

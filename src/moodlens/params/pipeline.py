@@ -119,6 +119,9 @@ class Reencode:
     layers: Layers
     n_steps: Annotated[Count, Ge(2)]
     twin_seed: Seed
+    n_draws: Annotated[Count, Ge(5)]
+    recurrent_units: Count
+    recurrent_steps: Count
     swap_seed: Seed
     tolerance: Share
 

@@ -33,6 +33,7 @@ from moodlens.contracts.tensors import (
     shard_name,
 )
 from moodlens.params.pipeline import Model
+from moodlens.stages.reencode.memory import SHARED, Memories, gather, memory_path
 from moodlens.store.receipts import write_receipt
 from moodlens.store.shards import read_shard, shard_names, write_shard
 
@@ -44,6 +45,8 @@ HALF_ULP = 2.0**-11
 """Largest relative rounding error of float16, in which the states of generation are stored."""
 OWN = 4
 """Roundings of its own size by which a value may differ."""
+NULL = "null"
+"""The condition of `CONDITIONS` under which untrained decoders have a memory of the music alone."""
 TINY = 2.0**-25
 """Largest absolute rounding error of float16 below its normal range."""
 
@@ -87,6 +90,10 @@ class ReencodeTask:
     def summary(self) -> Path:
         return self.data / "reencoded" / shard_name("summary", self.shard)
 
+    @property
+    def files(self) -> list[Path]:
+        return [self.summary, *(memory_path(self.data, draw, self.shard) for draw in SHARED.values())]
+
 
 def reencode_shard(task: ReencodeTask) -> None:
     """Test and re-encode one shard, clip by clip, and write its file; the receipt comes last.
@@ -97,18 +104,23 @@ def reencode_shard(task: ReencodeTask) -> None:
     import torch
 
     torch.set_num_threads(task.threads)
-    models = _loaded(task.model, task.root, task.weights_sha256, task.twin_seed)
+    models = loaded(task.model, task.root, task.weights_sha256, task.twin_seed)
     codes = read_codes(task)
     tested = self_test(models["model"], codes, task)
     info = models["model"].info
     parts: dict[str, list[np.ndarray]] = {}
+    memories: dict[str, Memories] = {}
     rows: list[dict[str, Any]] = []
     for row, clip in enumerate(task.clips):
         own = codes[row : row + 1]
         vectors = models["model"].token_vectors(own)
         parts.setdefault(CODEC_HISTORY, []).append(vector_history(vectors, task.steps, info.audio_channels))
         for name, condition, states in passes(models, own, clip, task.capture):
+            if condition == NULL and name in SHARED and name not in memories:
+                memories[name] = gather(task.steps, states.n_steps)
             for key, values in states.values.items():
+                if condition == NULL and name in memories:
+                    memories[name].add(key, values)
                 hookpoint = key.split("/")[0]
                 stored, figures = _stored(values, info.n_delays, task.steps)
                 for part, tensor in stored.items():
@@ -121,8 +133,10 @@ def reencode_shard(task: ReencodeTask) -> None:
     about = {"clips": [clip.clip_id for clip in task.clips], "steps": list(task.steps)}
     about["models"] = {name: backend.info.weights_sha256 for name, backend in models.items()}
     write_shard(task.summary, {key: np.concatenate(tensors) for key, tensors in parts.items()}, about)
+    for name, memory in memories.items():
+        write_shard(memory_path(task.data, SHARED[name], task.shard), memory.tensors(), about)
     contributed = {"reencoded": rows, "selftests": [{"shard": task.shard, **tested}]}
-    write_receipt(task.receipt, task.fingerprint, task.data, [task.summary], contributed)
+    write_receipt(task.receipt, task.fingerprint, task.data, task.files, contributed)
 
 
 def passes(
@@ -154,7 +168,7 @@ def read_codes(task: ReencodeTask) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _loaded(model: Model, root: Path, _weights_sha256: str, seed: int) -> dict[str, "MusicBackend"]:
+def loaded(model: Model, root: Path, _weights_sha256: str, seed: int) -> dict[str, "MusicBackend"]:
     """Return the models that read the tokens, in the order of `MODELS`; loaded once per process."""
     backend = catalog.load(model, root)
     readers = (backend, backend.random_twin(seed), backend.random_decoder(seed))

@@ -1,7 +1,9 @@
-"""Stage `reencode`: the generated tokens read again by the model and by two untrained decoders.
+"""Stage `reencode`: the generated tokens read again by the model and by readers that it is compared with.
 
-Under null text, the emotion in a layer comes from the music alone. Each shard of `generate` is one task with
-a receipt, so that an interrupted run keeps its finished shards (see `store.receipts`).
+Under null text, the emotion in a layer comes from the music alone. The readers are two untrained decoders
+under every text, further untrained decoders under null text, and a recurrent network trained on the tokens.
+Each shard of `generate` is one task with a receipt, so that an interrupted run keeps its finished shards (see
+`store.receipts`). So are each shard of a further decoder, and the network.
 """
 
 import json
@@ -19,17 +21,22 @@ from moodlens.capture.recorders import spaced_steps
 from moodlens.compute.pool import run_tasks
 from moodlens.contracts.backend import Capture, ModelInfo
 from moodlens.contracts.tables import CLIPS, NEUTRAL, PROMPTS, REENCODED, SELFTESTS, SWAPS
-from moodlens.contracts.tensors import CONDITIONS, MODELS, shard_name
+from moodlens.contracts.tensors import CONDITIONS, MEMORIES, MODELS, shard_name
 from moodlens.forecast import machine
 from moodlens.forecast import plan as planning
 from moodlens.forecast.sizes import sizes_of
 from moodlens.forecast.stages import reencode_cost
-from moodlens.params.pipeline import Params
+from moodlens.params.pipeline import Params, Reencode
 from moodlens.prompts.design import swapped_prompts
+from moodlens.stages.reencode.further_draws import MemoryTask, remember_shard
+from moodlens.stages.reencode.memory import SHARED
+from moodlens.stages.reencode.recurrent import RecurrentTask, read_recurrently
 from moodlens.stages.reencode.shard import ForcedClip, ReencodeTask, reencode_shard
 from moodlens.store.code_fingerprint import made_by
 from moodlens.store.receipts import file_sha256, fingerprint, joined_rows, remove_outdated, unfinished
 from moodlens.store.tables import read_metrics, read_table, values, write_metrics, write_table
+
+Task = ReencodeTask | MemoryTask | RecurrentTask
 
 
 def run(params: Params, root: Path) -> None:
@@ -39,15 +46,28 @@ def run(params: Params, root: Path) -> None:
     clips = read_table(CLIPS, root / "data" / "clips.parquet")
     swaps = swap_table(clips, read_table(PROMPTS, root / "data" / "prompts.csv"), params.reencode.swap_seed)
     tasks = plan(params, root, info, clips, swaps)
+    readers = plan_readers(tasks, params.reencode, info)
     waiting = unfinished(tasks)
     if waiting:
         _forecast(waiting, source.checkpoint.config, params, root)
+    still = [*waiting, *unfinished(readers)]
     run_tasks(
-        reencode_shard, waiting,
-        workers=params.compute.workers, threads=params.compute.threads, label="reencode",
-        done=len(tasks) - len(waiting),
+        run_task, still,
+        workers=params.compute.workers, threads=params.compute.threads, label="reencode", unit="task",
+        done=len(tasks) + len(readers) - len(still),
     )  # fmt: skip
-    _finish(tasks, swaps, root, info)
+    _finish(tasks, readers, swaps, root, info)
+
+
+def run_task(task: Task) -> None:
+    """Do one task of the stage."""
+    match task:
+        case ReencodeTask():
+            reencode_shard(task)
+        case MemoryTask():
+            remember_shard(task)
+        case RecurrentTask():
+            read_recurrently(task)
 
 
 def _forecast(waiting: list[ReencodeTask], config: Mapping[str, object], params: Params, root: Path) -> None:
@@ -132,32 +152,67 @@ def plan(
     return tasks
 
 
+def plan_readers(tasks: list[ReencodeTask], section: Reencode, info: ModelInfo) -> list[Task]:
+    """Return the tasks of the recurrent network and of the further untrained decoders, decoder by decoder.
+
+    Their fingerprints hold those of the shards, and so the tokens.
+    """
+    units = min(section.recurrent_units, info.d_model)
+    shards = [task.fingerprint for task in tasks]
+    network = {
+        "shards": shards,
+        "units": units,
+        "n_steps": section.recurrent_steps,
+        **made_by("moodlens.stages.reencode.recurrent"),
+    }
+    readers: list[Task] = [
+        RecurrentTask(
+            tuple(tasks), info.codebook_size, info.audio_channels, units, section.recurrent_steps,
+            fingerprint(network),
+        )
+    ]  # fmt: skip
+    code = made_by("moodlens.stages.reencode.further_draws")
+    for draw in range(len(SHARED), section.n_draws):
+        seed = section.twin_seed + draw - 1  # decoder 1 has twin_seed itself
+        readers += [
+            MemoryTask(task, draw, seed, fingerprint({"shard": task.fingerprint, "seed": seed, **code}))
+            for task in tasks
+        ]
+    return readers
+
+
 def _columns(root: Path) -> tuple[list[str], list[str]]:
     prompts = read_table(PROMPTS, root / "data" / "prompts.csv")
     return values(prompts, "prompt_id"), values(prompts, "text")
 
 
-def _finish(tasks: list[ReencodeTask], swaps: pd.DataFrame, root: Path, info: ModelInfo) -> None:
+def _finish(
+    tasks: list[ReencodeTask], readers: list[Task], swaps: pd.DataFrame, root: Path, info: ModelInfo
+) -> None:
     """Join the receipts into tables, remove files of earlier plans, and write manifest and metrics."""
     folder = root / "data" / "reencoded"
     rows = joined_rows(tasks, ("reencoded", "selftests"))
+    joined_rows(readers, ())  # each must be finished
     index, tests, swapped = (folder / f"{name}.parquet" for name in ("index", "selftests", "swaps"))
     write_table(pd.DataFrame(rows["reencoded"]), REENCODED, index)
     write_table(pd.DataFrame(rows["selftests"]), SELFTESTS, tests)
     write_table(swaps, SWAPS, swapped)
     hookpoints = list(dict.fromkeys(row["hookpoint"] for row in rows["reencoded"]))
+    n_draws = len(SHARED) + len({task.draw for task in readers if isinstance(task, MemoryTask)})
     manifest = {
         "model": asdict(info),
         "models": list(MODELS),
         "conditions": list(CONDITIONS),
         "hookpoints": hookpoints,
         "steps": list(tasks[0].steps),
+        "n_draws": n_draws,
+        "memories": list(MEMORIES),
         "shards": {task.summary.name: task.fingerprint for task in tasks},
     }
     path = folder / "manifest.json"
     path.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     current = {path, index, tests, swapped} | {
-        file for task in tasks for file in (task.receipt, task.summary)
+        file for task in (*tasks, *readers) for file in (task.receipt, *task.files)
     }
     remove_outdated(folder, current, ("*.safetensors", "receipt-*.json", ".*.tmp"))
     tested = rows["selftests"]
@@ -169,7 +224,8 @@ def _finish(tasks: list[ReencodeTask], swaps: pd.DataFrame, root: Path, info: Mo
         {
             "n_clips": len(swaps),
             "n_hookpoints": len(hookpoints),
-            "n_passes": len(swaps) * len(MODELS) * len(CONDITIONS),
+            "n_passes": len(swaps) * (len(MODELS) * len(CONDITIONS) + n_draws - len(SHARED)),
+            "n_draws": n_draws,
             "n_states_compared": sum(int(row["n_states"]) for row in tested),
             **worst,
         },
