@@ -71,7 +71,7 @@ def check_equal(theirs: MusicBackend, ours: MusicBackend) -> None:
 def check_forks_equal(theirs: MusicBackend, ours: MusicBackend, guidance_scale: float) -> None:
     own = Sampling(N_FRAMES, top_k=8, guidance_scale=guidance_scale)
     codes = theirs.generate(requests(TEXTS), own, Capture(sites=())).codes
-    stems = [Stem(codes[0], text, 7) for text in (*TEXTS, None)]
+    stems = [Stem(codes[0], text, 7 + i) for i, text in enumerate((*TEXTS, None))]
     identity = [Branch(0, step, TEXTS[0]) for step in (0, 1, 9, 18)]
     made = theirs.fork(stems, identity, own).codes
     assert np.array_equal(made, np.stack([codes[0]] * len(identity)))
