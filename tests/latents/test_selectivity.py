@@ -71,6 +71,30 @@ def test_a_unit_of_one_phrase_passes_the_ratio_and_not_the_test():
     assert not selectivity(pooled, design, 999, 2, np.random.default_rng(0)).tested.any()
 
 
+def test_labels_move_between_wordings_of_one_size():
+    """Single-prompt wordings vary most: without blocks the emotion that has them would be found too often."""
+    sizes = np.array([6, 6, 6, 6, 1, 1, 1, 1] + [6] * 8)  # wordings of sad 5 to 8 hold one prompt each
+    emotions, names = np.repeat(["sad", "calm"], 8), [f"w{i}" for i in range(16)]
+    prompts = np.repeat(np.arange(16), sizes)
+    design = design_of(
+        [f"p{i}" for i in range(len(prompts))], emotions[prompts].tolist(), [names[i] for i in prompts]
+    )
+    pooled = np.random.default_rng(0).gamma(2.0, size=(len(prompts), 3))
+    result = p_of_contrast(pooled, design, 199, np.random.default_rng(7))
+    labels, blocks = design.unit_labels("wording"), design.blocks("wording")
+    table = relabellings(labels, 199, np.random.default_rng(7), blocks)
+    assert (table[:, 4:8] == labels[4]).all()
+    for unit in range(3):
+        best = [
+            max(
+                pooled[row[prompts] == k, unit].mean() - pooled[row[prompts] != k, unit].mean()
+                for k in (0, 1)
+            )
+            for row in table
+        ]
+        assert result[unit] == pytest.approx(np.mean(np.array(best) >= best[0] - 1e-9))
+
+
 def test_false_positives_are_nominal_where_prompts_share_a_wording():
     """A wording of its own level (ICC .8), no emotion: relabelling prompts would find emotion everywhere."""
     design, rng = crossed(6, per_wording=3), np.random.default_rng(11)

@@ -13,8 +13,9 @@ from jaxtyping import Float, Int
 
 from moodlens.base.units import at_digits
 from moodlens.latents.selectivity import Selectivity
-from moodlens.stats.design import Design
+from moodlens.stats.design import Design, blocks_of
 from moodlens.stats.multiplicity import benjamini_hochberg
+from moodlens.stats.permutation import unit_orders
 
 BLOCK = 128
 """Permutations at a time. Memory is BLOCK * units * descriptors floats."""
@@ -78,7 +79,7 @@ def correlations(
     n_permutations: int,
     rng: np.random.Generator,
 ) -> Correlations:
-    """Return r over wordings, and q from two-sided p of permuting whole wordings.
+    """Return r over wordings, and q from two-sided p of permuting whole wordings of one size.
 
     Args:
         pooled: mean activation per prompt.
@@ -92,9 +93,10 @@ def correlations(
     descriptors = standard(by_wording(described, wordings))
     r = units.T @ descriptors
     exceed = np.ones_like(r)  # the observed order counts
+    every = unit_orders(len(descriptors), n_permutations, rng, blocks_of(wordings))[1:]
     for start in range(0, n_permutations, BLOCK):
-        n = min(BLOCK, n_permutations - start)
-        orders = rng.permuted(np.tile(np.arange(len(descriptors)), (n, 1)), axis=1)
+        orders = every[start : start + BLOCK]
+        n = len(orders)
         permuted = descriptors[orders].transpose(1, 0, 2).reshape(len(descriptors), -1)
         chance = np.abs(units.T @ permuted).reshape(len(r), n, -1)
         exceed += (chance >= np.abs(r)[:, None] - 1e-9).sum(axis=1)

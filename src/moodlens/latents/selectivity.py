@@ -10,7 +10,9 @@ mean of all emotions' means. The last term keeps the ratio finite for a unit tha
 emotion (at most 400 with four emotions).
 
 Two simple counts are reported: units whose best ratio is above 2 and above 4. On few prompts a unit that
-fires on a single phrase passes both thresholds, so the counts have to be read together with p.
+fires on a single phrase passes both thresholds. Counts describe a site and are no evidence, the count of
+selective units neither: where emotion is widespread, random directions pass as often. Evidence is in
+`sparse_probe`, `perturbation`, `factors` and `absorption`.
 """
 
 from dataclasses import dataclass, replace
@@ -19,7 +21,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from moodlens.base.seeding import rng_for
-from moodlens.stats.design import Design, design_of
+from moodlens.stats.design import Design, blocks_of, design_of
 from moodlens.stats.multiplicity import benjamini_hochberg
 from moodlens.stats.permutation import p_values, relabellings
 
@@ -115,8 +117,9 @@ def selectivity(
     """Return the selectivity of every unit with its p and q.
 
     The test statistic is the largest difference, over emotions, between the mean of an emotion's prompts and
-    the mean of all other prompts. Every relabelling of whole wordings gives its own largest difference. Units
-    that fire on fewer than `min_wordings` wordings are not tested; this choice does not use the labels.
+    the mean of all other prompts. Every relabelling of whole wordings gives its own largest difference.
+    Labels move between wordings of one size. Units that fire on fewer than `min_wordings` wordings are not
+    tested; this choice does not use the labels.
 
     Args:
         pooled: mean activation per prompt, zero or above.
@@ -143,7 +146,8 @@ def p_of_contrast(
     sizes = np.bincount(design.wordings, minlength=n_wordings).astype(np.float64)
     sums = np.zeros((n_wordings, pooled.shape[1]))
     np.add.at(sums, design.wordings, pooled)
-    table = relabellings(design.unit_labels("wording"), n_permutations, rng)
+    blocks = design.blocks("wording")
+    table = relabellings(design.unit_labels("wording"), n_permutations, rng, blocks)
     one_hots = [(table == klass).astype(np.float64) for klass in range(design.n_classes)]
     counts = [one_hot @ sizes for one_hot in one_hots]
     total, n_prompts = sums.sum(axis=0), sizes.sum()
@@ -194,7 +198,8 @@ def shuffled_counts(
 ) -> dict[str, float]:
     """Return mean counts over N_SHUFFLES random assignments of whole wordings to emotions."""
     labels = design.unit_labels("wording")
-    table = relabellings(labels, N_SHUFFLES, rng_for("shuffled labels", settings.seed))[1:]
+    rng, blocks = rng_for("shuffled labels", settings.seed), design.blocks("wording")
+    table = relabellings(labels, N_SHUFFLES, rng, blocks)[1:]
     counts = [
         measure(pooled, replace(design, labels=row[design.wordings].astype(np.int64)), settings).counts
         for row in table
@@ -244,7 +249,8 @@ def transfer(
         return Transfer(0, n_silent, None, None, n_wordings)
     units, emotions = on_held_out[:, chosen & firing], on_seen.emotion[chosen & firing]
     _, first, wording_of = np.unique(design.wordings[held_out], return_index=True, return_inverse=True)
-    table = relabellings(design.labels[held_out][first], N_CHANCE, rng)[:, wording_of]
+    blocks = blocks_of(wording_of)
+    table = relabellings(design.labels[held_out][first], N_CHANCE, rng, blocks)[:, wording_of]
     kept = np.array([_share_kept(units, emotions, labels, design.n_classes) for labels in table])
     return Transfer(n_chosen, n_silent, float(kept[0]), float(kept[1:].mean()), n_wordings)
 
