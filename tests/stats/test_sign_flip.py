@@ -1,5 +1,7 @@
 """Sign flips: against scipy's permutation test, hand-worked p, nominal rates, and the errors."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
@@ -8,7 +10,15 @@ from scipy.stats import binom
 from moodlens.base.errors import ContractError
 from moodlens.stats.multiplicity import max_t
 from moodlens.stats.permutation import p_values
-from moodlens.stats.sign_flip import better_p, flipped_t, sign_flips, smallest_flip_p
+from moodlens.stats.sign_flip import (
+    better_p,
+    flipped_t,
+    fold_factor,
+    require_gain_reachable,
+    sign_flips,
+    smallest_flip_p,
+    smallest_gain_p,
+)
 from tests.stats.synthetic import design
 
 
@@ -58,6 +68,32 @@ def test_too_few_units_are_refused_with_their_number():
     with pytest.raises(ContractError, match="must have at least 6 units; got 5"):
         sign_flips(5, 99, np.random.default_rng(0))
     assert smallest_flip_p(30, 999) == 0.001
+
+
+@pytest.mark.parametrize("n_folds", [1, 4, 8])
+@pytest.mark.parametrize("n", [3, 6, 9])
+def test_the_smallest_p_of_a_gain_is_the_least_over_all_flips_of_all_gains(n, n_folds):
+    """Every flip of n units, written out, for gains of 0 and 1 and for random ones."""
+    every = np.array(list(product([1.0, -1.0], repeat=n)))
+    candidates = [np.repeat([1.0, 0.0], [m, n - m]) for m in range(1, n + 1)]
+    rng = np.random.default_rng(n)
+    candidates += [rng.uniform(0.5, 1, n) for _ in range(200)]
+    p = [np.mean(every @ gains >= gains.sum() / fold_factor(n_folds) - 1e-9) for gains in candidates]
+    assert smallest_gain_p(n, n_folds, 10**9) == pytest.approx(min(p[:n]))
+    assert min(p) >= smallest_gain_p(n, n_folds, 10**9) - 1e-12
+    assert smallest_gain_p(n, n_folds, 19) == max(min(p[:n]), 1 / 20)
+
+
+def test_a_comparison_that_cannot_reach_its_threshold_says_how_many_wordings_can():
+    with pytest.raises(
+        ContractError, match=r"at least 6 wordings in all to reach p < 0\.025 .* got '5, smallest p 0\.031'"
+    ):
+        require_gain_reachable("the comparison with the twin", 5, 8, 2000, 0.025)
+    require_gain_reachable("the comparison with the twin", 6, 8, 2000, 0.025)
+    with pytest.raises(
+        ContractError, match=r"sign flips for the comparison .* must be at least 40 .* got 30"
+    ):
+        require_gain_reachable("the comparison with the twin", 50, 8, 30, 0.025)
 
 
 def test_p_of_unanimous_units_is_two_to_the_minus_n():

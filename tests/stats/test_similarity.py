@@ -4,7 +4,14 @@ from scipy import stats as scipy_stats
 
 from moodlens.stats.bootstrap import resamples
 from moodlens.stats.gram import cosines, site_gram
-from moodlens.stats.similarity import centred_cosines, emotion_effect, naive_t, prompt_icc
+from moodlens.stats.similarity import (
+    centred_cosines,
+    emotion_effect,
+    median_ranges,
+    naive_t,
+    prompt_icc,
+    range_of_medians,
+)
 from tests.stats.synthetic import design, sites
 
 
@@ -66,3 +73,13 @@ def test_icc_is_found_again(icc):
         for seed in range(5)
     ]
     assert np.mean(found) == pytest.approx(icc, abs=0.03)
+
+
+@pytest.mark.parametrize("sizes", [(5, 5), (4, 7, 6), (1, 2, 3, 9)])
+def test_ranges_of_medians_are_those_of_numpy_under_every_labelling(sizes):
+    rng = np.random.default_rng(0)
+    values = rng.integers(50, 60, sum(sizes)).astype(float)  # with ties
+    table = np.stack([rng.permutation(np.repeat(np.arange(len(sizes)), sizes)) for _ in range(20)])
+    by_hand = [np.ptp([np.median(values[row == k]) for k in range(len(sizes))]) for row in table]
+    assert median_ranges(values, table).tolist() == by_hand
+    assert [range_of_medians(values, row)[0] for row in table] == by_hand

@@ -9,7 +9,13 @@ from moodlens.prompts.assembly import prompt_table
 from moodlens.prompts.design import design as grammar_design
 from moodlens.store.tables import write_table
 from moodlens.workspace.design import open_workspace
-from moodlens.workspace.units import merged_wordings, near_duplicates, nuisances_of
+from moodlens.workspace.units import (
+    merged_wordings,
+    near_duplicates,
+    nuisances_of,
+    wordings_available,
+)
+from tests.stages.planted import planted_params
 
 
 def test_wordings_that_share_a_content_word_are_one_unit_also_through_a_third():
@@ -89,3 +95,26 @@ def test_a_wording_under_two_emotions_is_refused_even_where_merging_hides_it(tmp
     write_table(table, PROMPTS, tmp_path / "data" / "prompts.csv")
     with pytest.raises(ContractError, match="wording 'town' must belong to one emotion"):
         open_workspace(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("sets", "expected"), [(("generic",), 40), (("generic", "descriptive", "scenes"), 120)]
+)
+def test_the_grammar_holds_forty_wordings_of_an_emotion_in_each_set(sets, expected, tmp_path):
+    assert wordings_available(planted_params(sets=(*sets, "neutral")).prompts, tmp_path) == expected
+
+
+def test_a_caption_table_counts_its_own_wordings_and_the_emotion_with_fewest_limits(tmp_path):
+    rows = [("happy", text) for text in ("a happy tune", "happy folk", "a joyful march", "a cheerful polka")]
+    rows += [("sad", text) for text in ("a sad tune", "sad folk", "a sorrowful march", "both happy and sad")]
+    pd.DataFrame(rows, columns=["mood", "caption"]).assign(aspects=[text for _, text in rows]).to_csv(
+        tmp_path / "songs.csv", index=False
+    )
+    prompts = planted_params(
+        sets=("table",), emotions=("happy", "sad"), table_path="songs.csv", mood_column="aspects"
+    ).prompts
+    assert wordings_available(prompts, tmp_path) == 2  # sad, sorrowful; the caption of two moods is no prompt
+    both = planted_params(
+        sets=("table", "generic"), emotions=("happy", "sad"), table_path="songs.csv", mood_column="aspects"
+    ).prompts
+    assert wordings_available(both, tmp_path) == 40  # the grammar's generic set has both words already

@@ -1,10 +1,17 @@
-"""What a claim requires of its evidence: the conditions with their numbers, and the grade they give."""
+"""What a claim requires of its evidence: the conditions with their numbers, and the grade they give.
 
+Accuracy thresholds are shares of the way from chance to 1, so that two and five emotions have equal bars.
+"""
+
+from dataclasses import dataclass
+from math import ceil
 from typing import Literal
 
 from moodlens.decision import sentences
 from moodlens.decision.evidence import Condition, Evidence
 from moodlens.params.pipeline import Decide
+from moodlens.stats.bootstrap import accuracy_at
+from moodlens.stats.sign_flip import require_gain_reachable
 
 
 def grade(
@@ -21,12 +28,17 @@ def grade(
 
 
 def conditions(evidence: Evidence, thresholds: Decide, *, strong: bool) -> tuple[Condition, ...]:
-    """Return what a strong (or weak) claim requires, each with its numbers."""
-    alpha, accuracy, effect = (
+    """Return what a strong (or weak) claim requires, each with its numbers.
+
+    Raises:
+        ContractError: the wordings are too few for the comparison with a baseline.
+    """
+    alpha, share, effect = (
         (thresholds.alpha_strong, thresholds.accuracy_strong, thresholds.effect_strong)
         if strong
         else (thresholds.alpha_weak, thresholds.accuracy_weak, thresholds.effect_weak)
     )
+    accuracy = accuracy_at(share, evidence.n_emotions)
     n = evidence.n_per_emotion
     one_sided = thresholds.alpha_weak / 2
     parts = [
@@ -51,14 +63,16 @@ def conditions(evidence: Evidence, thresholds: Decide, *, strong: bool) -> tuple
         holds = evidence.ridge_accuracy > evidence.permuted_extreme
         parts.append(Condition(holds, clause, evidence.n_needed))
     for base in evidence.baselines:
+        if evidence.n_units is not None:
+            thing = f"the comparison with the {base.name}"
+            require_gain_reachable(
+                thing, evidence.n_units, evidence.n_folds, evidence.n_permutations, one_sided
+            )
         n_base = _n_to_settle(n, base.difference, base.high - base.low) if base.difference > 0 else None
         parts.append(Condition(base.p < one_sided, sentences.lead_clause(base, one_sided), n_base))
     for gain in evidence.gains:
         n_gain = _n_to_settle(n, gain.partial_r2, gain.high - gain.low) if gain.partial_r2 > 0 else None
         parts.append(Condition(gain.low > 0, sentences.gain_clause(gain), n_gain))
-    if evidence.tempo_bpm is not None:
-        clause = sentences.tempo_clause(evidence.tempo_bpm, thresholds.tempo_bpm)
-        parts.append(Condition(evidence.tempo_bpm > thresholds.tempo_bpm, clause))
     return tuple(parts)
 
 
@@ -68,3 +82,46 @@ def _n_to_settle(n: float, distance: float, width: float) -> float | None:
     The width of an interval falls with the root of n. None where the value lies on the bound.
     """
     return max(n, n * (width / 2 / abs(distance)) ** 2) if distance else None
+
+
+@dataclass(frozen=True)
+class WordingsNeeded:
+    """The wordings per emotion that are expected to settle an undecided rung."""
+
+    now: int  # per emotion, mean, rounded
+    total: int | None  # expected to settle it; None: no number is
+    available: int | None  # that the prompt sets hold, per emotion; None: not known
+
+    @property
+    def more(self) -> int | None:
+        """Return how many to add; None where no number settles it or the sets do not hold so many."""
+        out_of_reach = self.total is None or (self.available is not None and self.total > self.available)
+        return None if out_of_reach or self.total is None else max(self.total - self.now, 1)
+
+    @property
+    def beyond_the_sets(self) -> bool:
+        """Return whether a number would settle it but the prompt sets do not hold so many wordings."""
+        return self.total is not None and self.available is not None and self.total > self.available
+
+
+def wordings_needed(evidence: Evidence, weak: tuple[Condition, ...], alpha: float) -> WordingsNeeded:
+    """Return the wordings per emotion that would settle every failed condition of a weak claim.
+
+    Where p is not below alpha, what is missing is the power to say "none" (`Evidence.units_needed`).
+
+    Args:
+        evidence: of an undecided rung, wordings as units.
+        weak: its conditions of a weak claim.
+        alpha: level of the weak claim.
+    """
+    now = (evidence.n_units or 0) / evidence.n_emotions
+    if evidence.p >= alpha:
+        total = evidence.units_needed
+    else:
+        prompts = [condition.n for condition in weak if not condition.holds]
+        known = [n for n in prompts if n is not None]
+        settled = bool(known) and len(known) == len(prompts)
+        total = ceil(max(known) * now / evidence.n_per_emotion) if settled else None
+    if total is not None and total <= now:
+        total = None
+    return WordingsNeeded(round(now), total, evidence.units_available)

@@ -14,7 +14,7 @@ class Baseline:
     difference: float
     low: float
     high: float
-    p: float  # one-sided, over the best of the family's probes
+    p: float  # one-sided; model and baseline choose their sites in the same training folds
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,15 @@ class Gain:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was measured for one rung at its best site; accuracies are balanced, chance 1 / n_emotions."""
+    """What was measured for one rung; accuracies are balanced, chance 1 / n_emotions."""
 
-    site: str
+    site: str  # the most accurate one; the accuracy is that of the site each training fold chooses
     unit: Unit  # what folds hold out and what is relabelled
     n_emotions: int
     n_per_emotion: float  # prompts, mean over emotions
     n_permutations: int
     smallest_p: float
-    accuracy: float  # logistic probe
+    accuracy: float  # logistic probe, its site chosen inside each training fold
     low: float
     high: float
     ridge_accuracy: float  # closed-form probe; `p` and `permuted_extreme` are of this probe
@@ -55,7 +55,10 @@ class Evidence:
     baselines: tuple[Baseline, ...] = ()  # each must be beaten
     beside: tuple[Baseline, ...] = ()  # reported, not required
     gains: tuple[Gain, ...] = ()  # each must be above zero
-    tempo_bpm: float | None = None  # fastest minus slowest emotion, medians; music only
+    n_units: int | None = None  # units of all emotions; None: not known
+    n_folds: int = 1  # of the cross-validation behind the comparisons
+    units_needed: int | None = None  # `n_needed` in units per emotion
+    units_available: int | None = None  # wordings per emotion that the prompt sets hold; None: not known
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ FROM_PROBE = (
     "unit", "n_permutations", "smallest_p", "accuracy", "low", "high", "ridge_accuracy",
     "permuted_extreme", "p",
 )  # fmt: skip
+OF_RUNGS = ("n_units", "n_folds", "units_needed", "units_available")
 FROM_SIGNAL = ("effect", "effect_low", "effect_high", "delta", "power", "n_needed")
 
 
@@ -40,6 +41,8 @@ def evidence_of(
             )
         own, other = probe[rung], signal[family]
         both = {**own, **{name: other[name] for name in FROM_SIGNAL}, "p_signal": other["p"]}
+        both["units_needed"] = other["units_needed"]
+        both["units_available"] = signal["wordings_available"]
         both["n_permutations"] = min(own["n_permutations"], other["n_permutations"])
         both["smallest_p"] = max(own["smallest_p"], other["smallest_p"])
         if rung in WITHOUT_EFFECT:
@@ -58,7 +61,7 @@ def _evidence(numbers: Mapping[str, Any], probe: Mapping[str, Any]) -> Evidence:
         baselines=_baselines(numbers["baselines"]),
         beside=_baselines(numbers["beside"]),
         gains=tuple(Gain(name, **gain) for name, gain in numbers.get("gains", {}).items()),
-        tempo_bpm=numbers.get("tempo_bpm"),
+        **{name: numbers[name] for name in OF_RUNGS if "units_available" in numbers},
         **{name: numbers[name] for name in (*FROM_PROBE, *FROM_SIGNAL, "p_signal")},
     )
 

@@ -248,7 +248,6 @@ class Decide:
     accuracy_weak: Share
     effect_strong: Share
     effect_weak: Share
-    tempo_bpm: Nonnegative
     equivalence_power: Power
     looks: tuple[Count, ...]
     gate_clips: Count

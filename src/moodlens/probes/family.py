@@ -22,6 +22,7 @@ from moodlens.probes import logistic
 from moodlens.probes.controls import best_extreme, selectivity
 from moodlens.probes.folds import design_folds
 from moodlens.probes.kernel_ridge import grid_accuracies
+from moodlens.probes.nested import at_chosen, chosen_sites
 from moodlens.stats.bootstrap import balanced_accuracy, class_means, resamples
 from moodlens.stats.design import Design, Unit
 from moodlens.stats.gram import SiteGram, prompt_grams
@@ -114,12 +115,28 @@ class SiteProbe:
 
 
 @dataclass(frozen=True)
+class NestedProbe:
+    """The probe of a family whose site is chosen inside each training fold; balanced accuracy."""
+
+    accuracy: float  # logistic regression
+    low: float
+    high: float
+    correct: Float[np.ndarray, " prompt"]  # 1 where the logistic probe of the fold's site is right
+    chosen: tuple[str, ...]  # site of each fold
+
+
+@dataclass(frozen=True)
 class FamilyProbe:
-    """A family of sites under one kind of folds; `best` has the highest accuracy."""
+    """A family of sites under one kind of folds.
+
+    `best` has the highest accuracy on all prompts. It names and describes; its accuracy profits from the
+    choice. `nested` is the probe that carries claims and is compared with baselines.
+    """
 
     unit: Unit
     sites: tuple[SiteProbe, ...]
     best: SiteProbe
+    nested: NestedProbe
     permuted_extreme: float  # 99.9th percentile of the best site's accuracy on permuted labels
     p: float  # of the best site, maxT over the family
     smallest_p: float
@@ -141,15 +158,18 @@ def probe_family(
     measured = grid_accuracies(grams, folds, table, settings.ridges)
     gains, p_single = selectivity(measured), p_values(measured)
     best_of_each = measured.max(axis=0)
+    n_units = len(design.unit_labels(unit))
+
+    def scored(correct: Float[np.ndarray, " prompt"]) -> tuple[float, float, float]:
+        accuracy = float(balanced_accuracy(correct, design.labels))
+        draws = class_means(correct, design.labels, counts)
+        return accuracy, *accuracy_interval(accuracy, draws, n_units, design.n_prompts, settings.confidence)
+
     probes = []
     for i, site in enumerate(sites):
         right = logistic.out_of_fold(grams[i], design.labels, folds, settings.ridge) == design.labels
         correct = right.astype(np.float64)
-        accuracy = float(balanced_accuracy(correct, design.labels))
-        draws = class_means(correct, design.labels, counts)
-        low, high = accuracy_interval(
-            accuracy, draws, len(design.unit_labels(unit)), design.n_prompts, settings.confidence
-        )
+        accuracy, low, high = scored(correct)
         against_best = np.concatenate([measured[i, :1], best_of_each[1:]])
         probes.append(
             SiteProbe(
@@ -164,10 +184,13 @@ def probe_family(
                 p_max=float(p_values(against_best)),
             )
         )
+    chosen = chosen_sites(grams, design, unit, folds, settings.ridges, settings.seed)
+    correct = at_chosen(np.stack([probe.correct for probe in probes]), folds, chosen)
     return FamilyProbe(
         unit=unit,
         sites=tuple(probes),
         best=max(probes, key=lambda probe: (probe.ridge_accuracy, probe.accuracy)),
+        nested=NestedProbe(*scored(correct), correct, tuple(sites[site].site for site in chosen)),
         permuted_extreme=best_extreme(measured),
         p=max_p(measured),
         smallest_p=smallest_p(design.unit_labels(unit), settings.n_permutations, design.blocks(unit)),

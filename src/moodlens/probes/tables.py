@@ -1,9 +1,13 @@
-"""Results of the probes of all families, as the rows and numbers of their files."""
+"""Results of the probes of all families, as the rows and numbers of their files.
+
+Accuracy, interval and comparisons of a rung are those of the probe that chooses its site inside each training
+fold, the model's and every baseline's alike. The table of sites gives every site by itself; the accuracy of
+an untrained layer beside the same layer of the model describes and carries no claim.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-import numpy as np
 import pandas as pd
 
 from moodlens.base.seeding import rng_for
@@ -49,16 +53,19 @@ def metrics_of(results: ProbeResults) -> dict[str, dict[str, object]]:
 
 
 def rung_metrics(results: ProbeResults, name: str) -> dict[str, object]:
-    """Return what the ladder reads of a family: its best site on the rung's own folds, and its baselines."""
+    """Return what the ladder reads of a family: its probe on the rung's own folds, and its baselines."""
     unit = CLAIM_UNITS[name]
     family = results.families[name][unit]
     best = family.best
     by_prompt = next(site for site in results.families[name]["prompt"].sites if site.site == best.site)
+    nested = family.nested
     metrics: dict[str, object] = {
         "best": best.site,
-        "accuracy": best.accuracy,
-        "low": best.low,
-        "high": best.high,
+        "chosen": sorted(set(nested.chosen), key=nested.chosen.index),
+        "accuracy": nested.accuracy,
+        "low": nested.low,
+        "high": nested.high,
+        "accuracy_at_best": best.accuracy,
         "accuracy_by_prompt": by_prompt.accuracy,
         "ridge_accuracy": best.ridge_accuracy,
         "permuted_extreme": family.permuted_extreme,
@@ -68,6 +75,7 @@ def rung_metrics(results: ProbeResults, name: str) -> dict[str, object]:
         "n_permutations": results.settings.n_permutations,
         "unit": unit,
         "n_units": len(results.design.unit_labels(unit)),
+        "n_folds": results.settings.n_folds,
     }
     for group, names in (("baselines", REQUIRED), ("beside", BESIDE)):
         metrics[group] = {
@@ -77,19 +85,13 @@ def rung_metrics(results: ProbeResults, name: str) -> dict[str, object]:
 
 
 def _against(results: ProbeResults, name: str, other: str) -> Difference:
-    """Return the paired difference of a family from a baseline; the twin of a layer is the same layer."""
+    """Return the paired difference from a baseline; each chooses its own site in the same folds."""
     unit, settings = CLAIM_UNITS[name], results.settings
     family, baseline = results.families[name][unit], results.families[other][unit]
-    best = family.best
-    names = [site.site for site in family.sites]
-    by_site = {site.site: site.correct for site in baseline.sites}
-    same_sites = set(names) <= set(by_site)
-    floor = np.stack([by_site[name] for name in names]) if same_sites else baseline.best.correct
-    correct = np.stack([site.correct for site in family.sites])
-    rng = rng_for("difference", best.site, other, unit, settings.seed)
+    rng = rng_for("difference", family.best.site, other, unit, settings.seed)
     how = Comparison(settings.n_folds, settings.n_bootstrap, settings.n_permutations, settings.confidence)
-    index = names.index(best.site)
-    return difference(BASELINE_NAMES[other], correct, index, floor, results.design, unit, how, rng)
+    own, floor = family.nested.correct[None], baseline.nested.correct
+    return difference(BASELINE_NAMES[other], own, 0, floor, results.design, unit, how, rng)
 
 
 def _numbers(difference: Difference) -> dict[str, float]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float, Int
 
 from moodlens.base.errors import UsageError, must
 from moodlens.params.pipeline import Params
@@ -12,8 +13,9 @@ from moodlens.probes.directions import direction_rows, gains_beyond
 from moodlens.probes.family import ProbeSettings, probe_family
 from moodlens.probes.site_scores import PromptColumns, score_sites
 from moodlens.probes.tables import RUNG_OF, ProbeResults, metrics_of, plot_rows
-from moodlens.stats.design import UNITS
-from moodlens.stats.similarity import range_of_medians
+from moodlens.stats.design import UNITS, Design
+from moodlens.stats.permutation import p_values
+from moodlens.stats.similarity import median_ranges, range_of_medians
 from moodlens.stats.site_names import CLAIM_UNITS
 from moodlens.store.run_record import Run, stage_run
 from moodlens.store.tables import write_metrics, write_plot
@@ -46,9 +48,7 @@ def run(params: Params, root: Path) -> Run:
     )
     metrics: dict[str, Any] = dict(metrics_of(results))
     if "acoustics" in section.sites:
-        spread, slow, fast = range_of_medians(*tempos(work))
-        names = work.design.emotions
-        metrics["music"] |= {"tempo_bpm": spread, "tempo_slowest": names[slow], "tempo_fastest": names[fast]}
+        metrics["music"] |= tempo_metrics(*tempos(work), work.design, settings)
     metrics["n_prompts"], metrics["n_emotions"] = work.design.n_prompts, work.design.n_classes
     metrics["chance"] = 1 / work.design.n_classes
     write_metrics(metrics, root / "metrics" / "probe.json")
@@ -57,11 +57,33 @@ def run(params: Params, root: Path) -> Run:
     angles = direction_rows(families, work.design, columns, section.seed)
     write_plot(angles, root / "metrics" / "probe_directions.csv")
     accuracies = {
-        f"{RUNG_OF[name]}.accuracy": family[CLAIM_UNITS[name]].best.accuracy
+        f"{RUNG_OF[name]}.accuracy": family[CLAIM_UNITS[name]].nested.accuracy
         for name, family in results.families.items()
         if name in RUNG_OF
     }
     return stage_run("probe", params, accuracies, _family_runs(results, rows))
+
+
+def tempo_metrics(
+    tempo_bpm: Float[np.ndarray, " clip"],
+    prompts: Int[np.ndarray, " clip"],
+    design: Design,
+    settings: ProbeSettings,
+) -> dict[str, object]:
+    """Return the difference in tempo between the fastest and the slowest emotion, with its own p.
+
+    The emotions are those of the largest and the smallest median. They are chosen anew in every relabelling
+    of whole wordings, so the choice is part of p. No rung requires anything of it.
+    """
+    spread, slow, fast = range_of_medians(tempo_bpm, design.labels[prompts])
+    ranges = median_ranges(tempo_bpm, settings.relabellings(design, "wording")[:, prompts])
+    return {
+        "tempo_bpm": spread,
+        "tempo_p": float(p_values(ranges)),
+        "tempo_shuffled_bpm": float(ranges[1:].mean()),
+        "tempo_slowest": design.emotions[slow],
+        "tempo_fastest": design.emotions[fast],
+    }
 
 
 def prompt_columns(work: Workspace) -> PromptColumns:
@@ -81,7 +103,9 @@ def _family_runs(results: ProbeResults, rows: pd.DataFrame) -> list[Run]:
         curves = {f"accuracy_by_{unit}": [site.accuracy for site in family[unit].sites] for unit in UNITS} | {
             f"p_maxt_by_{unit}": [site.p_max for site in family[unit].sites] for unit in UNITS
         }
-        numbers = {f"best_by_{unit}": family[unit].best.accuracy for unit in UNITS}
+        numbers = {f"best_by_{unit}": family[unit].best.accuracy for unit in UNITS} | {
+            f"accuracy_by_{unit}": family[unit].nested.accuracy for unit in UNITS
+        }
         tags = {"sites": ", ".join(site.site for site in family["prompt"].sites)}
         own = rows[rows["family"] == name].select_dtypes("number")
         site_runs = [

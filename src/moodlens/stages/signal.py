@@ -23,6 +23,7 @@ from moodlens.store.run_record import Run, groups, stage_run
 from moodlens.store.tables import write_metrics, write_plot
 from moodlens.workspace.design import Workspace, open_workspace
 from moodlens.workspace.sites import load_families
+from moodlens.workspace.units import wordings_available
 
 
 def run(params: Params, root: Path) -> Run:
@@ -56,6 +57,8 @@ def run(params: Params, root: Path) -> Run:
         }
     metrics["n_prompts"], metrics["n_emotions"] = work.design.n_prompts, work.design.n_classes
     metrics["n_wordings"] = len(work.design.unit_labels("wording"))
+    metrics["wordings_available"] = wordings_available(params.prompts, root)
+    metrics["strata"] = {"held": list(work.strata.held), "free": list(work.strata.free)}
     of_clips = [gram for name in ("layers", "music") for gram in families.get(name, [])]
     metrics["n_clips"] = max((len(gram.prompts) for gram in of_clips), default=0)
     write_metrics(metrics, root / "metrics" / "signal.json")

@@ -55,6 +55,15 @@ def class_means(
     return per_class.mean(axis=-1)
 
 
+def accuracy_at(share: float, n_classes: int) -> float:
+    """Return the accuracy that lies `share` of the way from chance (0) to every prompt right (1), 3 decimals.
+
+    >>> accuracy_at(0.667, 4), accuracy_at(0.667, 2), accuracy_at(0.667, 5)
+    (0.75, 0.834, 0.734)
+    """
+    return round(1 / n_classes + share * (1 - 1 / n_classes), 3)
+
+
 def balanced_accuracy(
     correct: Float[np.ndarray, "... prompt"], labels: Int[np.ndarray, " prompt"]
 ) -> Float[np.ndarray, "..."]:

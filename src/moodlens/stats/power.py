@@ -20,6 +20,7 @@ from scipy import stats as scipy_stats
 
 from moodlens.base.errors import ContractError, must
 from moodlens.params.pipeline import Decide
+from moodlens.stats.bootstrap import accuracy_at
 from moodlens.stats.design import Design, Unit
 from moodlens.stats.equivalence import MOST_UNITS, units_needed
 from moodlens.stats.gram import SiteGram, centred, group_means, prompt_grams, within_groups
@@ -276,7 +277,7 @@ def power_analysis(
             ("weak", decide.alpha_weak, decide.effect_weak, decide.accuracy_weak),
             ("strong", decide.alpha_strong, decide.effect_strong, decide.accuracy_strong),
         )
-        for kind, value in (("effect", effect), ("accuracy", accuracy))
+        for kind, value in (("effect", effect), ("accuracy", accuracy_at(accuracy, design.n_classes)))
     }
     needs = power_table(pilot_of_layer(site, design), thresholds, POWERS, rng)
     return pd.DataFrame([asdict(need) for need in needs])

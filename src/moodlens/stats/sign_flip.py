@@ -17,12 +17,16 @@ Sources: Nichols and Holmes 2002, Nonparametric permutation tests for functional
 maximum statistic); Nadeau and Bengio 2003, Inference for the generalization error (shared training data).
 """
 
+from itertools import count
+from math import ceil
+
 import numpy as np
 from jaxtyping import Float, Int
+from scipy import stats as scipy_stats
 
 from moodlens.base.errors import ContractError, must
 from moodlens.stats.design import Design, Unit
-from moodlens.stats.permutation import p_values
+from moodlens.stats.permutation import TIE, p_values
 
 FEWEST_UNITS = 6
 """Below 6 units no two-sided sign-flip p can be under .05."""
@@ -58,6 +62,50 @@ def smallest_flip_p(n_units: int, n_permutations: int) -> float:
     return max(1 / (n_permutations + 1), 2.0 ** (1 - n_units))
 
 
+def fold_factor(n_folds: int) -> float:
+    """Return by what the gain of predictions from J folds that share training data is divided."""
+    return float(np.sqrt(1 + n_folds / (n_folds - 1))) if n_folds > 1 else 1.0
+
+
+def smallest_gain_p(n_units: int, n_folds: int, n_flips: int) -> float:
+    """Return the smallest p that `gain_p` can give: every unit that differs gains the same.
+
+    m equal gains of 1 sum to m, which counts as m / factor. A flip reaches it where 2 B - m >= m / factor,
+    with B the units that keep their sign, binomial (m, 1/2). The least p is taken over m, since the other
+    units may be tied.
+
+    >>> smallest_gain_p(6, 1, 9999), smallest_gain_p(6, 8, 9999), smallest_gain_p(5, 8, 9999)
+    (0.015625, 0.015625, 0.03125)
+    """
+    m = np.arange(1, n_units + 1)
+    fewest = np.ceil((m + m / fold_factor(n_folds)) / 2 - TIE)
+    return max(1 / (n_flips + 1), float(scipy_stats.binom.sf(fewest - 1, m, 0.5).min()))
+
+
+def require_gain_reachable(thing: str, n_units: int, n_folds: int, n_flips: int, alpha: float) -> None:
+    """Raise an error if a comparison by sign flips cannot reach a threshold.
+
+    Args:
+        thing: what is compared, for the message.
+        n_units, n_folds, n_flips: as in `smallest_gain_p`.
+        alpha: threshold; p must be able to fall below it.
+
+    Raises:
+        ContractError: names the units, or the flips, that p < alpha needs.
+    """
+    smallest = smallest_gain_p(n_units, n_folds, n_flips)
+    if smallest < alpha:
+        return
+    if 1 / (n_flips + 1) >= alpha:
+        rule = f"be at least {ceil(1 / alpha)} to reach p < {alpha:g}"
+        advice = "Raise n_permutations of probe"
+        raise ContractError(must(f"sign flips for {thing}", rule, n_flips, next_step=advice))
+    needed = next(n for n in count(n_units) if smallest_gain_p(n, n_folds, n_flips) < alpha)
+    rule = f"have at least {needed} wordings in all to reach p < {alpha:g} by sign flips"
+    got = f"{n_units}, smallest p {smallest:.2g}"
+    raise ContractError(must(thing, rule, got, next_step="Raise prompts.n_per_emotion or the threshold"))
+
+
 def flipped_t(
     differences: Float[np.ndarray, "test unit"], signs: Int[np.ndarray, "perm unit"]
 ) -> Float[np.ndarray, "test perm"]:
@@ -89,7 +137,7 @@ def better_p(
         baseline_correct: likewise of the baseline, one for all sites or (site, prompt).
         design, unit: prompts of one unit share a sign; emotions have equal weight, as in balanced accuracy.
         n_folds: of the cross-validation; 1 if the predictions need no correction.
-        n_flips, rng: of the null; the smallest p is 1 / (n_flips + 1).
+        n_flips, rng: of the null; the smallest p is that of `smallest_gain_p`.
     """
     members = design.members(unit)
     weight = 1 / np.bincount(design.labels)[design.labels] / design.n_classes
@@ -108,7 +156,5 @@ def gain_p(
     """
     signs = rng.choice(np.array([-1.0, 1.0]), size=(gains.shape[1], n_flips))
     best = (gains @ signs).max(axis=0)
-    observed = gains.sum(axis=1, keepdims=True)
-    if n_folds > 1:
-        observed = observed / np.sqrt(1 + n_folds / (n_folds - 1))
+    observed = gains.sum(axis=1, keepdims=True) / fold_factor(n_folds)
     return p_values(np.concatenate([observed, np.broadcast_to(best, (len(gains), n_flips))], axis=1))

@@ -132,6 +132,26 @@ def prompt_icc(site: SiteGram, labels: Int[np.ndarray, " prompt"]) -> float | No
     return float((prompts - clips) / whole) if whole > 0 else None
 
 
+def median_ranges(
+    values: Float[np.ndarray, " clip"], labels: Int[np.ndarray, "perm clip"]
+) -> Float[np.ndarray, " perm"]:
+    """Return the largest difference between emotions' medians under every labelling.
+
+    >>> median_ranges(np.array([60.0, 70.0, 120.0, 122.0]), np.array([[0, 0, 1, 1], [0, 1, 0, 1]])).tolist()
+    [56.0, 6.0]
+    """
+    order = np.argsort(values, kind="stable")
+    ordered, sorted_labels = values[order], labels[:, order]
+    medians = []
+    for klass in range(int(labels.max()) + 1):
+        passed = np.cumsum(sorted_labels == klass, axis=1)
+        size = passed[:, -1:]
+        # The median is the mean of the two middle clips, which are one clip where the number is odd.
+        middle = [(passed < wanted).sum(axis=1) for wanted in ((size + 1) // 2, size // 2 + 1)]
+        medians.append(ordered[np.array(middle)].mean(axis=0))
+    return np.ptp(np.array(medians), axis=0)
+
+
 def range_of_medians(
     values: Float[np.ndarray, " clip"], labels: Int[np.ndarray, " clip"]
 ) -> tuple[float, int, int]:

@@ -97,7 +97,7 @@ def sweep(name: str, sites: Sequence[SiteGram], design: Design, settings: SweepS
         units = centred(group_means(grams, design.members(unit)))
         table = relabellings(labels, settings.n_permutations, rng, blocks)
         chosen = choices(units, table)
-        kinds = [choice.statistic for choice in chosen]
+        kinds: list[Statistic] = [choice.statistic for choice in chosen]
         f = location_statistics(units, table, kinds)
         p, adjusted = p_values(f), max_t(f)
         q = benjamini_hochberg(p)

@@ -77,10 +77,10 @@ def acoustics(work: Workspace) -> SiteGram:
 
 
 def tempos(work: Workspace) -> tuple[np.ndarray, np.ndarray]:
-    """Return the tempo of every clip in BPM and the index of its emotion."""
+    """Return the tempo of every clip in BPM and the index of its prompt."""
     clips = clip_table(work)
     tempo = acoustic_table(work).loc[clips["clip_id"], "tempo_bpm"].to_numpy(dtype=np.float64)
-    return tempo, work.design.labels[clips["prompt"].to_numpy()]
+    return tempo, clips["prompt"].to_numpy()
 
 
 def codec(work: Workspace) -> SiteGram:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,11 @@ from jaxtyping import Int
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
+from moodlens.params.pipeline import Prompts
+from moodlens.prompts.captions import TEMPLATE, CaptionColumns, matching
+from moodlens.prompts.grammar import EMOTION_SETS, wordings
 from moodlens.prompts.lexicon import GENRES, INSTRUMENTS, KEYS, components, content_words, words_of
+from moodlens.store.tables import read_csv_text
 
 NEAR = 0.5
 """Share of the content words of two captions that they have in common, from which they count as one unit."""
@@ -104,6 +109,32 @@ def nuisances_of(table: pd.DataFrame) -> dict[str, list[str]]:
         " ".join(sorted({m["plain"] or m["named"] for m in KEY.finditer(text)})) for text in rest
     ]
     return columns
+
+
+def wordings_available(prompts: Prompts, root: Path) -> int:
+    """Return how many units of an emotion the requested prompt sets hold, for the emotion with fewest.
+
+    Args:
+        prompts: section of params.yaml. The grammar's sets hold their lists of wordings, a caption table the
+            wordings of its usable captions.
+        root: workspace, where `prompts.table_path` begins.
+    """
+    found: dict[str, list[tuple[str, str]]] = {emotion: [] for emotion in prompts.emotions}
+    for name in prompts.sets:
+        if name in EMOTION_SETS:
+            for emotion in prompts.emotions:
+                found[emotion] += [(wording, "") for wording in wordings(name, emotion)]
+    if TEMPLATE in prompts.sets:
+        path = root / prompts.table_path
+        columns = CaptionColumns(prompts.text_column, prompts.emotion_column, prompts.mood_column)
+        rows = read_csv_text(path, "prompts.table_path")
+        for caption in matching(rows, columns, prompts.mood_words, prompts.emotions, path.name):
+            found[str(caption.emotion)].append((caption.wording, caption.text))
+    counts = []
+    for emotion, pairs in found.items():
+        words, texts = ([pair[side] for pair in pairs] for side in (0, 1))
+        counts.append(len(set(merged_wordings([emotion] * len(pairs), words, texts))))
+    return min(counts)
 
 
 def _without(text: str, wording: str) -> str:
