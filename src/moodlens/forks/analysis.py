@@ -10,7 +10,16 @@ from moodlens.audio.descriptors import Descriptors
 from moodlens.audio.judge import Judge
 from moodlens.base.seeding import rng_for
 from moodlens.forks.cells import ALL, MEMORY_NEUTRAL, SOURCES
-from moodlens.forks.shares import Contrasts, Share, Total, contrasts_of, shares_of, t_interval, total_of
+from moodlens.forks.shares import (
+    Contrasts,
+    Series,
+    Total,
+    contrasts_of,
+    mean_of,
+    shares_of,
+    t_interval,
+    total_of,
+)
 from moodlens.forks.verdicts import Bars, Source, Where, judge_source, where
 
 FACTORS = {
@@ -37,13 +46,11 @@ class Analysis:
     """The result at one guidance scale."""
 
     guidance_scale: float
-    steps: tuple[int, ...]
     total: Total
-    shares: Mapping[str, tuple[Share, ...]]  # SOURCES and MEMORY_NEUTRAL -> a share per step
+    series: tuple[Series, ...]  # of SOURCES and MEMORY_NEUTRAL: shares over the fork steps
     sources: tuple[Source, ...]  # verdicts, in the order of SOURCES
     where: Where | None
     factors: pd.DataFrame  # source, step, factor, contrast, low, high: one minus other, in the factor's unit
-    nats: Mapping[str, tuple[float, ...]]  # source -> mean nats per token of the continuations, per step
     n_units: int
     n_continuations: int
 
@@ -78,26 +85,25 @@ def analyse(table: pd.DataFrame, gaps: Mapping[str, float], plan: Plan) -> Analy
     total = total_of(table, gaps, bars.alpha_weak, plan.n_flips, rng)
     whole = table[table["place"] == ""]
     steps = tuple(sorted(int(step) for step in set(whole.loc[whole["source"].isin(SOURCES), "step"])))
-    shares, sources, nats = {}, [], {}
+    series, sources = [], []
     for source in (*SOURCES, MEMORY_NEUTRAL):
-        cells = [whole[(whole["source"] == source) & (whole["step"] == step)] for step in steps]
-        if not all(len(part) for part in cells):
+        at = [(step, whole.query("source == @source and step == @step")) for step in steps]
+        at = [(step, cells) for step, cells in at if len(cells)]
+        if not at:
             continue
-        family = [contrasts_of(part, total) for part in cells]
-        found = shares_of(family, plan.confidence, bars.alpha_weak, plan.n_flips, rng)
-        shares[source] = tuple(found)
-        nats[source] = tuple(float(part["nats_per_token"].mean()) for part in cells)
+        family = [contrasts_of(cells, total) for _, cells in at]
+        found = shares_of([*family, mean_of(family)], plan.confidence, bars.alpha_weak, plan.n_flips, rng)
+        nats = tuple(float(cells["nats_per_token"].mean()) for _, cells in at)
+        series.append(Series(source, tuple(step for step, _ in at), tuple(found[:-1]), found[-1], nats))
         if source in SOURCES:
-            sources.append(judge_source(source, steps, found, total, bars))
+            sources.append(judge_source(series[-1], total, bars))
     return Analysis(
         guidance_scale=float(table["guidance_scale"].iloc[0]),
-        steps=steps,
         total=total,
-        shares=shares,
+        series=tuple(series),
         sources=tuple(sources),
         where=_where(table, total, plan, rng),
         factors=_factors(whole, steps, plan.confidence),
-        nats=nats,
         n_units=len(table[["pair", "unit"]].drop_duplicates()),
         n_continuations=len(table),
     )

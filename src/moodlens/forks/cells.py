@@ -57,34 +57,24 @@ class Cell:
     window: tuple[int, int] | None = None  # steps of the exchanged cache; None is all
 
 
-@dataclass(frozen=True)
-class Grid:
-    """The cells that are run for every row."""
+def source_cells(steps: Sequence[int]) -> list[Cell]:
+    """Return the cells of every source at every fork step."""
+    return [Cell(source, side, step) for step in steps for source in SOURCES for side in SIDES]
 
-    steps: tuple[int, ...]  # fork steps, ascending
-    where_step: int | None  # fork step of the exchange by layer and by window; None: not run
-    n_layers: int
-    n_windows: int
 
-    def cells(self) -> list[Cell]:
-        """Return the cells of one row, in a fixed order; `all` is not forked and is not among them."""
-        out = []
-        for step in self.steps:
-            for source in SOURCES:
-                out += [Cell(source, side, step) for side in SIDES]
-            out += [Cell(MEMORY_NEUTRAL, side, step) for side in (ONE, OTHER)]
-        if self.where_step is not None:
-            for layer in range(self.n_layers):
-                out += [Cell("memory", side, self.where_step, layers=(layer,)) for side in (ONE, OTHER)]
-            for window in self.windows():
-                out += [Cell("memory", side, self.where_step, window=window) for side in (ONE, OTHER)]
-        return out
+def where_cells(step: int, n_layers: int, n_windows: int) -> list[Cell]:
+    """Return the cells that say where the memory lies, and those with neutral text ahead, at one fork step.
 
-    def windows(self) -> list[tuple[int, int]]:
-        """Return the equal parts of the prefix whose cached states are exchanged one at a time."""
-        assert self.where_step is not None
-        edges = np.linspace(0, self.where_step, self.n_windows + 1).round().astype(int)
-        return [(int(first), int(stop)) for first, stop in pairwise(edges) if stop > first]
+    Each layer of the cache is exchanged alone, then each of `n_windows` equal parts of the prefix.
+    """
+    edges = np.linspace(0, step, n_windows + 1).round().astype(int)
+    windows = [(int(first), int(stop)) for first, stop in pairwise(edges) if stop > first]
+    out = [Cell(MEMORY_NEUTRAL, side, step) for side in (ONE, OTHER)]
+    for layer in range(n_layers):
+        out += [Cell("memory", side, step, layers=(layer,)) for side in (ONE, OTHER)]
+    for window in windows:
+        out += [Cell("memory", side, step, window=window) for side in (ONE, OTHER)]
+    return out
 
 
 def plan(

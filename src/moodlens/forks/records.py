@@ -39,6 +39,9 @@ def _experiment(analysis: Analysis, frame_rate_hz: float) -> dict[str, Any]:
                 "step_s": source.step / frame_rate_hz,
                 "rule": source.rule,
                 **asdict(source.share),
+                "mean_share": source.mean.share,
+                "mean_narrow_low": source.mean.narrow_low,
+                "mean_narrow_high": source.mean.narrow_high,
             }
             for source in analysis.sources
         },
@@ -58,11 +61,11 @@ def shares_table(analyses: Sequence[Analysis], frame_rate_hz: float) -> pd.DataF
     """Return a row per guidance scale, source and fork step: the share of the total with its interval."""
     rows = []
     for analysis in analyses:
-        for source, shares in analysis.shares.items():
-            for step, share, nats in zip(analysis.steps, shares, analysis.nats[source], strict=True):
+        for series in analysis.series:
+            for step, share, nats in zip(series.steps, series.shares, series.nats, strict=True):
                 about = {
                     "guidance_scale": analysis.guidance_scale,
-                    "source": source,
+                    "source": series.source,
                     "step_s": step / frame_rate_hz,
                 }
                 rows.append({**about, **_plotted(share), "nats_per_token": nats})

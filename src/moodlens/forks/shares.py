@@ -48,6 +48,25 @@ class Share:
 
 
 @dataclass(frozen=True)
+class Series:
+    """The shares of one source over the fork steps."""
+
+    source: str
+    steps: tuple[int, ...]
+    shares: tuple[Share, ...]  # per step
+    mean: Share  # of the contrasts averaged over the steps
+    nats: tuple[float, ...]  # per step: mean nats per token of the continuations
+
+
+def mean_of(family: Sequence[Contrasts]) -> Contrasts:
+    """Return the contrasts of every unit, averaged over a family."""
+    values, donors = (
+        np.mean([getattr(one, name) for one in family], axis=0) for name in ("values", "donors")
+    )
+    return Contrasts(values, donors)
+
+
+@dataclass(frozen=True)
 class Total:
     """What the shares divide by."""
 

@@ -3,19 +3,19 @@
 strong    at one fork step at least the contrast exceeds that of same-emotion donors with adjusted p below
           `alpha_strong`, and the share there is at least `share_strong`
 weak      likewise with `alpha_weak` and `share_weak`
-none      at every fork step the share lies inside the margin (two one-sided tests at `alpha_weak`), and the
-          prompts moved the judge, or are known not to move it by a judge with a gap of its own
+none      no fork step is significant at `alpha_weak`, and the share averaged over the steps lies inside the
+          margin (two one-sided tests at `alpha_weak`)
 undecided anything else
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
-from moodlens.forks.shares import Contrasts, Share, Total, family_p, shares_of
+from moodlens.forks.shares import Contrasts, Series, Share, Total, family_p, shares_of
 
 SourceVerdict = Literal["strong", "weak", "none", "undecided"]
 
@@ -37,40 +37,35 @@ class Source:
 
     name: str
     verdict: SourceVerdict
-    step: int  # fork step with the largest share among those with the smallest p
+    step: int  # fork step that decides: the largest share that passes, else the largest of all
     share: Share  # at that step
+    mean: Share  # averaged over the steps
     rule: str  # why, in words
 
 
-def judge_source(
-    name: str, steps: Sequence[int], shares: Sequence[Share], total: Total, bars: Bars
-) -> Source:
-    """Return the verdict on a source from its shares at every fork step."""
-    for verdict, alpha, least in (
+def judge_source(series: Series, total: Total, bars: Bars) -> Source:
+    """Return the verdict on a source from its shares over the fork steps."""
+    name, shares, mean = series.source, series.shares, series.mean
+    bounds: tuple[tuple[SourceVerdict, float, float], ...] = (
         ("strong", bars.alpha_strong, bars.share_strong),
         ("weak", bars.alpha_weak, bars.share_weak),
-    ):
+    )
+    for verdict, alpha, least in bounds:
         passed = [index for index, one in enumerate(shares) if one.p < alpha and one.share >= least]
         if passed:
             best = max(passed, key=lambda index: shares[index].share)
             rule = f"p = {shares[best].p:.2g} < {alpha:g} and share {shares[best].share:.2f} >= {least:g}"
-            return Source(name, verdict, steps[best], shares[best], rule)  # pyright: ignore[reportArgumentType]
-    widest = max(range(len(shares)), key=lambda index: _reach(shares[index]))
-    reach, one = _reach(shares[widest]), shares[widest]
-    inside = f"{one.narrow_low:.2f} to {one.narrow_high:.2f}"
-    if reach < bars.margin:
-        rule = f"every share lies within +-{bars.margin:g} (widest: {inside})"
-        return Source(name, "none", steps[widest], one, rule)
-    rule = (
-        f"not significant with a share of {bars.share_weak:g}, and {inside} is not within +-{bars.margin:g}"
-    )
+            return Source(name, verdict, series.steps[best], shares[best], mean, rule)
+    largest = max(range(len(shares)), key=lambda index: abs(shares[index].share))
+    inside = max(abs(mean.narrow_low), abs(mean.narrow_high)) < bars.margin
+    silent = all(one.p >= bars.alpha_weak for one in shares)
+    verdict = "none" if inside and silent else "undecided"
+    reach = f"the mean share over the steps lies in {mean.narrow_low:.2f} to {mean.narrow_high:.2f}"
+    within = f"{'' if inside else 'not '}within +-{bars.margin:g}"
+    rule = f"{'no' if silent else 'a'} step is significant, and {reach}, {within}"
     if total.of_judge:
-        rule += "; the prompts did not move the judge"
-    return Source(name, "undecided", steps[widest], one, rule)
-
-
-def _reach(share: Share) -> float:
-    return max(abs(share.narrow_low), abs(share.narrow_high))
+        rule += " of the judge's own gap, because the prompts move the judge too little"
+    return Source(name, verdict, series.steps[largest], shares[largest], mean, rule)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ STAGES = (
     "signal",
     "probe",
     "null_text",
+    "forks",
     "temporal",
     "attention",
     "geometry",

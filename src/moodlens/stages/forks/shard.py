@@ -15,6 +15,9 @@ from moodlens.forks.cells import ALL, PREFIXES, SIDES, Cell, Row, plan
 from moodlens.params.pipeline import Model
 from moodlens.store.receipts import write_receipt
 
+RECEIPTS = ".forks"
+"""Folder of the receipts in data/. It is no output of DVC, so that DVC keeps it when a stage is run again."""
+
 
 @dataclass(frozen=True)
 class ForkTask:
@@ -23,6 +26,7 @@ class ForkTask:
     number: int
     rows: tuple[Row, ...]
     cells: tuple[Cell, ...]
+    whole: bool  # whether the whole clips are described too
     sampling: Sampling
     root: Path
     model: Model
@@ -38,7 +42,7 @@ class ForkTask:
 
     @property
     def receipt(self) -> Path:
-        return self.data / "forks" / f"receipt-{self.number:04d}.json"
+        return self.data / RECEIPTS / f"receipt-{self.number:04d}.json"
 
 
 def run_forks(task: ForkTask) -> None:
@@ -58,7 +62,7 @@ def run_forks(task: ForkTask) -> None:
     stems, branches = plan(task.rows, codes, task.cells)
     forked = backend.fork(stems, branches, task.sampling)
     rows = []
-    for side in SIDES:
+    for side in SIDES if task.whole else ():
         cell = Cell(ALL, side, 0)
         rows += _described(task, backend, task.rows, [cell] * len(task.rows), codes[side], None)
     owners = [row for row in task.rows for _ in task.cells]

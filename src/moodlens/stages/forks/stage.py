@@ -5,7 +5,7 @@ statistics take a second and are made anew in every run.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -19,13 +19,13 @@ from moodlens.compute.pool import run_tasks
 from moodlens.contracts.backend import ModelInfo, Sampling
 from moodlens.contracts.tables import CLIPS, FORKS, PROMPTS
 from moodlens.forks.analysis import Analysis, Plan, analyse, with_log_odds
-from moodlens.forks.cells import Grid, Row
+from moodlens.forks.cells import SOURCES, Cell, Row, source_cells, where_cells
 from moodlens.forks.own_judge import judges_of_clips, same_judge
 from moodlens.forks.records import PLOTTED, metrics_of, places_table, shares_table
 from moodlens.forks.slots import Slot, slots_of
 from moodlens.forks.verdicts import Bars
 from moodlens.params.pipeline import Params
-from moodlens.stages.forks.shard import ForkTask, run_forks
+from moodlens.stages.forks.shard import RECEIPTS, ForkTask, run_forks
 from moodlens.stats.sign_flip import FEWEST_UNITS
 from moodlens.store.audio_files import read_waveform
 from moodlens.store.code_fingerprint import made_by
@@ -52,8 +52,8 @@ def run(params: Params, root: Path) -> Run | None:
     if reason:
         print(f"forks do not apply: {reason}", flush=True)
         return publish(root, [], info, reason)
-    grids = grids_of(params, info)
-    tasks = plan_tasks(params, root, info, slots, grids)
+    parts = parts_of(params, info)
+    tasks = plan_tasks(params, root, info, slots, parts)
     waiting = unfinished(tasks)
     run_tasks(
         run_forks, waiting,
@@ -63,7 +63,7 @@ def run(params: Params, root: Path) -> Run | None:
     rows = joined_rows(tasks, ("forks",))["forks"]
     table = pd.DataFrame(rows, columns=FORKS.names)
     write_table(table, FORKS, root / "data" / "forks.parquet")
-    remove_outdated(root / "data" / "forks", {task.receipt for task in tasks}, ("receipt-*.json", ".*.tmp"))
+    remove_outdated(root / "data" / RECEIPTS, {task.receipt for task in tasks}, ("receipt-*.json", ".*.tmp"))
     judges, gaps = judges_for(params, root, slots)
     judged = with_log_odds(table, judges)
     section, decide = params.forks, params.decide
@@ -71,7 +71,7 @@ def run(params: Params, root: Path) -> Run | None:
         decide.alpha_strong, decide.alpha_weak, section.share_strong, section.share_weak, section.margin
     )
     how = Plan(bars, section.confidence, section.n_permutations, section.analysis_seed)
-    scales = [sampling.guidance_scale for sampling, _ in grids]
+    scales = dict.fromkeys(part.sampling.guidance_scale for part in parts)
     analyses = [analyse(judged.query("guidance_scale == @scale"), gaps, how) for scale in scales]
     return publish(root, analyses, info, "", section.judged_s)
 
@@ -90,8 +90,20 @@ def applicable(params: Params, prompts: pd.DataFrame, config: Mapping[str, objec
     return slots, ""
 
 
-def grids_of(params: Params, info: ModelInfo) -> list[tuple[Sampling, Grid]]:
-    """Return the sampling and the cells at the main guidance scale, then at that of the run.
+@dataclass(frozen=True)
+class Part:
+    """A part of the experiment: the same cells for all slots and some seeds."""
+
+    sampling: Sampling
+    cells: tuple[Cell, ...]
+    n_seeds: int
+    whole: bool  # whether the whole clips, which make up the total, are described in this part
+
+
+def parts_of(params: Params, info: ModelInfo) -> list[Part]:
+    """Return the sources at every step; where the memory lies; the sources at the run's guidance.
+
+    The last two take the first seed only.
 
     Raises:
         UsageError: a fork step leaves less than forks.judged_s of the clip behind it.
@@ -115,13 +127,17 @@ def grids_of(params: Params, info: ModelInfo) -> list[tuple[Sampling, Grid]]:
         top_p=generate.top_p,
     )
     at = [round(second * info.frame_rate_hz) for second in sorted(section.steps_s)]
-    where_step = round(section.where_s * info.frame_rate_hz) or None
-    grids = [(sampling, Grid(tuple(at), where_step, info.n_layers, section.n_windows))]
+    parts = [Part(sampling, tuple(source_cells(at)), section.n_seeds, whole=True)]
+    if section.where_s:
+        step = round(section.where_s * info.frame_rate_hz)
+        parts.append(
+            Part(sampling, tuple(where_cells(step, info.n_layers, section.n_windows)), 1, whole=False)
+        )
     if section.run_guidance_s and generate.guidance_scale != section.guidance_scale:
         step = round(section.run_guidance_s * info.frame_rate_hz)
-        grid = Grid((step,), None, info.n_layers, section.n_windows)
-        grids.append((replace(sampling, guidance_scale=generate.guidance_scale), grid))
-    return grids
+        guided = replace(sampling, guidance_scale=generate.guidance_scale)
+        parts.append(Part(guided, tuple(source_cells([step])), 1, whole=True))
+    return parts
 
 
 def plan_tasks(
@@ -129,15 +145,10 @@ def plan_tasks(
     root: Path,
     info: ModelInfo,
     slots: Sequence[Slot],
-    grids: Sequence[tuple[Sampling, Grid]],
+    parts: Sequence[Part],
 ) -> list[ForkTask]:
-    """Return the tasks of every grid: rows_per_task rows each, seeds of a slot together."""
+    """Return the tasks of every part: rows_per_task rows each, seeds of a slot together."""
     section = params.forks
-    rows = [
-        Row(slot, seed, seed_for("fork", section.seed, slot.slot_id, slot.unit, seed))
-        for slot in slots
-        for seed in range(section.n_seeds)
-    ]
     shared = {
         "model": asdict(replace(info, model_id="", revision="")),
         "text_padding": params.model.text_padding,
@@ -146,20 +157,19 @@ def plan_tasks(
         **made_by("moodlens.stages.forks.shard"),
     }
     tasks: list[ForkTask] = []
-    for sampling, grid in grids:
-        cells = tuple(grid.cells())
+    for part in parts:
+        rows = [
+            Row(slot, seed, seed_for("fork", section.seed, slot.slot_id, slot.unit, seed))
+            for slot in slots
+            for seed in range(part.n_seeds)
+        ]
         for at in range(0, len(rows), section.rows_per_task):
-            part = tuple(rows[at : at + section.rows_per_task])
-            made_from = {
-                **shared,
-                "sampling": asdict(sampling),
-                "cells": [asdict(cell) for cell in cells],
-                "rows": [asdict(row) for row in part],
-            }
+            some = tuple(rows[at : at + section.rows_per_task])
+            made_from = {**shared, "part": asdict(part), "rows": [asdict(row) for row in some]}
             tasks.append(
                 ForkTask(
-                    number=len(tasks), rows=part, cells=cells, sampling=sampling, root=root,
-                    model=params.model, weights_sha256=info.weights_sha256,
+                    number=len(tasks), rows=some, cells=part.cells, whole=part.whole,
+                    sampling=part.sampling, root=root, model=params.model, weights_sha256=info.weights_sha256,
                     block_clips=section.block_clips, judged_s=section.judged_s,
                     threads=params.compute.threads, fingerprint=fingerprint(made_from),
                 )
@@ -206,5 +216,9 @@ def publish(
         return None
     main = analyses[0]
     numbers = {f"share_{source.name}": source.share.share for source in main.sources}
-    curves = {f"share_{name}_by_step": [one.share for one in shares] for name, shares in main.shares.items()}
+    curves = {
+        f"share_{series.source.partition(',')[0]}": [one.share for one in series.shares]
+        for series in main.series
+        if series.source in SOURCES
+    }
     return Run("forks", metrics={**numbers, "total_share_of_gap": main.total.share_of_gap}, curves=curves)
