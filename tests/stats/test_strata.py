@@ -6,6 +6,8 @@ from scipy import stats as scipy_stats
 from scipy.stats import binom
 
 from moodlens.stats.design import blocks_of
+from moodlens.stats.gram import centred
+from moodlens.stats.location import located
 from moodlens.stats.permanova import pseudo_f
 from moodlens.stats.permutation import p_values, relabellings
 from moodlens.stats.strata import association, strata_of
@@ -24,7 +26,7 @@ def test_a_crossed_nuisance_is_held_fixed():
         assert (np.sort(table[:, slot::8], axis=1) == [0, 1, 2, 3]).all()
 
 
-def test_a_nuisance_that_leaves_too_few_relabellings_is_given_up_and_the_finest_of_equals_first():
+def test_a_nuisance_that_leaves_too_few_relabellings_is_given_up_and_the_coarsest_of_equals_kept():
     two = np.repeat([0, 1], 6)
     slots = [str(slot) for slot in np.tile(np.arange(6), 2)]  # 2^6 / 2 relabellings
     halves = [str(slot % 2) for slot in np.tile(np.arange(6), 2)]  # C(6, 3)^2 / 2 = 200
@@ -46,6 +48,9 @@ def test_of_two_nuisances_the_one_that_tells_the_emotion_stays():
     room = [str(unit % 16) for unit in UNITS]
     found = strata_of(LABELS, UNITS, {"instrument": instrument, "room": room})
     assert found.held == ("instrument",)
+    always = ["piano", "flute", "organ", "strings"]  # one for each emotion: nothing can be exchanged
+    own = strata_of(LABELS, UNITS, {"instrument": [always[k] for k in LABELS], "template": SLOTS})
+    assert (own.held, own.free) == (("template",), ("instrument",))
 
 
 def test_units_of_many_prompts_are_compared_by_all_of_them():
@@ -82,3 +87,22 @@ def test_an_instrument_that_goes_with_emotion_raises_no_alarm_within_strata():
             alarms[name] += p_values(pseudo_f((rows @ rows.T)[None], table))[0] <= 0.05
     assert alarms["across"] > 60
     assert alarms["within"] <= binom.ppf(0.999, 200, 0.05)
+
+
+@pytest.mark.parametrize("scales", [(1, 1, 1, 1), (3, 1, 1, 1)])
+def test_within_slots_the_level_holds_and_an_effect_is_seen_that_free_relabelling_misses(scales):
+    """Slots move all emotions alike. Spreads are equal, or that of one emotion is three times as wide."""
+    labels, slots, n_sims = np.tile(np.arange(4), 9), np.repeat(np.arange(9), 4), 150
+    alarms, seen = {"free": 0, "within": 0}, {"free": 0, "within": 0}
+    for seed in range(n_sims):
+        rng = np.random.default_rng([seed, 12])
+        noise = rng.standard_normal((36, 6)) * np.array(scales)[labels][:, None]
+        quiet = noise + 3 * rng.standard_normal((9, 6))[slots]
+        moved = quiet + 1.8 * max(scales) * (labels == 2)[:, None] * np.eye(6)[0]
+        for rows, count in ((quiet, alarms), (moved, seen)):
+            gram = centred(rows @ rows.T)[None]
+            for name, blocks in (("free", None), ("within", slots)):
+                count[name] += p_values(located(gram, relabellings(labels, 99, rng, blocks)))[0] <= 0.05
+    assert alarms["free"] == 0
+    assert alarms["within"] <= binom.ppf(0.999, n_sims, 0.06)
+    assert seen["within"] > 0.5 * n_sims > 5 * seen["free"]

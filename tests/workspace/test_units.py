@@ -8,7 +8,7 @@ from moodlens.contracts.tables import PROMPTS
 from moodlens.prompts.assembly import prompt_table
 from moodlens.prompts.design import design as grammar_design
 from moodlens.store.tables import write_table
-from moodlens.workspace.design import open_workspace
+from moodlens.workspace.design import checked_design, open_workspace
 from moodlens.workspace.units import (
     merged_wordings,
     near_duplicates,
@@ -76,6 +76,10 @@ def test_a_workspace_counts_components_and_exchanges_labels_within_slots(tmp_pat
     assert sorted(blocks.tolist()) == sorted(list(range(9)) * 4)
     for block in range(9):
         assert sorted(work.design.unit_labels("wording")[blocks == block]) == [0, 1, 2, 3]
+
+    check = checked_design(work, {"layers": 0.5}, 0.01, 0.05, 0)
+    assert (check.undecided, check.robust) == ((), ())
+    assert "1.0%" in check.sentences[-2]
 
     calm = table["emotion"] == "calm"
     words = dict(zip(table.loc[calm, "wording"].unique()[:2], ["a still lake", "lake shore"], strict=True))

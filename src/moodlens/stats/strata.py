@@ -5,9 +5,9 @@ in a nuisance, a relabelling that ignores it takes the nuisance for emotion. Whe
 it fixed is exact and leaves its variance out of the null. So labels move within strata of every nuisance for
 which the design has enough relabellings.
 
-Nuisances are given up one by one, the least associated with emotion first. The choice depends on the design
-alone, never on what was measured. What was given up although it predicts emotion is found by
-`stats.design_check`.
+Nuisances are held fixed one after the other, the most associated with emotion first, as long as enough
+relabellings remain. The choice depends on the design alone, never on what was measured. A nuisance that could
+not be held although it predicts emotion is found by `stats.design_check`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,11 +48,11 @@ def strata_of(
     Args:
         labels: emotion of each prompt.
         members: unit of each prompt.
-        nuisances: name -> its value in each prompt. Of equally associated ones that of most values is given
-            up first, then the last.
+        nuisances: name -> its value in each prompt. Of equally associated ones that of fewest values comes
+            first.
 
     >>> labels, members = np.repeat([0, 1, 2, 3], 8), np.arange(32)
-    >>> strata_of(labels, members, {"set": ["a", "b"] * 16, "key": [str(i) for i in range(32)]}).held
+    >>> strata_of(labels, members, {"key": [str(i) for i in range(32)], "set": ["a", "b"] * 16}).held
     ('set',)
     """
     codes = {name: codes_of(values) for name, values in nuisances.items()}
@@ -63,15 +63,16 @@ def strata_of(
     _, first = np.unique(members, return_index=True)
     by_unit = labels[first]
     n_moving = len(by_unit) - fixed_units(by_unit, blocks_of(members))
-    held = list(codes)
-    while held:
-        joint = np.unique(np.stack([codes[name] for name in held]), axis=1, return_inverse=True)[1].ravel()
-        blocks = blocks_of(members, joint)
+    joint, held = np.zeros(len(labels), dtype=np.int64), []
+    for name in sorted(codes, key=lambda name: (-strength[name], codes[name].max())):
+        finer = np.unique(np.stack([joint, codes[name]]), axis=1, return_inverse=True)[1].ravel()
+        blocks = blocks_of(members, finer)
         enough = log_relabellings(counts_by_block(by_unit, blocks)) >= log(ENOUGH)
         if enough and len(by_unit) - fixed_units(by_unit, blocks) >= MOVING * n_moving:
-            return Strata(joint, tuple(held), tuple(name for name in codes if name not in held))
-        held.remove(min(reversed(held), key=lambda name: (strength[name], -codes[name].max())))
-    return Strata(np.zeros(len(labels), dtype=np.int64), (), tuple(codes))
+            joint = finer
+            held.append(name)
+    names = tuple(name for name in codes if name in held)
+    return Strata(joint, names, tuple(name for name in codes if name not in held))
 
 
 def codes_of(values: Sequence[str]) -> Int[np.ndarray, " prompt"]:

@@ -1,6 +1,6 @@
 """The prompts of a workspace, its clips with their acoustic descriptors, and the steps that are stored."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ import pandas as pd
 from moodlens.base.errors import ContractError, UsageError, must
 from moodlens.contracts.tables import ACOUSTICS, CLIPS, NEUTRAL, PROMPTS
 from moodlens.contracts.tensors import stored_steps
+from moodlens.prompts.lexicon import bag_of_words
 from moodlens.stats.design import Design, design_of
+from moodlens.stats.design_check import DesignCheck, check_design
 from moodlens.stats.strata import Strata, strata_of
 from moodlens.store.tables import read_metrics, read_table
 from moodlens.workspace.units import merged_wordings, nuisances_of
@@ -66,6 +68,28 @@ def open_workspace(root: Path) -> Workspace:
 def prompt_table(work: Workspace) -> pd.DataFrame:
     """Return the rows of data/prompts.csv of the emotional prompts, in the order of the design."""
     return read_table(PROMPTS, work.root / "data" / "prompts.csv").iloc[work.rows]
+
+
+def checked_design(
+    work: Workspace,
+    p_dispersion: Mapping[str, float],
+    unknown_share: float | None,
+    alpha: float,
+    seed: int,
+) -> DesignCheck:
+    """Return the findings on the design of a workspace; the arguments are those of `check_design`."""
+    table = prompt_table(work)
+    words, _ = bag_of_words(table["text"].tolist())
+    return check_design(
+        work.design,
+        work.strata,
+        nuisances_of(table),
+        words.astype(np.float64),
+        p_dispersion,
+        unknown_share,
+        alpha,
+        seed,
+    )
 
 
 def clip_table(work: Workspace) -> pd.DataFrame:
