@@ -9,7 +9,12 @@ SAE = {
         "residual.3": {"dead": 0.0, "fvu": 0.234605, "l0": 16.0, "mse": 0.87957},
     },
 }
-LATENTS = {"sites": {"text": {"n_selective": 12345, "stable_70": 0.261224, "n_latents": 9}}}
+LATENTS = {
+    "sites": {
+        "text": {"n_selective": 12345, "stable_70": 0.261224, "n_latents": 9}
+        | {"seeds": {"n": 5, "sparse_1": {"mean": 0.912345, "low": 0.9, "high": 0.93}}}
+    }
+}
 
 
 def test_every_sae_has_the_same_keys_and_what_was_not_analysed_is_none():
@@ -21,6 +26,8 @@ def test_every_sae_has_the_same_keys_and_what_was_not_analysed_is_none():
         "mse": 0.08498,
         "n_selective": 12345,
         "stable_70": 0.2612,
+        "selectivity": None,
+        "sparse_1": 0.9123,
     }
     assert list(overview["residual.3"]) == list(overview["text"])
     assert overview["residual.3"]["n_selective"] is overview["residual.3"]["stable_70"] is None

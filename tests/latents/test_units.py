@@ -6,7 +6,7 @@ from scipy.stats import pearsonr
 from sklearn.decomposition import PCA
 
 from moodlens.latents import baselines
-from moodlens.latents.baselines import matched_others, reconstructions
+from moodlens.latents.baselines import reconstructions
 from moodlens.latents.evidence import (
     Correlations,
     correlations,
@@ -18,8 +18,9 @@ from moodlens.latents.evidence import (
     top_moments,
     word_lift,
 )
+from moodlens.latents.matching import Activity, Shortage
 from moodlens.latents.selectivity import Selectivity, SelectivitySettings, survival, transfer
-from moodlens.latents.stability import matched_cosines, most_active, random_decoder, stability
+from moodlens.latents.stability import agreement, matched_cosines, most_active, random_decoder, stability
 from tests.latents.test_selectivity import crossed
 
 
@@ -58,6 +59,18 @@ def test_a_shuffled_noisy_decoder_is_matched_and_random_ones_are_not():
     assert most_active(np.array([0.0, 0.0, 2.0]), 3).tolist() == [2]
 
 
+def test_agreement_of_seeds_counts_the_latents_that_fire():
+    rng = np.random.default_rng(9)
+    decoder = random_decoder(20, 16, rng)
+    half = np.vstack([decoder[:10], random_decoder(10, 16, rng)])
+    everywhere, some = np.ones(20), np.ones(20)
+    some[:5] = 0.0  # five of the shared latents never fire in the second seed
+    shares = agreement([decoder, half], [everywhere, some])["stable_90"]
+    assert shares[0, 1] == pytest.approx(5 / 20)
+    assert shares[1, 0] == pytest.approx(5 / 15)
+    assert agreement([decoder, half], [everywhere, np.zeros(20)])["stable_70"][0, 1] == 0
+
+
 def test_each_latent_has_a_partner_of_its_own():
     """Two latents near one direction: greedy best cosines would both take it."""
     one = np.array([[1.0, 0.0], [1.0, 0.1]])
@@ -85,23 +98,27 @@ def test_stability_is_the_mean_over_seeds_of_the_latents_that_fire():
     assert alone.shares == {}
 
 
-def test_others_are_matched_by_mean_activation_and_each_is_taken_once():
-    activation = np.array([5.0, 4.0, 4.9, 3.5, 1.0, 4.2])
-    selective = np.array([True, True, False, False, False, False])
-    assert matched_others(activation, selective).tolist() == [False, False, True, False, False, True]
-    most = np.array([True, True, True, True, False, False])
-    assert matched_others(activation, most).tolist() == [False] * 4 + [True] * 2
-
-
 def test_ablated_reconstructions_by_hand():
     latents, W_dec, b_dec = np.array([[1.0, 2.0, 4.0]]), np.eye(3), np.array([10.0, 0.0, 0.0])
-    result = reconstructions(latents, W_dec, b_dec, np.array([True, False, False]))
+    activity = Activity(np.full(3, 0.5), np.array([1.0, 1.5, 4.0]))
+    result, shortage = reconstructions(latents, W_dec, b_dec, np.array([True, False, False]), activity, 2.0)
+    assert shortage is None
     assert {name: rows.tolist() for name, rows in result.items()} == {
         "reconstruction": [[11, 2, 4]],
         "without_selective": [[10, 2, 4]],
         "without_others": [[11, 0, 4]],
     }
-    assert list(reconstructions(latents, W_dec, b_dec, np.zeros(3, dtype=bool))) == ["reconstruction"]
+    nothing, shortage = reconstructions(latents, W_dec, b_dec, np.zeros(3, dtype=bool), activity, 2.0)
+    assert list(nothing) == ["reconstruction"]
+    assert shortage is None
+
+
+def test_without_a_matched_control_nothing_is_ablated():
+    activity = Activity(np.full(3, 0.5), np.array([1.0, 1.5, 4.0]))
+    latents, two = np.array([[1.0, 2.0, 4.0]]), np.array([True, True, False])
+    result, shortage = reconstructions(latents, np.eye(3), np.zeros(3), two, activity, 2.7)
+    assert shortage == Shortage(2, 1, 2.7)
+    assert list(result) == ["reconstruction"]
 
 
 def selectivity_of(emotion: list[int], ratio: list[float], p: list[float]) -> Selectivity:

@@ -15,10 +15,14 @@ from moodlens.contracts.backend import Capture
 from moodlens.contracts.tables import LATENTS
 from moodlens.latents.baselines import pooled_by_text
 from moodlens.params.pipeline import Params
+from moodlens.report.latent_claims import claim_sentences
 from moodlens.report.latents import latents_finding
 from moodlens.sae.array_maps import error_map, latent_map
 from moodlens.sae.metrics import quality
 from moodlens.stages.latents import stage as latents
+from moodlens.stages.latents.claims import claims_of
+from moodlens.stages.latents.opening import open_site, pool
+from moodlens.stages.latents.readers import accuracies, reader_settings
 from moodlens.stages.sae import stage as sae
 from moodlens.store.run_record import Run
 from moodlens.store.sae_files import load_sae
@@ -37,7 +41,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params, Ru
     params = replace(
         params,
         probe=replace(params.probe, n_folds=3),
-        latents=replace(params.latents, n_permutations=199, splice_clips=2, n_shown=8, fdr=0.5),
+        latents=replace(
+            params.latents,
+            n_permutations=199,
+            splice_clips=2,
+            n_shown=8,
+            fdr=0.5,
+            n_removed=2,
+            match_factor=100.0,
+        ),
     )
     open_gate(root)
     sae.run(params, root)
@@ -66,6 +78,7 @@ def test_metrics_and_tables_say_the_same(finished: tuple[Path, Params, Run]):
         assert {"accuracy_states", "accuracy_reconstruction", "stable_70", "held_out_kept"} <= figures.keys()
     layer = metrics["sites"]["residual.1"]
     assert {"null_survive", "null_twin_selective", "loss_recovered"} <= layer.keys()
+    assert {"accuracy_twin_states", "accuracy_twin_latents", "accuracy_null_twin_states"} <= layer.keys()
     assert layer["null_survive"] <= layer["n_selective"]
     assert "null_survive" not in metrics["sites"]["text"]
     assert table.loc[table["site"] == "text", "null_q"].isna().all()
@@ -76,6 +89,46 @@ def test_metrics_and_tables_say_the_same(finished: tuple[Path, Params, Run]):
     assert [part.tags["sae.site"] for part in run.children] == list(metrics["sites"])
 
 
+def test_claims_of_every_site_are_written_with_their_controls(finished: tuple[Path, Params, Run]):
+    root, params, run = finished
+    sites = json.loads((root / "metrics" / "latents.json").read_text())["sites"]
+    for site, figures in sites.items():
+        assert list(figures["sparse"]) == [str(k) for k in params.latents.sparse_k]
+        assert set(figures["sparse"]["1"]) == {"sae", "untrained_sae", "twin_sae", "random", "pca", "dense"}
+        perturbed = figures["perturbation"]
+        matrix = pd.DataFrame(perturbed["matrix"]).T
+        assert list(matrix) == list(matrix.index)
+        n = figures["absorption"]["by_emotion"]
+        assert sum(one["n_wordings"] for one in n.values()) == figures["n_wordings"]
+        seeds = figures["seeds"]
+        assert (seeds["n"], seeds["claims"]) == (2, False)
+        assert seeds["stable_70"]["low"] is None, "two seeds are one pair"
+        assert seeds["selectivity"]["low"] < seeds["selectivity"]["high"]
+        assert ("factors" in figures) == (site != "text")
+        child = next(part for part in run.children if part.tags["sae.site"] == site)
+        assert child.metrics["seeds.sparse_1"] == pytest.approx(seeds["sparse_1"]["mean"], rel=1e-5)
+    bases = sites["residual.1"]["factors"]["bases"]
+    assert {"sae", "untrained_sae", "twin_sae", "random", "pca", "ideal"} == set(bases)
+    assert bases["ideal"]["mean"]["r2"] == pytest.approx(1)
+    of_chosen = sites["text"]["perturbation"]["selectivity"]
+    assert sites["text"]["seeds"]["selectivity"]["mean"] != pytest.approx(of_chosen, rel=1e-6)
+
+
+def test_a_comparison_without_a_matched_control_has_no_number_and_the_page_says_so(
+    finished: tuple[Path, Params, Run],
+):
+    root, params, _ = finished
+    section = replace(params.latents, n_removed=1000, null_text=False, splice_clips=0, fdr=0.5)
+    changed = replace(params, latents=section)
+    work = open_workspace(root)
+    pooled = pool(site := open_site(work, "text", "seed-0", changed))
+    found = claims_of(site, pooled, reader_settings(changed.probe))
+    assert found["perturbation"]["no_control"].startswith("no matched control: ")
+    assert found["perturbation"]["p"] is found["perturbation"]["control"] is None
+    assert found["removal"].keys() == {"n_removed", "accuracy", "no_control"}
+    assert all(sentence in " ".join(claim_sentences(found)) for sentence in ("no matched control", "needed"))
+
+
 def test_the_chapter_is_made_of_what_was_written(finished: tuple[Path, Params, Run]):
     root, params, *_ = finished
     metrics = json.loads((root / "metrics" / "latents.json").read_text())
@@ -84,10 +137,12 @@ def test_the_chapter_is_made_of_what_was_written(finished: tuple[Path, Params, R
     ]
     finding = latents_finding(metrics, *rows, params.latents.fdr)  # pyright: ignore[reportArgumentType]
     assert finding is not None
-    assert "with shuffled labels" in finding.summary
+    assert "counts describe the site and are no evidence" in finding.summary
     assert "under null text" in finding.summary
     n = sum(bool([row for row in rows[1] if row["site"] == site]) for site in metrics["sites"])
-    assert len(finding.figures) == len(finding.grids) == 2 + n
+    assert len(finding.figures) == 2 + 2 + n
+    captions = [grid.caption for grid in finding.grids]
+    assert len(captions) == len(set(captions)) == 2 * 6 + 1 + n, "factors are known at the layer alone"
     assert len({figure.svg for figure in finding.figures}) == len(finding.figures)
 
 
@@ -109,6 +164,23 @@ def test_pooling_in_chunks_equals_the_mean_and_errors_make_the_fvu(
 
     error, distance = pooled["error"].mean(axis=0)
     assert error / distance == pytest.approx(quality(model, [torch.from_numpy(values)]).fvu, rel=1e-3)
+
+
+def test_the_reader_finds_planted_emotion_and_leaves_out_what_is_constant(finished: tuple[Path, Params, Run]):
+    root, params, _ = finished
+    design = open_site(open_workspace(root), "residual.1", "seed-0", params).design
+    rng = np.random.default_rng(0)
+    planted = rng.standard_normal((design.n_prompts, 8))
+    planted[:, :4] += 9 * np.eye(4)[design.labels]
+    noise = rng.standard_normal((design.n_prompts, 8))
+    constant = np.full((design.n_prompts, 8), 3.0)
+    found = accuracies(
+        {"twin_states": planted, "states": noise, "latents": constant}, design, reader_settings(params.probe)
+    )
+    assert found["accuracy_twin_states"] > 0.9
+    assert found["accuracy_states"] < 0.6
+    assert found["accuracy_states_low"] < found["accuracy_states"] < found["accuracy_states_high"]
+    assert not [name for name in found if "latents" in name]
 
 
 def test_null_text_states_come_from_the_tokens_alone(finished: tuple[Path, Params, Run]):

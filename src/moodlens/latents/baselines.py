@@ -15,6 +15,8 @@ from sklearn.cluster import MiniBatchKMeans
 from sklearn.decomposition import FastICA
 from sklearn.exceptions import ConvergenceWarning
 
+from moodlens.latents.matching import Activity, Shortage, matched
+
 UnitMap = Callable[[np.ndarray], np.ndarray]
 """A function from rows (row, d_in) to unit activations (row, unit)."""
 
@@ -54,6 +56,20 @@ def pooled_by_text(
     return {name: total / np.maximum(counts, 1)[:, None] for name, total in sums.items()}
 
 
+def with_firing(unit_map: UnitMap) -> UnitMap:
+    """Return the map to the units, then to 1 where each fires: pooled, mean activation and firing rate.
+
+    >>> with_firing(lambda x: x)(np.array([[0.0, 2.5]])).tolist()
+    [[0.0, 2.5, 0.0, 1.0]]
+    """
+
+    def both(x: np.ndarray) -> np.ndarray:
+        units = unit_map(x)
+        return np.concatenate([units, units > 0], axis=1)
+
+    return both
+
+
 ICA_ITERATIONS = 100
 
 
@@ -74,9 +90,13 @@ def dimensions(rows: Float[np.ndarray, "row d_in"]) -> UnitMap:
 
 def components(rows: Float[np.ndarray, "row d_in"]) -> UnitMap:
     """Return the map to all principal components: 2 d_in units."""
-    mean = rows.mean(axis=0)
-    _, axes = np.linalg.eigh(np.cov((rows - mean).T))
+    mean, axes = rows.mean(axis=0), principal_axes(rows)
     return lambda x: halves((x - mean) @ axes)
+
+
+def principal_axes(rows: Float[np.ndarray, "row d_in"]) -> Float[np.ndarray, "d_in axis"]:
+    """Return the principal axes of the rows as columns, those of the least variance first."""
+    return np.linalg.eigh(np.cov((rows - rows.mean(axis=0)).T))[1]
 
 
 def independent_components(rows: Float[np.ndarray, "row d_in"], n_components: int, seed: int) -> UnitMap:
@@ -106,35 +126,31 @@ def reconstructions(
     W_dec: Float[np.ndarray, "latent d_in"],
     b_dec: Float[np.ndarray, " d_in"],
     selective: Bool[np.ndarray, " latent"],
-) -> dict[str, Float[np.ndarray, "prompt d_in"]]:
-    """Return `reconstruction` and, if some but not all latents are selective, two ablated ones.
+    activity: Activity,
+    factor: float,
+) -> tuple[dict[str, Float[np.ndarray, "prompt d_in"]], Shortage | None]:
+    """Return `reconstruction` and, where the selective latents have a matched control, two ablated ones.
 
-    `without_selective` sets the selective latents to zero. Selective latents were chosen with all labels, so
-    its accuracy has to be compared with `without_others`, which sets as many other latents of matched mean
-    activation to zero. Reconstruction is linear in the latents: the mean reconstruction of a prompt is the
-    reconstruction of its mean latents.
+    `without_selective` sets the selective latents to zero. They were chosen with all labels, so its accuracy
+    says something only beside that of `without_others`, which sets as many other latents of matched activity
+    to zero. Without such a control neither is returned, and the shortage says why. Reconstruction is linear
+    in the latents: the mean reconstruction of a prompt is the reconstruction of its mean latents.
+
+    Args:
+        latents: mean activation by prompt.
+        W_dec, b_dec: of the SAE.
+        selective: the latents to remove.
+        activity: of all latents.
+        factor: tolerance of the match.
     """
     results = {"reconstruction": latents @ W_dec + b_dec}
-    if selective.any() and not selective.all():
-        others = matched_others(latents.mean(axis=0), selective)
-        results["without_selective"] = np.where(selective, 0, latents) @ W_dec + b_dec
-        results["without_others"] = np.where(others, 0, latents) @ W_dec + b_dec
-    return results
-
-
-def matched_others(
-    activation: Float[np.ndarray, " latent"], selective: Bool[np.ndarray, " latent"]
-) -> Bool[np.ndarray, " latent"]:
-    """Return a mask of as many other latents, each the nearest in mean activation that is still free.
-
-    The match is greedy, most active selective latent first.
-    """
-    free = list(np.flatnonzero(~selective))
-    matched = np.zeros_like(selective)
-    for latent in np.flatnonzero(selective)[np.argsort(-activation[selective], kind="stable")]:
-        if not free:
-            break
-        nearest = min(free, key=lambda other: abs(activation[other] - activation[latent]))
-        free.remove(nearest)
-        matched[nearest] = True
-    return matched
+    if not selective.any():
+        return results, None
+    others = matched(activity, np.flatnonzero(selective), np.flatnonzero(~selective & activity.fires), factor)
+    if isinstance(others, Shortage):
+        return results, others
+    results["without_selective"] = np.where(selective, 0, latents) @ W_dec + b_dec
+    results["without_others"] = (
+        np.where(np.isin(np.arange(len(selective)), others), 0, latents) @ W_dec + b_dec
+    )
+    return results, None

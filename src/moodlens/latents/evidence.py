@@ -244,7 +244,11 @@ def format_lifts(words: Sequence[tuple[str, float]]) -> str:
 
 OF_TRAINING = ("dead", "fvu", "l0", "mse")
 OF_LATENTS = ("n_selective", "stable_70")
-"""Numbers of each SAE from metrics/sae.json (held-out wordings; dead: training) and metrics/latents.json."""
+OF_SEEDS = ("selectivity", "sparse_1")
+"""Numbers of each SAE from metrics/sae.json (held-out wordings; dead: training) and metrics/latents.json.
+
+Those of OF_SEEDS are means over the site's seeds: targeted perturbation, and accuracy of 1-sparse probes.
+"""
 DIGITS = 4
 """Significant digits: few enough to read, and the same as in metrics/overview.json."""
 
@@ -256,14 +260,22 @@ def sae_overview_of(sae: Mapping[str, Any], latents: Mapping[str, Any]) -> dict[
         sae: metrics/sae.json; without sites where no SAE was trained.
         latents: metrics/latents.json.
 
-    >>> sae_overview_of({"sites": {"text": {"fvu": 0.123456, "n_rows": 9}}}, {"sites": {}})["text"]
-    {'dead': None, 'fvu': 0.1235, 'l0': None, 'mse': None, 'n_selective': None, 'stable_70': None}
+    >>> overview = sae_overview_of({"sites": {"text": {"fvu": 0.123456, "n_rows": 9}}}, {"sites": {}})
+    >>> {name: value for name, value in overview["text"].items() if value is not None}
+    {'fvu': 0.1235}
     """
     analysed = latents.get("sites", {})
     return {
-        site: _numbers(trained, OF_TRAINING) | _numbers(analysed.get(site, {}), OF_LATENTS)
+        site: _numbers(trained, OF_TRAINING)
+        | _numbers(analysed.get(site, {}), OF_LATENTS)
+        | _numbers(_means_over_seeds(analysed.get(site, {})), OF_SEEDS)
         for site, trained in sae.get("sites", {}).items()
     }
+
+
+def _means_over_seeds(of_site: Mapping[str, Any]) -> dict[str, Any]:
+    seeds = of_site.get("seeds", {})
+    return {name: seeds[name]["mean"] for name in OF_SEEDS if name in seeds}
 
 
 def _numbers(measured: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

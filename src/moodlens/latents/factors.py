@@ -137,7 +137,7 @@ def factor_scores(
         mean, gain = values.mean(axis=1), found[OWN].mean(axis=1) - values.mean(axis=1)
         low, high = interval(mean[:, 1:], confidence)
         gain_low, gain_high = interval(gain[:, 1:], confidence)
-        by_factor = {
+        by_factor: dict[str, dict[str, float]] = {
             factor: dict(zip(MEASURES, map(float, values[:, i, 0]), strict=True))
             for i, factor in enumerate(names)
         }

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -49,6 +50,31 @@ def stability(
         shares[name] = float((cosines > threshold).mean())
         shares[f"{name}_random"] = float((chance > threshold).mean())
     return Stability(cosine, shares)
+
+
+def agreement(
+    decoders: Sequence[Float[np.ndarray, "latent d_in"]],
+    activations: Sequence[Float[np.ndarray, " latent"]],
+) -> dict[str, Float[np.ndarray, "seed seed"]]:
+    """Return the share of a seed's latents that have a partner in another seed, for each of `THRESHOLDS`.
+
+    Row: the seed whose latents are counted. Column: the other seed. The most active latents of both are
+    matched once per pair. The diagonal is 1.
+
+    Args:
+        decoders: W_dec of each seed.
+        activations: total activation of each seed's latents.
+    """
+    kept = [most_active(activation, MOST_MATCHED) for activation in activations]
+    shares = {f"stable_{100 * threshold:.0f}": np.eye(len(decoders)) for threshold in THRESHOLDS}
+    for i, j in combinations(range(len(decoders)), 2):
+        if not len(kept[i]) or not len(kept[j]):
+            continue
+        cosines = matched_cosines(decoders[i][kept[i]], decoders[j][kept[j]])
+        for threshold, matrix in zip(THRESHOLDS, shares.values(), strict=True):
+            n = int((cosines > threshold).sum())
+            matrix[i, j], matrix[j, i] = n / len(kept[i]), n / len(kept[j])
+    return shares
 
 
 def matched_cosines(

@@ -283,6 +283,10 @@ class Latents:
     n_permutations: Permutations
     fdr: SmallShare
     min_wordings: Count
+    sparse_k: Names[Count]
+    n_removed: Count
+    match_factor: Annotated[float, Interval(gt=1, le=100)]
+    n_draws: Annotated[Count, Ge(19)]
     null_text: bool
     splice_clips: CountOrNone
     n_shown: Count

@@ -1,4 +1,4 @@
-"""The chapter on `latents`: selective latents beside the same counts for simpler units."""
+"""The chapter on `latents`: what single latents tell of emotion, and counts that describe the site."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +16,8 @@ from moodlens.plots.style import (
     in_order,
 )
 from moodlens.report.formatting import Row, number, p_value, sample_size, share
+from moodlens.report.latent_claims import claim_sentences, sparse_figure
+from moodlens.report.latent_tables import claim_grids
 from moodlens.report.records import Cell, Figure, Finding, Grid, cells
 
 
@@ -91,10 +93,10 @@ UNITS: Mapping[str, str] = {
 COUNT_COLUMNS = ("units", "number", "firing", "ratio > 2", "ratio > 4", "selective (FDR)")
 TOP_COLUMNS = ("latent", "evidence", "ratio", "q", "q, null text", "in other seeds", "prompts", "moments")
 COUNT_NOTE = (
-    "Ratio: mean activation in the unit's best emotion over the mean of the others. Selective: ratio above "
-    "2 and a false discovery rate below the threshold, whole wordings relabelled. Where random directions or "
-    "raw dimensions pass as often, the counts show that emotion is widespread at the site, not that the SAE "
-    "found units for it."
+    "A description, no evidence. Ratio: mean activation in the unit's best emotion over the mean of the "
+    "others. Selective: ratio above 2 and a false discovery rate below the threshold, whole wordings "
+    "relabelled. Where random directions or raw dimensions pass as often, emotion is widespread at the site; "
+    "that the SAE found units for it is another question."
 )
 HEAT_NOTE = "share of each latent's largest mean; latents of the table below, sorted by emotion"
 N_ROWS = 12
@@ -120,9 +122,11 @@ def latents_finding(
         rows = [row for row in counts if row["site"] == site]
         shown = [row for row in top if row["site"] == site]
         n = sample_size(metrics_of_site, "prompt", "wording")
-        figures.append(_count_figure(site, rows, n, fdr))
+        sparse = sparse_figure(site, metrics_of_site, n, f"latents-sparse-{_letters(site)}")
+        figures += [figure for figure in (sparse, _count_figure(site, rows, n, fdr)) if figure is not None]
         if shown:
             figures.append(_heat_figure(site, shown, n))
+        grids += claim_grids(site, metrics_of_site)
         grids.append(
             Grid(f"Selective units at {site}, {n}", COUNT_COLUMNS, _count_cells(rows), (COUNT_NOTE,))
         )
@@ -134,39 +138,36 @@ def latents_finding(
 
 
 def _summary(site: str, units: Mapping[str, Any]) -> str:
-    n, least = int(units["n_selective"]), int(units["n_selective_least"])
-    sentences = [
-        f"{site}: {n} of {int(units['n_latents'])} latents are selective, at least {least} for each emotion; "
-        f"{number(units['shuffled_selective'], 2)} with shuffled labels, "
-        f"{int(units['untrained_sae_selective'])} of as many random directions"
-    ]
-    if "twin_sae_selective" in units:
-        sentences[0] += f", {int(units['twin_sae_selective'])} in the untrained twin's SAE"
-    sentences[0] += "."
-    if "stable_70" in units:
+    sentences = [f"{site}:", *claim_sentences(units)]
+    if units.get("no_matched_control"):
         sentences.append(
-            f"{share(units['stable_70'], 1)} of the latents have a partner above .7 cosine in another seed "
-            f"(random decoders: {share(units['stable_70_random'], 1)})."
+            f"Removing all {int(units['n_selective'])} selective latents: {units['no_matched_control']}."
         )
     if units.get("held_out_kept") is not None:
         sentences.append(
-            f"Of {int(units['held_out_chosen'])} chosen on the other wordings, "
+            f"Of {int(units['held_out_chosen'])} latents chosen on the other wordings, "
             f"{share(units['held_out_kept'])} keep a ratio above 2 on held-out ones "
             f"(chance {share(units['held_out_chance'])})."
         )
-    if "null_survive" in units:
-        twin = (
-            f", against {int(units['null_twin_selective'])} in the twin"
-            if "null_twin_selective" in units
-            else ""
-        )
-        sentences.append(f"{int(units['null_survive'])} stay selective under null text{twin}.")
     if "loss_recovered" in units:
         sentences.append(
             f"With the layer replaced by the SAE's reconstruction, {share(units['loss_recovered'], 1)} of "
             "the cross-entropy lost by replacing it by its mean is recovered."
         )
-    return " ".join(sentences)
+    return " ".join([*sentences, _counted(units)])
+
+
+def _counted(units: Mapping[str, Any]) -> str:
+    """Say how many latents are selective, as a description beside the same count elsewhere."""
+    text = (
+        f"{int(units['n_selective'])} of {int(units['n_latents'])} latents and "
+        f"{int(units['untrained_sae_selective'])} of as many random directions are selective"
+    )
+    if "twin_sae_selective" in units:
+        text += f", {int(units['twin_sae_selective'])} in the untrained twin's SAE"
+    if "null_survive" in units:
+        text += f", {int(units['null_survive'])} also under null text"
+    return f"{text}: counts describe the site and are no evidence for an emotion in the SAE."
 
 
 def _count_figure(site: str, rows: Sequence[Row], n: str, fdr: float) -> Figure:

@@ -201,7 +201,10 @@ def _selective(units: Mapping[str, Any], latents: Latents, report: Report) -> tu
     prompts, wordings = int(units["n_prompts"]), int(units["n_wordings"])
     here = f"{count(prompts, 'prompt')} in {count(wordings, 'wording')}"
     shuffled = number(units["shuffled_selective"], 2)
-    controls = f"As many random directions: {random} pass, {shuffled} with shuffled labels."
+    controls = (
+        f"As many random directions: {random} pass, {shuffled} with shuffled labels. A count describes the "
+        "site and is no evidence."
+    )
     if_missed = f"{here} at FDR {latents.fdr:g}. {controls}"
     return (
         Target(

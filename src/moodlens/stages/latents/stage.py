@@ -12,7 +12,8 @@ from moodlens.base.errors import ContractError, UsageError, must
 from moodlens.contracts.tables import LATENTS
 from moodlens.latents.evidence import sae_overview_of
 from moodlens.params.pipeline import Latents, Params
-from moodlens.stages.latents.site import SiteResults, measure_site, open_site
+from moodlens.stages.latents.opening import open_site
+from moodlens.stages.latents.site import SiteResults, measure_site
 from moodlens.stages.latents.tables import COUNTS, TOP, count_rows, latent_table, top_table
 from moodlens.store.run_record import Run
 from moodlens.store.tables import read_metrics, write_metrics, write_plot, write_table
@@ -65,7 +66,10 @@ def _sites(trained: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def figures_of(results: SiteResults) -> dict[str, Any]:
-    """Return the numbers of a site for metrics/latents.json, counts of selective latents first."""
+    """Return the numbers of a site for metrics/latents.json.
+
+    Counts of selective units describe the site. What a claim may rest on is in the nested numbers.
+    """
     own, transfer, units = results.units["sae"].counts, results.transfer, results.units
     figures: dict[str, Any] = {
         "n_selective": own.n_selective,
@@ -82,7 +86,9 @@ def figures_of(results: SiteResults) -> dict[str, Any]:
         "held_out_chosen": transfer.n_chosen,
         "held_out_kept": transfer.kept,
         "held_out_chance": transfer.chance,
-        **{f"accuracy_{name}": value for name, value in results.accuracy.items()},
+        **results.accuracy,
+        "no_matched_control": results.no_control,
+        **results.claims,
         **results.null_numbers,
     }
     if results.losses:
@@ -106,13 +112,20 @@ def _run_of(sites: Mapping[str, Mapping[str, Any]], params: Params) -> Run:
     children = [
         Run(
             f"latents/{site}",
-            metrics={key: float(value) for key, value in figures.items() if isinstance(value, (int, float))},
+            metrics=_numbers(figures),
             tags={"sae.site": site},
         )
         for site, figures in sites.items()
     ]
     numbers = {f"{site}.n_selective": float(figures["n_selective"]) for site, figures in sites.items()}
     return Run("latents", {"latents": vars(params.latents)}, numbers, children=children)
+
+
+def _numbers(figures: Mapping[str, Any]) -> dict[str, float]:
+    """The plain numbers of a site, and the means over its seeds."""
+    numbers = {key: float(value) for key, value in figures.items() if isinstance(value, (int, float))}
+    over_seeds = {key: value for key, value in figures["seeds"].items() if isinstance(value, Mapping)}
+    return numbers | {f"seeds.{key}": float(value["mean"]) for key, value in over_seeds.items()}
 
 
 def _write(
