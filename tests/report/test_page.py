@@ -142,6 +142,20 @@ def test_a_clip_beyond_the_budget_is_named_not_embedded():
     assert "Not embedded" in found.text
 
 
+def test_the_first_chapter_stands_directly_behind_the_ladder_and_has_the_first_figure():
+    page = example_page()
+    for order in (page.chapters, page.chapters[::-1]):
+        found = outline(replace(page, chapters=order))
+        sections = [attrs["id"] for tag, attrs in found.tags if tag == "section"]
+        keys = [chapter.key for chapter in order]
+        expected = ["verdict", keys[0], "design", "listen", *keys[1:], "checks", "provenance", "numbers"]
+        assert sections == expected
+        links = [str(attrs["href"])[1:] for tag, attrs in found.tags if tag == "a" and "href" in attrs]
+        assert [link for link in links[1:] if link in expected] == expected
+        pictures = [attrs["class"] for tag, attrs in found.tags if tag == "svg"]
+        assert pictures[0] == "figure"
+
+
 def test_same_record_same_bytes():
     assert render(example_page()) == render(example_page())
 

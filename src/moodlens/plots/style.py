@@ -6,7 +6,7 @@ mode; the values here are those of a light page and of a figure on its own.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from io import StringIO
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -32,6 +32,7 @@ MUTED = "#626975"
 RULE = "#d9dce1"
 SIGNAL = "#3b49c4"
 TWIN = "#9a6b00"
+READING = "#b0416b"
 PAPER = "#fefefd"
 
 PALETTE = {
@@ -41,6 +42,7 @@ PALETTE = {
     "rule": RULE,
     "signal": SIGNAL,
     "twin": TWIN,
+    "reading": READING,
     "paper": PAPER,
 }
 """CSS variable name -> colour. The values are distinct: `figure_svg` finds a variable by its value."""
@@ -78,12 +80,20 @@ RC: dict[Any, Any] = {
 
 
 def draw(
-    fill: Callable[..., object], *, width_in: float = 9.8, height_in: float = 3.9, n_axes: int = 1
+    fill: Callable[..., object],
+    *,
+    width_in: float = 9.8,
+    height_in: float = 3.9,
+    n_axes: int = 1,
+    ratios: Sequence[float] | None = None,
 ) -> Figure:
-    """Return a new figure of `n_axes` axes side by side, filled by `fill(axes...)` in the style `RC`."""
+    """Return a new figure of `n_axes` axes side by side, filled by `fill(axes...)` in the style `RC`.
+
+    `ratios` are the axes' relative widths; None makes them equal.
+    """
     with mpl.rc_context(RC):
         figure = Figure(figsize=(width_in, height_in), layout="constrained")
-        fill(*np.atleast_1d(figure.subplots(1, n_axes)))
+        fill(*np.atleast_1d(figure.subplots(1, n_axes, width_ratios=ratios)))
     return figure
 
 

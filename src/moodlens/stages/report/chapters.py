@@ -1,7 +1,8 @@
 """The chapters of the report: which stage each shows, and from which files its finding is made.
 
 Each chapter has the name of its stage. A stage that adds a chapter adds a row to `CHAPTERS`; the page, its
-navigation and the notes on what was not run use this table.
+navigation and the notes on what was not run use this table. The first chapter stands directly behind the
+ladder, the others behind the players.
 """
 
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from moodlens.report.acoustics import acoustics_finding
 from moodlens.report.attention import attention_finding
 from moodlens.report.calibration import calibration_finding
 from moodlens.report.decide import decide_finding
+from moodlens.report.forks import forks_finding
 from moodlens.report.geometry import geometry_finding
 from moodlens.report.latents import latents_finding
 from moodlens.report.null_text import null_text_finding
@@ -63,8 +65,13 @@ def chapters_of(root: Path, params: Params) -> tuple[Chapter, ...]:
 
 
 def _reason(path: Path) -> str:
-    """Return `not_run` of the metrics: why a stage gave no result and no error; "" where it has none."""
-    return str(read_metrics(path).get("not_run", "")) if path.suffix == ".json" and path.is_file() else ""
+    """Return why a stage gave no result and no error, as its metrics say; "" where they say nothing."""
+    if path.suffix != ".json" or not path.is_file():
+        return ""
+    found = read_metrics(path)
+    if found.get("applies") is False:
+        return f"Forks do not apply: {found['reason']}."
+    return str(found.get("not_run", ""))
 
 
 def stored_table(root: Path, table: Table, name: str) -> pd.DataFrame | None:
@@ -86,6 +93,16 @@ def stored_rows(root: Path, name: str, folder: str = "metrics") -> list[dict[str
         return None
     rows: Any = pd.read_csv(path).to_dict("records")
     return rows
+
+
+def _forks(root: Path, params: Params) -> Finding | None:
+    metrics = stored_metrics(root, "forks")
+    tables = [stored_rows(root, f"forks_{name}") for name in ("shares", "places", "factors")]
+    if metrics is None or not metrics["applies"] or any(rows is None for rows in tables):
+        return None
+    shares, places, factors = (rows or [] for rows in tables)
+    margin, confidence = params.forks.margin, params.forks.confidence
+    return forks_finding(metrics, shares, places, factors, margin, params.decide.alpha_weak, confidence)
 
 
 def _signal(root: Path, params: Params) -> Finding | None:
@@ -196,6 +213,13 @@ def _calibration(root: Path, _params: Params) -> Finding | None:
 
 
 CHAPTERS = (
+    Source(
+        "forks",
+        "Forks",
+        _forks,
+        "What carries the emotion into the music that follows",
+        "metrics/forks.json",
+    ),
     Source("decide", "Decide", _decide, "The gates before SAE training", "metrics/decide.json"),
     Source("signal", "Signal", _signal, "The effect by site", "metrics/signal.json"),
     Source("probe", "Probe", _probe, "Probe accuracy beside its baselines", "metrics/probe.json"),
