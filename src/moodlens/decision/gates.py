@@ -12,9 +12,8 @@ alpha is spent as O'Brien and Fleming propose.
 
 from dataclasses import dataclass, replace
 
-from moodlens.base.errors import UsageError, must
 from moodlens.params.pipeline import Decide
-from moodlens.stats.spending import overall, spent
+from moodlens.stats.spending import overall, position, spent
 
 
 @dataclass(frozen=True)
@@ -87,21 +86,10 @@ def look_of(n_per_emotion: int, thresholds: Decide) -> Look:
     Raises:
         UsageError: the plan does not contain this number of prompts, or is not increasing.
     """
-    plan = thresholds.looks or (n_per_emotion,)
-    if list(plan) != sorted(set(plan)):
-        advice = "List the prompts per emotion of each look, smallest first"
-        raise UsageError(must("decide.looks", "increase", list(plan), where="params.yaml", next_step=advice))
-    if n_per_emotion not in plan:
-        rule = f"be one of the planned looks, {', '.join(map(str, plan))}"
-        advice = "Use a planned number, or empty decide.looks to make this run the only look"
-        raise UsageError(
-            must("prompts.n_per_emotion", rule, n_per_emotion, where="params.yaml", next_step=advice)
-        )
-    at = plan.index(n_per_emotion)
-    fractions = [n / plan[-1] for n in plan]
+    at, fractions = position(n_per_emotion, thresholds.looks)
     weak, strong = spent(thresholds.alpha_weak, fractions), spent(thresholds.alpha_strong, fractions)
     used = overall(weak[: at + 1], fractions[: at + 1])
-    return Look(at + 1, len(plan), n_per_emotion, weak[at], strong[at], used)
+    return Look(at + 1, len(fractions), n_per_emotion, weak[at], strong[at], used)
 
 
 def at_look(thresholds: Decide, look: Look) -> Decide:

@@ -16,6 +16,7 @@ from moodlens.probes.directions import BASES, Gains
 from moodlens.probes.family import FamilyProbe, ProbeSettings
 from moodlens.probes.site_scores import SiteScores
 from moodlens.stats.design import Design, Unit
+from moodlens.stats.sign_flip import smallest_gain_p
 from moodlens.stats.site_names import CLAIM_UNITS, site_columns
 
 RUNG_OF = {"words": "words", "text": "text_code", "music": "music", "layers": "layers"}
@@ -72,6 +73,9 @@ def rung_metrics(results: ProbeResults, name: str) -> dict[str, object]:
         "selectivity": best.selectivity,
         "p": family.p,
         "smallest_p": family.smallest_p,
+        "smallest_p_of_baselines": smallest_gain_p(
+            len(results.design.unit_labels(unit)), results.settings.n_folds, results.settings.n_permutations
+        ),
         "n_permutations": results.settings.n_permutations,
         "unit": unit,
         "n_units": len(results.design.unit_labels(unit)),

@@ -18,6 +18,7 @@ from moodlens.stats.gram import SiteGram, site_gram
 from moodlens.stats.metric_sweep import Cell, FamilyMetrics, metric_sweep
 from moodlens.stats.metrics import MetricSettings
 from moodlens.stats.site_names import CLAIM_UNITS, NOISE, site_columns, unit_of
+from moodlens.stats.spending import level_at
 from moodlens.stats.sweep import FamilySignal, SiteSignal, SweepSettings, sweep
 from moodlens.store.run_record import Run, groups, stage_run
 from moodlens.store.tables import write_metrics, write_plot
@@ -35,7 +36,7 @@ def run(params: Params, root: Path) -> Run:
         section.n_bootstrap,
         section.confidence,
         section.equivalence_delta,
-        params.decide.alpha_weak,
+        level_at(params.decide.alpha_weak, params.prompts.n_per_emotion, params.decide.looks),
         params.decide.equivalence_power,
         section.seed,
     )

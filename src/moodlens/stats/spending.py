@@ -53,6 +53,42 @@ def spent(alpha: float, fractions: Sequence[float], plan: Plan = "o'brien-flemin
     return tuple(float(2 * norm.sf(bound)) for bound in bounds)
 
 
+def position(n_per_emotion: int, looks: Sequence[int]) -> tuple[int, tuple[float, ...]]:
+    """Return which of the planned looks this one is, from 0, and the share of the final data at each.
+
+    Args:
+        n_per_emotion: prompts per emotion of this look.
+        looks: planned prompts per emotion; none: this is the only look.
+
+    Raises:
+        UsageError: the plan does not contain this number of prompts, or is not increasing.
+
+    >>> position(20, (10, 20, 40))
+    (1, (0.25, 0.5, 1.0))
+    """
+    plan = tuple(looks) or (n_per_emotion,)
+    if list(plan) != sorted(set(plan)):
+        advice = "List the prompts per emotion of each look, smallest first"
+        raise UsageError(must("decide.looks", "increase", list(plan), where="params.yaml", next_step=advice))
+    if n_per_emotion not in plan:
+        rule = f"be one of the planned looks, {', '.join(map(str, plan))}"
+        advice = "Use a planned number, or empty decide.looks to make this run the only look"
+        raise UsageError(
+            must("prompts.n_per_emotion", rule, n_per_emotion, where="params.yaml", next_step=advice)
+        )
+    return plan.index(n_per_emotion), tuple(n / plan[-1] for n in plan)
+
+
+def level_at(alpha: float, n_per_emotion: int, looks: Sequence[int]) -> float:
+    """Return the nominal level of this look; alpha itself where no looks are planned.
+
+    >>> level_at(0.05, 16, ()), round(level_at(0.05, 10, (10, 20)), 4)
+    (0.05, 0.0052)
+    """
+    at, fractions = position(n_per_emotion, looks)
+    return spent(alpha, fractions)[at] if looks else alpha
+
+
 def overall(levels: Sequence[float], fractions: Sequence[float]) -> float:
     """Return the error rate of all looks together where each uses its nominal two-sided level.
 
