@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from moodlens.decision.ladder import RUNGS
+from moodlens.decision.ladder import CLIMBED, RUNGS, SOURCES
 from moodlens.null_text.evidence import REQUIRED
 from moodlens.report.decide import QUESTIONS, SHOWN, TITLES, beside_ladder, verdict_of, verdict_text
 
@@ -47,7 +47,7 @@ def decided(
     **rungs: dict[str, Any],
 ) -> dict[str, Any]:
     whole = {name: rung("untested", None) for name in RUNGS} | rungs
-    reached = [name for name in RUNGS if whole[name]["verdict"] in ("strong", "weak")]
+    reached = [name for name in CLIMBED if whole[name]["verdict"] in ("strong", "weak")]
     return {
         "headline": "The sentence.",
         "highest_rung": reached[-1] if reached else "",
@@ -59,15 +59,33 @@ def decided(
 
 def test_every_rung_has_its_words():
     assert set(QUESTIONS) == set(RUNGS)
-    assert set(TITLES) == {"", *RUNGS}
+    assert set(TITLES) == {"", *CLIMBED}
 
 
 def test_rungs_keep_their_order_and_untested_is_not_a_number():
     shown = verdict_of(decided(text_code=rung(), music=rung("undecided")), n_emotions=4, n_prompts=64)
-    assert [(r.number, r.name) for r in shown.rungs] == [(1, "text code"), (2, "music"), (3, "use")]
-    assert [r.verdict for r in shown.rungs] == ["strong", "undecided", SHOWN["untested"]]
-    assert shown.rungs[2].bars == ()
+    assert [(r.number, r.name) for r in shown.rungs] == [
+        (1, "text code"), (2, "music"), (3, "source music"), (4, "source memory"), (5, "source reading"),
+        (6, "use"),
+    ]  # fmt: skip
+    assert [r.verdict for r in shown.rungs] == ["strong", "undecided", *4 * [SHOWN["untested"]]]
+    assert [r.bars for r in shown.rungs[2:]] == 4 * [()]
     assert shown.headline == "The text encoder encodes emotion"
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_source_shows_its_share_and_is_not_climbed(name: str):
+    source = rung(accuracy=None, statistic="share past a fork", effect=1.2, low=-0.1, high=0.4, p=0.002)
+    shown = verdict_of(decided(text_code=rung(), **{name: source}), n_emotions=4, n_prompts=64)
+    (found,) = (one for one in shown.rungs if one.name == name.replace("_", " "))
+    assert found.evidence == "Share past a fork; p (maxT over steps) = 0.0020."
+    (bar,) = found.bars
+    assert (bar.text, bar.note) == ("120\u202f%", "[−10, 40]\u202f%")
+    assert (bar.value, bar.low, bar.high) == (1.0, 0.0, 0.4)  # what can be drawn
+    assert shown.headline == TITLES["text_code"]
+    text = verdict_text(decided(text_code=rung(), **{name: source}))
+    (line,) = re.findall(rf"^\d {name.replace('_', ' ')} .*$", text, re.MULTILINE)
+    assert line.split()[3:] == ["strong", "[-0.100,", "0.400]", "0.0020", "1.20"]
 
 
 def test_bars_hold_result_baseline_and_chance():
