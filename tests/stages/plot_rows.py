@@ -23,6 +23,8 @@ def plot_tables(strength: float) -> dict[str, pd.DataFrame]:
     height = strength * sites["model"].map({"model": 1.0, "twin": 0.1})
     bounded = sites.assign(low=height - 0.05, high=height + 0.05)
     return {
+        "forks_shares": _shares(strength),
+        "forks_places": _places(strength),
         "signal_layers": bounded.assign(effect=height),
         "signal_metrics": _each(
             sites.assign(score=20 * height, unit="wording"), "metric", ("permanova", "cosine_raw")
@@ -46,6 +48,23 @@ def plot_tables(strength: float) -> dict[str, pd.DataFrame]:
         "sae_curves": _training(strength),
         "latents_counts": _counts(strength),
     }
+
+
+def _shares(strength: float) -> pd.DataFrame:
+    """Return three sources at every fork, and a single fork of a fourth and of the run's guidance."""
+    sources = ("music", "memory", "reading")
+    rows = [(1, source, second) for source in sources for second in _times()]
+    rows += [(1, "memory, neutral ahead", 0.5), *((3, source, 0.5) for source in sources)]
+    frame = pd.DataFrame(rows, columns=["guidance_scale", "source", "step_s"])
+    height = strength * frame["source"].map({"music": 0.8, "memory": 0.0, "reading": 1.0}).fillna(0.1)
+    return frame.assign(share=height, low=height - 0.05, high=height + 0.05, donor=0.01)
+
+
+def _places(strength: float) -> pd.DataFrame:
+    names = [*(f"layer {layer}" for layer in range(N_LAYERS)), "steps 0-15", "steps 15-30"]
+    frame = pd.DataFrame({"kind": [name.split()[0] for name in names], "place": names})
+    height = strength * frame.index / 4
+    return frame.assign(share=height, low=height - 0.05, high=height + 0.05, p=0.01 + 0.1 * frame.index)
 
 
 def _each(rows: pd.DataFrame, column: str, values: tuple) -> pd.DataFrame:

@@ -18,7 +18,7 @@ import yaml
 from moodlens.cli.plots_page import write_page
 from moodlens.stages.shell import QUIET
 from tests.browser import needs_chromium, visit
-from tests.stages.plot_rows import N_LAYERS, plot_tables
+from tests.stages.plot_rows import N_LAYERS, N_STEPS, plot_tables
 
 ROOT = Path(__file__).parents[2]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
@@ -196,6 +196,21 @@ def test_a_diff_names_both_revisions_and_draws_each(name: str, shown: Seen, comp
 def test_the_value_without_signal_is_drawn(shown: Seen):
     for name in ("signal_effect", "probe_accuracy", "null_text_steps", "temporal_spectra", "sae_training"):
         assert [line for line in shown.plots[name].series(NULL) if line[2] == "1,3"], name
+
+
+@needs_chromium
+def test_every_source_of_a_fork_has_a_line_and_a_single_fork_is_a_point(shown: Seen):
+    plot = shown.plots["forks_shares"]
+    assert plot.legend[:4] == ["music so far", "memory", "re-reading", "memory, neutral text ahead"]
+    assert {"guidance 1", "guidance 3"} <= {*plot.titles}
+    for colour in ("#1b1f26", MODEL, "#b0416b"):
+        assert [n_points(line) for line in plot.series(colour)] == [N_STEPS]
+        assert plot.points.count(colour) == N_STEPS + 1  # the run's guidance has one fork
+    assert [n_points(line) for line in plot.series(NULL)] == 3 * [N_STEPS]  # donors
+    assert plot.points.count("#56b4e9") == 1
+    places = shown.plots["forks_places"]
+    assert {"one layer", "one part of the time"} <= {*places.titles}
+    assert len(places.points) == N_LAYERS + 2
 
 
 @needs_chromium
