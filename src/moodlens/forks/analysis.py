@@ -87,8 +87,7 @@ def analyse(table: pd.DataFrame, gaps: Mapping[str, float], plan: Plan) -> Analy
     steps = tuple(sorted(int(step) for step in set(whole.loc[whole["source"].isin(SOURCES), "step"])))
     series, sources = [], []
     for source in (*SOURCES, MEMORY_NEUTRAL):
-        at = [(step, whole.query("source == @source and step == @step")) for step in steps]
-        at = [(step, cells) for step, cells in at if len(cells)]
+        at = [(step, cells) for step in steps if len(cells := _cells(whole, source, step))]
         if not at:
             continue
         family = [contrasts_of(cells, total) for _, cells in at]
@@ -109,6 +108,10 @@ def analyse(table: pd.DataFrame, gaps: Mapping[str, float], plan: Plan) -> Analy
     )
 
 
+def _cells(table: pd.DataFrame, source: str, step: int) -> pd.DataFrame:
+    return pd.DataFrame(table[(table["source"] == source) & (table["step"] == step)])
+
+
 def _where(table: pd.DataFrame, total: Total, plan: Plan, rng: np.random.Generator) -> Where | None:
     parts = table[table["place"] != ""]
     if parts.empty:
@@ -125,7 +128,7 @@ def _factors(whole: pd.DataFrame, steps: tuple[int, ...], confidence: float) -> 
     rows = []
     for source in (ALL, *SOURCES):
         for step in (0,) if source == ALL else steps:
-            cells = whole[(whole["source"] == source) & (whole["step"] == step)]
+            cells = _cells(whole, source, step)
             for factor, column in FACTORS.items():
                 for pair, of_pair in cells.groupby("pair"):
                     values = contrasts_of(of_pair, unscaled, column).values

@@ -72,7 +72,9 @@ def run(params: Params, root: Path) -> Run | None:
     )
     how = Plan(bars, section.confidence, section.n_permutations, section.analysis_seed)
     scales = dict.fromkeys(part.sampling.guidance_scale for part in parts)
-    analyses = [analyse(judged.query("guidance_scale == @scale"), gaps, how) for scale in scales]
+    analyses = [
+        analyse(pd.DataFrame(judged[judged["guidance_scale"] == scale]), gaps, how) for scale in scales
+    ]
     return publish(root, analyses, info, "", section.judged_s)
 
 
