@@ -42,7 +42,7 @@ class Evidence:
     high: float
     ridge_accuracy: float  # closed-form probe; `p` and `permuted_extreme` are of this probe
     permuted_extreme: float  # 99.9th percentile of the best site on permuted labels
-    p: float  # maxT over the rung's sites
+    p: float  # of the probe, maxT over the rung's sites; with W_d* in use not below `p_signal`
     effect: (
         float | None
     )  # centred within - between similarity at the site of largest standardised F; None: not required

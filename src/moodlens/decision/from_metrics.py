@@ -25,7 +25,8 @@ def evidence_of(
 ) -> dict[str, Evidence]:
     """Return the evidence of what `probe` measured, and that of states under null text under `null_text`.
 
-    The number of relabellings and the smallest p are the less favourable ones of the two tests.
+    The number of relabellings and the smallest p are the less favourable ones of the two tests. So is p where
+    a site of the family is tested by W_d*: a probe reads a difference in spread too, and W_d* does not.
 
     Raises:
         ContractError: `signal` did not measure a family that `probe` measured.
@@ -41,6 +42,8 @@ def evidence_of(
             )
         own, other = probe[rung], signal[family]
         both = {**own, **{name: other[name] for name in FROM_SIGNAL}, "p_signal": other["p"]}
+        if other["n_w_d_star"]:
+            both["p"] = max(own["p"], other["p"])
         both["units_needed"] = other["units_needed"]
         both["units_available"] = signal["wordings_available"]
         both["n_permutations"] = min(own["n_permutations"], other["n_permutations"])

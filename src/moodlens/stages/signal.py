@@ -114,6 +114,7 @@ def family_metrics(name: str, family: FamilySignal, settings: SweepSettings) -> 
         "icc": best.icc,
         "f": best.tests[unit].f,
         "statistic": best.tests[unit].statistic,
+        "n_w_d_star": sum(site.tests[unit].statistic == "w_d_star" for site in family.sites),
         "p_dispersion": min(site.tests[unit].p_dispersion for site in family.sites),
         "p_prompt": best.tests["prompt"].p_max,
         "p_wording": best.tests["wording"].p_max,

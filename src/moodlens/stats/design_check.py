@@ -27,6 +27,9 @@ N_DEALS = 200
 UNLIMITED = 10**9
 """Relabellings of a smallest p that depends on the design alone."""
 
+ROBUST = "W_d* is used, and a rung's p is the larger one of W_d* and of the probe"
+"""What is done about groups that differ in size or in spread."""
+
 
 @dataclass(frozen=True)
 class DesignFinding:
@@ -105,7 +108,7 @@ def _group_sizes(design: Design) -> DesignFinding:
         return DesignFinding(
             "group_sizes",
             "robust",
-            f"{sizes}: W_d* is used, and metrics without such a form get no p.",
+            f"{sizes}: {ROBUST}; other metrics get no p.",
             ratio,
         )
     return DesignFinding("group_sizes", "holds", f"{sizes}.", ratio)
@@ -172,7 +175,7 @@ def _dispersion(p_dispersion: Mapping[str, float]) -> DesignFinding:
     wide = [family for family, p in p_dispersion.items() if p < DISPERSION_ALPHA]
     if wide:
         where = f"at some site of {', '.join(wide)} (PERMDISP, p < {DISPERSION_ALPHA:g})"
-        sentence = f"The emotions differ in spread {where}: W_d* is used there."
+        sentence = f"The emotions differ in spread {where}: {ROBUST}."
         return DesignFinding(name, "robust", sentence, p=least)
     return DesignFinding(name, "holds", "The emotions are not shown to differ in spread (PERMDISP).", p=least)
 
