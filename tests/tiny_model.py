@@ -3,9 +3,19 @@
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import EncodecConfig, EncodecModel, MusicgenForConditionalGeneration
 
-from moodlens.organism.architecture import Shape, build_random, build_tokenizer, save
+from moodlens.organism.architecture import (
+    DECODER,
+    INDEX,
+    SHARED,
+    Shape,
+    build_random,
+    build_tokenizer,
+    save,
+    save_shared,
+)
 from moodlens.organism.codec import codebooks_of
 
 TINY_SHAPE = Shape(d_text=16, n_text_layers=1, n_text_heads=2, d_model=32, n_layers=2, n_heads=2, d_ffn=64)
@@ -41,6 +51,12 @@ def tiny_model(seed: int = 0) -> MusicgenForConditionalGeneration:
 
 
 def save_tiny_model(folder: Path, seed: int = 0) -> Path:
-    """Write the tiny model in transformers layout (fp16 weights, processor) and return the folder."""
-    save(tiny_model(seed), build_tokenizer(), folder)
+    """Write the tiny model in transformers layout, fp16 weights in one file, and return the folder."""
+    model = tiny_model(seed)
+    save(model, build_tokenizer(), folder, shared=folder)
+    save_shared(model, folder)
+    parts = [folder / DECODER, folder / SHARED]
+    save_file({**load_file(parts[0]), **load_file(parts[1])}, folder / "model.safetensors", {"format": "pt"})
+    for path in (*parts, folder / INDEX):
+        path.unlink()
     return folder

@@ -76,3 +76,13 @@ def test_captions_of_a_table_share_no_slot():
 def test_a_text_that_its_template_does_not_give_has_no_neutral_form():
     assert neutral_text("{wording} {instrument} piece", "sad tuba piece", "sad") is None
     assert neutral_text("no template", "sad piece", "sad") is None
+
+
+def test_a_slot_that_the_design_drew_twice_gives_two_pairs():
+    table = prompts()
+    same = table[table["set"] == "generic"].groupby("emotion").head(2).copy()
+    frame = "{wording} flute piece"
+    same["template"] = "{wording} {instrument} piece"
+    same["wording"] = [f"{emotion}{n}" for emotion in dict.fromkeys(same["emotion"]) for n in (0, 1)]
+    same["text"] = [frame.replace("{wording}", word) for word in same["wording"]]
+    assert len(slots_of(same, PAIRS)) == 4

@@ -3,6 +3,7 @@
 The prompts of a slot share template, instrument, genre and key. They differ in the wording alone.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -39,17 +40,23 @@ def slots_of(prompts: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> list[Sl
         prompts: `contracts.tables.PROMPTS`.
         pairs: emotions to compare.
     """
-    by_slot: dict[tuple[str, str, str], dict[str, Mapping[str, str]]] = {}
-    for row in prompts[["emotion", "set", "template", "wording", "text"]].to_dict("records"):
+    by_slot: dict[tuple[str, str, str, int], dict[str, Mapping[str, str]]] = {}
+    met: Counter[tuple[str, str, str, str]] = Counter()
+    columns = ["emotion", "set", "template", "wording", "text"]
+    for values in prompts[columns].itertuples(index=False):
+        row = dict(zip(columns, map(str, values), strict=True))
         frame = row["text"].replace(row["wording"], "{wording}", 1) if row["wording"] else ""
-        by_slot.setdefault((row["set"], row["template"], frame), {})[row["emotion"]] = row
+        key = row["set"], row["template"], frame
+        again = met[*key, row["emotion"]]  # the design may draw a slot twice, with other wordings
+        met[*key, row["emotion"]] += 1
+        by_slot.setdefault((*key, again), {})[row["emotion"]] = row
     slots = []
     for one, other in pairs:
         both = [(key, rows) for key, rows in by_slot.items() if one in rows and other in rows]
-        for number, ((set_name, template, frame), rows) in enumerate(both):
+        for number, ((set_name, template, frame, _), rows) in enumerate(both):
             wording = rows[one]["wording"]
             later = both[number + 1 :] + both[:number]
-            donors = (r[one]["wording"] for (name, _, _), r in later if name == set_name)
+            donors = (r[one]["wording"] for (name, *_), r in later if name == set_name)
             donor = next((name for name in donors if name != wording), None)
             neutral = neutral_text(template, rows[one]["text"], wording)
             if donor is not None and neutral is not None:

@@ -88,7 +88,7 @@ def applicable(params: Params, prompts: pd.DataFrame, config: Mapping[str, objec
         return [], f"no pair of forks.pairs is among the emotions of the prompts ({', '.join(sorted(known))})"
     slots = slots_of(prompts, pairs)
     if len({slot.unit for slot in slots}) < FEWEST_UNITS:
-        return [], f"fewer than {FEWEST_UNITS} pairs of prompts share a slot of the grammar"
+        return [], f"fewer than {FEWEST_UNITS} pairs of wordings share a slot of the grammar"
     return slots, ""
 
 
@@ -117,7 +117,7 @@ def parts_of(params: Params, info: ModelInfo) -> list[Part]:
         ("forks.run_guidance_s", section.run_guidance_s),
         ("forks.where_s", section.where_s),
     ):
-        if seconds > last_s:
+        if seconds > last_s + 1e-9:
             rule = f"be at most {last_s:g}, so that forks.judged_s = {section.judged_s:g} s are left to judge"
             advice = "Lower it, or raise generate.duration_s"
             raise UsageError(must(name, rule, seconds, where="params.yaml", next_step=advice))
