@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import huggingface_hub
+import numpy as np
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -23,8 +24,8 @@ def model(model_id: str, device: str = "cpu") -> Model:
 @pytest.fixture
 def root(tiny_folder: Path, tmp_path: Path) -> Path:
     """A workspace whose embedded organism is the tiny model."""
-    shutil.copytree(tiny_folder, tmp_path / catalog.ORGANISM)
-    shutil.copytree(tiny_folder, tmp_path / catalog.ORGANISM / "shuffled")
+    for folder in dict.fromkeys(catalog.EMBEDDED.values()):
+        shutil.copytree(tiny_folder, tmp_path / folder, dirs_exist_ok=True)
     return tmp_path
 
 
@@ -36,7 +37,21 @@ def test_embedded_models_are_described_without_loading(root: Path):
     assert (
         sources["organism"].weights_sha256 == sources["organism-shuffled"].weights_sha256
     )  # same bytes here
-    assert sources["organism"].weights_sha256 != sources["organism-random"].weights_sha256
+    changed = {sources[name].weights_sha256 for name in ("organism", *catalog.CHANGES)}
+    assert len(changed) == 1 + len(catalog.CHANGES), "a changed model has a digest of its own"
+
+
+def test_a_cut_text_path_leaves_the_first_layers_without_text(root: Path):
+    whole, cut = (catalog.load(model(name), root) for name in ("organism-memory", catalog.CUT))
+    codes = np.zeros((1, 4, 6), np.int16)
+    capture = Capture(("cross_attention",))
+    n_layers = whole.info.n_layers
+    for backend, silent in ((whole, ()), (cut, range(min(catalog.CUT_LAYERS, n_layers)))):
+        states = backend.teacher_force(codes, ["happy flute piece"], capture)
+        heard = {
+            layer: np.abs(states.values[f"cross_attention.{layer}/cond"]).max() for layer in range(n_layers)
+        }
+        assert [layer for layer in heard if heard[layer] == 0] == list(silent)
 
 
 def test_a_local_folder_is_a_model(root: Path):
@@ -72,7 +87,7 @@ def test_the_random_organism_is_untrained_and_not_its_own_twin(root: Path):
     [
         ("organsim", "Did you mean 'organism'?"),
         ("facebook/musicgen-smal", "Did you mean 'facebook/musicgen-small'?"),
-        ("zzz", "Valid: organism, organism-shuffled"),
+        ("zzz", "Valid: organism, organism-memory"),
         ("", "Valid: organism"),
     ],
 )

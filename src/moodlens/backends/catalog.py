@@ -86,7 +86,7 @@ def find(model: Model, root: Path) -> Source:
     if model.id in EMBEDDED:
         folder = root / EMBEDDED[model.id]
         if not folder.is_dir():
-            advice = "Restore it with `git checkout -- models`"
+            advice = "Restore it with `git checkout -- models`, or make it with `make organism`"
             raise ContractError(
                 must(f"model.id {model.id}", f"be in {EMBEDDED[model.id]}", "nothing", next_step=advice)
             )
