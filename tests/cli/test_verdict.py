@@ -137,13 +137,13 @@ def test_a_reader_that_closes_the_pipe_is_no_error(finished: Path):
 def test_a_run_is_compared_with_the_published_one(finished: Path, printed: Callable[..., str]):
     publish.publish(finished)
     overview = finished / "metrics" / "overview.json"
-    assert "same verdict as the published run; all 19 published numbers are equal" in printed()
+    assert "same verdict as the published run; all 34 published numbers are equal" in printed()
     last_digit = OVERVIEW | {"2_design": {"n_prompts": 64, "words": 0.123461}}
     overview.write_text(json.dumps(last_digit))
-    assert "1 of 19 published numbers differ, the most overview.json.2_design.words: 0.1235" not in printed()
+    assert "1 of 34 published numbers differ, the most overview.json.2_design.words: 0.1235" not in printed()
     moved = OVERVIEW | {"2_design": {"n_prompts": 64, "words": 0.124}}
     overview.write_text(json.dumps(moved))
-    assert "1 of 19 published numbers differ, the most overview.json.2_design.words: 0.1235" in printed()
+    assert "1 of 34 published numbers differ, the most overview.json.2_design.words: 0.1235" in printed()
     weaker = OVERVIEW | {"0_verdict": {"1_text_code": 3, "2_music": 2}}
     overview.write_text(json.dumps(weaker))
     assert "ANOTHER VERDICT than the published run" in printed()

@@ -4,7 +4,7 @@ import pytest
 
 from moodlens.base.errors import ContractError
 from moodlens.decision.evidence import Baseline, Evidence, Gain
-from moodlens.decision.ladder import decide, judge
+from moodlens.decision.ladder import RUNGS, SOURCES, decide, judge
 from tests.decision.thresholds import THRESHOLDS
 
 BEATEN = Baseline("bag of words", 0.2, 0.7, 0.6, 0.8, 0.0005)
@@ -91,7 +91,7 @@ def test_the_ladder_names_the_highest_rung_and_infers_none(text_code, music, hig
     layers = replace(FOUND, site="residual.3/cond")
     decision = decide({"text_code": text_code, "music": music, "layers": layers}, THRESHOLDS)
     assert decision.highest == highest
-    assert [rung.name for rung in decision.rungs] == ["text_code", "music", "use"]
+    assert [rung.name for rung in decision.rungs] == list(RUNGS)
     assert decision.rungs[-1].verdict == "untested"
     assert decision.layers.verdict == "strong"
     assert decision.layers.rule.endswith("it does not show that the model uses its states.")
@@ -120,3 +120,40 @@ def test_a_threshold_that_the_design_cannot_reach_is_refused_with_the_number():
         judge("music", replace(FOUND, smallest_p=0.01), THRESHOLDS)
     with pytest.raises(ContractError, match="relabellings for rung music must be at least 1000"):
         judge("music", replace(FOUND, smallest_p=0.01, n_permutations=99), THRESHOLDS)
+
+
+def forks(**verdicts: str) -> dict[str, object]:
+    share = {"step_s": 0.6, "share": 0.9, "low": 0.8, "high": 1.0, "p": 0.001, "rule": "p is small"}
+    sources = {
+        name: {**share, "verdict": verdicts.get(name, "none")} for name in ("music", "memory", "reading")
+    }
+    return {"applies": True, "reason": "", "main": {"sources": sources}}
+
+
+def test_the_sources_are_answered_and_not_climbed():
+    decision = decide({"text_code": FOUND}, THRESHOLDS, forks(reading="strong"))
+    by_name = {rung.name: rung for rung in decision.rungs}
+    assert decision.highest == "text_code"
+    assert (by_name["source_reading"].verdict, by_name["source_memory"].verdict) == ("strong", "none")
+    assert by_name["source_reading"].effect == 0.9
+    assert "read again from the text at every moment and not remembered" in decision.headline
+
+
+@pytest.mark.parametrize("given", [None, {}, {"applies": False, "reason": "the model prepends its text"}])
+def test_sources_without_forks_are_untested_and_say_why(given: dict[str, object] | None):
+    decision = decide({"text_code": FOUND}, THRESHOLDS, given)
+    sources = [rung for rung in decision.rungs if rung.name in SOURCES]
+    assert {rung.verdict for rung in sources} == {"untested"}
+    assert ("prepends" in sources[0].rule) == bool(given)
+    assert "read again" not in decision.headline
+
+
+def test_a_design_that_allows_no_verdict_closes_the_rungs_that_relabel_wordings():
+    decision = decide(
+        {"text_code": FOUND, "music": FOUND}, THRESHOLDS, forks(reading="strong"), ["Keys differ."]
+    )
+    by_name = {rung.name: rung for rung in decision.rungs}
+    assert by_name["text_code"].verdict == by_name["music"].verdict == "undecided"
+    assert "Keys differ." in by_name["music"].rule
+    assert by_name["source_reading"].verdict == "strong", "its units are not relabelled"
+    assert by_name["use"].verdict == "untested"

@@ -4,8 +4,8 @@ from itertools import product
 
 import pytest
 
-from moodlens.decision.ladder import RUNGS
-from moodlens.decision.sentences import headline
+from moodlens.decision.ladder import CLIMBED
+from moodlens.decision.sentences import headline, source_sentence
 
 VERDICTS = ("strong", "weak", "none", "undecided", "untested")
 
@@ -47,13 +47,41 @@ def test_a_headline_is_a_sentence_made_of_the_rungs(text_code: str, music: str, 
 
 @pytest.mark.parametrize("verdicts", product(VERDICTS, repeat=3), ids=" ".join)
 def test_no_combination_claims_a_rung_that_is_not_reached(verdicts: tuple[str, ...]):
-    text = headline(dict(zip(RUNGS, verdicts, strict=True)), {"text_code": 3})
+    text = headline(dict(zip(CLIMBED, verdicts, strict=True)), {"text_code": 3})
     for word, phrase in (("undecided", "is undecided ("), ("untested", "is not tested")):
         assert text.count(phrase) == verdicts.count(word)
     assert text.count("of the size tested") == verdicts.count("none")
     assert text.count("(weak evidence)") == verdicts.count("weak")
     clauses = text.rstrip(".").replace(" and ", "; ").split("; ")
-    assert len(clauses) == len(RUNGS)
+    assert len(clauses) == len(CLIMBED)
     for verdict, clause in zip(verdicts, clauses, strict=True):
         claimed = not clause.lower().startswith(("whether ", "no ")) and " no " not in clause
         assert claimed == (verdict in ("strong", "weak")), clause
+
+
+SOURCES = ("music", "memory", "reading")
+
+
+@pytest.mark.parametrize("verdicts", product(VERDICTS, repeat=3), ids=" ".join)
+def test_no_combination_names_a_source_that_is_not_shown(verdicts: tuple[str, ...]):
+    of = dict(zip(SOURCES, verdicts, strict=True))
+    text = source_sentence(of)
+    shown = {name for name, verdict in of.items() if verdict in ("strong", "weak")}
+    assert (text == "") == (set(verdicts) == {"untested"})
+    assert ("is read again from the text" in text) == ("reading" in shown)
+    remembered = "carried by a memory" in text or "also remembered" in text
+    assert remembered == ("memory" in shown)
+    if "not remembered" in text:
+        assert of["memory"] == "none"
+    if "not read again" in text:
+        assert of["reading"] == "none"
+    if "carried on by the music" in text:
+        assert "music" in shown
+
+
+def test_the_sentence_of_the_sources_stands_behind_that_on_the_music():
+    verdicts = {"text_code": "strong", "music": "strong", "use": "untested"}
+    assert headline(verdicts, {}, "It is read again.") == (
+        "The text encoder encodes emotion and it reaches the music. It is read again. "
+        "Whether the model uses its states is not tested."
+    )

@@ -8,7 +8,15 @@ import pytest
 
 from moodlens.decision.ladder import CLIMBED, RUNGS, SOURCES
 from moodlens.null_text.evidence import REQUIRED
-from moodlens.report.decide import QUESTIONS, SHOWN, TITLES, beside_ladder, verdict_of, verdict_text
+from moodlens.report.decide import (
+    QUESTIONS,
+    SHOWN,
+    TITLES,
+    beside_ladder,
+    design_sentences,
+    verdict_of,
+    verdict_text,
+)
 
 BASELINE = {"accuracy": 0.4, "difference": 0.5, "low": 0.3, "high": 0.6, "p": 0.001}
 
@@ -117,11 +125,12 @@ def test_a_rung_without_an_effect_claims_none():
 def test_no_rung_reached_whatever_stands_beside_the_ladder():
     shown = verdict_of(decided(text_code=rung("none", 0.26)), n_emotions=4, n_prompts=64)
     assert shown.headline == TITLES[""]
-    assert [fact.value for fact in shown.beside] == ["The words tell. A note.", "Trained states summarise."]
+    values = [fact.value for fact in shown.beside]
+    assert values[1:] == ["The words tell. A note.", "Trained states summarise."]
 
 
 def test_check_and_finding_show_their_numbers():
-    check, null_text = beside_ladder(decided())
+    _, check, null_text = beside_ladder(decided())
     assert "design" in check.name
     assert check.note == "Accuracy 85.9\u202f% [70, 90]\u202f%, p (maxT) = 0.0005."
     assert null_text.note.startswith("Accuracy 82.8\u202f% [70, 90]\u202f%")
@@ -129,9 +138,24 @@ def test_check_and_finding_show_their_numbers():
 
 
 def test_what_was_not_measured_beside_the_ladder_says_how_to_measure_it():
-    check, null_text = beside_ladder(decided(words=None, null_text=None))
+    _, check, null_text = beside_ladder(decided(words=None, null_text=None))
     assert "probe.sites" in check.value
     assert "dvc repro null_text" in null_text.value
+
+
+@pytest.mark.parametrize(
+    ("forms", "expected"),
+    [
+        (("holds", "described"), "are balanced over the emotions"),
+        (("holds", "robust"), "a form that keeps its level"),
+        (("robust", "undecided"), "allows no verdict"),
+    ],
+)
+def test_the_check_of_the_design_says_what_follows_from_it(forms: tuple[str, ...], expected: str):
+    check = {f"name {form}": {"form": form, "sentence": f"It is {form}."} for form in forms}
+    value, note = design_sentences(check)
+    assert expected in value
+    assert [f"It is {form}." in note for form in forms] == [form in ("robust", "undecided") for form in forms]
 
 
 @pytest.mark.parametrize("name", RUNGS)

@@ -18,7 +18,8 @@ def record(stage: str, start_s: int, end_s: int, experiment: str = "", revision:
 def test_a_result_has_the_verdicts_the_numbers_and_the_times_of_its_run(tmp_path: Path):
     result = read_result(finish(tmp_path, music="weak", saes=["residual.1"]))
     assert result.name == "organism @ 0123456"
-    assert dict(result.verdicts) == {"text_code": "strong", "music": "weak", "use": "untested"}
+    sources = dict.fromkeys(("source_music", "source_memory", "source_reading"), "untested")
+    assert dict(result.verdicts) == {"text_code": "strong", "music": "weak", **sources, "use": "untested"}
     assert list(result.metrics)[:2] == ["strength_music", "strength_text_code"]
     assert result.metrics["strength_music"] == 2
     assert "strength_use" not in result.metrics, "an untested rung has no strength"

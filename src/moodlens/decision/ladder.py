@@ -15,8 +15,8 @@ Beside the ladder stand the words of the prompts (a check of the design), the st
 layers during generation (findings). None of them counts as a rung.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any, Literal
 
@@ -32,6 +32,8 @@ REACHED: tuple[Verdict, ...] = ("strong", "weak")
 """Verdicts under which a rung counts as reached."""
 CLIMBED = ("text_code", "music", "use")
 """Rungs of which the highest reached one names the result."""
+RELABELLED = ("text_code", "music", "layers")
+"""Rungs and finding whose tests relabel wordings: a design without exchangeable wordings closes them."""
 SOURCES = {"source_music": "music", "source_memory": "memory", "source_reading": "reading"}
 """Rung -> source in metrics/forks.json."""
 RUNGS = ("text_code", "music", *SOURCES, "use")
@@ -70,7 +72,10 @@ class Decision:
 
 
 def decide(
-    evidence: Mapping[str, Evidence], thresholds: Decide, forks: Mapping[str, Any] | None = None
+    evidence: Mapping[str, Evidence],
+    thresholds: Decide,
+    forks: Mapping[str, Any] | None = None,
+    design_reasons: Sequence[str] = (),
 ) -> Decision:
     """Return the decision on every rung.
 
@@ -78,6 +83,7 @@ def decide(
         evidence: of the rungs, and of `layers`, `words` and `null_text`; a rung without evidence is untested.
         thresholds: the user's, params.yaml `decide`.
         forks: metrics/forks.json; None or empty where the stage did not run.
+        design_reasons: why the design allows no verdict on the rungs that relabel wordings; empty: it does.
 
     Raises:
         ContractError: a threshold lies below the smallest p that a rung's design can give.
@@ -86,6 +92,8 @@ def decide(
         name: judge(name, evidence[name], thresholds) if name in evidence else untested(name)
         for name in (*CLIMBED, "layers")
     }
+    if design_reasons:
+        rung_of |= {name: closed_by_design(rung_of[name], design_reasons) for name in RELABELLED}
     rung_of |= {name: source_rung(name, forks or {}) for name in SOURCES}
     rungs = tuple(rung_of[name] for name in RUNGS)
     reached = tuple(name for name in CLIMBED if rung_of[name].verdict in REACHED)
@@ -102,6 +110,14 @@ def decide(
         words=None if words is None else words_check(words, thresholds),
         null_text=None if null_text is None else null_text_finding(null_text, thresholds),
     )
+
+
+def closed_by_design(rung: Rung, reasons: Sequence[str]) -> Rung:
+    """Return an undecided rung whose rule is what is wrong with the design; an untested rung stays."""
+    if rung.verdict == "untested":
+        return rung
+    rule = f"undecided, because of the design: {' '.join(reasons)}"
+    return replace(rung, verdict="undecided", rule=rule, next_step=sentences.MEND_DESIGN, more_prompts=None)
 
 
 def untested(name: str) -> Rung:

@@ -29,6 +29,7 @@ UNTESTED_STEPS = {"use": "steer, patch and knock out against random, norm-matche
 """Rung that `signal` and `probe` do not test -> its next step."""
 OTHER_UNTESTED_STEP = "add its sites to signal.sites and probe.sites"
 NO_EVIDENCE = "no evidence was collected"
+MEND_DESIGN = "balance the prompts over the emotions (see the check of the design), then run again"
 RUN_FORKS = "run `dvc repro forks` on a model with a cache and null text, with prompts of the grammar"
 SOURCE_STEPS = {
     "strong": "this source is settled; see at which layers and steps the memory lies",
@@ -53,15 +54,14 @@ RANDOM_DEALS = (
     "Random deals of wordings to labels pass this check in .88 of deals (measured by an outside review): "
     "it licenses nothing."
 )
-SUMMARISES = "Trained states summarise the music they are fed; this is not shown to exceed untrained memory."
-AS_UNTRAINED = (
-    "States under null text tell the emotion of the music they are fed; "
-    "it is not shown that they tell more than untrained decoders do."
+MORE_ACCESSIBLE = (
+    "A trained state summarises the emotion of its past more accessibly than untrained memory does."
 )
+SUMMARISES = "Trained states summarise the music they are fed; they are not shown to exceed untrained memory."
 NOT_SHOWN = "The emotion of the prompts is not shown in states under null text."
-DESCRIBED = (
-    "Described, not claimed: an outside review found the conditions of a strong claim met by an untrained "
-    "decoder's running mean of its own states."
+SAME_CONTENT = (
+    "A state under null text is computed from the tokens fed, so it holds no more than they do. What is "
+    "compared is how well few prompts tell the emotion, every reader at its own step and layer."
 )
 SETTLED = "this rung is settled; test the next one"
 CONFIRM = "confirm the result with new prompts, or with more of them, before building on it"

@@ -111,6 +111,7 @@ QUESTIONS = {
     "source_reading": "Does the text read again carry it, with the same music and the same memory?",
     "use": "Do interventions on the model’s states change the music?",
 }
+DESIGN = "Check of the design (balance)"
 CHECK, FINDING = "Check of the design (words)", "Finding (states under null text)"
 """Names of what stands beside the ladder."""
 NOT_MEASURED = {
@@ -139,14 +140,15 @@ def verdict_of(decided: Mapping[str, Any], n_emotions: int, n_prompts: int) -> V
     return Verdict(title, decided["headline"], step, rungs, beside_ladder(decided))
 
 
-def beside_ladder(decided: Mapping[str, Any]) -> tuple[Fact, Fact]:
-    """Return the check of the design and the finding on null-text states: each a sentence with its numbers.
+def beside_ladder(decided: Mapping[str, Any]) -> tuple[Fact, ...]:
+    """Return balance of the design, check of its words, finding on null-text states: sentences with numbers.
 
     Args:
         decided: metrics/decide.json.
     """
     words, null_text = decided["design"]["words"], decided["findings"]["null_text"]
     check, finding = (Fact(name, NOT_MEASURED[name]) for name in (CHECK, FINDING))
+    design = Fact(DESIGN, *design_sentences(decided["design"].get("check", {})))
     if words is not None:
         check = Fact(CHECK, f"{words['sentence']} {words['note']}", f"{_measured(words)}.")
     if null_text is not None:
@@ -157,7 +159,23 @@ def beside_ladder(decided: Mapping[str, Any]) -> tuple[Fact, Fact]:
         )
         numbers = f"{_measured(null_text)}; untrained decoders, fed the same tokens: {untrained}."
         finding = Fact(FINDING, null_text["sentence"], numbers)
-    return check, finding
+    return design, check, finding
+
+
+def design_sentences(check: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]:
+    """Return what the check of the design found, in a sentence, and the findings that change a test.
+
+    Args:
+        check: decide.json `design.check`.
+    """
+    if not check:
+        return "Not measured: run `dvc repro decide`.", ""
+    changed = [one["sentence"] for one in check.values() if one["form"] in ("robust", "undecided")]
+    if any(one["form"] == "undecided" for one in check.values()):
+        return "The design allows no verdict on the rungs that relabel wordings.", " ".join(changed)
+    if changed:
+        return "The design is not balanced; the tests use a form that keeps its level.", " ".join(changed)
+    return "Prompts, wordings and nuisances are balanced over the emotions.", ""
 
 
 def _measured(finding: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from moodlens.params.pipeline import Decide, Params
 from moodlens.stats.power import power_analysis
 from moodlens.store.tables import read_metrics, write_metrics, write_plot
 from moodlens.workspace import sites
-from moodlens.workspace.design import open_workspace
+from moodlens.workspace.design import checked_design, open_workspace
 
 
 def run(params: Params, root: Path) -> None:
@@ -32,7 +32,10 @@ def run(params: Params, root: Path) -> None:
     null_text, relate, geometry, forks = optional
     look = look_of(params.prompts.n_per_emotion, params.decide)
     thresholds = at_look(params.decide, look)
-    decision = decide(evidence_of(signal, probe, null_text), thresholds, forks)
+    work = open_workspace(root)
+    spreads = {name: part["p_dispersion"] for name, part in signal.items() if isinstance(part, Mapping)}
+    check = checked_design(work, spreads, None, thresholds.alpha_weak, params.signal.seed)
+    decision = decide(evidence_of(signal, probe, null_text), thresholds, forks, check.undecided)
     gates = gates_of(measured_of(signal, relate, geometry), params.decide)
     write_metrics(
         {
@@ -45,7 +48,10 @@ def run(params: Params, root: Path) -> None:
                 **{gate.name: _gate_metrics(gate) for gate in gates},
             },
             "rungs": {rung.name: _rung_metrics(rung) for rung in decision.rungs},
-            "design": {"words": _finding_metrics(decision.words)},
+            "design": {
+                "words": _finding_metrics(decision.words),
+                "check": {finding.name: asdict(finding) for finding in check.findings},
+            },
             "findings": {
                 "layers": _rung_metrics(decision.layers),
                 "null_text": _null_text_metrics(decision.null_text, null_text, thresholds),
@@ -55,7 +61,6 @@ def run(params: Params, root: Path) -> None:
     )
     write_metrics(overview_of(decision, signal, relate), folder / "overview.json")
     if "layers" in signal:
-        work = open_workspace(root)
         best = signal["layers"]["best"]
         rng = rng_for("power", best, params.signal.seed)
         table = power_analysis(sites.layers(work, twin=False), best, work.design, thresholds, rng)
