@@ -45,15 +45,21 @@ def test_a_verdict_that_turns_weak_changes_number_and_name_of_its_rung_alone():
         "1_text_code_is": "strong",
         "2_music": 3,
         "2_music_is": "strong",
-        "3_use": None,
-        "3_use_is": "untested",
+        "3_source_music": None,
+        "3_source_music_is": "untested",
+        "4_source_memory": None,
+        "4_source_memory_is": "untested",
+        "5_source_reading": None,
+        "5_source_reading_is": "untested",
+        "6_use": None,
+        "6_use_is": "untested",
     }
     assert weak["0_verdict"] == {**strong["0_verdict"], "2_music": 2, "2_music_is": "weak"}
 
 
 @pytest.mark.parametrize(
     ("music", "expected"),
-    [(SILENT, (1, "undecided")), (replace(SILENT, power=0.85), (0, "none")), (None, (None, "untested"))],
+    [(SILENT, (1, "undecided")), (replace(SILENT, power=0.97), (0, "none")), (None, (None, "untested"))],
 )
 def test_every_verdict_has_its_number(music: Evidence | None, expected: tuple):
     found = overview_of(decided(**({"music": music} if music else {})), SIGNAL, {})["0_verdict"]
