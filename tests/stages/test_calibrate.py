@@ -21,6 +21,9 @@ HOME = ROOT / "calibration"
 STAGES = yaml.safe_load((HOME / "dvc.yaml").read_text())["stages"]
 
 
+MODELS = ("organism", "organism-shuffled", "organism-random")
+
+
 def shipped() -> CalibrationParams:
     return parse_calibration(yaml.safe_load((HOME / "params.yaml").read_text()))
 
@@ -33,7 +36,7 @@ def toy() -> CalibrationParams:
         power=replace(
             full.power, shares=(0.1,), n_per_emotion=(4, 8), planted_n=8, none_n=4, n_layers=3, n_sims=20
         ),
-        verdicts=replace(full.verdicts, seeds=(0,)),
+        verdicts=replace(full.verdicts, models=MODELS, seeds=(0,)),
         compute=replace(full.compute, workers=1),
     )
 
@@ -84,7 +87,9 @@ def test_from_simulation_to_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len({row[0].text for row in shown}) == len(shown) == len({row["test"] for row in tables[0]})
     cells = [[cell.text for cell in row] for row in finding.grids[0].rows]
     assert cells[1][0] == "organism-shuffled, seed 0"
-    assert finding.grids[0].columns == ("model", "text code", "music", "naive pipeline")
+    sources = ("source music", "source memory", "source reading")
+    assert finding.grids[0].columns == ("model", "text code", "music", *sources, "naive pipeline")
+    assert cells[0][3] == "–", "what the organism reads is not known beforehand"
     assert cells[1][2] == "weak (truth: no)"
     assert finding.grids[0].rows[1][2].mark == "void"
     assert cells[0][2] == "untested (truth: yes)"

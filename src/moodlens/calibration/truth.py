@@ -4,12 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+NO_SOURCE = dict.fromkeys(("source_music", "source_memory", "source_reading"), False)
 TRUTH: Mapping[str, Mapping[str, bool]] = {
     "organism": {"text_code": True, "music": True},
-    "organism-shuffled": {"text_code": True, "music": False},
-    "organism-random": {"text_code": False, "music": False},
+    "organism-memory": {"text_code": True, "music": True, "source_memory": True},
+    "organism-reader": {"text_code": True, "music": True, "source_memory": False, "source_reading": True},
+    "organism-shuffled": {"text_code": True, "music": False, **NO_SOURCE},
+    "organism-music-only": {"music": False, **NO_SOURCE},
+    "organism-random": {"text_code": False, "music": False, **NO_SOURCE},
 }
-"""Model -> rung -> whether it holds, by how the model was made (its model card)."""
+"""Model -> rung -> whether it holds, by how the model was made (its model card). A rung that is left out is
+measured and not known beforehand: what the organism reads and remembers, what a memory also reads."""
 
 REACHED = ("strong", "weak")
 

@@ -20,7 +20,14 @@ from moodlens.params.quantities import (
 from moodlens.params.schema import read_section
 
 FILE = "calibration/params.yaml"
-TWINS = ("organism", "organism-shuffled", "organism-random")
+TWINS = (
+    "organism",
+    "organism-memory",
+    "organism-reader",
+    "organism-shuffled",
+    "organism-music-only",
+    "organism-random",
+)
 
 
 @dataclass(frozen=True)

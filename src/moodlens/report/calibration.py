@@ -229,7 +229,7 @@ def _verdict_grid(rows: Sequence[Row], title: str, note: str, *, judge: bool) ->
         table.setdefault((row["model"], row["seed"]), {})[row["rung"]] = row
     lines, naive = [], any(row["rung"] == NAIVE for row in rows)
     for (model, seed), row_of in table.items():
-        verdicts = (_judged(row_of[rung]) if judge else Cell(row_of[rung]["verdict"]) for rung in rungs)
+        verdicts = (_judged(row_of.get(rung)) if judge else Cell(row_of[rung]["verdict"]) for rung in rungs)
         beside = [Cell(row_of[NAIVE]["verdict"])] if naive else []
         lines.append((Cell(f"{model}, seed {seed}"), *verdicts, *beside))
     names = (rung.removeprefix("state: ").replace("_", " ") for rung in rungs)
@@ -237,7 +237,10 @@ def _verdict_grid(rows: Sequence[Row], title: str, note: str, *, judge: bool) ->
     return Grid(title, columns, tuple(lines), (note,))
 
 
-def _judged(row: Row) -> Cell:
+def _judged(row: Row | None) -> Cell:
+    """Return a verdict beside its truth; a dash where the truth is not known beforehand."""
+    if row is None:
+        return Cell("–")
     truth = "yes" if row["truth"] else "no"
     return Cell(f"{row['verdict']} (truth: {truth})", MARKS[row["mark"]])
 

@@ -18,7 +18,7 @@ import pandas as pd
 import yaml
 
 from moodlens.base.errors import ContractError, must
-from moodlens.calibration.truth import judged
+from moodlens.calibration.truth import TRUTH, judged
 from moodlens.compute.pool import run_tasks
 from moodlens.params.calibration import CalibrationParams
 from moodlens.store.atomic import replacing
@@ -175,7 +175,7 @@ def rows_of(model: str, seed: int, decide: dict[str, Any]) -> list[dict[str, obj
         numbers = {"accuracy": rung.get("accuracy"), "p": rung.get("p")}
         rows.append({"model": model, "seed": seed, **vars(row), **numbers})
     naive = decide["naive"]
-    verdict = {"rung": "naive", "verdict": naive["says"], "truth": model == "organism", "mark": ""}
+    verdict = {"rung": "naive", "verdict": naive["says"], "truth": TRUTH[model]["music"], "mark": ""}
     p = max(naive["p_t"], naive["p_probe"])
     rows.append({"model": model, "seed": seed, **verdict, "accuracy": naive["accuracy"], "p": p})
     return rows
