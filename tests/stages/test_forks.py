@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 import yaml
 
-from moodlens.audio.judge import Judge, write_judge
+from moodlens.audio.judge import Judge
 from moodlens.base.errors import UsageError
 from moodlens.contracts.tables import FORKS, PROMPTS
 from moodlens.params.pipeline import Params, parse_params
 from moodlens.prompts.assembly import prompt_table
 from moodlens.prompts.design import design
 from moodlens.stages.forks import stage
+from moodlens.store.judge_file import write_judge
 from moodlens.store.tables import read_metrics, read_table, write_table
 from tests.tiny_model import save_tiny_model
 

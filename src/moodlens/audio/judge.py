@@ -4,10 +4,8 @@ A judge gives log-odds between two emotions, which do not saturate as accuracy d
 models is fitted on pieces of their synthesiser; it has seen neither prompts nor generated clips.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +13,9 @@ from jaxtyping import Float
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from moodlens.audio.classifier import INPUTS, inputs_of
+from moodlens.audio.classifier import inputs_of
 from moodlens.audio.descriptors import Descriptors, describe
 from moodlens.base.errors import ContractError, must
-from moodlens.store.atomic import replacing
 
 INVERSE_PENALTY = 0.3
 """A strong penalty: log-odds grow with the distance between clips, not with the certainty of the fit."""
@@ -105,30 +102,6 @@ def pair_name(one: str, other: str) -> str:
     return f"{one} - {other}"
 
 
-def write_judge(judge: Judge, path: Path) -> None:
-    """Write a judge as JSON with six digits; `read_judge` reads it."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(_rounded(asdict(judge)), indent=1) + "\n", encoding="utf-8")
-
-
-def read_judge(path: Path) -> Judge:
-    """Return the judge in a file of `write_judge`.
-
-    Raises:
-        ContractError: the file is damaged, or its inputs are not those of this version.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        fields: dict[str, Any] = {name: _tuples(value) for name, value in found.items()}
-        judge = Judge(**fields)
-        if len(judge.centre) != len(INPUTS):
-            raise ValueError(f"{len(judge.centre)} inputs")
-    except (OSError, ValueError, TypeError) as error:
-        advice = "Restore it with `git checkout -- models`, or make it with `make organism`"
-        raise ContractError(must(str(path), "be a judge", str(error), next_step=advice)) from None
-    return judge
-
-
 def _gaps(judge: Judge, descriptors: Sequence[Descriptors], emotions: Sequence[str]) -> dict[str, float]:
     names, gaps = np.array(emotions), {}
     for one in judge.emotions:
@@ -142,17 +115,3 @@ def _gaps(judge: Judge, descriptors: Sequence[Descriptors], emotions: Sequence[s
 
 def _floats(values: Any) -> tuple[float, ...]:
     return tuple(float(value) for value in values)
-
-
-def _rounded(value: object) -> object:
-    if isinstance(value, float):
-        return float(f"{value:.6g}")
-    if isinstance(value, Mapping):
-        return {key: _rounded(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(part) for part in value]
-    return value
-
-
-def _tuples(value: object) -> object:
-    return tuple(_tuples(part) for part in value) if isinstance(value, list) else value

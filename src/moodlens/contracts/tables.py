@@ -206,7 +206,7 @@ FORKS = Table(
         Column("side", "str", "one | other | donor", allowed=("one", "other", "donor")),
         Column("step", "int", "decoder step of the fork", unit="steps", low=0),
         Column("place", "str", "part of the cache that is exchanged; empty: the whole", nullable=True),
-        Column("nats_per_token", "float", "likelihood of the drawn tokens", unit="nats", nullable=True, low=0),
+        Column("nats_per_token", "float", "mean -ln p of drawn tokens", unit="nats", nullable=True, low=0),
         *ACOUSTICS.columns[1:],
     ),
 )

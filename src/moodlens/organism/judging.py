@@ -6,11 +6,12 @@ which every piece has turned.
 
 from pathlib import Path
 
-from moodlens.audio.judge import fit_judge, measured, write_judge
+from moodlens.audio.judge import fit_judge, measured
 from moodlens.base.seeding import seed_for
 from moodlens.organism.architecture import load_codec
 from moodlens.organism.evaluation_clips import WINDOW_S, synthesised_clips
 from moodlens.organism.recipe import JUDGE, Recipe
+from moodlens.store.judge_file import write_judge
 
 
 def judge(recipe: Recipe, folder: Path) -> None:

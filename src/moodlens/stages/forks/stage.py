@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from moodlens.audio.judge import Judge, last_seconds, read_judge
+from moodlens.audio.judge import Judge, last_seconds
 from moodlens.backends import catalog
 from moodlens.base.errors import UsageError, must
 from moodlens.base.seeding import seed_for
@@ -29,6 +29,7 @@ from moodlens.stages.forks.shard import RECEIPTS, ForkTask, run_forks
 from moodlens.stats.sign_flip import FEWEST_UNITS
 from moodlens.store.audio_files import read_waveform
 from moodlens.store.code_fingerprint import made_by
+from moodlens.store.judge_file import read_judge
 from moodlens.store.receipts import fingerprint, joined_rows, remove_outdated, unfinished
 from moodlens.store.run_record import Run
 from moodlens.store.tables import read_table, write_metrics, write_plot, write_table
