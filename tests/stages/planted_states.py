@@ -1,4 +1,4 @@
-"""Planted re-encoded states: the model holds emotion, the untrained decoders an echo."""
+"""Planted re-encoded states: the model holds emotion, untrained decoders and networks an echo."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 
 from moodlens.base.seeding import rng_for
 from moodlens.contracts.tables import CLIPS, PROMPTS, SWAPS
-from moodlens.contracts.tensors import CONDITIONS, MODELS
+from moodlens.contracts.tensors import CONDITIONS, MEMORIES, MODELS, NETWORKS
 from moodlens.organism.composer import AFFECT
 from moodlens.stages.reencode.stage import swap_table
 from moodlens.store.shards import write_shard
@@ -15,6 +15,7 @@ from moodlens.store.tables import read_table, write_table
 from tests.stages.planted import N_LAYERS, PER_SHARD, WIDTH
 
 STEPS = (3, 40, 80)
+N_DRAWS = 5
 
 
 def plant_states(root: Path, *, holds: float) -> None:
@@ -22,7 +23,8 @@ def plant_states(root: Path, *, holds: float) -> None:
 
     Args:
         root: workspace.
-        holds: how strongly the model's states hold the emotion of the music; untrained decoders hold a tenth.
+        holds: how strongly the model's states hold the emotion of the music; every other reader with states
+            holds a tenth.
     """
     data, folder = root / "data", root / "data" / "reencoded"
     clips, prompts = read_table(CLIPS, data / "clips.parquet"), read_table(PROMPTS, data / "prompts.csv")
@@ -49,14 +51,26 @@ def plant_states(root: Path, *, holds: float) -> None:
                 key = f"{model}/{condition}/{name}"
                 tensors[f"{key}/steps"] = states.astype(np.float16)
                 tensors[f"{key}/mean"] = states.mean(axis=1).astype(np.float16)
+
+    def echo() -> np.ndarray:
+        felt = 0.1 * holds * music @ rng.normal(size=(2, WIDTH))
+        noise = rng.normal(size=(len(clips), len(MEMORIES), len(STEPS), WIDTH))
+        return (felt[:, None, None] + noise).astype(np.float16)
+
+    files = {"summary": tensors, "recurrent": {name: echo() for name in NETWORKS}}
+    files |= {f"memory-{draw}": {name: echo() for name in names} for draw in range(N_DRAWS)}
     for shard in range(clips["shard"].max() + 1):
         rows = slice(PER_SHARD * shard, PER_SHARD * (shard + 1))
-        write_shard(folder / f"summary-{shard:04d}.safetensors", {k: v[rows] for k, v in tensors.items()})
+        for kind, stored in files.items():
+            path = folder / f"{kind}-{shard:04d}.safetensors"
+            write_shard(path, {key: values[rows] for key, values in stored.items()})
     manifest = {
-        "model": {"audio_channels": 1},
+        "model": {"audio_channels": 1, "d_model": WIDTH},
         "models": MODELS,
         "conditions": CONDITIONS,
         "hookpoints": names,
         "steps": STEPS,
+        "n_draws": N_DRAWS,
+        "memories": MEMORIES,
     }
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")

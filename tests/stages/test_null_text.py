@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 
 from moodlens.base.errors import ContractError
-from moodlens.null_text.evidence import REQUIRED
+from moodlens.contracts.tensors import MEMORIES
+from moodlens.null_text.evidence import HISTORIES, NETWORK_FAMILIES, REQUIRED, UNTRAINED
+from moodlens.null_text.untrained_memory import BEST
 from moodlens.params.pipeline import Params
 from moodlens.stages import null_text
 from moodlens.store.run_record import Run
@@ -52,18 +54,29 @@ def test_a_planted_state_is_found_above_every_control(planted: Path, params: Par
     assert rung["p"] == rung["p_signal"] == rung["smallest_p"] == 0.001
     assert rung["accuracy"] > 0.8
     assert rung["ridge_accuracy"] > rung["permuted_extreme"]
-    assert set(rung["baselines"]) == set(REQUIRED)
-    assert all(base["low"] > 0 for base in rung["baselines"].values())
-    assert set(rung["beside"]) == {"token history", "codec history"}
-    assert all(base["p"] < 0.025 for base in rung["baselines"].values())
-    assert set(rung["everywhere"]) == {*REQUIRED, "token history", "codec history"}
+    assert set(rung["beside"]) == {*REQUIRED, "token history", "codec history"}
+    assert all(rung["beside"][name]["p"] < 0.025 for name in REQUIRED)
+    untrained = [UNTRAINED + name for name in MEMORIES]
+    assert set(rung["baselines"]) == {*untrained, *HISTORIES, *NETWORK_FAMILIES, BEST}
+    assert all(rung["baselines"][name]["p"] < 0.025 for name in (*untrained, *NETWORK_FAMILIES))
+    few = rung["few_shot"]
+    assert few["shots"] == [1, 2]
+    assert few["p"] == max(base["p"] for base in rung["baselines"].values())
+    assert few["low"] < few["area"] < few["high"]
+    assert few["area"] > 0.7
+    for name, base in rung["baselines"].items():
+        assert base["difference"] == pytest.approx(few["area"] - base["accuracy"], abs=1e-5), name
+    found_in = {name: family["n_draws"] for name, family in few["families"].items()}
+    assert found_in == {**dict.fromkeys(untrained, 5), **dict.fromkeys((*HISTORIES, *NETWORK_FAMILIES), 1)}
+    assert few["families"][HISTORIES[0]]["site"].startswith("step ")
+    assert " at step " in few["families"]["recurrent reader"]["site"]
     assert set(found["factors"]) == {"tempo", "loudness", "brightness", "mode"}
-    assert set(found["factors"]["tempo"]["leads"]) == {*rung["everywhere"], "other descriptors"}
+    assert set(found["factors"]["tempo"]["leads"]) == {*rung["beside"], "other descriptors"}
     assert rung["swap_read_as_music"] > 0.8 > 0.2 > rung["swap_read_as_text"]
     assert rung["swap_random_read_as_text"] > 0.8
     assert rung["arousal_r2"] > 0.7
     assert rung["arousal_p"] < 0.01
-    assert rung["whole_shots"] == rung["shots"] == 1
+    assert rung["whole_shots"] == 1
     steps, curve = (pd.read_csv(planted / f"metrics/null_text_{name}.csv") for name in ("steps", "curve"))
     assert len(steps) == 3 * 3 * len(STEPS) + 2 * len(STEPS)
     assert set(steps["accuracy_null"]) == set(curve["accuracy_null"]) == {0.25}
@@ -81,7 +94,7 @@ def test_an_echo_does_not_pass_as_a_state(tmp_path: Path, params: Params):
     assert rung["p"] > 0.01
     assert rung["p_signal"] > 0.01
     assert rung["accuracy"] < 0.45
-    assert any(base["p"] > 0.025 for base in rung["baselines"].values())
+    assert all(base["p"] > 0.025 for base in rung["baselines"].values())
     factors = read_metrics(tmp_path / "metrics" / "null_text.json")["factors"]
     assert all(max(factor["p"], factor["prompted_p"]) > 0.01 for factor in factors.values())
     assert rung["valence_p"] > 0.01
@@ -110,6 +123,22 @@ def test_a_layer_missing_from_a_shard_is_one_line(planted: Path, params: Params,
     kept = {key: value for key, value in read_shard(path).items() if "null/residual.1" not in key}
     write_shard(path, kept)
     with pytest.raises(ContractError, match=r"summary-0003\.safetensors must hold .*null/residual\.1/steps"):
+        null_text.run(params, root)
+
+
+def test_a_missing_memory_is_one_line(planted: Path, params: Params, tmp_path: Path):
+    root = copy_of(planted, tmp_path)
+    path = root / "data" / "reencoded" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps({**manifest, "n_draws": 4}))
+    with pytest.raises(ContractError, match="hold the memories of at least 5 untrained decoders; got 4"):
+        null_text.run(params, root)
+    path.write_text(json.dumps({**manifest, "memories": ["states"]}))
+    with pytest.raises(ContractError, match="hold the memories of at least 5 untrained decoders"):
+        null_text.run(params, root)
+    path.write_text(json.dumps(manifest))
+    (root / "data" / "reencoded" / "memory-4-0002.safetensors").unlink()
+    with pytest.raises(ContractError, match=r"memory-4-0002\.safetensors"):
         null_text.run(params, root)
 
 

@@ -16,13 +16,13 @@ from moodlens.codes.delay import apply_delay
 from moodlens.contracts import tensors
 from moodlens.contracts.backend import Capture
 from moodlens.contracts.tables import CLIPS, PROMPTS, REENCODED, SWAPS
-from moodlens.contracts.tensors import CONDITIONS, LEAKS, MEMORIES, MODELS
+from moodlens.contracts.tensors import CONDITIONS, LEAKS, MEMORIES, MODELS, NETWORKS
 from moodlens.params.pipeline import Params
 from moodlens.stages import prompts
 from moodlens.stages.generate import stage as generate
 from moodlens.stages.reencode import shard
 from moodlens.stages.reencode import stage as reencode
-from moodlens.stages.reencode.recurrent import recurrent_states
+from moodlens.stages.reencode.recurrent import recurrent_states, vectors_of
 from moodlens.store.shards import read_shard, shard_metadata, write_shard
 from moodlens.store.tables import read_metrics, read_table
 from tests.stages.datasets import small_params
@@ -109,21 +109,45 @@ def test_untrained_decoders_are_stored_with_the_memories_that_their_names_say(ma
     assert len(digests) == 5
 
 
-def test_the_recurrent_reader_knows_no_future_and_learns_the_tokens(made: tuple[Path, Params]):
+def test_the_recurrent_reader_knows_no_future_and_differs_by_its_training_alone(made: tuple[Path, Params]):
     root, params = made
     backend = catalog.load(params.model, root)
-    info = backend.info
+    size, units = backend.info.codebook_size, backend.info.d_model
     codes = torch.from_numpy(read_shard(root / "data/codes/shard-0001.safetensors")["codes"].astype(np.int64))
-    columns = apply_delay(codes, info.codebook_size)
-    stored = read_shard(root / "data" / "reencoded" / "recurrent-0001.safetensors")["steps"]
-    assert stored.shape == (4, 3, info.d_model)
+    columns, vectors = apply_delay(codes, size), vectors_of(backend)
+    assert np.all(vectors[:, size] == 0)
+    own = backend.token_vectors(codes[:1, :, :1].numpy().astype(np.int16))[0, :, 0]
+    ratio = vectors[np.arange(4), codes[0, :, 0].numpy()] / own
+    np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-5)
+    stored = read_shard(root / "data" / "reencoded" / "recurrent-0001.safetensors")
+    assert {name: tensor.shape for name, tensor in stored.items()} == {
+        name: (4, len(MEMORIES), 3, units) for name in NETWORKS
+    }
     later = columns.clone()
     later[:, :, 17:] = 0
-    made_of = recurrent_states([columns, later], info.codebook_size, info.d_model, 8)
-    np.testing.assert_array_equal(made_of[0][:, :17], made_of[1][:, :17])
-    assert np.abs(made_of[0][:, 18:] - made_of[1][:, 18:]).max() > 0.01
-    untrained = recurrent_states([columns], info.codebook_size, info.d_model, 0)[0]
-    assert np.abs(made_of[0] - untrained).max() > 0.01
+    before, after = recurrent_states([columns, later], vectors, units, 8)
+    for states in (before, after):
+        np.testing.assert_array_equal(states[0][:, :17], states[1][:, :17])
+        assert np.abs(states[0][:, 18:] - states[1][:, 18:]).max() > 1e-3
+    np.testing.assert_allclose(stored["echo"][:, 0], before[0][:, [3, 16, 29]], rtol=2e-3, atol=2e-3)
+    assert np.abs(after[0] - before[0]).max() > 1e-3
+
+
+def test_training_the_recurrent_reader_teaches_it_to_predict():
+    """Each token names the next one: a linear reading of trained states misses less of it."""
+    rng = np.random.default_rng(0)
+    starts = rng.integers(0, 8, size=(32, 1, 1))
+    codes = (starts + np.arange(40)) % 8
+    columns = apply_delay(torch.from_numpy(np.repeat(codes, 2, axis=1)), 8)
+    vectors = np.pad(rng.normal(size=(2, 8, 3)), ((0, 0), (0, 1), (0, 0)))
+    before, after = recurrent_states([columns], vectors, 6, 400)
+    target = np.eye(8)[columns[:, 0, 1:41].numpy()].reshape(-1, 8)
+
+    def unexplained(states: np.ndarray) -> float:
+        rows = np.column_stack([states[:, :40].reshape(-1, 6), np.ones(len(target))])
+        return float(np.square(target - rows @ np.linalg.lstsq(rows, target)[0]).sum())
+
+    assert unexplained(after[0]) < 0.9 * unexplained(before[0])
 
 
 def test_the_self_tests_are_in_the_metrics(made: tuple[Path, Params]):

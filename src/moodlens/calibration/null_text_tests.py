@@ -12,37 +12,27 @@ from moodlens.calibration.simulate import (
     Sample,
     Setting,
 )
-from moodlens.null_text.regression import FACTORS, follow_prompts
-from moodlens.null_text.regression import partial_r2
-from moodlens.null_text.readers import Reader
-from moodlens.null_text.regression import TargetScore, read_targets
-from moodlens.null_text.step_probe import choose, leads_everywhere, of_both
+from moodlens.null_text.few_shot import Scores, few_shot_task, read
+from moodlens.null_text.regression import FACTORS, TargetScore, follow_prompts, partial_r2, read_targets
+from moodlens.null_text.untrained_memory import Comparison, compare
 from moodlens.probes import kernel_ridge
-from moodlens.probes.family import ProbeSettings
 from moodlens.probes.folds import design_folds
 from moodlens.probes.kernel_ridge import nested_predictions, out_of_fold_hat, r_squared, shuffled_targets
 from moodlens.prompts.lexicon import AFFECT
 from moodlens.stats.bootstrap import unit_resamples
 from moodlens.stats.multiplicity import max_p
 from moodlens.stats.permutation import p_values, relabellings, unit_orders
-from moodlens.stats.sign_flip import better_p
 
 N_FOLDS, RIDGE = 8, 0.1
 N_TARGETS = 4
 N_FLIPS = 999
 N_STEPS_LAYERS = 6
 STATES = Setting(True, 12, 0.5, everywhere=0.05)
-"""Six steps x layers of the model, then of the baseline, with emotion equally strong in both."""
-N_LEAD_FOLDS = 5
-SETTINGS = ProbeSettings(
-    n_folds=N_LEAD_FOLDS,
-    ridge=RIDGE,
-    n_permutations=N_PERMUTATIONS,
-    n_bootstrap=N_FLIPS,
-    confidence=0.95,
-    seed=0,
-)
-TWICE = f"{CAUTIOUS}, and two readings share the level"
+"""Six readers of two steps or layers each, the model and five draws, with emotion equally strong in all."""
+N_READERS, N_LEAD_FOLDS = 6, 5
+SHOTS, N_SETS = (1, 2, 4), 40
+"""Prompts per emotion, and training sets per size."""
+TWICE = f"{CAUTIOUS}, and both p must be small"
 N_VIEWS = 4
 """Steps whose squared errors a reading of a target averages."""
 N_TURNS, N_SCALE = 19, 79
@@ -92,49 +82,29 @@ def target_prompted(data: Sample, rng: np.random.Generator) -> float:
     return min(factor.prompted_p for factor in told)
 
 
-def _leads(data: Sample, rng: np.random.Generator) -> tuple[float, float]:
-    """Return the p of both readings of `null_text.step_probe`, chosen and everywhere, of two equal readers.
-
-    The chosen reading is taken from the closed-form probe; the stage refits a logistic one.
-    """
-    if "leads" not in data.read:
-        design, half = data.design, len(data.grams) // 2
-        folds = design_folds(design, "wording", N_LEAD_FOLDS, rng)
-        parts = data.grams.reshape(2, 2, -1, *data.grams.shape[1:])
-        own, other = (Reader(name, grams) for name, grams in zip(("state", "other"), parts, strict=True))
-        chosen = choose(data.grams[:half], design, "wording", folds, SETTINGS)
-        labels = design.labels[None].astype(np.int8)
-        predicted = kernel_ridge.predictions(kernel_ridge.hats_of(data.grams, folds, RIDGE), labels)[:, 0]
-        site = np.array(chosen)[np.searchsorted(np.unique(folds), folds)]
-        prompts = np.arange(design.n_prompts)
-        right = (predicted == design.labels).astype(np.float64)
-        p = better_p(
-            right[site, prompts][None],
-            right[half + site, prompts],
-            design,
-            "wording",
-            N_LEAD_FOLDS,
-            N_FLIPS,
-            rng,
-        )
-        (lead,) = leads_everywhere(own, [other], design, "wording", folds, RIDGE, N_FLIPS, rng)
-        data.read["leads"] = float(p[0]), lead.p
-    return data.read["leads"]
+def _against(data: Sample, rng: np.random.Generator, draws: slice) -> Comparison:
+    """Return the few-shot area of the first reader beside some of the others, all equally good."""
+    if "scores" not in data.read:
+        task = few_shot_task(data.design, N_LEAD_FOLDS, SHOTS, N_SETS, RIDGE, rng)
+        readers = data.grams.reshape(N_READERS, -1, *data.grams.shape[1:])
+        data.read["scores"] = task, [read("reader", grams, task) for grams in readers]
+    task, scores = data.read["scores"]
+    model: Scores = scores[0]
+    seed = int(rng.integers(2**31))
+    result = compare(
+        model, {"others": scores[draws]}, task, n_flips=N_FLIPS, n_bootstrap=2, confidence=0.95, seed=seed
+    )
+    return result.families[0]
 
 
-def lead_chosen(data: Sample, rng: np.random.Generator) -> float:
-    """Return the p of the reading at the chosen step and layer."""
-    return _leads(data, rng)[0]
+def above_reader(data: Sample, rng: np.random.Generator) -> float:
+    """Return the p that the model's few-shot area exceeds that of one reader."""
+    return _against(data, rng, slice(1, 2)).p
 
 
-def lead_everywhere(data: Sample, rng: np.random.Generator) -> float:
-    """Return the p of the reading over all steps and layers."""
-    return _leads(data, rng)[1]
-
-
-def lead(data: Sample, rng: np.random.Generator) -> float:
-    """Return the p that decides."""
-    return of_both(*_leads(data, rng))
+def above_draws(data: Sample, rng: np.random.Generator) -> float:
+    """Return the p that the model's few-shot area exceeds that of a family of five draws."""
+    return _against(data, rng, slice(1, None)).p
 
 
 def beyond_descriptors(data: Sample, rng: np.random.Generator) -> float:
@@ -169,20 +139,9 @@ def scale(data: Sample, rng: np.random.Generator) -> float:
 TESTS = (
     Instrument("single-step probe, best of 6 steps x layers", PLACES, single_step),
     Instrument(
-        "state above baseline, step and layer chosen",
-        STATES,
-        lead_chosen,
-        level=0.025,
-        why_conservative=CAUTIOUS,
+        "few-shot area above one reader", STATES, above_reader, level=0.025, why_conservative=CAUTIOUS
     ),
-    Instrument(
-        "state above baseline, all steps and layers",
-        STATES,
-        lead_everywhere,
-        level=0.025,
-        why_conservative=CAUTIOUS,
-    ),
-    Instrument("state above baseline, either", STATES, lead, level=0.025, why_conservative=TWICE),
+    Instrument("few-shot area above five draws", STATES, above_draws, level=0.025, why_conservative=TWICE),
     Instrument("factor told by a state, best of 4", PLACES_APART, targets),
     Instrument(
         "factor told better than by a baseline", PLACES, target_above, level=0.025, why_conservative=CAUTIOUS

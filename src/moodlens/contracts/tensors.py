@@ -33,8 +33,9 @@ Memory shard (`data/reencoded/memory-0-0000.safetensors`): untrained decoder 0 o
     <hookpoint>                         float16  (clip, memory, stored, width)  sums of its states up to each
         stored step, in the order of MEMORIES; hookpoints of NO_STATE are left out
 
-Recurrent shard (`data/reencoded/recurrent-0000.safetensors`): a small network trained on the tokens alone
-    steps                               float32  (clip, stored, unit)  its state at each stored step
+Recurrent shard (`data/reencoded/recurrent-0000.safetensors`): a small network that reads the tokens alone
+    echo, recurrent                     float16  (clip, memory, stored, unit)  before and after it is trained
+        to predict tokens; memories as above
 
 Attention shard (`data/activations/attention-0000.safetensors`), if generate.attention is true: summaries made
 during generation, conditional half, every step. Attention maps are never stored
@@ -70,6 +71,8 @@ LEAKS = (0.5, 0.8, 0.9, 0.95, 0.98)
 MEMORIES = ("states", "running mean", *(f"leak {leak:g}" for leak in LEAKS))
 """Memories of an untrained decoder's states x_t: the state itself, the mean of x_0 .. x_t, and for each leak
 m_t = leak * m_(t-1) + (1 - leak) * x_t from m_(-1) = 0."""
+NETWORKS = ("echo", "recurrent")
+"""The recurrent network that reads the tokens, before training (an echo state network) and after."""
 CODEC_MEAN = "codec/latent/mean"
 CODEC_HISTORY = "codec/history"
 

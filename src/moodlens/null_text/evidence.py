@@ -3,16 +3,24 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from moodlens.contracts.tensors import MEMORIES
 from moodlens.null_text.learning_curve import Point
 from moodlens.null_text.readers import SwapShares
 from moodlens.null_text.regression import Partial, TargetScore, Told
 from moodlens.null_text.step_probe import StepProbe
+from moodlens.null_text.untrained_memory import Comparison, MemoryTest
 from moodlens.stats.sweep import FamilySignal
 
 REQUIRED = ("random decoder, trained text", "random twin")
-"""Baselines of a state at the same layer and step: the same architecture untrained, fed the same tokens."""
+"""Single states of the same architecture untrained, fed the same tokens; described beside the state."""
 SAID = {"random_decoder": REQUIRED[0], "twin": REQUIRED[1], "model": "state"}
 DECODERS = tuple(SAID)
+UNTRAINED = "untrained decoder, "
+"""Begins the names of the families of untrained decoders; one of MEMORIES follows."""
+HISTORIES = ("token history, reduced", "codec history, reduced")
+NETWORK_FAMILIES = ("echo state network", "recurrent reader")
+LAYERS_OF = {**dict.fromkeys(HISTORIES, ("",)), **dict.fromkeys(NETWORK_FAMILIES, MEMORIES)}
+"""Family without layers -> what its sites have in their place."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +31,7 @@ class StateEvidence:
     probe: StepProbe
     steps: tuple[int, ...]
     hookpoints: tuple[str, ...]
-    curve: tuple[Point, ...]  # single steps, `state` first
+    memory: MemoryTest  # few prompts; the comparison that may carry a claim
     whole_curve: tuple[Point, ...]  # means over the clip
     partial: Partial | None
     readings: tuple[TargetScore, ...]
@@ -32,10 +40,17 @@ class StateEvidence:
     early_swap: SwapShares  # the model at the first kept step
 
 
-def site_name(evidence: StateEvidence, site: int) -> str:
-    """Return the name of a site of the grid, e.g. residual.2 at step 31."""
-    step, layer = divmod(site, len(evidence.hookpoints))
-    return f"{evidence.hookpoints[layer]} at step {evidence.steps[step]}"
+def site_name(evidence: StateEvidence, site: int, layers: Sequence[str] | None = None) -> str:
+    """Return the name of a site of the grid, e.g. residual.2 at step 31.
+
+    Args:
+        evidence: holds the steps, and the hookpoints of the decoders.
+        site: step * len(layers) + layer.
+        layers: what stands in place of the hookpoints; None: the hookpoints.
+    """
+    names = evidence.hookpoints if layers is None else layers
+    step, layer = divmod(site, len(names))
+    return " at ".join(part for part in (names[layer], f"step {evidence.steps[step]}") if part)
 
 
 def rung_metrics(
@@ -44,7 +59,7 @@ def rung_metrics(
     """Return the metrics of the finding: the fields that `decide` reads, then what stands beside them."""
     probe, signal = evidence.probe, evidence.signal
     equivalence = signal.equivalence["wording"]
-    compared = {
+    beside = {
         difference.baseline: {
             "accuracy": difference.accuracy,
             "difference": difference.difference,
@@ -54,6 +69,7 @@ def rung_metrics(
         }
         for difference in probe.differences
     }
+    memory = evidence.memory
     metrics: dict[str, object] = {
         "best": site_name(evidence, probe.best),
         "accuracy": probe.accuracy,
@@ -68,12 +84,17 @@ def rung_metrics(
         "n_permutations": n_permutations,
         "unit": probe.unit,
         "n_units": n_units,
-        "baselines": {name: compared[name] for name in REQUIRED},
-        "everywhere": {
-            lead.baseline: {"accuracy": lead.accuracy, "difference": lead.difference, "p": lead.p}
-            for lead in probe.leads
+        "baselines": {each.family: _against(each) for each in (*memory.families, memory.best)},
+        "beside": beside,
+        "few_shot": {
+            "area": memory.area,
+            "low": memory.low,
+            "high": memory.high,
+            "p": memory.p,
+            "shots": list(memory.shots),
+            "sites": [site_name(evidence, site) for site in memory.chosen],
+            "families": {each.family: _family(evidence, each) for each in memory.families},
         },
-        "beside": {name: numbers for name, numbers in compared.items() if name not in REQUIRED},
         "effect": signal.best.effect.effect,
         "effect_low": signal.best.effect.low,
         "effect_high": signal.best.effect.high,
@@ -82,11 +103,7 @@ def rung_metrics(
         "power": equivalence.power,
         "n_needed": equivalence.n_needed,
     }
-    metrics |= (
-        _partial(evidence.partial)
-        | _few_shots(evidence.curve, "")
-        | _few_shots(evidence.whole_curve, "whole_")
-    )
+    metrics |= _partial(evidence.partial) | _few_shots(evidence.whole_curve)
     for reading in evidence.readings:
         metrics[f"{reading.target}_r2"] = reading.value
         metrics[f"{reading.target}_p"] = reading.p
@@ -121,6 +138,29 @@ def factor_metrics(factors: Sequence[Told]) -> dict[str, object]:
     }
 
 
+def _against(found: Comparison) -> dict[str, float]:
+    """Return a family's few-shot area and the model's lead in the fields of a baseline."""
+    return {
+        "accuracy": found.area,
+        "difference": found.difference,
+        "low": found.low,
+        "high": found.high,
+        "p": found.p,
+    }
+
+
+def _family(evidence: StateEvidence, found: Comparison) -> dict[str, object]:
+    """Return both p of a family and the site that most folds of all its draws chose."""
+    sites = [site for draw in found.chosen for site in draw]
+    usual = max(set(sites), key=sites.count)
+    return {
+        "n_draws": found.n_draws,
+        "p_wordings": found.p_wordings,
+        "p_draws": found.p_draws,
+        "site": site_name(evidence, usual, LAYERS_OF.get(found.family)),
+    }
+
+
 def _partial(partial: Partial | None) -> dict[str, object]:
     values = (
         (None,) * 5
@@ -131,14 +171,14 @@ def _partial(partial: Partial | None) -> dict[str, object]:
     return dict(zip(names, values, strict=True))
 
 
-def _few_shots(curve: Sequence[Point], prefix: str) -> dict[str, object]:
+def _few_shots(curve: Sequence[Point]) -> dict[str, object]:
     """Return the points of the smallest training set: the state's accuracy, and its lead over the others."""
     fewest = min(point.n_shots for point in curve)
-    metrics: dict[str, object] = {f"{prefix}shots": fewest}
+    metrics: dict[str, object] = {"whole_shots": fewest}
     for point in (point for point in curve if point.n_shots == fewest):
         if point.reader == SAID["model"]:
-            metrics[f"{prefix}shots_accuracy"] = point.accuracy
+            metrics["whole_shots_accuracy"] = point.accuracy
         elif point.reader not in REQUIRED:
-            name = f"{prefix}shots_over_{point.reader.replace(' ', '_')}"
+            name = f"whole_shots_over_{point.reader.replace(' ', '_')}"
             metrics |= {name: point.difference, f"{name}_low": point.low, f"{name}_high": point.high}
     return metrics

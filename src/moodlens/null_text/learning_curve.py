@@ -1,9 +1,9 @@
-"""The learning curve: how many prompts per emotion a reader needs before its probe names the emotion.
+"""The learning curve of whole clips: how many prompts a probe needs to name the emotion of a clip.
 
-A null-text state is a function of the tokens it was fed, so a reader of the tokens with enough prompts is
-never worse. What a trained layer can add is form: emotion laid out so that few prompts suffice. Hence all
-readers are trained on the same few prompts, of wordings that no test prompt has, and no layer or step is
-chosen: the layers are pooled, and the accuracy is the mean over the kept steps.
+The readers are the mean states over a clip, and the clip's tokens, codec latent and acoustics. All are
+trained on the same few prompts, of wordings that no test prompt has. No layer is chosen: the layers are
+pooled. The curve is described; the comparison that may carry a claim reads single steps
+(`null_text.untrained_memory`).
 """
 
 from collections.abc import Sequence

@@ -4,13 +4,15 @@ A view is one Gram matrix over prompts. The views of a layered reader are its la
 of a reader without layers are one per step. What is fed to a state at step s is the token history up to s, so
 readers are compared step by step.
 
+`reduced` brings the histories of the tokens to the width of a state, inside the training folds.
+
 `swap_shares` asks how far another text pulls a state: a probe trained under own text reads every condition.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from moodlens.probes.kernel_ridge import class_scores
 from moodlens.stats.design import Design
@@ -29,10 +31,33 @@ class Reader:
         """Return one Gram matrix per step, the mean over layers: a reading that chooses no layer."""
         return self.grams.mean(axis=1)
 
-    def at(self, site: int, n_layers: int) -> Float[np.ndarray, "prompt prompt"]:
-        """Return the Gram matrix that stands beside site `step * n_layers + layer` of a layered reader."""
-        step, layer = divmod(site, n_layers)
-        return self.grams[step, min(layer, self.grams.shape[1] - 1)]
+    @property
+    def sites(self) -> Float[np.ndarray, "site prompt prompt"]:
+        """Return the Gram matrices of all sites; site `step * n_layers + layer`."""
+        return self.grams.reshape(-1, *self.grams.shape[2:])
+
+
+def reduced(
+    rows: Float[np.ndarray, "step clip dim"], train: Bool[np.ndarray, " clip"], width: int
+) -> Float[np.ndarray, "step clip reduced"]:
+    """Return the rows on the leading principal axes of the training clips at all steps, at most `width`.
+
+    Rows that span no more than `width` dimensions are returned as they are.
+
+    >>> reduced(np.array([[[3.0, 0.0], [1.0, 0.1], [9.0, 9.0]]]), np.array([True, True, False]), 1).shape
+    (1, 3, 1)
+    """
+    fitted = rows[:, train].reshape(-1, rows.shape[2])
+    if min(len(fitted) - 1, rows.shape[2]) <= width:
+        return rows
+    fitted = fitted - fitted.mean(axis=0)
+    if len(fitted) < rows.shape[2]:  # the smaller of the two Gram matrices has the same axes
+        values, vectors = np.linalg.eigh(fitted @ fitted.T)
+        leading = values[-width:]
+        axes = fitted.T @ (vectors[:, -width:] / np.sqrt(np.maximum(leading, np.finfo(float).tiny)))
+    else:
+        axes = np.linalg.eigh(fitted.T @ fitted)[1][:, -width:]
+    return rows @ axes
 
 
 def by_wording(

@@ -1,6 +1,6 @@
-"""Stage `null_text`: emotion in re-encoded states under null text, beside the tokens they are fed."""
+"""Stage `null_text`: emotion in re-encoded states under null text, beside other readers of their tokens."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -11,9 +11,19 @@ import pandas as pd
 from moodlens.base.errors import ContractError, must
 from moodlens.base.seeding import rng_for
 from moodlens.contracts.tensors import CONDITIONS
-from moodlens.null_text.evidence import DECODERS, SAID, StateEvidence, factor_metrics, rung_metrics
+from moodlens.null_text.evidence import (
+    DECODERS,
+    HISTORIES,
+    NETWORK_FAMILIES,
+    SAID,
+    UNTRAINED,
+    StateEvidence,
+    factor_metrics,
+    rung_metrics,
+)
+from moodlens.null_text.few_shot import Scores, few_shot_task, read
 from moodlens.null_text.learning_curve import Point, learning_curve
-from moodlens.null_text.readers import Reader, SwapShares, by_wording, swap_shares, wording_means
+from moodlens.null_text.readers import Reader, SwapShares, by_wording, reduced, swap_shares, wording_means
 from moodlens.null_text.regression import (
     FACTORS,
     OTHERS,
@@ -25,13 +35,14 @@ from moodlens.null_text.regression import (
     read_targets,
 )
 from moodlens.null_text.step_probe import step_probe
+from moodlens.null_text.untrained_memory import MemoryTest, compare
 from moodlens.params.pipeline import NullText, Params
 from moodlens.probes.family import ProbeSettings
 from moodlens.probes.folds import design_folds
 from moodlens.probes.kernel_ridge import grid_accuracies, out_of_fold_hat
 from moodlens.stats.bootstrap import wording_resamples
 from moodlens.stats.design import Design
-from moodlens.stats.gram import centred, prompt_grams, standardised
+from moodlens.stats.gram import centred, prompt_grams, site_gram, standardised
 from moodlens.stats.permutation import unit_orders
 from moodlens.stats.sweep import SweepSettings, sweep
 from moodlens.store.run_record import Run, stage_run
@@ -57,7 +68,7 @@ def run(params: Params, root: Path) -> Run:
         probe=step_probe(readers[0], readers[1:], work.design, "wording", settings),
         steps=tuple(states.steps),
         hookpoints=tuple(states.hookpoints),
-        curve=tuple(_curve([(reader.name, reader.pooled) for reader in readers], work, section)),
+        memory=memory_test(readers[0], states, section),
         whole_curve=tuple(_curve(whole_clip(states), work, section)),
         partial=over_wordings.partial,
         readings=over_wordings.readings,
@@ -108,6 +119,47 @@ def load_readers(states: Reencoded) -> list[Reader]:
     readers = [replace(states.single_steps(name, "null"), name=shown) for name, shown in SAID.items()]
     readers.sort(key=lambda reader: reader.name != SAID["model"])
     return [*readers, states.token_history(), states.codec_history()]
+
+
+def memory_test(model: Reader, states: Reencoded, section: NullText) -> MemoryTest:
+    """Return the model's few-shot area beside readers of the same tokens, each at sites of its own choice.
+
+    Memory holds one untrained decoder's Gram matrices at a time.
+    """
+    rng = rng_for("few-shot draws", section.seed)
+    task = few_shot_task(
+        states.work.design, section.n_folds, section.shots, section.n_draws, section.ridge, rng
+    )
+    families: dict[str, list[Scores]] = {}
+    for draw in range(states.n_draws):
+        for reader in states.memories(draw):
+            families.setdefault(UNTRAINED + reader.name, []).append(read(reader.name, reader.sites, task))
+    for name, load in zip(HISTORIES, (states.token_rows, states.codec_rows), strict=True):
+        families[name] = [read(name, _reduced(states, load, task.folds), task)]
+    for name, network in zip(NETWORK_FAMILIES, states.networks(), strict=True):
+        families[name] = [read(name, network.sites, task)]
+    return compare(
+        read(model.name, model.sites, task),
+        families,
+        task,
+        n_flips=section.n_permutations,
+        n_bootstrap=section.n_bootstrap,
+        confidence=section.confidence,
+        seed=section.seed,
+    )
+
+
+def _reduced(states: Reencoded, load: Callable[[], list[np.ndarray]], folds: np.ndarray) -> list[np.ndarray]:
+    """Return the Gram matrices of a history at every step, reduced to d_model dimensions in each fold."""
+    rows = np.stack(load()).astype(np.float64)
+    width = int(states.manifest["model"]["d_model"])
+    by_fold = []
+    for fold in np.unique(folds):
+        narrow = reduced(rows, (folds != fold)[states.prompts], width)
+        by_fold.append(
+            prompt_grams([site_gram("a reduced history", step, states.prompts) for step in narrow])
+        )
+    return by_fold
 
 
 def whole_clip(states: Reencoded) -> list[tuple[str, np.ndarray]]:
@@ -265,10 +317,11 @@ def step_rows(
 
 def curve_rows(evidence: StateEvidence, n_classes: int) -> pd.DataFrame:
     """Return one row per reading, reader and size, with chance: metrics/null_text_curve.csv."""
+    readings = (("single step", evidence.memory.curve), ("whole clip", evidence.whole_curve))
     return pd.DataFrame(
         [
             {"reading": reading, **vars(point), "accuracy_null": 1 / n_classes}
-            for reading, points in (("single step", evidence.curve), ("whole clip", evidence.whole_curve))
+            for reading, points in readings
             for point in points
         ]
     )

@@ -165,12 +165,7 @@ def plan_readers(tasks: list[ReencodeTask], section: Reencode, info: ModelInfo) 
         "n_steps": section.recurrent_steps,
         **made_by("moodlens.stages.reencode.recurrent"),
     }
-    readers: list[Task] = [
-        RecurrentTask(
-            tuple(tasks), info.codebook_size, info.audio_channels, units, section.recurrent_steps,
-            fingerprint(network),
-        )
-    ]  # fmt: skip
+    readers: list[Task] = [RecurrentTask(tuple(tasks), units, section.recurrent_steps, fingerprint(network))]
     code = made_by("moodlens.stages.reencode.further_draws")
     for draw in range(len(SHARED), section.n_draws):
         seed = section.twin_seed + draw - 1  # decoder 1 has twin_seed itself
