@@ -6,13 +6,13 @@ import pytest
 
 from moodlens.decision.evidence import Baseline
 from moodlens.decision.findings import Finding, null_text_finding, words_check
-from moodlens.decision.sentences import SUMMARISES
-from moodlens.null_text.evidence import REQUIRED
 from tests.decision.test_ladder import FOUND, SILENT
 from tests.decision.thresholds import THRESHOLDS
 
-UNTRAINED = tuple(Baseline(name, 0.5, 0.3, 0.1, 0.5, 0.001) for name in REQUIRED)
-STATES = replace(FOUND, site="residual.3 at step 3", baselines=UNTRAINED)
+FAMILIES = tuple(
+    Baseline(name, 0.4, 0.2, 0.1, 0.3, 0.001) for name in ("untrained decoder, leak 0.9", "recurrent reader")
+)
+STATES = replace(FOUND, site="residual.3 at step 3", baselines=FAMILIES)
 
 
 def test_a_finding_has_no_verdict():
@@ -29,31 +29,44 @@ def test_the_check_of_the_words_says_that_random_deals_pass_it():
     assert "are not shown to tell" in silent.sentence
 
 
+CLAIM = "A trained state summarises the emotion of its past more accessibly than untrained memory does."
+DESCRIPTION = (
+    "Trained states summarise the music they are fed; they are not shown to exceed untrained memory."
+)
+NONE = "The emotion of the prompts is not shown in states under null text."
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (
-            {},
-            "Trained states summarise the music they are fed; this is not shown to exceed untrained memory.",
-        ),
-        ({"accuracy": 0.5}, SUMMARISES),
-        (
-            {"baselines": (UNTRAINED[0], replace(UNTRAINED[1], p=0.03))},
-            "States under null text tell the emotion of the music they are fed; it is not shown that they "
-            "tell more than untrained decoders do.",
-        ),
-        ({"p": 0.05}, "The emotion of the prompts is not shown in states under null text."),
+        ({}, CLAIM),
+        ({"accuracy": 0.5}, CLAIM),  # with all prompts a state cannot be favoured
+        ({"baselines": (FAMILIES[0], replace(FAMILIES[1], p=0.03))}, DESCRIPTION),
+        ({"baselines": (FAMILIES[0], replace(FAMILIES[1], difference=-0.1))}, DESCRIPTION),
+        ({"baselines": ()}, DESCRIPTION),
+        ({"p": 0.05}, NONE),
     ],
-    ids=["default", "below the bar", "as untrained", "not significant"],
+    ids=["all beaten", "low accuracy", "one not beaten", "one ahead", "no family", "emotion not told"],
 )
-def test_the_sentence_on_null_text_states_follows_the_tests(change: dict, sentence: str):
+def test_the_claim_on_null_text_states_needs_every_family(change: dict, sentence: str):
     assert null_text_finding(replace(STATES, **change), THRESHOLDS).sentence == sentence
 
 
-def test_conditions_and_readers_are_kept_as_a_description():
+def test_conditions_and_readers_are_kept():
     tokens = Baseline("token history", 0.9, -0.1, -0.2, 0.0, 1.0)
-    finding = null_text_finding(replace(STATES, accuracy=0.7, beside=(tokens,)), THRESHOLDS)
-    assert [base.name for base in finding.baselines] == [*REQUIRED, "token history"]
+    equal = replace(FAMILIES[1], difference=0.01, p=0.4)
+    finding = null_text_finding(replace(STATES, baselines=(FAMILIES[0], equal), beside=(tokens,)), THRESHOLDS)
+    assert [base.name for base in finding.baselines] == [base.name for base in (*FAMILIES, tokens)]
     failed = [condition.clause for condition in finding.conditions if not condition.holds]
-    assert failed == ["accuracy 0.700 (required: > 0.75)"]
-    assert "untrained decoder's running mean" in finding.note
+    assert len(finding.conditions) == 3
+    assert failed == ["+0.010 [+0.100, +0.300] against the recurrent reader, p = 0.4 (required: < 0.025)"]
+
+
+@pytest.mark.parametrize("p", [0.001, 0.5])
+def test_no_sentence_says_that_a_state_holds_more_than_it_is_fed(p: float):
+    for base_p in (0.001, 0.5):
+        bases = tuple(replace(base, p=base_p) for base in FAMILIES)
+        finding = null_text_finding(replace(STATES, p=p, baselines=bases), THRESHOLDS)
+        assert "holds no more than they do" in finding.note
+        assert "beyond" not in finding.sentence
+        assert "tells more" not in finding.sentence
