@@ -21,7 +21,8 @@ from moodlens.plots.style import (
     percent_axis,
 )
 from moodlens.report.formatting import Row, count, interval, number, p_value, share
-from moodlens.report.records import Cell, Figure, Finding, Grid, cells
+from moodlens.report.null_text_factors import factor_grid
+from moodlens.report.records import Figure, Finding, Grid, cells
 
 STYLES = {
     "state": (SIGNAL, "-", "o", 2.0),
@@ -89,6 +90,10 @@ def reader_lines(
 
 
 RANDOM = ("random decoder, trained text", "random twin")
+UNTRAINED = "untrained decoder, "
+"""Begins the names of the families of untrained decoders, one per kind of memory."""
+BEST_KIND = "untrained decoders, best memory"
+"""Their highest accuracy at every size, as one line of the figure."""
 TARGETS = ("valence", "arousal", "tempo", "loudness", "brightness", "mode")
 
 STEPS_CAPTION = (
@@ -97,28 +102,19 @@ STEPS_CAPTION = (
     "readers see the tokens themselves; with prompts enough they are as good: a state is made from them."
 )
 CURVE_CAPTION = (
-    "All readers train on the same few prompts and are tested on other wordings; layers are pooled and steps "
-    "averaged, so none is chosen. A state is made from its tokens: to need fewer prompts than they do would "
-    "show another form of the same content, not more content."
+    "All readers train on the same few prompts. Each is read on other wordings, at the step and layer that "
+    "it chose inside the training folds. A state is made from its tokens: to need fewer prompts than other "
+    "readers do would show another form of the same content, not more content."
 )
-LEADS = {
-    "random decoder, trained text": "ahead of random decoder",
-    "random twin": "of random twin",
-    "token history": "of the tokens so far",
-    "codec history": "of codec vectors so far",
-    "other descriptors": "of all other descriptors",
-}
-"""Reader of a factor -> its column."""
-FACTOR_NOTE = (
-    "Target: the factor as measured in the clip's own audio, by wording, layers pooled, steps averaged. The "
-    "prediction is correlated with what the prompt asks for (arousal; valence for mode). This is a "
-    "description: no verdict is passed on a factor. "
-    "The factor's own descriptor is no baseline: it is what is measured."
+MEMORY_NOTE = (
+    "Area: accuracy on unseen wordings, mean over the sizes. P, wordings: signs of whole wordings flipped. "
+    "P, draws: were the model one more untrained decoder, how often it would lie so far above the others. "
+    "The larger p counts, and the state must be ahead of every reader. Intervals resample wordings and draws."
 )
 NOTE = (
-    "The layer and step of the accuracy are chosen inside each training fold; baselines are read at the same "
-    "layer and step. A baseline's p is that of two readings, this one and the mean over all steps and layers"
-    ", the smaller counted twice. Partial R2 is beyond a linear reading of the descriptors."
+    "Described; no claim rests on it. With all prompts the tokens are as good as any state made from them. "
+    "Every reader is read at the step and layer that it chose inside the training folds. Partial R2 is "
+    "beyond a linear reading of the descriptors."
 )
 
 
@@ -141,8 +137,9 @@ def null_text_finding(
     state, chance = metrics["state"], metrics["chance"]
     size = f"{count(metrics['n_prompts'], 'prompt')}, {count(state['n_units'], 'wording')}"
     figures = (_by_step(steps, chance, size), _by_shots(curve, chance, size, confidence))
-    factors = () if decided is None else (_factors(metrics["factors"], decided["factors"], confidence),)
-    grids = (_against(state, confidence), *factors, _targets(state), _swaps(state))
+    factors = () if decided is None else (factor_grid(metrics["factors"], decided["factors"], confidence),)
+    tables = (_memory(state, confidence), _beside(state, confidence))
+    grids = (*tables, *factors, _targets(state), _swaps(state))
     summary = _summary(state, chance)
     if decided is None:
         return Finding(summary, figures, grids)
@@ -150,13 +147,18 @@ def null_text_finding(
 
 
 def _summary(state: Mapping[str, Any], chance: float) -> str:
-    random = ", ".join(f"{name} {share(state['baselines'][name]['accuracy'], 1)}" for name in RANDOM)
-    fed = ", ".join(f"{name} {share(base['accuracy'], 1)}" for name, base in state["beside"].items())
+    beside = ", ".join(f"{name} {share(base['accuracy'], 1)}" for name, base in state["beside"].items())
+    few = state["few_shot"]
+    nearest = min(few["families"], key=lambda name: state["baselines"][name]["difference"])
+    lead = state["baselines"][nearest]
+    sizes = ", ".join(str(size) for size in few["shots"])
     return (
         f"With the text cut off, one step's state names the emotion of unseen wordings in "
         f"{share(state['accuracy'], 1)} {interval(state['low'], state['high'], percent=True)} (p = "
-        f"{p_value(state['p'])}, best of all layers and steps); untrained decoders, same tokens: {random}; "
-        f"readers of the tokens themselves: {fed}; chance {share(chance, 1)}."
+        f"{p_value(state['p'])}, best of all layers and steps); {beside}; chance {share(chance, 1)}. "
+        f"Trained on {sizes} prompts per emotion, its accuracy is {share(few['area'], 1)} on average; the "
+        f"nearest reader that knows no emotion ({nearest}) has {share(lead['accuracy'], 1)}; largest p "
+        f"against all of them {p_value(few['p'])}."
     )
 
 
@@ -179,7 +181,7 @@ def _by_step(rows: Sequence[Row], chance: float, size: str) -> Figure:
 
 
 def _by_shots(rows: Sequence[Row], chance: float, size: str, confidence: float) -> Figure:
-    single = [row for row in rows if row["reading"] == "single step"]
+    single = _with_best_kind([row for row in rows if row["reading"] == "single step"])
     places = tuple(sorted({float(row["n_shots"]) for row in single}))
     lines = []
     for name in dict.fromkeys(str(row["reader"]) for row in single):
@@ -191,14 +193,27 @@ def _by_shots(rows: Sequence[Row], chance: float, size: str, confidence: float) 
         own = name == "state"
         ends = (np.full(len(mine), np.nan),) * 2 if own else (accuracy + ahead - high, accuracy + ahead - low)
         lines.append(Line(name, _kind(name), accuracy, *ends))
-    note = f"{size}; bars: {share(confidence)} interval of the distance to the state, bootstrap over wordings"
+    resampled = "bootstrap over wordings and untrained decoders"
+    note = f"{size}; bars: {share(confidence)} interval of the distance to the state, {resampled}"
     title = "How few prompts suffice"
     xlabel = "training prompts per emotion"
     return _figure("null-text-curve", tuple(lines), places, chance, title, note, xlabel, CURVE_CAPTION, False)
 
 
+def _with_best_kind(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with those of all untrained memories replaced by the most accurate one of each size."""
+    kept = [row for row in rows if not str(row["reader"]).startswith(UNTRAINED)]
+    best: dict[float, Row] = {}
+    for row in rows:
+        if str(row["reader"]).startswith(UNTRAINED):
+            size = float(row["n_shots"])
+            if size not in best or float(row["accuracy"]) > float(best[size]["accuracy"]):
+                best[size] = row
+    return [*kept, *({**row, "reader": BEST_KIND} for row in best.values())]
+
+
 def _kind(name: str) -> str:
-    return "state" if name == "state" else "random" if name in RANDOM else "fed"
+    return "state" if name == "state" else "random" if name in (*RANDOM, BEST_KIND) else "fed"
 
 
 def _figure(
@@ -221,21 +236,51 @@ def _figure(
     return Figure(figure_svg(figure, key, f"{title}: {'; '.join(values)}. {note}."), caption)
 
 
-def _against(state: Mapping[str, Any], confidence: float) -> Grid:
-    rows = []
-    for group, needed in (("baselines", "untrained decoder"), ("beside", "reader of the tokens")):
-        for name, base in state[group].items():
-            ends = interval(base["low"], base["high"], percent=True)
-            rows.append(cells(name, needed, share(base["accuracy"], 1), share(base["difference"], 1), ends))
-    for prefix, what in (("", "single step"), ("whole_", "whole clip")):
-        lead = f"{prefix}shots_over_"
-        for key in (k for k in state if k.startswith(lead) and not k.endswith(("_low", "_high"))):
-            name = (
-                f"{key.removeprefix(lead).replace('_', ' ')}, {count(state[f'{prefix}shots'], 'prompt')} each"
+def _memory(state: Mapping[str, Any], confidence: float) -> Grid:
+    """Return the few-shot area of every reader that knows no emotion, and the state's lead over it."""
+    few, rows = state["few_shot"], []
+    for name, base in state["baselines"].items():
+        family = few["families"].get(name, {})
+        p_draws = family.get("p_draws")
+        rows.append(
+            cells(
+                name,
+                count(family["n_draws"], "draw") if family.get("n_draws", 1) > 1 else "–",
+                family.get("site", "–"),
+                share(base["accuracy"], 1),
+                share(base["difference"], 1),
+                interval(base["low"], base["high"], percent=True),
+                p_value(family.get("p_wordings", base["p"])),
+                "–" if p_draws is None else p_value(p_draws),
             )
-            own = state[f"{prefix}shots_accuracy"]
-            ends = interval(state[f"{key}_low"], state[f"{key}_high"], percent=True)
-            rows.append(cells(name, what, share(own - state[key], 1), share(state[key], 1), ends))
+        )
+    own = f"{share(few['area'], 1)} {interval(few['low'], few['high'], percent=True)}"
+    caption = f"Few-shot area: the state's {own} beside untrained memory; {share(confidence)} intervals"
+    columns = (
+        "reader",
+        "draws",
+        "usual site",
+        "its area",
+        "state ahead by",
+        "interval",
+        "p, wordings",
+        "p, draws",
+    )
+    return Grid(caption, columns, tuple(rows), (MEMORY_NOTE,))
+
+
+def _beside(state: Mapping[str, Any], confidence: float) -> Grid:
+    rows = []
+    for name, base in state["beside"].items():
+        what = "untrained decoder" if name in RANDOM else "reader of the tokens"
+        ends = interval(base["low"], base["high"], percent=True)
+        rows.append(cells(name, what, share(base["accuracy"], 1), share(base["difference"], 1), ends))
+    lead = "whole_shots_over_"
+    for key in (k for k in state if k.startswith(lead) and not k.endswith(("_low", "_high"))):
+        name = f"{key.removeprefix(lead).replace('_', ' ')}, {count(state['whole_shots'], 'prompt')} each"
+        ends = interval(state[f"{key}_low"], state[f"{key}_high"], percent=True)
+        value = share(state["whole_shots_accuracy"] - state[key], 1)
+        rows.append(cells(name, "whole clip", value, share(state[key], 1), ends))
     if state["partial_r2"] is not None:
         ends = interval(state["partial_r2_low"], state["partial_r2_high"])
         rows.append(
@@ -247,36 +292,9 @@ def _against(state: Mapping[str, Any], confidence: float) -> Grid:
                 ends,
             )
         )
-    caption = f"The state against what it is fed; {share(confidence)} intervals over wordings"
-    return Grid(
-        caption, ("reader", "reading", "its value", "state ahead by", "interval"), tuple(rows), (NOTE,)
-    )
-
-
-def _factors(measured: Mapping[str, Any], described: Mapping[str, Any], confidence: float) -> Grid:
-    """Return how well states tell every factor, with the lead over every other reader."""
-    readers = [name for name in LEADS if all(name in factor["leads"] for factor in measured.values())]
-    rows = tuple(
-        (
-            Cell(name),
-            Cell(f"{number(factor['r2'], 2)} {interval(factor['low'], factor['high'])}"),
-            Cell(p_value(factor["p"])),
-            Cell(f"{number(factor['prompted_r'], 2)} (p {p_value(factor['prompted_p'])})"),
-            *(_lead(factor["leads"][reader]) for reader in readers),
-            Cell("; ".join(described[name]["better_than"]) or "none"),
-        )
-        for name, factor in measured.items()
-    )
-    leads = (LEADS[name] for name in readers)
-    columns = ("factor", "R2", "p, maxT", "follows the prompt", *leads, "lower error than")
-    return Grid(
-        f"Factors of the music in the states, {share(confidence)} intervals over wordings", columns, rows,
-        (FACTOR_NOTE,),
-    )  # fmt: skip
-
-
-def _lead(lead: Mapping[str, float]) -> Cell:
-    return Cell(f"{number(lead['difference'], 2)} (p {p_value(lead['p'])})")
+    caption = f"The state beside other readers, all prompts; {share(confidence)} intervals over wordings"
+    columns = ("reader", "reading", "its value", "state ahead by", "interval")
+    return Grid(caption, columns, tuple(rows), (NOTE,))
 
 
 def _targets(state: Mapping[str, Any]) -> Grid:
