@@ -97,12 +97,24 @@ def test_the_rows_do_not_depend_on_their_task(tmp_path: Path, model: Path):
     pd.testing.assert_frame_equal(*tables)
 
 
-def test_a_fork_behind_the_clip_is_refused_in_one_line(tmp_path: Path, model: Path):
+def test_a_fork_outside_the_clip_is_refused_in_one_line(tmp_path: Path, model: Path):
     root = workspace(tmp_path, model)
-    with pytest.raises(UsageError, match=r"forks\.steps_s must be at most 0\.1, so that .*got 0\.3"):
-        stage.run(params_of(steps_s=[0.04, 0.3]), root)
-    with pytest.raises(UsageError, match=r"forks\.where_s must be at most 0\.1"):
-        stage.run(params_of(where_s=0.5), root)
+    with pytest.raises(UsageError, match=r"forks\.steps_s must lie inside the clip, before 0\.6 s; got 0\.7"):
+        stage.run(params_of(steps_s=[0.04, 0.7]), root)
+    with pytest.raises(UsageError, match=r"forks\.where_s must lie inside the clip"):
+        stage.run(params_of(where_s=0.6), root)
+
+
+def test_a_fork_that_leaves_too_little_to_judge_is_left_out_and_named(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
+):
+    root = workspace(tmp_path, model)
+    stage.run(params_of(steps_s=[0.04, 0.3], where_s=0.2, run_guidance_s=0.2), root)
+    printed = capsys.readouterr().out
+    assert "forks.steps_s 0.3 s left out: less than forks.judged_s = 0.5 s is left" in printed
+    assert set(read_table(FORKS, root / "data" / "forks.parquet")["step"]) == {0, 2}
+    assert stage.run(params_of(steps_s=[0.3]), root) is None
+    assert "no fork of forks.steps_s leaves" in str(read_metrics(root / "metrics" / "forks.json")["reason"])
 
 
 @pytest.mark.parametrize(

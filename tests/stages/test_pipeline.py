@@ -24,6 +24,7 @@ SMALL = {
     "probe": {"n_permutations": 1999, "n_bootstrap": 200, "n_folds": 4},
     "reencode": {"n_steps": 3},
     "null_text": {"n_permutations": 1999, "n_bootstrap": 200, "n_folds": 4, "n_draws": 20, "shots": [1]},
+    "forks": {"steps_s": [0.3], "where_s": 0, "run_guidance_s": 0, "judged_s": 1.0, "n_seeds": 1},
     "temporal": {"n_permutations": 199, "n_bootstrap": 100},
     "geometry": {"n_permutations": 199, "n_bootstrap": 100, "umap": False},
     "sae": {"override_gate": True, "n_steps": 20, "n_seeds": 2, "expansion": 2, "k": 4},

@@ -44,7 +44,7 @@ def run(params: Params, root: Path) -> Run | None:
     """Write data/forks.parquet, metrics/forks.json and the tables of shares, places and factors.
 
     Raises:
-        UsageError: a fork step leaves less than forks.judged_s behind it.
+        UsageError: a fork lies outside the clip.
     """
     source = catalog.find(params.model, root)
     info = catalog.describe(source, params.model)
@@ -54,6 +54,10 @@ def run(params: Params, root: Path) -> Run | None:
         print(f"forks do not apply: {reason}", flush=True)
         return publish(root, [], info, reason)
     parts = parts_of(params, info)
+    if not parts:
+        reason = "no fork of forks.steps_s leaves forks.judged_s of the clip to judge"
+        print(f"forks do not apply: {reason}", flush=True)
+        return publish(root, [], info, reason)
     tasks = plan_tasks(params, root, info, slots, parts)
     waiting = unfinished(tasks)
     run_tasks(
@@ -106,22 +110,18 @@ class Part:
 def parts_of(params: Params, info: ModelInfo) -> list[Part]:
     """Return the sources at every step; where the memory lies; the sources at the run's guidance.
 
-    The last two take the first seed only.
+    The last two take the first seed only. A fork that leaves less than forks.judged_s of the clip is left out
+    and named.
 
     Raises:
-        UsageError: a fork step leaves less than forks.judged_s of the clip behind it.
+        UsageError: a fork lies outside the clip.
     """
     section, generate = params.forks, params.generate
-    last_s = generate.duration_s - section.judged_s
-    for name, seconds in (
-        *(("forks.steps_s", step) for step in section.steps_s),
-        ("forks.run_guidance_s", section.run_guidance_s),
-        ("forks.where_s", section.where_s),
-    ):
-        if seconds > last_s + 1e-9:
-            rule = f"be at most {last_s:g}, so that forks.judged_s = {section.judged_s:g} s are left to judge"
-            advice = "Lower it, or raise generate.duration_s"
-            raise UsageError(must(name, rule, seconds, where="params.yaml", next_step=advice))
+    steps_s = fitting(params, "forks.steps_s", section.steps_s)
+    where_s = fitting(params, "forks.where_s", [section.where_s] if section.where_s else [])
+    guided_s = fitting(
+        params, "forks.run_guidance_s", [section.run_guidance_s] if section.run_guidance_s else []
+    )
     sampling = Sampling(
         n_frames=frames_for(generate.duration_s, info.frame_rate_hz),
         guidance_scale=section.guidance_scale,
@@ -129,18 +129,42 @@ def parts_of(params: Params, info: ModelInfo) -> list[Part]:
         top_k=generate.top_k,
         top_p=generate.top_p,
     )
-    at = [round(second * info.frame_rate_hz) for second in sorted(section.steps_s)]
-    parts = [Part(sampling, tuple(source_cells(at)), section.n_seeds, whole=True)]
-    if section.where_s:
-        step = round(section.where_s * info.frame_rate_hz)
-        parts.append(
-            Part(sampling, tuple(where_cells(step, info.n_layers, section.n_windows)), 1, whole=False)
-        )
-    if section.run_guidance_s and generate.guidance_scale != section.guidance_scale:
-        step = round(section.run_guidance_s * info.frame_rate_hz)
+
+    def at(seconds: Sequence[float]) -> list[int]:
+        return [round(second * info.frame_rate_hz) for second in sorted(seconds)]
+
+    if not steps_s:
+        return []
+    parts = [Part(sampling, tuple(source_cells(at(steps_s))), section.n_seeds, whole=True)]
+    parts += [
+        Part(sampling, tuple(where_cells(step, info.n_layers, section.n_windows)), 1, whole=False)
+        for step in at(where_s)
+    ]
+    if guided_s and generate.guidance_scale != section.guidance_scale:
         guided = replace(sampling, guidance_scale=generate.guidance_scale)
-        parts.append(Part(guided, tuple(source_cells([step])), 1, whole=True))
+        parts.append(Part(guided, tuple(source_cells(at(guided_s))), 1, whole=True))
     return parts
+
+
+def fitting(params: Params, name: str, seconds: Sequence[float]) -> list[float]:
+    """Return the fork times behind which enough of a clip is left to judge; the others are printed.
+
+    Raises:
+        UsageError: a fork lies outside the clip.
+    """
+    duration_s, judged_s = params.generate.duration_s, params.forks.judged_s
+    for second in seconds:
+        if second >= duration_s:
+            rule = f"lie inside the clip, before {duration_s:g} s"
+            advice = "Lower it, or raise generate.duration_s"
+            raise UsageError(must(name, rule, second, where="params.yaml", next_step=advice))
+    late = [second for second in seconds if second > duration_s - judged_s + 1e-9]
+    if late:
+        named = ", ".join(f"{second:g} s" for second in late)
+        print(
+            f"forks: {name} {named} left out: less than forks.judged_s = {judged_s:g} s is left", flush=True
+        )
+    return [second for second in seconds if second not in late]
 
 
 def plan_tasks(
