@@ -8,14 +8,17 @@ from moodlens.backends import catalog
 from moodlens.backends.requests import halves_run
 from moodlens.base.errors import MoodLensError
 from moodlens.base.units import frames_for, steps_for, steps_within
-from moodlens.contracts.tables import PROMPTS
+from moodlens.contracts.tables import NEUTRAL, PROMPTS
 from moodlens.contracts.tensors import WHOLE_SITES
 from moodlens.forecast import latents, stages
+from moodlens.forecast.forks import Forking, fork_steps, forks_cost
 from moodlens.forecast.generation import Cost, Load, generate_cost
 from moodlens.forecast.machine import measured_rates
 from moodlens.forecast.sizes import Sizes, published_config, sizes_of
 from moodlens.forecast.stages import Analysis
 from moodlens.params.pipeline import Model, Params
+from moodlens.prompts.design import split_evenly
+from moodlens.prompts.grammar import EMOTION_SETS
 from moodlens.store.tables import read_table
 
 DENSE = ("relu", "jumprelu", "gated")
@@ -96,6 +99,43 @@ def analysis_of(params: Params, sizes: Sizes, n_prompts: int) -> Analysis:
     )
 
 
+def forking_of(params: Params, sizes: Sizes) -> Forking:
+    """Return the forks that the parameters request; those that leave too little to judge are left out."""
+    section, generate = params.forks, params.generate
+    last_s = generate.duration_s - section.judged_s + 1e-9
+    steps_s = [second for second in section.steps_s if second <= last_s]
+    where, run = (
+        round(second * sizes.frame_rate_hz) if second <= last_s else 0
+        for second in (section.where_s, section.run_guidance_s)
+    )
+    return Forking(
+        n_slots=n_slots_of(params),
+        n_seeds=section.n_seeds,
+        steps=fork_steps(steps_s, sizes.frame_rate_hz),
+        where_step=where,
+        run_step=run if generate.guidance_scale != section.guidance_scale else 0,
+        n_windows=section.n_windows,
+        guided=section.guidance_scale > 1,
+        run_guided=generate.guidance_scale > 1,
+        block_clips=section.block_clips,
+        rows_per_task=section.rows_per_task,
+        judged_s=section.judged_s,
+    )
+
+
+def n_slots_of(params: Params) -> int:
+    """Return the pairs of prompts that share a slot, of all pairs of emotions in forks.pairs.
+
+    Slots come from the grammar, where every emotion has a prompt in each of them; captions have none.
+    """
+    known = set(params.prompts.emotions)
+    pairs = [pair for pair in params.forks.pairs if set(pair) <= known]
+    emotional = [name for name in params.prompts.sets if name != NEUTRAL]
+    shares = split_evenly(params.prompts.n_per_emotion, len(emotional)) if emotional else []
+    in_grammar = sum(n for name, n in zip(emotional, shares, strict=True) if name in EMOTION_SETS)
+    return len(pairs) * in_grammar
+
+
 def _n_hookpoints(sites: Sequence[str], n_layers: int) -> int:
     return sum(1 if site in WHOLE_SITES else n_layers for site in sites)
 
@@ -123,6 +163,7 @@ def costs_of(params: Params, root: Path) -> list[Cost]:
         stages.signal_cost(load, analysis),
         stages.probe_cost(load, analysis),
         stages.null_text_cost(load, analysis),
+        forks_cost(sizes, load, forking_of(params, sizes), rates),
         stages.temporal_cost(sizes, load, analysis),
         stages.attention_cost(sizes, load, analysis),
         stages.geometry_cost(load, analysis),
