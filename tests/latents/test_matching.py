@@ -36,6 +36,12 @@ def test_a_short_pool_is_a_shortage_and_never_a_smaller_set():
     assert matched_draws(activity, chosen, pool, 2.0, 3, np.random.default_rng(0)) == short
 
 
+def test_a_pool_shorter_than_the_set_is_counted_whatever_its_activity():
+    """Only latents that fire count: of the pool of four, one never does."""
+    activity = alike([0.1] * 5 + [0.9] * 3 + [0.0])
+    assert matched(activity, np.arange(5), np.arange(5, 9), 2.0) == Shortage(5, 3, 2.0)
+
+
 def test_a_large_pool_of_another_activity_is_a_shortage_too():
     activity = alike([0.5, 0.5, 0.5] + [0.4] * 2 + [0.01] * 50)
     assert matched(activity, np.arange(3), np.arange(3, 55), 2.0) == Shortage(3, 2, 2.0)

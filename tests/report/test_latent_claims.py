@@ -89,6 +89,13 @@ def test_the_sae_is_ahead_only_where_interval_and_p_agree():
     assert "not distinguishable from random directions and behind principal components" in text
 
 
+def test_the_sae_is_not_ahead_where_its_seeds_disagree():
+    seeds = SITE["seeds"] | {"gain_random_1": {"mean": 0.1, "low": -0.02, "high": 0.2}}
+    assert "not distinguishable from random directions" in said(seeds=seeds)
+    seeds["gain_random_1"]["low"] = 0.02
+    assert "ahead of random directions" in said(seeds=seeds)
+
+
 def test_a_control_or_the_reason_why_there_is_none():
     assert "0.25 against 0.010 for random latents matched in number and activity (p 0.025)" in said()
     reason = "no matched control: 16 needed, 9 available (within a factor of 2)"

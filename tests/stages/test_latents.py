@@ -104,6 +104,8 @@ def test_claims_of_every_site_are_written_with_their_controls(finished: tuple[Pa
         assert (seeds["n"], seeds["claims"]) == (2, False)
         assert seeds["stable_70"]["low"] is None, "two seeds are one pair"
         assert seeds["selectivity"]["low"] < seeds["selectivity"]["high"]
+        ahead = seeds["sparse_2"]["mean"] - figures["sparse"]["2"]["random"]["accuracy"]
+        assert seeds["gain_random_2"]["mean"] == pytest.approx(ahead, abs=1e-5)
         assert ("factors" in figures) == (site != "text")
         child = next(part for part in run.children if part.tags["sae.site"] == site)
         assert child.metrics["seeds.sparse_1"] == pytest.approx(seeds["sparse_1"]["mean"], rel=1e-5)

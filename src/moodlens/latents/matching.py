@@ -34,7 +34,7 @@ class Shortage:
     """Why there is no matched control."""
 
     needed: int
-    available: int  # chosen latents that could have a partner of their own within the tolerance
+    available: int  # the pool where it is smaller than needed; else latents with a partner within tolerance
     factor: float
 
     @property
@@ -82,7 +82,8 @@ def matched(
         pool: indices of the latents that may be one; none of them is chosen.
         factor: tolerance. Firing rates and mean activations of partners differ by at most this factor.
     """
-    return _assigned(distances(activity, chosen, pool), None, pool, factor)
+    short = _short(activity, chosen, pool, factor)
+    return short or _assigned(distances(activity, chosen, pool), None, pool, factor)
 
 
 def matched_draws(
@@ -100,14 +101,23 @@ def matched_draws(
         n_draws: number of sets.
         rng: draws them.
     """
-    apart = distances(activity, chosen, pool)
-    draws = []
+    if short := _short(activity, chosen, pool, factor):
+        return short
+    apart, draws = distances(activity, chosen, pool), []
     for _ in range(n_draws):
         one = _assigned(apart, rng.random(apart.shape), pool, factor)
         if isinstance(one, Shortage):
             return one
         draws.append(one)
     return np.stack(draws)
+
+
+def _short(
+    activity: Activity, chosen: Int[np.ndarray, " chosen"], pool: Int[np.ndarray, " pool"], factor: float
+) -> Shortage | None:
+    """The shortage of a pool with fewer firing latents than are chosen, whatever their activity."""
+    n_firing = int(activity.fires[pool].sum())
+    return Shortage(len(chosen), n_firing, factor) if n_firing < len(chosen) else None
 
 
 def _assigned(

@@ -57,7 +57,7 @@ def claim_sentences(units: Mapping[str, Any]) -> list[str]:
         ("absorption", _absorption),
     ):
         if units.get(name):
-            found.append(say(units[name]))
+            found.append(say(units[name], units))
     if "accuracy_twin_states" in units:
         found.append(_readers(units))
     if units.get("seeds"):
@@ -65,29 +65,38 @@ def claim_sentences(units: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _sparse(scores: Mapping[str, Mapping[str, Any]]) -> str:
+def _sparse(scores: Mapping[str, Mapping[str, Any]], units: Mapping[str, Any]) -> str:
     k = min(scores, key=int)
     own = scores[k]["sae"]
     others = {name: scores[k][name] for name in ("random", "pca", "dense") if name in scores[k]}
     beside = ", ".join(f"{BASES[name]} {share(score['accuracy'])}" for name, score in others.items())
-    latents = count(int(k), "latent")
+    latents, seeds = count(int(k), "latent"), units.get("seeds", {})
+    standing = {
+        name: _standing(others[name], seeds.get(f"gain_{name}_{k}", {})) for name in ("random", "pca")
+    }
     return (
         f"Detectors on {latents} tell an emotion from the others on {share(own['accuracy'])} of held-out "
         f"wordings {interval(own['low'], own['high'], percent=True)} (balanced, chance 50 %); at equal k "
-        f"{beside}. The SAE is {_standing(others['random'])} random directions and "
-        f"{_standing(others['pca'])} principal components."
+        f"{beside}. The SAE is {standing['random']} random directions and {standing['pca']} principal "
+        "components."
     )
 
 
-def _standing(score: Mapping[str, Any]) -> str:
-    """How the SAE stands to a basis: ahead or behind where the interval leaves out 0 (ahead: and p "
-    "agrees)."""
-    if score["gain_low"] > 0 and score["gain_p"] < ALPHA:
+def _standing(score: Mapping[str, Any], over_seeds: Mapping[str, Any]) -> str:
+    """How the SAE stands to a basis.
+
+    It is ahead where the intervals over wordings and over seeds (if there is one) lie above 0 and p agrees,
+    and behind where both lie below 0.
+    """
+    low, high = over_seeds.get("low"), over_seeds.get("high")
+    if score["gain_low"] > 0 and score["gain_p"] < ALPHA and (low is None or low > 0):
         return "ahead of"
-    return "behind" if score["gain_high"] < 0 else "not distinguishable from"
+    if score["gain_high"] < 0 and (high is None or high < 0):
+        return "behind"
+    return "not distinguishable from"
 
 
-def _perturbation(found: Mapping[str, Any]) -> str:
+def _perturbation(found: Mapping[str, Any], _units: Mapping[str, Any]) -> str:
     text = (
         f"Without its own latents an emotion's score falls by {number(found['on_target'], 2)} of the gap, "
         f"without another emotion's by {number(found['off_target'], 2)}"
@@ -101,7 +110,7 @@ def _perturbation(found: Mapping[str, Any]) -> str:
     )
 
 
-def _removal(found: Mapping[str, Any]) -> str:
+def _removal(found: Mapping[str, Any], _units: Mapping[str, Any]) -> str:
     if found["no_control"]:
         return f"Accuracy without these latents: {found['no_control']}."
     return (
@@ -111,7 +120,7 @@ def _removal(found: Mapping[str, Any]) -> str:
     )
 
 
-def _factors(found: Mapping[str, Any]) -> str:
+def _factors(found: Mapping[str, Any], _units: Mapping[str, Any]) -> str:
     bases = found["bases"]
     beside = ", ".join(
         f"{BASES[name]} {number(bases[name]['mean']['gap'], 2)} and "
@@ -126,7 +135,7 @@ def _factors(found: Mapping[str, Any]) -> str:
     )
 
 
-def _absorption(found: Mapping[str, Any]) -> str:
+def _absorption(found: Mapping[str, Any], _units: Mapping[str, Any]) -> str:
     return (
         f"On {share(found['absorbed'])} {interval(found['low'], found['high'], percent=True)} of the "
         "wordings the emotion's best latent is silent while another carries the emotion; an emotion has "

@@ -35,6 +35,8 @@ FACTORS = {
 """Factor -> its descriptor. Brightness is its logarithm. Tempo is read as onset rate: clips are short."""
 BASES = ("untrained_sae", "twin_sae")
 """Units that the SAE is compared with, beside random directions, principal components, dense directions."""
+AGAINST = ("random", "pca")
+"""Bases over which every seed's gain is taken."""
 
 
 def claims_of(site: Site, pooled: Pooled, settings: ProbeSettings) -> dict[str, Any]:
@@ -80,7 +82,8 @@ def claims_of(site: Site, pooled: Pooled, settings: ProbeSettings) -> dict[str, 
     known = _known_factors(site)
     if known is not None:
         found["factors"] = _factors(site, pooled, *known, axes, settings)
-    found["seeds"] = _over_seeds(site, pooled, wordings, known, settings)
+    against = {name: parts[name].sum(axis=1) for name in AGAINST}
+    found["seeds"] = _over_seeds(site, pooled, wordings, known, against, settings)
     return found
 
 
@@ -164,6 +167,7 @@ def _over_seeds(
     pooled: Pooled,
     wordings: Wordings,
     known: tuple[list[str], np.ndarray] | None,
+    against: dict[str, np.ndarray],
     settings: ProbeSettings,
 ) -> dict[str, Any]:
     section, n = site.params.latents, _n_units(site, pooled)
@@ -179,6 +183,9 @@ def _over_seeds(
         parts = sparse_parts(rows, wordings, section.sparse_k, settings.ridge).sum(axis=1)
         counts = measure(sae.latents, site.design, site.settings).counts
         values = {f"sparse_{k}": float(part) for k, part in zip(section.sparse_k, parts, strict=True)}
+        for name, theirs in against.items():
+            gains = zip(section.sparse_k, parts - theirs, strict=True)
+            values |= {f"gain_{name}_{k}": float(gain) for k, gain in gains}
         values |= {
             "selectivity": numbers.selectivity,
             "absorbed": shares.absorbed,
