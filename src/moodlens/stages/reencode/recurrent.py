@@ -120,9 +120,10 @@ def recurrent_states(
         entry = nn.Linear(n_codebooks * d_codec, units)
         layer = nn.GRU(units, units, batch_first=True)
         heads = nn.ModuleList(nn.Linear(units, n_tokens - 1) for _ in range(n_codebooks))
-        with torch.no_grad():
-            layer.bias_ih_l0[units : 2 * units] = torch.log(1 + WINDOW_STEPS * torch.rand(units))
-            layer.bias_hh_l0[units : 2 * units] = 0
+        biases = dict(layer.named_parameters())
+        with torch.no_grad():  # of reset, update and new gate, one after the other
+            biases["bias_ih_l0"][units : 2 * units] = torch.log(1 + WINDOW_STEPS * torch.rand(units))
+            biases["bias_hh_l0"][units : 2 * units] = 0
 
     def states_of(tokens: torch.Tensor) -> torch.Tensor:
         read = torch.cat([table[k][tokens[:, k]] for k in range(n_codebooks)], dim=2)
