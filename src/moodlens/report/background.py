@@ -128,8 +128,8 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
 GLOSSARY = (
     Fact(
         "Rung",
-        "A claim with a test and baselines of its own: text code, music, use. A rung is reached if its "
-        "verdict is strong or weak.",
+        "A claim with a test and baselines of its own: text code, music, source, use. A rung is reached if "
+        "its verdict is strong or weak. The source is answered, not climbed: each source has a verdict.",
     ),
     Fact(
         "Check of the design",
@@ -143,7 +143,45 @@ GLOSSARY = (
     Fact(
         "Null text",
         "The conditioning replaced by zeros. A state under null text is a function of the tokens it is fed: "
-        "it holds nothing that they do not hold.",
+        "it holds nothing that they do not hold. Neutral text is another thing: the prompt without its "
+        "wording.",
+    ),
+    Fact(
+        "Fork",
+        "A clip played up to a step and generated anew from there with the same noise. Its prefix (the "
+        "tokens up to the step), the cached states of the prefix and the text ahead are exchanged one at a time.",
+    ),
+    Fact(
+        "Cached states",
+        "The keys and values of self-attention that a layer keeps of earlier steps. They can be computed for "
+        "the same tokens under another text.",
+    ),
+    Fact(
+        "Music so far, memory, re-reading",
+        "The sources of the emotion behind a fork. Memory is what cached states carry on of a text that is "
+        "no longer there, at equal tokens; re-reading is what the text carries because it is read again.",
+    ),
+    Fact(
+        "Share",
+        "How far exchanging one source moves the judge, divided by how far the whole prompt does. Shares of "
+        "several sources need not add up to 100 %.",
+    ),
+    Fact(
+        "Donor",
+        "The same exchange between two wordings of one emotion. It should move nothing; p is computed on the "
+        "contrast of two emotions minus it.",
+    ),
+    Fact(
+        "Judge",
+        "A classifier of emotion from the sound of a clip’s last seconds, which gives log-odds. That of the "
+        "embedded models was fitted on their synthesiser and has seen neither prompts nor generated clips. "
+        "That of any other model was fitted on the model’s own clips without the wordings that it judges, "
+        "which is weaker.",
+    ),
+    Fact(
+        "Turn",
+        "In the music of the embedded models, the moment at which the emotion sets in. The opening before it "
+        "is the same for every emotion.",
     ),
     Fact(
         "Prompt, clip, seed",
@@ -201,6 +239,7 @@ GLOSSARY = (
     Fact(
         "Equivalence",
         "The verdict is “none” only if an effect of the stated size, planted into these data, would have "
-        "been detected. Otherwise it is undecided, with the number of prompts expected to settle it.",
+        "been detected. Otherwise it is undecided, with what is expected to settle it. Of a source, “none” "
+        "says that its mean share over the forks lies within the margin (two one-sided tests).",
     ),
 )
