@@ -149,7 +149,7 @@ GLOSSARY = (
     Fact(
         "Fork",
         "A clip played up to a step and generated anew from there with the same noise. Its prefix (the "
-        "tokens up to the step), the cached states of the prefix and the text ahead are exchanged one at a time.",
+        "tokens up to the step), the prefix’s cached states and the text ahead are exchanged one at a time.",
     ),
     Fact(
         "Cached states",
