@@ -33,7 +33,8 @@ def run(params: Params, root: Path) -> None:
     look = look_of(params.prompts.n_per_emotion, params.decide)
     thresholds = at_look(params.decide, look)
     work = open_workspace(root)
-    spreads = {name: part["p_dispersion"] for name, part in signal.items() if isinstance(part, Mapping)}
+    families = {name: part for name, part in signal.items() if isinstance(part, Mapping) and "effect" in part}
+    spreads = {name: family["p_dispersion"] for name, family in families.items()}
     check = checked_design(work, spreads, None, thresholds.alpha_weak, params.signal.seed)
     decision = decide(evidence_of(signal, probe, null_text), thresholds, forks, check.undecided)
     gates = gates_of(measured_of(signal, relate, geometry), params.decide)
