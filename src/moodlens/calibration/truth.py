@@ -41,8 +41,8 @@ def judged(model: str, verdicts: Mapping[str, str]) -> tuple[Judged, ...]:
         model: embedded name.
         verdicts: of the rungs.
 
-    >>> [row.mark for row in judged("organism-random", {"text_code": "weak"})]
-    ['wrong', 'untested']
+    >>> [row.mark for row in judged("organism-memory", {"text_code": "weak", "music": "none"})]
+    ['right', 'wrong', 'untested']
     """
     rows = []
     for rung, truth in TRUTH[model].items():

@@ -44,8 +44,9 @@ def reduced(
 
     Rows that span no more than `width` dimensions are returned as they are.
 
-    >>> reduced(np.array([[[3.0, 0.0], [1.0, 0.1], [9.0, 9.0]]]), np.array([True, True, False]), 1).shape
-    (1, 3, 1)
+    >>> clips = np.array([[[3.0, 0.0], [1.0, 0.1], [2.0, 0.3], [9.0, 9.0]]])
+    >>> reduced(clips, np.array([True, True, True, False]), width=1).shape
+    (1, 4, 1)
     """
     fitted = rows[:, train].reshape(-1, rows.shape[2])
     if min(len(fitted) - 1, rows.shape[2]) <= width:
