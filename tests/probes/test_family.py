@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from moodlens.probes.controls import Comparison, difference
 from moodlens.probes.family import ProbeSettings, accuracy_interval, probe_family
 from moodlens.stats.bootstrap import class_means, resamples
-from tests.stats.synthetic import design, sites
+from tests.stats.synthetic import design, in_pairs, sites
 
 SETTINGS = ProbeSettings(n_folds=6, ridge=0.1, n_permutations=199, n_bootstrap=200, confidence=0.95, seed=0)
 
@@ -98,3 +98,13 @@ def test_the_closed_form_probe_takes_its_penalties_from_the_grid(planted):
         assert a.ridge_accuracy == b.ridge_accuracy
         assert c.ridge_accuracy == max(a.ridge_accuracy, d.ridge_accuracy)
     assert any(a.ridge_accuracy != d.ridge_accuracy for a, d in zip(one.sites, plain.sites, strict=True))
+
+
+@pytest.mark.parametrize("unit", ["prompt", "wording"])
+def test_labels_stay_in_their_strata(unit):
+    made = in_pairs(6)
+    felt = sites(made, np.random.default_rng(3), share=0.9)
+    found = probe_family(felt, made, unit, replace(SETTINGS, n_permutations=999, n_folds=4))
+    assert found.best.ridge_accuracy == 1
+    assert found.smallest_p == pytest.approx(1 / 32)
+    assert found.p == pytest.approx(1 / 32, abs=0.015)

@@ -1,5 +1,6 @@
 """Control task, templates, code length and directions on sites whose truth is known."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -14,7 +15,7 @@ from moodlens.probes.logistic import block_order, online_bits
 from moodlens.probes.site_scores import PromptColumns, score_sites
 from moodlens.stats.gram import prompt_grams, site_gram
 from moodlens.stats.permutation import p_values, relabellings
-from tests.stats.synthetic import design, sites
+from tests.stats.synthetic import design, in_pairs, sites
 
 SETTINGS = ProbeSettings(
     n_folds=4,
@@ -43,6 +44,17 @@ def test_a_site_of_wordings_is_memorised_and_not_selective_one_of_emotion_is():
     assert by_heart.by_template > 0.8  # another template, the same wording
     assert selective.valence.r2 > by_heart.valence.r2
     assert selective.mdl_bits < np.log2(3) < by_heart.mdl_bits
+
+
+def test_the_values_of_a_scale_stay_in_their_strata():
+    """Two values in six slots: two of 64 labellings are as extreme as the planted one and its mirror."""
+    made = in_pairs(6)
+    columns = PromptColumns(np.array([0.7, -0.6])[made.labels], np.zeros(12), np.zeros(12, dtype=int))
+    (found,) = score_sites(
+        sites(made, np.random.default_rng(3), share=0.9), made, columns, replace(SETTINGS, n_permutations=999)
+    )
+    assert found.valence is not None
+    assert found.valence.p == pytest.approx(1 / 32, abs=0.015)
 
 
 def test_one_template_and_one_value_leave_nothing_to_read():

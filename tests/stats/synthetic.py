@@ -1,5 +1,7 @@
 """Synthetic sites whose truth is known: prompts, clips that resemble each other, an effect of known size."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from moodlens.stats.design import Design, design_of
@@ -14,6 +16,11 @@ def design(*sizes: int, per_wording: int = 1) -> Design:
     return design_of(
         [f"{e}-{i}" for e, i in rows], [e for e, _ in rows], [f"{e}{i // per_wording}" for e, i in rows]
     )
+
+
+def in_pairs(n: int) -> Design:
+    """Return two emotions of n prompts in n slots: 2^n labellings, of which two are always alike."""
+    return replace(design(n, n), strata=np.tile(np.arange(n), 2))
 
 
 def sites(

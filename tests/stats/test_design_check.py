@@ -86,7 +86,7 @@ def test_a_nuisance_drawn_at_random_is_rarely_called_a_predictor():
         rng = np.random.default_rng(seed)
         drawn = {
             name: rng.integers(0, 3, 15)[made.wordings].astype(str).tolist()
-            for name in ("set", "genre", "key")
+            for name in ("set", "genre", "key", "template", "room", "day")
         }
         free = Strata(np.zeros(30, dtype=int), (), tuple(drawn))
         found = check_design(made, free, drawn, np.zeros((30, 1)), {}, None, 0.05, seed)

@@ -40,11 +40,11 @@ def test_power_is_the_share_of_full_tests_that_find_the_effect():
 def test_an_injection_moves_the_statistic_as_moved_vectors_would(kind):
     """One layer, rows written out: class means shifted by hand and the statistic taken anew."""
     rng = np.random.default_rng(9)
-    made, delta, n_injections = design(5, 9, 7), 0.1, 60
-    rows = rng.standard_normal((21, 30))
+    made, delta, n_injections = design(5, 9, 7), 0.1, 400
+    rows = rng.standard_normal((21, 6))
     rows -= rows.mean(axis=0)
     gram = (rows @ rows.T)[None]
-    table = relabellings(made.labels, 200, rng)
+    table = relabellings(made.labels, 500, rng)
     statistics = location_statistics(gram, table, [kind])
     found = injection_power(
         gram, table, statistics, delta, 0.05, np.random.default_rng(1), n_injections, kinds=[kind]
@@ -93,6 +93,14 @@ def test_within_slots_fewer_units_are_needed_and_they_deliver_the_power():
             injection_power(gram[None], table, pseudo_f(gram[None], table), 0.02, 0.05, rng).power
         )
     assert np.mean(achieved) == pytest.approx(0.8, abs=0.12)
+
+
+def test_slots_that_move_nothing_change_nothing_but_the_degrees_of_freedom():
+    rng = np.random.default_rng(6)
+    rows = rng.standard_normal((240, 24))
+    gram, slots = centred(rows @ rows.T), np.repeat(np.arange(60), 4)
+    free = units_needed(gram, 4, 0.02, 0.05, 0.8)
+    assert units_needed(gram, 4, 0.02, 0.05, 0.8, slots) == pytest.approx(free, rel=0.12)
 
 
 def test_one_block_needs_what_no_blocks_need():

@@ -12,7 +12,7 @@ from moodlens.stats.metrics import METRICS, MetricSettings, vectors_of
 from moodlens.stats.multiplicity import max_t
 from moodlens.stats.permutation import p_values, relabellings
 from moodlens.stats.units import units_of
-from tests.stats.synthetic import design, sites
+from tests.stats.synthetic import design, in_pairs, sites
 
 SETTINGS = MetricSettings(cca_rank=3, n_slices=8, threshold=0.1, seed=0)
 N_SIMS = 200
@@ -149,6 +149,13 @@ def test_where_groups_are_unequal_only_robust_tests_of_location_have_a_p():
     ).values()
     assert all(cell.p is not None for cell in cells.cells)
     assert cells.cells[0].statistic == "pseudo_f"
+
+
+def test_labels_stay_in_their_strata():
+    made = in_pairs(6)
+    felt = {"a": sites(made, np.random.default_rng(3), share=0.9)}
+    (cell,) = metric_sweep(felt, made, "wording", ["permanova"], SETTINGS, 999, 100, 0.95)["a"].cells
+    assert cell.p == pytest.approx(1 / 32, abs=0.015)
 
 
 def test_the_parameters_know_every_metric():

@@ -53,6 +53,23 @@ def test_of_two_nuisances_the_one_that_tells_the_emotion_stays():
     assert (own.held, own.free) == (("template",), ("instrument",))
 
 
+def test_a_nuisance_that_would_tie_many_units_to_their_label_is_given_up_though_relabellings_abound():
+    labels = np.repeat([0, 1, 2, 3], 16)
+    shared = [str(unit % 16) if unit % 16 < 8 else f"{unit} alone" for unit in range(64)]
+    assert strata_of(labels, np.arange(64), {"room": shared}).free == ("room",)
+    few = [str(unit % 16) if unit % 16 < 15 else f"{unit} alone" for unit in range(64)]
+    assert strata_of(labels, np.arange(64), {"room": few}).held == ("room",)
+
+
+def test_the_more_associated_nuisance_comes_first_even_with_more_values():
+    labels = np.repeat([0, 1], 12)
+    instrument = [*"aaaaabbbcccd", *"abbbcccddddd"]
+    room = [str(unit % 3) for unit in range(24)]
+    for nuisances in ({"instrument": instrument, "room": room}, {"room": room, "instrument": instrument}):
+        assert strata_of(labels, np.arange(24), nuisances).held == ("instrument",)
+    assert strata_of(labels, np.arange(24), {"room": room}).held == ("room",)
+
+
 def test_units_of_many_prompts_are_compared_by_all_of_them():
     labels, members = np.repeat([0, 1], 40), np.repeat(np.arange(40), 2)
     template = [str(prompt % 4) for prompt in range(80)]

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from moodlens.stats.sweep import SweepSettings, sweep
-from tests.stats.synthetic import design, sites
+from tests.stats.synthetic import design, in_pairs, sites
 
 SETTINGS = SweepSettings(199, 100, 0.95, 0.02, 0.05, 0.8, 0)
 
@@ -40,3 +43,16 @@ def test_unequal_groups_work_and_the_same_seed_gives_the_same_record():
     first, second = sweep("layers", layers, made, SETTINGS), sweep("layers", layers, made, SETTINGS)
     assert first == second
     assert first.best.tests["prompt"].p_max <= 0.02
+
+
+def test_labels_stay_in_their_strata():
+    made = in_pairs(6)
+    found = sweep(
+        "layers",
+        sites(made, np.random.default_rng(3), share=0.9),
+        made,
+        replace(SETTINGS, n_permutations=999),
+    )
+    for unit in ("prompt", "wording"):
+        assert found.equivalence[unit].smallest_p == pytest.approx(1 / 32)
+        assert found.best.tests[unit].p == pytest.approx(1 / 32, abs=0.015)

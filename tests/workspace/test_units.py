@@ -39,6 +39,8 @@ def test_captions_that_are_their_own_wording_merge_only_where_nearly_the_same():
         "music with drums",
     ]
     assert near_duplicates(captions).tolist() == [0, 0, 1, 2]
+    assert near_duplicates(["slow piano tune", "slow flute march"]).tolist() == [0, 1]  # 1 of 5 words
+    assert near_duplicates(["slow piano tune", "piano tune reprise"]).tolist() == [0, 0]  # 2 of 4
     marked = merged_wordings(["sad"] * 5, ["gloomy", *captions], ["gloomy piano", *captions])
     assert marked == ["gloomy", captions[0], captions[0], captions[2], captions[3]]
 
