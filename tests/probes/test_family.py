@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 
 from moodlens.probes.controls import Comparison, difference
 from moodlens.probes.family import ProbeSettings, accuracy_interval, probe_family
 from moodlens.stats.bootstrap import class_means, resamples
+from moodlens.stats.sign_flip import better_p
 from tests.stats.synthetic import design, in_pairs, sites
 
 SETTINGS = ProbeSettings(n_folds=6, ridge=0.1, n_permutations=199, n_bootstrap=200, confidence=0.95, seed=0)
@@ -37,7 +38,7 @@ def test_the_planted_layer_is_the_best_and_beats_its_controls(planted, unit):
     gain = difference("layer 0", correct, 1, quiet.correct, made, unit, how, np.random.default_rng(1))
     assert gain.low > 0
     assert gain.p < 0.025
-    assert gain.difference == pytest.approx(found.best.accuracy - quiet.accuracy)
+    assert gain.difference == pytest.approx(found.best.accuracy - max(quiet.accuracy, 1 / 3))
     by_site = difference("itself", correct, 1, correct, made, unit, how, np.random.default_rng(1))
     assert (by_site.difference, by_site.low, by_site.high, by_site.p) == (0, 0, 0, 1)
 
@@ -108,3 +109,31 @@ def test_labels_stay_in_their_strata(unit):
     assert found.best.ridge_accuracy == 1
     assert found.smallest_p == pytest.approx(1 / 32)
     assert found.p == pytest.approx(1 / 32, abs=0.015)
+
+
+def test_a_baseline_below_chance_counts_as_chance():
+    made, how = design(9, 9, 9, 9), Comparison(8, 200, 499, 0.95)
+    never, always = np.zeros(36), np.ones(36)
+
+    def against(correct: np.ndarray, chosen: int, baseline: np.ndarray):
+        rng = np.random.default_rng(0)
+        return difference("words", correct, chosen, baseline, made, "wording", how, rng)
+
+    found = against(always[None], 0, never)
+    assert (found.accuracy, found.difference) == (0, 0.75)
+    assert found.low == found.high == pytest.approx(0.75)
+    assert against(np.stack([never, always]), 1, np.stack([never, never])).difference == 0.75
+    above = against(always[None], 0, np.repeat([1.0, 0, 1, 0], 9))
+    assert (above.accuracy, above.difference) == (0.5, 0.5)
+
+
+def test_a_probe_at_chance_does_not_beat_a_baseline_below_it():
+    made, how, n_sims = design(9, 9, 9, 9), Comparison(8, 50, 199, 0.95), 300
+    beaten = plain = 0
+    for seed in range(n_sims):
+        rng = np.random.default_rng(seed)
+        guess = (rng.uniform(size=36) < 0.25).astype(float)
+        beaten += difference("words", guess[None], 0, np.zeros(36), made, "wording", how, rng).p < 0.025
+        plain += better_p(guess[None], np.zeros(36), made, "wording", 8, 199, rng)[0] < 0.025
+    assert beaten <= binom.ppf(0.999, n_sims, 0.025)
+    assert plain > 0.2 * n_sims

@@ -29,7 +29,7 @@ class Difference:
 
     baseline: str
     accuracy: float  # of the baseline
-    difference: float
+    difference: float  # to the baseline, or to chance where the baseline is below it
     low: float  # the interval is descriptive: it leaves out the choice of the probe and shared training data
     high: float
     p: float  # the test: one-sided, sign flips of whole units, for the best of all compared probes
@@ -63,6 +63,9 @@ def difference(
 ) -> Difference:
     """Return the gain of the chosen probe of a family over a baseline, paired by prompt.
 
+    A baseline below chance counts as chance: where emotions share their nuisance, the nuisance words of a
+    held-out wording point to the other emotions, and nothing is gained by beating that.
+
     Args:
         baseline: name of the baseline.
         correct: 1 where the out-of-fold prediction of each probe of the family is right.
@@ -72,12 +75,15 @@ def difference(
         settings: folds, resamples and flips.
         rng: source of the resamples and signs.
     """
-    own = baseline_correct if baseline_correct.ndim == 1 else baseline_correct[chosen]
-    low, high = gain_interval(correct[chosen], own, design, unit, settings, rng)
-    p = better_p(correct, baseline_correct, design, unit, settings.n_folds, settings.n_flips, rng)[chosen]
-    floor = float(balanced_accuracy(own, design.labels))
-    gain = float(balanced_accuracy(correct[chosen], design.labels)) - floor
-    return Difference(baseline, floor, gain, low, high, float(p))
+    rows = np.atleast_2d(baseline_correct)
+    accuracies, chance = balanced_accuracy(rows, design.labels), 1 / design.n_classes
+    floors = np.where((accuracies < chance)[:, None], chance, rows)
+    index = chosen if baseline_correct.ndim == 2 else 0
+    low, high = gain_interval(correct[chosen], floors[index], design, unit, settings, rng)
+    p = better_p(correct, floors, design, unit, settings.n_folds, settings.n_flips, rng)[chosen]
+    own = float(accuracies[index])
+    gain = float(balanced_accuracy(correct[chosen], design.labels)) - max(own, chance)
+    return Difference(baseline, own, gain, low, high, float(p))
 
 
 def gain_interval(
