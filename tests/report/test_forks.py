@@ -8,7 +8,8 @@ import pytest
 
 from moodlens.decision.ladder import SOURCES
 from moodlens.plots.forks import STYLES
-from moodlens.report.forks import EXCHANGED, forks_finding
+from moodlens.report.fork_sentences import EXCHANGED
+from moodlens.report.forks import forks_finding
 from moodlens.report.records import Finding, Grid
 from moodlens.stages.report.chapters import CHAPTERS, chapters_of
 from tests.report.forks_tables import (
@@ -53,13 +54,34 @@ def test_a_strong_source_is_told_with_its_share_at_the_fork_that_decides():
     assert "Shares are shares of that difference." in summary
 
 
+def wide(row: dict[str, object]) -> bool:
+    return row["source"] == "memory" and row["step_s"] == 1.2
+
+
 def test_none_is_said_of_the_mean_over_the_forks_with_the_interval_that_decides():
-    summary = chapter().summary
+    shares = [row | {"low": -0.3, "high": 0.3} if wide(row) else row for row in SHARES]
+    summary = forks_finding(forks_metrics(), shares, PLACES, FACTORS, 0.1, 0.05, 0.95).summary
     said = f"null text ahead, moves what follows by less than 10{THIN}% on average over the forks (none, "
-    assert f"{said}90{THIN}% interval of the mean [−5, 6]{THIN}%)." in summary
+    said += (
+        f"90{THIN}% interval of the mean [−5, 6]{THIN}%; at 1.2{THIN}s alone [−30, 30]{THIN}% is left open)."
+    )
+    assert said in summary
     notes = grid(chapter(), "Verdict").notes
     assert "Memory: none, the rule of memory." in notes
     assert any(f"mean share over the forks inside ±10{THIN}%" in note for note in notes)
+
+
+def test_the_largest_effect_of_a_mere_change_of_words_is_told():
+    shares = [row | {"donor": -0.2} if wide(row) else row for row in SHARES]
+    summary = forks_finding(forks_metrics(), shares, PLACES, FACTORS, 0.1, 0.05, 0.95).summary
+    assert f"Two wordings of one emotion differ by −20{THIN}% at most (donor, memory, 1.2{THIN}s)." in summary
+
+
+def test_sources_keep_their_order_where_a_file_has_sorted_its_keys():
+    sorted_metrics = json.loads(json.dumps(forks_metrics(), sort_keys=True))
+    finding = forks_finding(sorted_metrics, SHARES, PLACES, FACTORS, 0.1, 0.05, 0.95)
+    assert finding == chapter()
+    assert [cells[0].text for cells in grid(finding, "Verdict").rows][:2] == ["music so far", "memory"]
 
 
 def test_an_undecided_source_claims_nothing():

@@ -11,61 +11,24 @@ from matplotlib.axes import Axes
 
 from moodlens.plots.forks import STYLES, Point, SourceLine, same_height, share_points, shares_over_time
 from moodlens.plots.style import draw, figure_svg
-from moodlens.report.formatting import THIN, Row, column, count, interval, number, p_value, share
+from moodlens.report.fork_sentences import (
+    DIAMOND,
+    FACTOR_NOTE,
+    FLIPS_NOTE,
+    MEAN_NOTE,
+    NAMES,
+    NEUTRAL,
+    OVER_TIME,
+    PLACES,
+    PLACES_NOTE,
+    REACHED,
+    UNSEEN,
+    in_order,
+    seconds,
+    summary_of,
+)
+from moodlens.report.formatting import Row, column, count, interval, number, p_value, share
 from moodlens.report.records import Cell, Figure, Finding, Grid, cells, marked
-
-NEUTRAL = "memory, neutral ahead"
-NAMES = {
-    "music": "music so far",
-    "memory": "memory",
-    "reading": "re-reading",
-    NEUTRAL: "memory, neutral text ahead",
-    "all": "whole clips",
-}
-"""Source in the metrics -> its name on the page."""
-EXCHANGED = {
-    "music": "Exchanging the music so far, without any text",
-    "memory": "Exchanging the cached states, at the same tokens and with null text ahead",
-    "reading": "Exchanging the text ahead, at the same tokens and cached states",
-}
-"""Source -> the exchange that measures it."""
-REACHED = ("strong", "weak")
-
-OVER_TIME = (
-    "Each clip is forked: the tokens up to a second are kept, and the rest is generated anew with the same "
-    "noise. Music so far: the tokens of two emotions, no text. Memory: the same tokens, cached states "
-    "computed under two emotions, null text ahead. Re-reading: the same tokens and cached states, two "
-    "emotions ahead. A judge hears the last {judged}; 100 % is {total}. The shaded band is the margin of "
-    "“none”, which is a statement on the mean over the forks, not on a single fork. The thin grey lines "
-    "are donors: they exchange two wordings of one emotion and should lie on 0.{neutral}"
-)
-DIAMOND = " The hollow diamond is memory with neutral text ahead in place of null text."
-UNSEEN = (
-    "Null text behind a text is a place that a model trained by dropping the text of whole clips has never "
-    "seen. So two things stand beside the share of memory: the contrast with neutral text ahead, and the "
-    "likelihood of the continuations under the model (nats per token; more is less likely). Compare the "
-    "likelihood of memory with that of music so far, where null text follows null text."
-)
-PLACES = (
-    "The cached states of one layer, or of one part of the time before the fork, are exchanged alone, with "
-    "the same tokens and null text ahead. The shares of the parts need not add up. The states cached in "
-    "layer 0 are computed before any text is read, so its share is 0 by construction. {points}"
-)
-MEAN_NOTE = (
-    "“None” is equivalence: no fork is significant, and two one-sided tests place the mean share over the "
-    "forks inside ±{margin}. The interval beside the mean is the one that they use."
-)
-FACTOR_NOTE = (
-    "First emotion minus second, averaged over pairs of wordings, with {level} t intervals that are not "
-    "adjusted for their number: a description, not a test."
-)
-FLIPS_NOTE = (
-    "p flips the sign of whole pairs of wordings: the contrast of two emotions minus that of two wordings of "
-    "one emotion (donor). MaxT runs over the forks of one source and their mean."
-)
-PLACES_NOTE = (
-    "These exchanges have no donor of the same emotion: p tests the contrast of the two emotions alone."
-)
 
 
 def forks_finding(
@@ -88,71 +51,19 @@ def forks_finding(
         alpha: level of a weak claim.
         confidence: of the intervals.
     """
-    main, run = metrics["main"], metrics.get("run")
+    main = metrics["main"]
     figures = [_over_time(metrics, shares, margin, alpha, confidence)]
     grids = [_sources(main, _of(shares, main), margin, alpha, confidence)]
     if places:
         figures.append(_places(places, margin, alpha, confidence, main["n_units"]))
         grids.append(_places_grid(places, alpha, confidence))
     grids += [_forks_grid(shares, alpha, confidence), _factors(_of(factors, main), confidence)]
-    parts = [_total(main["total"])]
-    parts += [_sentence(name, found, margin, alpha) for name, found in main["sources"].items()]
-    parts += [_place_sentence(main["where"], alpha), _run_sentence(run)]
-    return Finding(" ".join(part for part in parts if part), tuple(figures), tuple(grids))
+    summary = summary_of(metrics, _of(shares, main), margin, alpha)
+    return Finding(summary, tuple(figures), tuple(grids))
 
 
 def _of(rows: Sequence[Row], experiment: Mapping[str, Any]) -> list[Row]:
     return [row for row in rows if row["guidance_scale"] == experiment["guidance_scale"]]
-
-
-def _total(total: Mapping[str, Any]) -> str:
-    reach = f"{share(total['share_of_gap'])} of the judge’s own gap between them, p {p_value(total['p'])}"
-    if total["is_the_judges_gap"]:
-        return (
-            f"The whole clips of two emotions differ by {reach}. That is too little to divide by, so shares "
-            "are shares of the judge’s own gap."
-        )
-    return f"The whole clips of two emotions differ by {reach}. Shares are shares of that difference."
-
-
-def _sentence(name: str, found: Mapping[str, Any], margin: float, alpha: float) -> str:
-    what, verdict = EXCHANGED[name], found["verdict"]
-    if verdict in REACHED:
-        bounds = interval(found["low"], found["high"], percent=True)
-        return (
-            f"{what}, moves what follows a fork at {_seconds(found['step_s'])} by "
-            f"{share(found['share'])} {bounds} ({verdict}, p {p_value(found['p'])})."
-        )
-    bounds = interval(found["mean_narrow_low"], found["mean_narrow_high"], percent=True)
-    if verdict == "none":
-        return (
-            f"{what}, moves what follows by less than {share(margin)} on average over the forks (none, "
-            f"{share(1 - 2 * alpha)} interval of the mean {bounds})."
-        )
-    return (
-        f"{what}: whether it moves what follows is undecided ({share(1 - 2 * alpha)} interval of the mean "
-        f"{bounds})."
-    )
-
-
-def _place_sentence(where: Mapping[str, Any] | None, alpha: float) -> str:
-    if where is None:
-        return ""
-    confirmed = "is confirmed" if where["confirmed_p"] < alpha else "is not confirmed"
-    return (
-        f"Of the parts of the cache exchanged alone, {where['best']} has the largest share. Each half of the "
-        f"pairs of wordings chooses a part ({' and '.join(dict.fromkeys(where['found']))}); the choice "
-        f"{confirmed} by the other half (larger p {p_value(where['confirmed_p'])})."
-    )
-
-
-def _run_sentence(run: Mapping[str, Any] | None) -> str:
-    if run is None:
-        return ""
-    found = ", ".join(
-        f"{NAMES[name]} {share(one['share'])} ({one['verdict']})" for name, one in run["sources"].items()
-    )
-    return f"At the guidance of the run, {run['guidance_scale']:g}: {found}."
 
 
 def _over_time(
@@ -161,7 +72,7 @@ def _over_time(
     main, run = metrics["main"], metrics.get("run")
     rows = _of(shares, main)
     lines = []
-    for source in (name for name in STYLES if name in main["sources"]):
+    for source, _ in in_order(main):
         own = sorted((row for row in rows if row["source"] == source), key=lambda row: row["step_s"])
         values = (column(own, key) for key in ("step_s", "share", "low", "high", "donor"))
         lines.append(SourceLine(source, NAMES[source], *values))
@@ -240,7 +151,7 @@ def _sources(
         "nats per token",
     )  # fmt: skip
     lines = []
-    for name, found in main["sources"].items():
+    for name, found in in_order(main):
         own = [row for row in shares if row["source"] == name]
         nearest = min(own, key=lambda row: abs(row["step_s"] - found["step_s"]))
         lines.append(
@@ -264,7 +175,7 @@ def _sources(
     ]
     rules = [
         f"{NAMES[name][:1].upper()}{NAMES[name][1:]}: {found['verdict']}, {found['rule']}."
-        for name, found in main["sources"].items()
+        for name, found in in_order(main)
     ]
     size = count(main["n_units"], "pair of wordings", "pairs of wordings")
     caption = f"Verdict on each source, {size}, {main['n_continuations']} continuations"
@@ -272,14 +183,10 @@ def _sources(
     return Grid(caption, columns, tuple(lines), notes)
 
 
-def _seconds(value: float) -> str:
-    return f"{value:g}{THIN}s"
-
-
 def _numbers(row: Row, alpha: float) -> tuple[Cell, ...]:
     """Return fork step, share, interval, p and donor of one row of the shares."""
     return (
-        Cell(_seconds(row["step_s"])),
+        Cell(seconds(row["step_s"])),
         marked(share(row["share"]), row["p"] < alpha),
         Cell(interval(row["low"], row["high"], percent=True)),
         Cell(p_value(row["p"])),
@@ -327,7 +234,7 @@ def _factors(factors: Sequence[Row], confidence: float) -> Grid:
     lines = tuple(
         cells(
             f"{pair}, {NAMES[source]}",
-            "–" if source == "all" else _seconds(second),
+            "–" if source == "all" else seconds(second),
             *(texts.get(name, "–") for name in names),
         )
         for (pair, source, second), texts in by_row.items()
