@@ -67,7 +67,10 @@ bench-sae: interop ## SAE training beside SAELens, dictionary_learning, sparsify
 	@.venv-interop/bin/pip uninstall -q -y torchvision
 	PYTHONPATH=src:. .venv-interop/bin/python -m benchmarks.sae
 
-organism: $(STAMP) ## train the embedded model and its shuffled twin from nothing (hours)
+organism: $(STAMP) ## train the embedded family anew, on the codec that it ships with (hours)
+	@test -d models/organism/codec || { echo "== the codec, from the shipped weights (models/organism/dvc.yaml says why)"; \
+	  $(BIN)/python -c "from pathlib import Path; from moodlens.organism import architecture as a; \
+	  home = Path('models/organism'); a.codec_of(a.load_model(home)).save_pretrained(home / a.CODEC)"; }
 	cd models/organism && ../../$(BIN)/dvc repro
 
 audiocraft: $(STAMP) ## install the reference implementation (extra)

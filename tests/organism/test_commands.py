@@ -1,88 +1,65 @@
-"""The organism's pipeline end to end on a tiny model, its dvc.yaml, its parameters, its errors."""
+"""The family's dvc.yaml, its parameters, its model card, its errors."""
 
-import json
-from dataclasses import fields, replace
+from collections.abc import Mapping
+from dataclasses import fields
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from transformers import MusicgenForConditionalGeneration
 
+from moodlens.backends.catalog import EMBEDDED, ORGANISM
 from moodlens.base.errors import UsageError
 from moodlens.organism import __main__ as entry
-from moodlens.organism import architecture, card, commands, evaluate
+from moodlens.organism import card, commands
 from moodlens.organism.recipe import Recipe, load_recipe, parse_recipe
 from moodlens.store.code_fingerprint import closure, path_of, rooms_of
-from tests.tiny_model import TINY_SHAPE, tiny_codec
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
 HOME = ROOT / "models" / "organism"
-STAGES = yaml.safe_load((HOME / "dvc.yaml").read_text())["stages"]
+PIPELINE = yaml.safe_load((HOME / "dvc.yaml").read_text())
+STAGES = PIPELINE["stages"]
 ENTRY = "moodlens.organism.__main__"
 ROOM = "moodlens.organism."
-RUNS = (
-    commands.codec,
-    commands.tokens,
-    commands.text,
-    commands.music,
-    commands.organism,
-    commands.shuffled,
-    evaluate.evaluate,
-    card.card,
-)
 
 
 def raw() -> dict[str, dict]:
     return yaml.safe_load((HOME / "params.yaml").read_text())
 
 
-def toy_recipe() -> Recipe:
-    full = load_recipe(HOME / "params.yaml")
-    few = {"n_steps": 4, "validate_every_steps": 2, "save_every_steps": 2, "warmup_steps": 1}
-    return Recipe(
-        corpus=replace(full.corpus, n_clips=8, n_held_out=4),
-        codec=replace(full.codec, n_pool_clips=4, n_held_out=2, batch_crops=2, plant_step=2, **few),
-        text=replace(full.text, batch_captions=8, **few),
-        music=replace(full.music, batch_clips=4, stop_step=3, **few),
-        organism=replace(full.organism, batch_clips=4, opening_clips=2, stop_step=4, **few),
-        shuffled=replace(full.shuffled, batch_clips=4, opening_clips=2, stop_step=4, **few),
-        evaluate=replace(
-            full.evaluate,
-            n_seeds=1,
-            prompts_per_emotion=3,
-            n_factor_prompts=2,
-            n_reference_clips=3,
-            n_bootstrap=20,
-        ),
-    )
+def outs_of(stage: str) -> dict[str, Mapping[str, Any]]:
+    """Path of an output -> how DVC treats it."""
+    outs: dict[str, Mapping[str, Any]] = {}
+    for out in STAGES[stage]["outs"]:
+        outs |= {out: {}} if isinstance(out, str) else out
+    return outs
 
 
-def test_every_stage_from_nothing_to_the_model_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(commands, "codec_config", lambda: tiny_codec().config)
-    monkeypatch.setattr(architecture, "Shape", lambda: TINY_SHAPE)
-    recipe = toy_recipe()
-    for run in RUNS:
-        run(recipe, tmp_path)
-    one, other = (
-        MusicgenForConditionalGeneration.from_pretrained(p) for p in (tmp_path, tmp_path / "shuffled")
-    )
-    assert all((one.text_encoder.shared.weight == other.text_encoder.shared.weight).flatten())
-    assert not all((one.enc_to_dec_proj.weight == other.enc_to_dec_proj.weight).flatten())
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
-    assert metrics["organism"]["accuracy_4"]["n_clips"] == 12
-    assert metrics["ceiling"]["accuracy_5"]["n_prompts"] == 15
-    readme = (tmp_path / "README.md").read_text()
-    assert "| classified as prompted: all five |" in readme
-    assert "{" not in readme.split("```")[2], "no slot is left unfilled"
-    for stage, body in STAGES.items():
-        for out in body["outs"]:
-            path = out if isinstance(out, str) else next(iter(out))
-            assert (tmp_path / path).exists(), f"{stage} promises {path}"
+def data_deps_of(stage: str) -> list[str]:
+    return [dep for dep in STAGES[stage]["deps"] if not dep.startswith(("../../constraints", "src/"))]
 
 
 def module_of(stage: str) -> str:
-    return ROOM + entry.MODULES[stage]
+    return ROOM + entry.STAGES[stage][0]
+
+
+def test_the_pipeline_has_exactly_the_stages_of_the_entry_point():
+    assert list(STAGES) == list(entry.STAGES)
+    (line,) = [part["run"] for part in PIPELINE["vars"]]
+    assert line.endswith("python -m moodlens.organism")
+    for stage, body in STAGES.items():
+        assert body["cmd"] == "${run} " + stage
+
+
+@pytest.mark.parametrize("stage", entry.STAGES)
+def test_the_entry_point_names_a_function_and_all_its_arguments(stage: str):
+    module, name, arguments = entry.STAGES[stage]
+    parameters = list(signature(getattr(import_module(ROOM + module), name)).parameters)
+    assert parameters[:2] == ["recipe", "folder"]
+    assert len(parameters) == 2 + len(arguments)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -97,34 +74,74 @@ def test_a_stage_depends_on_its_own_modules_and_on_the_other_rooms(stage: str):
     assert [dep for dep in STAGES[stage]["deps"] if dep.startswith(("../../constraints", "src/"))] == expected
 
 
-def test_the_card_and_the_evaluation_are_no_dependencies_of_the_weights():
-    for stage in ("codec", "tokens", "text", "music", "organism", "shuffled"):
-        assert not {dep for dep in STAGES[stage]["deps"] if dep.endswith(("/card.py", "/evaluate.py"))}
+def test_card_judge_and_evaluation_are_no_dependencies_of_the_weights():
+    training = [stage for stage, (module, _, _) in entry.STAGES.items() if module == "commands"]
+    assert len(training) == 12
+    for stage in training:
+        spared = ("/card.py", "/card_template.py", "/evaluate.py", "/judging.py")
+        assert not {dep for dep in STAGES[stage]["deps"] if dep.endswith(spared)}
 
 
-def test_the_entry_point_runs_exactly_the_stages_by_name():
-    assert list(STAGES) == list(entry.MODULES) == [run.__name__ for run in RUNS]
-    assert [run.__module__ for run in RUNS] == [module_of(stage) for stage in STAGES]
-    for stage, body in STAGES.items():
-        assert body["cmd"].endswith(f"python -m moodlens.organism {stage}")
+def test_every_data_dependency_is_made_by_an_earlier_stage():
+    made: set[str] = set()
+    for stage in STAGES:
+        assert set(data_deps_of(stage)) <= made, stage
+        assert made.isdisjoint(outs_of(stage)), f"{stage} writes what another stage wrote"
+        made |= set(outs_of(stage))
+
+
+def test_every_model_of_the_catalog_is_made_by_a_stage():
+    made = {out for stage in STAGES for out in outs_of(stage)}
+    for folder in EMBEDDED.values():
+        decoder = (Path(folder) / "decoder.safetensors").relative_to(ORGANISM).as_posix()
+        assert decoder in made, folder
+
+
+def test_git_versions_every_output_that_it_does_not_ignore():
+    ignored = (HOME / ".gitignore").read_text().split()
+    in_dvc = [
+        f"/{out}" for stage in STAGES for out, kind in outs_of(stage).items() if kind.get("cache", True)
+    ]
+    assert sorted([*in_dvc, "/work"]) == sorted(ignored)
+
+
+def test_curves_outlive_a_killed_training_and_have_a_plot():
+    curves = {out: kind for stage in STAGES for out, kind in outs_of(stage).items() if out.endswith(".csv")}
+    assert all(kind == {"cache": False, "persist": True} for kind in curves.values())
+    assert [path for plot in PIPELINE["plots"] for path in plot] == list(curves)
+    assert {f"{name}_curve.csv" for name in card.CURVES} == set(curves)
+    assert set(curves) <= set(data_deps_of("card"))
+
+
+def test_only_the_codec_is_frozen():
+    assert [stage for stage, body in STAGES.items() if body.get("frozen")] == ["codec"]
+
+
+def test_the_card_names_every_model_of_the_family():
+    assert entry.SMALL_SEEDS == card.SMALL_SEEDS
+    assert {*entry.SIBLINGS, "music-only"} == set(card.MODELS)
 
 
 def test_the_shipped_model_card_is_what_its_command_writes():
-    text = card.card_text(load_recipe(HOME / "params.yaml"), *card.figures_in(HOME))
+    text = card.card_text(load_recipe(HOME / "params.yaml"), card.results_in(HOME))
     assert (HOME / "README.md").read_text() == text
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_params_exist_and_a_stage_lists_the_whole_of_its_own_section(stage: str):
+def test_params_of_a_stage_exist(stage: str):
     full = load_recipe(HOME / "params.yaml")
     sections = {part.name for part in fields(full)}
     known = sections | {f"{name}.{key.name}" for name in sections for key in fields(getattr(full, name))}
     assert set(STAGES[stage]["params"]) <= known
-    assert stage == "card" or {"tokens": "corpus"}.get(stage, stage) in STAGES[stage]["params"]
 
 
-def test_every_value_in_params_has_a_comment_with_the_section():
-    assert set(raw()) == {"corpus", "codec", "text", "music", "organism", "shuffled", "evaluate"}
+@pytest.mark.parametrize("name", entry.SIBLINGS)
+def test_a_sibling_depends_on_its_own_regime_only(name: str):
+    assert [key for key in STAGES[name]["params"] if key.startswith("family")] == [f"family.{name}"]
+
+
+def test_the_file_of_params_has_the_sections_of_the_recipe():
+    assert list(raw()) == [part.name for part in fields(Recipe)]
 
 
 def test_an_unknown_key_names_the_nearest_one():
@@ -139,14 +156,14 @@ def test_a_missing_key_and_a_wrong_type_are_named():
     del lacking["corpus"]["seed"]
     with pytest.raises(UsageError, match=r"corpus\.seed must be present"):
         parse_recipe(lacking)
-    wrong["organism"]["n_steps"] = "many"
-    with pytest.raises(UsageError, match=r"organism\.n_steps must be a whole number; got 'many'"):
+    wrong["siblings"]["n_steps"] = "many"
+    with pytest.raises(UsageError, match=r"siblings\.n_steps must be a whole number; got 'many'"):
         parse_recipe(wrong)
 
 
 def test_a_stage_before_its_turn_says_what_is_missing(tmp_path: Path):
     with pytest.raises(UsageError, match=r"must exist; got 'nothing'\. Run `dvc repro`"):
-        commands.tokens(toy_recipe(), tmp_path)
+        commands.tokens(load_recipe(HOME / "params.yaml"), tmp_path)
 
 
 def test_an_unknown_command_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]):

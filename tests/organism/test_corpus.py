@@ -4,18 +4,26 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import binom, chi2_contingency
 
 from moodlens.base.axes import EMOTIONS
+from moodlens.organism import corpus
+from moodlens.organism.architecture import encode
 from moodlens.organism.corpus import (
     FREE_SHARE,
     caption_at,
+    emotion_piece_at,
     emotion_score_at,
+    piece_at,
     score_at,
     synthesise,
+    tokenise,
 )
 from moodlens.organism.synth import render
+from moodlens.organism.unfolding import render_piece
 from moodlens.prompts.factors import poles_from, poles_of
+from tests.tiny_model import tiny_codec
 
 GOLDEN_SCORES = [(45, 26, "organ"), (19, 0, "flute"), (47, 26, "flute"), (80, 41, "organ")]
 GOLDEN_DB = [-20.1358, -22.6942, -19.3235, -16.4494]
@@ -43,6 +51,30 @@ def test_emotions_come_in_turn_and_factor_pieces_at_their_share() -> None:
 
 def test_an_emotion_can_be_requested() -> None:
     assert {emotion_score_at(1, index, "angry").factors.emotion for index in range(20)} == {"angry"}
+
+
+def test_a_piece_unfolds_to_its_score() -> None:
+    for index in range(10):
+        assert piece_at(7, index).score == score_at(7, index)
+        assert piece_at(7, index) == piece_at(7, index)
+        angry = emotion_piece_at(7, index, "angry")
+        assert angry.score == emotion_score_at(7, index, "angry")
+        assert angry.turn_frame == piece_at(7, index).turn_frame, "one draw of the opening per (seed, index)"
+    assert len({piece_at(7, index).turn_frame for index in range(30)}) > 10
+
+
+def test_tokens_and_turns_are_those_of_the_pieces_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpus, "BLOCK_CLIPS", 2)
+    messages: list[str] = []
+    codec = tiny_codec()
+    codes, turns = tokenise(codec, 7, 5, messages.append)
+    assert codes.dtype == torch.int16
+    assert turns.tolist() == [piece_at(7, index).turn_frame for index in range(5)]
+    for index in range(5):
+        waveform = torch.from_numpy(render_piece(piece_at(7, index)))[None]
+        agree = (encode(codec, waveform)[0] == codes[index]).float().mean()
+        assert agree > 0.99, "batches round differently"
+    assert messages[-1].startswith("tokenised 5/5 clips")
 
 
 def test_a_paired_caption_is_true_of_the_piece() -> None:
