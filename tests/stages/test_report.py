@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from moodlens.base.errors import ContractError
+from moodlens.decision.ladder import RUNGS
 from moodlens.params.pipeline import Params
 from moodlens.stages import temporal
 from moodlens.stages.report.chapters import CHAPTERS
@@ -31,9 +32,10 @@ def test_every_section_is_filled_from_what_the_stages_wrote(workspace: tuple[Pat
     root, params = workspace
     page = gather(params, root)
     assert page.verdict is not None
-    assert [rung.name for rung in page.verdict.rungs] == ["text code", "music", "use"]
+    assert [rung.name for rung in page.verdict.rungs] == [name.replace("_", " ") for name in RUNGS]
     assert page.verdict.rungs[-1].verdict == "not tested"
-    check, finding = page.verdict.beside
+    design, check, finding = page.verdict.beside
+    assert design.value.startswith(("Prompts, wordings and nuisances", "The design"))
     assert ".88 of deals" in check.value
     assert finding.value.startswith("Not measured")
     text_code = page.verdict.rungs[0]
