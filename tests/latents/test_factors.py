@@ -58,6 +58,15 @@ def test_correlated_factors_bound_what_their_own_units_reach():
     assert by_factor[2, 0] == pytest.approx(1 - r2, abs=0.05)
 
 
+def test_units_at_right_angles_can_have_a_larger_gap_than_the_factors_themselves():
+    factors = known()[:, :2]
+    factors[:, 1] = factors[:, 0] + 0.5 * factors[:, 1]
+    scaled = (factors - factors.mean(axis=0)) / factors.std(axis=0)
+    components = scaled @ np.linalg.eigh(scaled.T @ scaled)[1]
+    assert mean_of(components, factors)[1] > mean_of(factors, factors)[1] + 0.1
+    assert mean_of(components, factors)[2] < mean_of(factors, factors)[2]
+
+
 def test_errors_are_those_of_a_line_fitted_on_the_other_folds():
     rng = np.random.default_rng(4)
     factors, units = known(), rng.standard_normal((N, 2))

@@ -97,13 +97,17 @@ def test_the_sae_is_not_ahead_where_its_seeds_disagree():
 
 
 def test_a_control_or_the_reason_why_there_is_none():
-    assert "0.25 against 0.010 for random latents matched in number and activity (p 0.025)" in said()
+    assert (
+        "0.25 [0.100, 0.400] against 0.010 for random latents matched in number and activity (p 0.025)"
+        in said()
+    )
     reason = "no matched control: 16 needed, 9 available (within a factor of 2)"
     text = said(
         perturbation=SITE["perturbation"] | {"p": None, "control": None, "no_control": reason},
         removal={"n_removed": 64.0, "accuracy": 0.94, "no_control": reason},
     )
     assert text.count(reason) == 2
+    assert f"the difference is 0.25 [0.100, 0.400]; {reason}." in text
     assert "(p" not in text
     assert "refitted detectors" not in text
 

@@ -10,8 +10,10 @@ ones. With R2 the out-of-fold share of variance, at least 0:
     modularity  R2 of the factor - largest R2 of another factor, all from the best unit   (and no other)
 
 Gap and modularity are 1 where each factor has a unit of its own and 0 where units mix factors. Factors of
-real music go together, which bounds both: basis `ideal`, whose units are the factors themselves, shows the
-bound. The number of units changes what the best of them reaches, so all bases have equally many.
+real music go together, so that both stay below 1 even for basis `ideal`, whose units are the factors
+themselves. Its modularity is what correlated factors allow. Its gap is no bound: units at right angles hold
+what factors share once, not twice. The number of units changes what the best of them reaches, so all bases
+have equally many.
 
 Sources: Kumar et al. 2018, arXiv 1711.00848 (SAP, the gap in R2); Chen et al. 2018, arXiv 1802.04942 (MIG,
 the same with mutual information); Ridgeway and Mozer 2018, arXiv 1802.05312 (modularity); Eastwood and

@@ -101,12 +101,13 @@ def _perturbation(found: Mapping[str, Any], _units: Mapping[str, Any]) -> str:
         f"Without its own latents an emotion's score falls by {number(found['on_target'], 2)} of the gap, "
         f"without another emotion's by {number(found['off_target'], 2)}"
     )
+    text += f"; the difference is {number(found['selectivity'], 2)} {interval(found['low'], found['high'])}"
     if found["p"] is None:
         reason = f"; {found['no_control']}" if found["no_control"] else ""
         return f"{text}{reason}."
     return (
-        f"{text}; the difference is {number(found['selectivity'], 2)} against {number(found['control'], 2)} "
-        f"for random latents matched in number and activity (p {p_value(found['p'])})."
+        f"{text} against {number(found['control'], 2)} for random latents matched in number and activity "
+        f"(p {p_value(found['p'])})."
     )
 
 

@@ -25,8 +25,9 @@ MATRIX_NOTE = (
 )
 FACTOR_NOTE = (
     "Out of fold, means over the factors. R²: from the best unit. Gap: less that of the second unit. "
-    "Modularity: less that of another factor from the same unit. All bases have equally many units; the "
-    "factors themselves show what correlated factors allow."
+    "Modularity: less that of another factor from the same unit. All bases have equally many units. The "
+    "modularity of the factors themselves is what correlated factors allow; units at right angles can have a "
+    "larger gap than theirs."
 )
 ABSORPTION_NOTE = (
     "Missed: the emotion's best latent does not fire. Absorbed: missed, and another latent carries the "
