@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from moodlens.cli.plots_page import write_page
-from moodlens.decision.ladder import RUNGS
+from moodlens.decision.ladder import RUNGS, SOURCES
 from moodlens.stages import STAGES
 from moodlens.stages.shell import QUIET
 from tests.browser import needs_chromium, visit
@@ -84,7 +84,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_rung_has_a_verdict_and_every_dataset_passed(clone: Path):
     decision = json.loads((clone / "metrics" / "decide.json").read_text())
     verdicts = {rung: decision["rungs"][rung]["verdict"] for rung in RUNGS}
-    assert [name for name, verdict in verdicts.items() if verdict == "untested"] == ["use"]
+    untested = [name for name, verdict in verdicts.items() if verdict == "untested"]
+    assert untested == [*SOURCES, "use"], "two prompts per set leave no second wording for a donor"
+    assert "share a slot" in json.loads((clone / "metrics" / "forks.json").read_text())["reason"]
     assert json.loads((clone / "metrics" / "check.json").read_text())["success"] is True
     assert len((clone / "reports" / "index.html").read_bytes()) > 50_000
 
