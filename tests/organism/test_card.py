@@ -1,8 +1,11 @@
 """The model card on planted figures: bars that hold, bars that are missed, and for which models."""
 
+import json
+from pathlib import Path
+
 import pytest
 
-from moodlens.organism.card import MEMORY_COST, MODELS, figure_row, turn_row
+from moodlens.organism.card import CURVES, MEMORY_COST, MODELS, figure_row, results_in, turn_row
 
 
 def figures(**values: float) -> dict[str, dict[str, float]]:
@@ -90,3 +93,17 @@ def test_a_model_to_which_text_gives_nothing_is_no_memory():
     row = turn_row("memory", end(2.5, uncond=2.49))
     assert "| - |" in row
     assert MISSED in row
+
+
+def test_curves_of_small_models_may_be_absent_and_no_others(tmp_path: Path):
+    for name in ("metrics.json", "judge.json"):
+        (tmp_path / name).write_text(json.dumps({"of": name}))
+    shipped = [name for name in CURVES if not name.startswith("small-")]
+    for name in shipped:
+        (tmp_path / f"{name}_curve.csv").write_text("step,train_loss\n100,2.5\n200,1.5\n")
+    results = results_in(tmp_path)
+    assert dict(results.ends) == {name: {"step": 200.0, "train_loss": 1.5} for name in shipped}
+    assert (results.metrics, results.judge) == ({"of": "metrics.json"}, {"of": "judge.json"})
+    (tmp_path / "memory_curve.csv").unlink()
+    with pytest.raises(FileNotFoundError, match="memory_curve"):
+        results_in(tmp_path)
