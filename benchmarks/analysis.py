@@ -77,7 +77,7 @@ def make_workspace(root: Path, times: int) -> int:
         shutil.copy(REPOSITORY / name, root / name)
     (root / "metrics").mkdir()
     source, target = REPOSITORY / "data", root / "data"
-    n_shards = int(pd.read_parquet(source / "clips.parquet")["shard"].max()) + 1
+    n_shards = int(pd.read_parquet(source / "clips.parquet")["shard"].to_numpy().max()) + 1
     for path in source.rglob("*"):
         place = target / path.relative_to(source)
         if path.is_dir():

@@ -136,7 +136,7 @@ def test_the_sources_are_answered_and_not_climbed():
     assert decision.highest == "text_code"
     assert (by_name["source_reading"].verdict, by_name["source_memory"].verdict) == ("strong", "none")
     assert by_name["source_reading"].effect == 0.9
-    assert "read again from the text at every moment and not remembered" in decision.headline
+    assert "read again from the text and not remembered" in decision.headline
 
 
 @pytest.mark.parametrize("given", [None, {}, {"applies": False, "reason": "the model prepends its text"}])

@@ -8,9 +8,18 @@ import numpy as np
 import pytest
 import yaml
 
+from moodlens.backends.forks import plan
 from moodlens.base.units import frames_for
 from moodlens.contracts.backend import ModelInfo
-from moodlens.forecast.forks import NOT_APPLICABLE, Forking, Part, block_steps, forks_cost, parts_of
+from moodlens.forecast.forks import (
+    NOT_APPLICABLE,
+    Forking,
+    Part,
+    block_steps,
+    forks_cost,
+    parts_of,
+    tasks_of,
+)
 from moodlens.forecast.generation import Rates
 from moodlens.forecast.plan import forking_of, load_of, n_slots_of
 from moodlens.forecast.sizes import Sizes, published_config, sizes_of
@@ -103,11 +112,42 @@ def test_captions_have_no_slots_and_the_grammar_has_one_per_prompt_and_pair():
 
 def test_decoder_steps_by_hand():
     part = Part(n_rows=8, steps=(10, 40), n_cells=9, n_feeds=7, n_halves=1, whole=True)
-    # 8 rows in blocks of 5: 32 clips of 53 steps in 7 blocks; 56 feeds of 40 steps in 12; at each fork 72
-    # continuations in 15 blocks, of 43 and 13 steps
-    assert block_steps(part, 8, 53, 5) == 7 * 53 + 12 * 40 + 15 * (43 + 13)
+    # 8 rows in blocks of 5: 32 clips of 53 steps in 7 blocks; 56 feeds of 40 steps in 12, and 6 for widths;
+    # at each fork 72 continuations in 15 blocks, and 12 for widths, of 43 and 13 steps
+    assert block_steps(part, 8, 53, 5) == 7 * 53 + (12 + 6) * 40 + (15 + 12) * (43 + 13)
     assert part.n_continuations == 8 * 2 * 9
     assert part.n_judged == 8 * (2 * 9 + 3)
+
+
+@pytest.mark.parametrize(("block_clips", "rows_per_task"), [(32, 16), (16, 16), (32, 64)])
+def test_decoder_steps_are_about_those_of_the_blocks_that_the_backend_plans(
+    block_clips: int, rows_per_task: int
+):
+    size = {"block_clips": block_clips, "rows_per_task": rows_per_task}
+    params = params_of(prompts={"n_per_emotion": 16}, forks=size)
+    expected = sum(
+        block_steps(part, n_rows, 203, block_clips)
+        for part in parts_of(SIZES, forking_of(params, SIZES))
+        for n_rows in tasks_of(part.n_rows, rows_per_task)
+    )
+    taken = 0
+    for task in planned(params):
+        numbers = 4 * np.arange(len(task.rows))[:, None, None]
+        codes = {
+            name: np.full((len(task.rows), 4, 200), place, np.int16) + numbers  # every clip another one
+            for place, name in enumerate(cells.PREFIXES)
+        }
+        stems, branches = cells.plan(task.rows, codes, task.cells)
+        taken += -(-4 * len(task.rows) // block_clips) * 203
+        for block in plan(stems, branches, width, SIZES.n_layers, block_clips):
+            taken += max(b.step for b in block.branch_blocks)
+            taken += sum(203 - b.step for b in block.branch_blocks)
+    assert 1 / 1.5 < expected / taken < 1.5
+
+
+def width(text: str | None) -> int:
+    """About the number of tokens of a text: its words, its commas and the end."""
+    return 1 if text is None else 1 + len(text.replace(",", " ,").split())
 
 
 def test_memory_and_disk_by_hand():

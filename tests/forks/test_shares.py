@@ -6,8 +6,18 @@ from scipy import stats
 
 from moodlens.forks.analysis import Plan, analyse
 from moodlens.forks.cells import ALL
-from moodlens.forks.shares import Contrasts, contrasts_of, family_p, shares_of, t_interval, total_of
-from moodlens.forks.verdicts import Bars, where
+from moodlens.forks.shares import (
+    Contrasts,
+    Series,
+    Total,
+    contrasts_of,
+    family_p,
+    mean_of,
+    shares_of,
+    t_interval,
+    total_of,
+)
+from moodlens.forks.verdicts import Bars, judge_source, where
 from tests.forks.planted import GAPS, PAIRS, STEPS, planted
 
 BARS = Bars(alpha_strong=0.001, alpha_weak=0.05, share_strong=0.25, share_weak=0.10, margin=0.10)
@@ -110,3 +120,22 @@ def test_a_step_counts_only_with_the_adjusted_p():
     (single,) = shares_of([alone], 0.95, 0.05, 1999, np.random.default_rng(0))
     adjusted = shares_of([alone, *noise], 0.95, 0.05, 1999, np.random.default_rng(0))[0]
     assert adjusted.p > single.p
+
+
+@pytest.mark.parametrize(("spread", "expected"), [(0.05, "none"), (1.0, "undecided")])
+def test_none_needs_every_step_and_not_the_mean_alone(spread: float, expected: str):
+    """A wide first step leaves a memory open there, however narrow the mean over many steps is."""
+    rng = np.random.default_rng(0)
+    flat = np.zeros(18)
+
+    def centred(width: float) -> Contrasts:
+        values = width * rng.standard_normal(18)
+        return Contrasts(values - values.mean(), flat)
+
+    family = [centred(spread), *(centred(0.05) for _ in range(19))]
+    shares = shares_of([*family, mean_of(family)], 0.95, 0.05, 999, np.random.default_rng(1))
+    series = Series("memory", tuple(range(20)), tuple(shares[:-1]), shares[-1], (0.0,) * 20)
+    total = Total({}, of_judge=False, share_of_gap=1.0, p=0.0)
+    found = judge_source(series, total, BARS)
+    assert max(abs(found.mean.narrow_low), abs(found.mean.narrow_high)) < BARS.margin
+    assert found.verdict == expected

@@ -58,17 +58,15 @@ def wide(row: dict[str, object]) -> bool:
     return row["source"] == "memory" and row["step_s"] == 1.2
 
 
-def test_none_is_said_of_the_mean_over_the_forks_with_the_interval_that_decides():
-    shares = [row | {"low": -0.3, "high": 0.3} if wide(row) else row for row in SHARES]
+def test_none_is_said_with_the_widest_interval_of_a_single_fork():
+    shares = [row | {"narrow_low": -0.09, "narrow_high": 0.08} if wide(row) else row for row in SHARES]
     summary = forks_finding(forks_metrics(), shares, PLACES, FACTORS, 0.1, 0.05, 0.95).summary
-    said = f"null text ahead, moves what follows by less than 10{THIN}% on average over the forks (none, "
-    said += (
-        f"90{THIN}% interval of the mean [−5, 6]{THIN}%; at 1.2{THIN}s alone [−30, 30]{THIN}% is left open)."
-    )
+    said = f"null text ahead, moves what follows by less than 10{THIN}% at every fork (none, "
+    said += f"widest 90{THIN}% interval [−9, 8]{THIN}%, at 1.2{THIN}s)."
     assert said in summary
     notes = grid(chapter(), "Verdict").notes
     assert "Memory: none, the rule of memory." in notes
-    assert any(f"mean share over the forks inside ±10{THIN}%" in note for note in notes)
+    assert any(f"the share at every fork inside ±10{THIN}%" in note for note in notes)
 
 
 def test_the_largest_effect_of_a_mere_change_of_words_is_told():

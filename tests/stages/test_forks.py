@@ -70,6 +70,7 @@ def test_tables_and_metrics_of_a_run_and_a_second_run_keeps_its_tasks(
     assert set(table["guidance_scale"]) == {1.0, 3.0}
     metrics: dict[str, Any] = read_metrics(root / "metrics" / "forks.json")
     assert metrics["applies"]
+    assert metrics["judge"] == stage.FAMILY_JUDGE
     assert set(metrics["main"]["sources"]) == {"music", "memory", "reading"}
     assert metrics["main"]["n_units"] == 6
     shares = pd.read_csv(root / "metrics" / "forks_shares.csv")

@@ -166,7 +166,7 @@ def load(model: Model, root: Path, block_clips: int = 0) -> MusicBackend:
         return load_audiocraft(source.checkpoint, describe(source, model), model.text_padding)
     backend = load_musicgen(source.checkpoint, describe(source, model), model.text_padding, block_clips)
     if model.id == CUT:
-        silence_text_path(backend.decoder.layers, CUT_LAYERS)
+        silence_text_path(list(backend.decoder.layers), CUT_LAYERS)
     if model.id != RANDOM:
         return backend
     twin = backend.random_twin(RANDOM_SEED)

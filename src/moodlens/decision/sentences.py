@@ -183,21 +183,22 @@ def source_sentence(verdicts: Mapping[str, str]) -> str:
         verdicts: music, memory, reading -> verdict.
 
     >>> source_sentence({"music": "none", "memory": "none", "reading": "strong"})
-    'It is read again from the text at every moment and not remembered.'
+    'It is read again from the text and not remembered.'
     """
     if set(verdicts.values()) == {"untested"}:
         return ""
     yes = {name: verdict in ("strong", "weak") for name, verdict in verdicts.items()}
+    carried = " The music played so far carries it on." if yes["music"] else ""
     if yes["reading"] and yes["memory"]:
-        return "It is read again from the text and also remembered."
+        return f"It is read again from the text and also remembered.{carried}"
     if yes["reading"]:
         rest = _and_not(verdicts["memory"], "remembered", "; whether it is remembered is undecided")
-        return f"It is read again from the text at every moment{rest}."
+        return f"It is read again from the text{rest}.{carried}"
     if yes["memory"]:
         rest = _and_not(verdicts["reading"], "read again", "; whether it is read again is undecided")
-        return f"It is carried by a memory of the text{rest}."
+        return f"It is carried by a memory of the text{rest}.{carried}"
     if yes["music"]:
-        return "It is carried on by the music played so far."
+        return carried.strip()
     if set(verdicts.values()) == {"none"}:
         return "Neither the music so far, nor memory, nor reading carries emotion into what follows."
     return "What carries it into the music that follows is undecided."

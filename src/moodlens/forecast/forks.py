@@ -34,6 +34,7 @@ PREFIX_CLIPS = 4  # texts of the two emotions, of the donor, and neutral
 SIDES, SOURCES = 3, 3  # two emotions and a donor; music so far, memory, re-reading
 FEEDS = 7  # music: three prefixes under null text; memory: one prefix under three texts; re-reading: one
 PLACE_FEEDS = 3  # one prefix under two texts and neutral text
+TEXT_WIDTHS = 6  # lengths of the texts of a task, in tokens, about: prompts of the grammar
 PLACE_SIDES = 2  # the two emotions; no donor
 TOGETHER = 64  # clips that are decoded to audio at once
 ANALYSIS_BYTES = 150_000_000  # of acoustic descriptors and the judge, beside the model's libraries
@@ -109,16 +110,18 @@ def tasks_of(n_rows: int, rows_per_task: int) -> list[int]:
 
 
 def block_steps(part: Part, n_rows: int, n_steps: int, block_clips: int) -> int:
-    """Return the decoder steps of blocks that one task of `n_rows` rows takes, if all its blocks are filled.
+    """Return the decoder steps of blocks that one task of `n_rows` rows takes, about.
 
-    Blocks of one text width each are filled less: expect more steps where texts differ in length.
+    A block has one text width, so the last block of every width is filled in part: TEXT_WIDTHS more blocks
+    that are fed back, and at each fork twice as many that go on (behind null text and behind a text).
     """
 
     def blocks(n: int) -> int:
         return ceil(n * n_rows / block_clips)
 
-    ahead = sum(blocks(part.n_cells) * max(0, n_steps - step) for step in part.steps)
-    return blocks(PREFIX_CLIPS) * n_steps + blocks(part.n_feeds) * max(part.steps) + ahead
+    ahead = sum((blocks(part.n_cells) + 2 * TEXT_WIDTHS) * max(0, n_steps - step) for step in part.steps)
+    fed = (blocks(part.n_feeds) + TEXT_WIDTHS) * max(part.steps)
+    return blocks(PREFIX_CLIPS) * n_steps + fed + ahead
 
 
 def forks_cost(sizes: Sizes, load: Load, forking: Forking, rates: Rates) -> Cost:

@@ -65,9 +65,10 @@ def with_log_odds(table: pd.DataFrame, judges: Mapping[str, Judge]) -> pd.DataFr
     odds = np.empty(len(table))
     names = list(Descriptors.__dataclass_fields__)
     sounds = [Descriptors(*row) for row in table[names].itertuples(index=False)]
-    for (unit, pair), rows in table.groupby(["unit", "pair"]).indices.items():
-        one, other = str(pair).split(" - ")
-        odds[rows] = judges[str(unit)].log_odds([sounds[i] for i in rows], one, other)
+    units, pairs = table["unit"].to_numpy(dtype=object), table["pair"].to_numpy(dtype=object)
+    for unit, pair in sorted(set(zip(units, pairs, strict=True))):
+        rows = np.flatnonzero((units == unit) & (pairs == pair))
+        odds[rows] = judges[unit].log_odds([sounds[i] for i in rows], *pair.split(" - "))
     octaves = np.log2(np.maximum(table["centroid_hz"], 1.0))
     return table.assign(log_odds=odds, brightness_octaves=octaves)
 
@@ -83,8 +84,9 @@ def analyse(table: pd.DataFrame, gaps: Mapping[str, float], plan: Plan) -> Analy
     rng = rng_for("forks analysis", plan.seed)
     bars = plan.bars
     total = total_of(table, gaps, bars.alpha_weak, plan.n_flips, rng)
-    whole = table[table["place"] == ""]
-    steps = tuple(sorted(int(step) for step in set(whole.loc[whole["source"].isin(SOURCES), "step"])))
+    whole = pd.DataFrame(table[table["place"] == ""])
+    forked = whole[[source in SOURCES for source in whole["source"]]]
+    steps = tuple(sorted({int(step) for step in forked["step"]}))
     series, sources = [], []
     for source in (*SOURCES, MEMORY_NEUTRAL):
         at = [(step, cells) for step in steps if len(cells := _cells(whole, source, step))]
@@ -92,12 +94,12 @@ def analyse(table: pd.DataFrame, gaps: Mapping[str, float], plan: Plan) -> Analy
             continue
         family = [contrasts_of(cells, total) for _, cells in at]
         found = shares_of([*family, mean_of(family)], plan.confidence, bars.alpha_weak, plan.n_flips, rng)
-        nats = tuple(float(cells["nats_per_token"].mean()) for _, cells in at)
+        nats = tuple(float(cells["nats_per_token"].to_numpy(dtype=np.float64).mean()) for _, cells in at)
         series.append(Series(source, tuple(step for step, _ in at), tuple(found[:-1]), found[-1], nats))
         if source in SOURCES:
             sources.append(judge_source(series[-1], total, bars))
     return Analysis(
-        guidance_scale=float(table["guidance_scale"].iloc[0]),
+        guidance_scale=float(table["guidance_scale"].to_numpy()[0]),
         total=total,
         series=tuple(series),
         sources=tuple(sources),
@@ -113,7 +115,7 @@ def _cells(table: pd.DataFrame, source: str, step: int) -> pd.DataFrame:
 
 
 def _where(table: pd.DataFrame, total: Total, plan: Plan, rng: np.random.Generator) -> Where | None:
-    parts = table[table["place"] != ""]
+    parts = pd.DataFrame(table[table["place"] != ""])
     if parts.empty:
         return None
     family: dict[str, Contrasts] = {
@@ -130,7 +132,8 @@ def _factors(whole: pd.DataFrame, steps: tuple[int, ...], confidence: float) -> 
         for step in (0,) if source == ALL else steps:
             cells = _cells(whole, source, step)
             for factor, column in FACTORS.items():
-                for pair, of_pair in cells.groupby("pair"):
+                for pair in sorted(unscaled.per_pair):
+                    of_pair = pd.DataFrame(cells[cells["pair"] == pair])
                     values = contrasts_of(of_pair, unscaled, column).values
                     low, high = t_interval(values, confidence)
                     rows.append((source, step, pair, factor, float(values.mean()), low, high))

@@ -35,11 +35,11 @@ def judges_of_clips(
         if slot.unit in judges:
             continue
         held_out = np.isin(names, slot.wordings)
-        kept = np.flatnonzero(~held_out)
+        kept = np.flatnonzero(~held_out).tolist()
         judge = fit_judge([sounds[i] for i in kept], [emotions[i] for i in kept], window_s)
         judges[slot.unit] = judge
         odds = [
-            judge.log_odds([sounds[i] for i in np.flatnonzero(names == wording)], *slot.pair).mean()
+            judge.log_odds([sounds[i] for i in np.flatnonzero(names == wording).tolist()], *slot.pair).mean()
             for wording in slot.wordings
         ]
         gaps.setdefault(slot.pair, []).append(float(odds[0] - odds[1]))

@@ -11,6 +11,7 @@ Source: Schuirmann 1987, A comparison of the two one-sided tests procedure (equi
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -81,8 +82,8 @@ class Total:
         return not self.of_judge
 
 
-def by_unit(cells: pd.DataFrame, side: str, value: str) -> "pd.Series[float]":
-    """Return the mean of `value` over slots and seeds of one side, by (pair, unit)."""
+def by_unit(cells: pd.DataFrame, side: str, value: str) -> Any:
+    """Return the mean of `value` over slots and seeds of one side, a Series by (pair, unit)."""
     return cells[cells["side"] == side].groupby(["pair", "unit"], sort=True)[value].mean()
 
 
@@ -97,7 +98,7 @@ def total_of(
         alpha: level of the positive control.
         n_flips, rng: of its sign flips.
     """
-    whole = cells[cells["source"] == ALL]
+    whole = pd.DataFrame(cells[cells["source"] == ALL])
     contrast = by_unit(whole, ONE, "log_odds") - by_unit(whole, OTHER, "log_odds")
     pairs = contrast.index.get_level_values("pair")
     scaled = contrast.to_numpy() / np.array([gaps[pair] for pair in pairs])

@@ -3,8 +3,8 @@
 strong    at one fork step at least the contrast exceeds that of same-emotion donors with adjusted p below
           `alpha_strong`, and the share there is at least `share_strong`
 weak      likewise with `alpha_weak` and `share_weak`
-none      no fork step is significant at `alpha_weak`, and the share averaged over the steps lies inside the
-          margin (two one-sided tests at `alpha_weak`)
+none      no fork step is significant at `alpha_weak`, and at every step the share lies inside the margin (two
+          one-sided tests at `alpha_weak`; each step must pass, so their number needs no correction)
 undecided anything else
 """
 
@@ -57,15 +57,21 @@ def judge_source(series: Series, total: Total, bars: Bars) -> Source:
             rule = f"p = {shares[best].p:.2g} < {alpha:g} and share {shares[best].share:.2f} >= {least:g}"
             return Source(name, verdict, series.steps[best], shares[best], mean, rule)
     largest = max(range(len(shares)), key=lambda index: abs(shares[index].share))
-    inside = max(abs(mean.narrow_low), abs(mean.narrow_high)) < bars.margin
+    widest = max(shares, key=_reach)
+    inside = _reach(widest) < bars.margin
     silent = all(one.p >= bars.alpha_weak for one in shares)
     verdict = "none" if inside and silent else "undecided"
-    reach = f"the mean share over the steps lies in {mean.narrow_low:.2f} to {mean.narrow_high:.2f}"
+    reach = f"the widest interval of a share is {widest.narrow_low:.2f} to {widest.narrow_high:.2f}"
     within = f"{'' if inside else 'not '}within +-{bars.margin:g}"
     rule = f"{'no' if silent else 'a'} step is significant, and {reach}, {within}"
     if total.of_judge:
         rule += " of the judge's own gap, because the prompts move the judge too little"
     return Source(name, verdict, series.steps[largest], shares[largest], mean, rule)
+
+
+def _reach(share: Share) -> float:
+    """Return how far from 0 the interval of the equivalence tests reaches."""
+    return max(abs(share.narrow_low), abs(share.narrow_high))
 
 
 @dataclass(frozen=True)

@@ -240,6 +240,6 @@ GLOSSARY = (
         "Equivalence",
         "The verdict is “none” only if an effect of the stated size, planted into these data, would have "
         "been detected. Otherwise it is undecided, with what is expected to settle it. Of a source, “none” "
-        "says that its mean share over the forks lies within the margin (two one-sided tests).",
+        "says that its share lies within the margin at every fork (two one-sided tests).",
     ),
 )

@@ -1,7 +1,7 @@
 """The words of the chapter on `forks`: names, captions and notes, and the sentences of its summary.
 
 A sentence says no more than the test behind it: which exchange moved what follows, by how much, and at which
-fork. "None" is said of the mean share over the forks, beside what a single fork leaves open.
+fork. "None" is said only where every single fork says it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ OVER_TIME = (
     "noise. Music so far: the tokens of two emotions, no text. Memory: the same tokens, cached states "
     "computed under two emotions, null text ahead. Re-reading: the same tokens and cached states, two "
     "emotions ahead. A judge hears the last {judged}; 100 % is {total}. The shaded band is the margin of "
-    "“none”, which is a statement on the mean over the forks, not on a single fork. The thin grey lines "
+    "“none”: every fork must lie inside it. The thin grey lines "
     "are donors: they exchange two wordings of one emotion and should lie on 0.{neutral}"
 )
 DIAMOND = " The hollow diamond is memory with neutral text ahead in place of null text."
@@ -48,8 +48,8 @@ PLACES = (
     "layer 0 are computed before any text is read, so its share is 0 by construction. {points}"
 )
 MEAN_NOTE = (
-    "“None” is equivalence: no fork is significant, and two one-sided tests place the mean share over the "
-    "forks inside ±{margin}. The interval beside the mean is the one that they use."
+    "“None” is equivalence: no fork is significant, and two one-sided tests place the share at every fork "
+    "inside ±{margin}. The mean over the forks is described and decides nothing."
 )
 FACTOR_NOTE = (
     "First emotion minus second, averaged over pairs of wordings, with {level} t intervals that are not "
@@ -80,7 +80,7 @@ def summary_of(metrics: Mapping[str, Any], rows: Sequence[Row], margin: float, a
     Args:
         metrics: metrics/forks.json of a model to which forks apply.
         rows: metrics/forks_shares.csv, of the main experiment.
-        margin: within which a mean share counts as none.
+        margin: within which a share counts as none.
         alpha: level of a weak claim.
     """
     main = metrics["main"]
@@ -88,6 +88,10 @@ def summary_of(metrics: Mapping[str, Any], rows: Sequence[Row], margin: float, a
     parts += [_source(name, found, rows, margin, alpha) for name, found in in_order(main)]
     parts += [_donor(rows), _place(main["where"], alpha), _run(metrics.get("run"))]
     return " ".join(part for part in parts if part)
+
+
+def _reach(row: Row) -> float:
+    return max(abs(row["narrow_low"]), abs(row["narrow_high"]))
 
 
 def _total(total: Mapping[str, Any]) -> str:
@@ -110,12 +114,11 @@ def _source(name: str, found: Mapping[str, Any], rows: Sequence[Row], margin: fl
         )
     bounds = interval(found["mean_narrow_low"], found["mean_narrow_high"], percent=True)
     if verdict == "none":
-        widest = max((r for r in rows if r["source"] == name), key=lambda row: row["high"] - row["low"])
-        single = interval(widest["low"], widest["high"], percent=True)
+        widest = max((r for r in rows if r["source"] == name), key=_reach)
+        single = interval(widest["narrow_low"], widest["narrow_high"], percent=True)
         return (
-            f"{what}, moves what follows by less than {share(margin)} on average over the forks (none, "
-            f"{share(1 - 2 * alpha)} interval of the mean {bounds}; at {seconds(widest['step_s'])} alone "
-            f"{single} is left open)."
+            f"{what}, moves what follows by less than {share(margin)} at every fork (none, widest "
+            f"{share(1 - 2 * alpha)} interval {single}, at {seconds(widest['step_s'])})."
         )
     return (
         f"{what}: whether it moves what follows is undecided ({share(1 - 2 * alpha)} interval of the mean "

@@ -47,7 +47,7 @@ def forks_finding(
         shares: metrics/forks_shares.csv.
         places: metrics/forks_places.csv; empty where single parts of the cache were not exchanged.
         factors: metrics/forks_factors.csv.
-        margin: within which a mean share counts as none.
+        margin: within which a share counts as none.
         alpha: level of a weak claim.
         confidence: of the intervals.
     """

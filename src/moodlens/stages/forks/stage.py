@@ -35,6 +35,8 @@ from moodlens.store.run_record import Run
 from moodlens.store.tables import read_table, write_metrics, write_plot, write_table
 
 JUDGE = "judge.json"
+FAMILY_JUDGE = "fitted on the synthesiser's pieces"
+OWN_JUDGE = "fitted on the model's own clips, without the wordings that it judges"
 
 SHARES = ["guidance_scale", "source", "step_s", *PLOTTED, "nats_per_token"]
 FACTORS = ["guidance_scale", "source", "step_s", "pair", "factor", "contrast", "low", "high"]
@@ -80,7 +82,8 @@ def run(params: Params, root: Path) -> Run | None:
     analyses = [
         analyse(pd.DataFrame(judged[judged["guidance_scale"] == scale]), gaps, how) for scale in scales
     ]
-    return publish(root, analyses, info, "", section.judged_s)
+    judge = FAMILY_JUDGE if params.model.id in catalog.EMBEDDED else OWN_JUDGE
+    return publish(root, analyses, info, "", section.judged_s, judge)
 
 
 def applicable(params: Params, prompts: pd.DataFrame, config: Mapping[str, object]) -> tuple[list[Slot], str]:
@@ -223,11 +226,22 @@ def judges_for(
 
 
 def publish(
-    root: Path, analyses: Sequence[Analysis], info: ModelInfo, reason: str, window_s: float | None = None
+    root: Path,
+    analyses: Sequence[Analysis],
+    info: ModelInfo,
+    reason: str,
+    window_s: float | None = None,
+    judge: str = "",
 ) -> Run | None:
     """Write metrics and tables of the analyses, and return the numbers of the run; none if inapplicable."""
     rate = info.frame_rate_hz
-    metrics = {"applies": not reason, "reason": reason, "judged_s": window_s, **metrics_of(analyses, rate)}
+    metrics = {
+        "applies": not reason,
+        "reason": reason,
+        "judged_s": window_s,
+        "judge": judge,
+        **metrics_of(analyses, rate),
+    }
     write_metrics(metrics, root / "metrics" / "forks.json")
     shares = shares_table(analyses, rate)
     write_plot(shares.reindex(columns=SHARES), root / "metrics" / "forks_shares.csv")
