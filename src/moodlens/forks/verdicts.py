@@ -37,7 +37,7 @@ class Source:
 
     name: str
     verdict: SourceVerdict
-    step: int  # fork step that decides: the largest share that passes, else the largest of all
+    step: int  # fork step that decides: the largest share that passes, else the one that reaches furthest
     share: Share  # at that step
     mean: Share  # averaged over the steps
     rule: str  # why, in words
@@ -56,8 +56,8 @@ def judge_source(series: Series, total: Total, bars: Bars) -> Source:
             best = max(passed, key=lambda index: shares[index].share)
             rule = f"p = {shares[best].p:.2g} < {alpha:g} and share {shares[best].share:.2f} >= {least:g}"
             return Source(name, verdict, series.steps[best], shares[best], mean, rule)
-    largest = max(range(len(shares)), key=lambda index: abs(shares[index].share))
-    widest = max(shares, key=_reach)
+    at = max(range(len(shares)), key=lambda index: _reach(shares[index]))
+    widest = shares[at]
     inside = _reach(widest) < bars.margin
     silent = all(one.p >= bars.alpha_weak for one in shares)
     verdict = "none" if inside and silent else "undecided"
@@ -66,7 +66,7 @@ def judge_source(series: Series, total: Total, bars: Bars) -> Source:
     rule = f"{'no' if silent else 'a'} step is significant, and {reach}, {within}"
     if total.of_judge:
         rule += " of the judge's own gap, because the prompts move the judge too little"
-    return Source(name, verdict, series.steps[largest], shares[largest], mean, rule)
+    return Source(name, verdict, series.steps[at], widest, mean, rule)
 
 
 def _reach(share: Share) -> float:
