@@ -117,9 +117,13 @@ def test_one_mlflow_run_per_result_and_below_it_stages_with_their_own_inputs(clo
     }
     assert set(children) == set(STAGES) - {"inputs", "track"}
     stages = yaml.safe_load((clone / "dvc.yaml").read_text())["stages"]
-    made = outputs_of(yaml.safe_load((clone / "dvc.lock").read_text())["stages"])
+    locked = yaml.safe_load((clone / "dvc.lock").read_text())["stages"]
+    made = outputs_of(locked)
+    (captions,) = (dep for dep in locked["prompts"]["deps"] if dep["path"] == "data/captions.csv")
+    made["${prompts.table_path}"] = captions["md5"]
     for stage in ("signal", "probe", "null_text"):
         deps = {dep: made[dep] for dep in stages[stage]["deps"] if dep in made}
+        deps = {dep.replace("${prompts.table_path}", captions["path"]): md5 for dep, md5 in deps.items()}
         entries = [entry.dataset for entry in children[stage].inputs.dataset_inputs]
         assert {entry.name: entry.digest for entry in entries} == deps
         assert "data/latents.parquet" not in deps, "made downstream"
@@ -156,8 +160,10 @@ def test_every_plot_of_the_run_is_drawn_without_a_network(clone: Path):
     must_run(clone, "dvc", "plots", "show")
     listed = yaml.safe_load((clone / "dvc.yaml").read_text())["plots"]
     with visit((clone / "dvc_plots" / "index.html").as_uri()) as seen:
-        for (name,) in listed:
-            seen.page.wait_for_selector(f"#{name} svg .role-mark path", state="attached")
+        for ((name, drawn),) in (plot.items() for plot in listed):
+            (table,) = drawn["y"]
+            if len((clone / table).read_text().splitlines()) > 1:  # DVC leaves out a table without rows: forks
+                seen.page.wait_for_selector(f"#{name} svg .role-mark path", state="attached")
     assert seen.errors == seen.refused == []
     assert must_run(clone, "git", "status", "--porcelain", "dvc_plots") == ""
 

@@ -24,7 +24,7 @@ from tests.sae.planted import random_sae
 
 T0_MS = 1_790_000_000_000
 REVISION = "0123456789abcdef"
-MUSIC = {"strong": FOUND, "weak": replace(FOUND, accuracy=0.7), "none": replace(SILENT, power=0.85)}
+MUSIC = {"strong": FOUND, "weak": replace(FOUND, accuracy=0.7), "none": replace(SILENT, power=0.96)}
 """Verdict on music -> evidence that leads to it."""
 PIPELINE: dict[str, dict[str, list[Any]]] = {
     "generate": {
