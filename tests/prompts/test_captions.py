@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from moodlens.base.errors import ContractError, UsageError
+from moodlens.prompts.aspects import aspects_text
 from moodlens.prompts.assembly import prompt_table, split_of_wordings
-from moodlens.prompts.captions import CaptionColumns, aspects_text, matching, pick
+from moodlens.prompts.captions import CaptionColumns, matching, pick
 from moodlens.prompts.grammar import Caption
 from moodlens.prompts.lexicon import bag_of_words
 
@@ -62,10 +63,72 @@ def test_two_emotions_none_or_part_of_a_word_are_left_out(aspects: str):
 
 
 def test_repeated_and_empty_texts_are_left_out():
-    assert matched(("A  song", "sad"), ("a song", "happy"), (" ", "sad"), ("b", "calm")) == [
+    assert matched(("A  song", "sad"), ("a song", "sad"), (" ", "sad"), ("b", "calm")) == [
         ("A song", "sad", "sad"),
         ("b", "calm", "calm"),
     ]
+
+
+def test_a_text_under_two_emotions_is_left_out_whatever_the_order():
+    pairs = [("A  song", "sad"), ("a song", "happy"), ("b", "calm")]
+    assert matched(*pairs) == matched(*pairs[::-1]) == [("b", "calm", "calm")]
+
+
+@pytest.mark.parametrize(
+    ("aspects", "emotion"),
+    [
+        ("['driving drums' 'sad']", "sad"),  # printed by numpy: no commas
+        ("['slow'\n 'sad']", "sad"),
+        ("array(['slow', 'sad'], dtype=object)", "sad"),
+        ('["it\'s slow" "sad"]', "sad"),
+        ("['not happy', 'sad']", "sad"),
+        ("not happy, sad", "sad"),
+        ("calming, not sad", "calm"),
+        ("not fast but happy", "happy"),
+        ("nothing but joyful", "happy"),
+        ("not only happy", "happy"),
+        ("['no drums', 'calm']", "calm"),
+    ],
+)
+def test_an_array_and_a_negation_are_read_as_they_were_meant(aspects: str, emotion: str):
+    words = WORDS | {"energetic": ("energetic", "driving drumssad")}
+    found = matching(table(("a song", aspects)), BY_MOOD, words, ("happy", "sad", "calm"), "t.csv")
+    assert [caption.emotion for caption in found] == [emotion]
+
+
+@pytest.mark.parametrize(
+    "aspects",
+    [
+        "['not happy', 'slow']",
+        "never happy",
+        "isn’t a very happy one",
+        "without being happy",
+        "anything but happy",
+        "un-happy",
+        "non-happy",
+        "happy-free",
+        "far from happy",
+        "not happy, joyful",
+        "neither calm nor sad",
+        "less happy",
+    ],
+)
+def test_a_negated_mood_is_none(aspects: str):
+    assert matched(("a song", aspects)) == []
+
+
+@pytest.mark.parametrize(
+    ("aspects", "got"),
+    [
+        ("{'happy': 0.0}", "a mapping"),
+        ("[('happy', 0.0)]", "a list of lists or mappings"),
+        ("['happy' 'slow' ... 'piano']", "cut when it was printed"),
+    ],
+)
+def test_a_cell_that_is_neither_text_nor_a_list_of_texts_is_refused_with_its_line(aspects: str, got: str):
+    rows = table(("a song", "sad"), ("b song", aspects)).set_index(pd.Index([2, 7]))
+    with pytest.raises(ContractError, match=rf"t\.csv line 7, column 'aspects' must hold text .*{got}"):
+        matching(rows, BY_MOOD, WORDS, ("happy",), "t.csv")
 
 
 def test_code_in_a_cell_is_text():

@@ -13,9 +13,9 @@ from moodlens.contracts.tables import PROMPTS, Column, Table
 from moodlens.store import atomic
 from moodlens.store.atomic import replacing
 from moodlens.store.audio_files import read_waveform
+from moodlens.store.csv_text import read_csv_text
 from moodlens.store.tables import (
     conform,
-    read_csv_text,
     read_metrics,
     read_table,
     values,

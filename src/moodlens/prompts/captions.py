@@ -1,20 +1,20 @@
 """Prompts from a table of captions: equally many rows of each requested emotion.
 
-The emotion of a caption is that of a column, or of the mood words in its aspects (a Python list as text, or
-plain text). Captions that match two emotions and repeated texts are left out. Mood words match whole words in
-any case: "calming" is not "calm" and "unhappy" is not "happy".
+The emotion of a caption is that of a column, or of the mood words that its aspects affirm
+(`prompts.aspects`). Captions that match two emotions, texts under two emotions and repeated texts are left
+out. Mood words match whole words in any case: "calming" is not "calm" and "unhappy" is not "happy".
 """
 
-import ast
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from re import Pattern
 
 import pandas as pd
 
 from moodlens.base.errors import ContractError, UsageError, must, nearest
 from moodlens.base.seeding import seed_for
+from moodlens.prompts.aspects import aspects_text, mood_patterns, moods_in
 from moodlens.prompts.grammar import Caption
 from moodlens.prompts.lexicon import AFFECT
 
@@ -41,7 +41,7 @@ def matching(
     """Return every usable caption of the requested emotions, in the order of the table.
 
     Args:
-        rows: the table, every cell as text.
+        rows: the table, every cell as text, indexed by line (`store.csv_text`).
         columns: the columns to read.
         mood_words: emotion -> the words that name it. Emotions that are not requested count too: a caption
             that is both sad and angry is left out even if only sad is requested.
@@ -53,7 +53,7 @@ def matching(
         mood word has its text as wording.
 
     Raises:
-        ContractError: a named column is absent.
+        ContractError: a named column is absent, or a cell of it is no text and no list of texts.
         UsageError: an emotion has no mood words and there is no emotion column.
     """
     named = columns.emotion_column or columns.mood_column
@@ -63,28 +63,47 @@ def matching(
             have = nearest(column, [str(name) for name in rows.columns])
             rule = f"have the column '{column}' (prompts.{parameter})"
             raise ContractError(must(file, rule, "no such column", next_step=have))
-    patterns = _patterns(mood_words)
+    patterns = mood_patterns(mood_words)
     for emotion in emotions:
         if not columns.emotion_column and emotion not in patterns:
             rule, advice = f"hold words for '{emotion}'", "Add the words that name it"
             raise UsageError(must("prompts.mood_words", rule, sorted(patterns), next_step=advice))
     usable: dict[str, Caption] = {}
-    for raw, mark in zip(rows[columns.text_column], rows[named], strict=True):
+    emotion_of: dict[str, str] = {}
+    contradicted: set[str] = set()
+    for line, raw, mark in zip(rows.index, rows[columns.text_column], rows[named], strict=True):
         text = " ".join(raw.split())
         key_text = text.casefold()
-        if not text or key_text in usable:
+        if not text:
             continue
+        moods = _moods_of(
+            mark, f"{file} line {line}, column '{named}'", patterns, bool(columns.emotion_column)
+        )
+        if len({name for name, _ in moods}) != 1:
+            continue
+        emotion, wording = moods[0]
+        if emotion_of.setdefault(key_text, emotion) != emotion:
+            contradicted.add(key_text)
         if columns.emotion_column:
-            emotion = mark.strip().casefold()
             wording = next((word for name, word in moods_in(text, patterns) if name == emotion), text)
-        else:
-            moods = moods_in(aspects_text(mark), patterns)
-            if len({name for name, _ in moods}) != 1:
-                continue
-            emotion, wording = moods[0]
         if emotion in emotions:
-            usable[key_text] = Caption(text, TEMPLATE, TEMPLATE, wording, emotion, *AFFECT[emotion])
-    return list(usable.values())
+            usable.setdefault(key_text, Caption(text, TEMPLATE, TEMPLATE, wording, emotion, *AFFECT[emotion]))
+    return [caption for key_text, caption in usable.items() if key_text not in contradicted]
+
+
+def _moods_of(
+    cell: str, place: str, patterns: Mapping[str, Pattern[str]], is_label: bool
+) -> list[tuple[str, str]]:
+    """Return (emotion, word) of the moods of a cell, or of its label; refuse a cell that is no text."""
+    try:
+        aspects = aspects_text(cell)
+    except ValueError as error:
+        rule, advice = "hold text or a list of texts", "Write the moods as text, apart by commas"
+        raise ContractError(must(place, rule, str(error), next_step=advice)) from None
+    if is_label:
+        label = aspects.strip().casefold()
+        return [(label, label)]
+    return moods_in(aspects, patterns)
 
 
 def pick(
@@ -115,42 +134,3 @@ def pick(
                 rank[caption] = (turn, seed_for("wording", seed, word))
         chosen.append(sorted(rank, key=rank.__getitem__)[:n_per_emotion])
     return [caption for row in zip(*chosen, strict=True) for caption in row]
-
-
-def aspects_text(cell: str) -> str:
-    """Return the aspects of a cell as one text, separated by " | "; a cell that is no list is returned as is.
-
-    >>> aspects_text("['slow tempo', 'sad']")
-    'slow tempo | sad'
-    >>> aspects_text("sad, slow [")
-    'sad, slow ['
-    """
-    try:
-        parsed = ast.literal_eval(cell.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return cell
-    return " | ".join(map(str, parsed)) if isinstance(parsed, (list, tuple, set)) else cell
-
-
-def moods_in(text: str, patterns: Mapping[str, re.Pattern[str]]) -> list[tuple[str, str]]:
-    """Return (emotion, mood word) of every whole-word match, in the order of the text.
-
-    >>> moods_in("calming, not Sad", _patterns({"calm": ["calm"], "sad": ["sad"]}))
-    [('sad', 'sad')]
-    """
-    hits = [
-        (match.start(), emotion, match.group().casefold())
-        for emotion, pattern in patterns.items()
-        for match in pattern.finditer(text)
-    ]
-    return [(emotion, word) for _, emotion, word in sorted(hits)]
-
-
-def _patterns(mood_words: Mapping[str, Sequence[str]]) -> dict[str, re.Pattern[str]]:
-    """Return one pattern per emotion; longer words come first, so that "laid back" matches before "laid"."""
-    patterns = {}
-    for emotion, words in mood_words.items():
-        if words:
-            options = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
-            patterns[emotion] = re.compile(rf"(?<!\w)(?:{options})(?!\w)", re.IGNORECASE)
-    return patterns

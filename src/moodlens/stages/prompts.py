@@ -9,7 +9,8 @@ from moodlens.prompts import captions
 from moodlens.prompts.assembly import prompt_table
 from moodlens.prompts.design import design, split_evenly
 from moodlens.prompts.grammar import Caption
-from moodlens.store.tables import read_csv_text, write_table
+from moodlens.store.csv_text import read_csv_text
+from moodlens.store.tables import write_table
 
 TABLE = "table"
 

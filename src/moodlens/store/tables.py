@@ -12,6 +12,7 @@ import pandas as pd
 from moodlens.base.errors import ContractError, must, nearest
 from moodlens.contracts.tables import Column, Table
 from moodlens.store.atomic import replacing
+from moodlens.store.csv_text import rows_of
 
 DTYPES = {"str": "str", "int": "int64", "float": "float64", "bool": "bool"}
 DIGITS = 6
@@ -43,6 +44,7 @@ def read_table(table: Table, path: Path) -> pd.DataFrame:
         raise ContractError(must(f"table {table.name}", "exist as a file", str(path), next_step=advice))
     try:
         if path.suffix == ".csv":
+            rows_of(path.read_text(encoding="utf-8"), path.name, f"table {table.name}")
             frame = pd.read_csv(
                 path, dtype=_csv_kinds(table), keep_default_na=False, na_values=_csv_blanks(table)
             )
@@ -128,28 +130,6 @@ def values(frame: pd.DataFrame, column: str) -> list[Any]:
     [0, 1]
     """
     return frame[column].tolist()
-
-
-def read_csv_text(path: Path, what: str) -> pd.DataFrame:
-    """Return a user's CSV with every cell as text, "" where empty; no type is inferred.
-
-    Args:
-        path: the file.
-        what: the parameter that names the file, for the error.
-
-    Raises:
-        ContractError: the file is absent, or it is not a CSV in UTF-8.
-    """
-    advice = f"Set {what} to a CSV file in UTF-8"
-    if not path.is_file():
-        raise ContractError(must(what, "name a file", str(path), next_step=advice))
-    try:
-        return pd.read_csv(path, dtype="str", keep_default_na=False)
-    except (OSError, ValueError, pd.errors.ParserError) as error:
-        reason = str(error).splitlines()[0]
-        raise ContractError(
-            must(what, "name a readable CSV", reason, where=str(path), next_step=advice)
-        ) from None
 
 
 def round_digits(value: float) -> float:

@@ -14,7 +14,7 @@ from moodlens.params.pipeline import Prompts
 from moodlens.prompts.captions import TEMPLATE, CaptionColumns, matching
 from moodlens.prompts.grammar import EMOTION_SETS, wordings
 from moodlens.prompts.lexicon import GENRES, INSTRUMENTS, KEYS, components, content_words, words_of
-from moodlens.store.tables import read_csv_text
+from moodlens.store.csv_text import read_csv_text
 
 NEAR = 0.5
 """Share of the content words of two captions that they have in common, from which they count as one unit."""
