@@ -30,6 +30,8 @@ def read_judge(path: Path) -> Judge:
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError(f"holds {type(found).__name__}, not named fields")
         fields: dict[str, Any] = {name: _tuples(value) for name, value in found.items()}
         judge = Judge(**fields)
         if len(judge.centre) != len(INPUTS):
