@@ -12,10 +12,14 @@ from moodlens.attention.summaries import (
     time_bins,
     uniform_self_entropy,
 )
+from moodlens.base.axes import EMOTIONS
 from moodlens.base.errors import ContractError
+from moodlens.stats.design import design_of
 
 UNITS = np.repeat(np.arange(16), 2)
 LABELS = np.repeat(np.arange(4), 4)
+PROMPTS = [f"p{i}" for i in range(32)]
+DESIGN = design_of(PROMPTS, [EMOTIONS[k] for k in LABELS[UNITS]], [f"w{unit}" for unit in UNITS])
 
 
 def heads(rng: np.random.Generator, icc: float = 0.3) -> np.ndarray:
@@ -51,7 +55,7 @@ def test_false_positives_come_at_the_nominal_rate_though_prompts_share_wordings(
         if kind == "paired":
             found = paired_test(values, UNITS, 199, 100, 0.95, rng)
         else:
-            found = emotion_test(values, UNITS, LABELS, 199, rng)
+            found = emotion_test(values, DESIGN, 199, rng)
         hits += found.p_max.min() <= 0.05
     low, high = scipy_stats.binom.interval(0.999, n_sets, 0.05)
     assert low <= hits <= high
@@ -68,7 +72,7 @@ def test_a_planted_head_is_found_by_each_test():
     assert found.low > 0
     values = heads(rng)
     values[:, 0, 1] += 1.5 * LABELS[UNITS]
-    found = emotion_test(values, UNITS, LABELS, 999, rng)
+    found = emotion_test(values, DESIGN, 999, rng)
     assert found.best == (0, 1)
     assert found.p_max[0, 1] < 0.01
     assert found.statistic[0, 1] == pytest.approx(
@@ -84,7 +88,7 @@ def test_prompts_without_words_to_compare_are_left_out_and_a_constant_head_is_no
     assert found.n_units == 15
     values = heads(rng)
     values[:, 0, 0] = 0.25
-    assert emotion_test(values, UNITS, LABELS, 99, rng).p[0, 0] == 1
+    assert emotion_test(values, DESIGN, 99, rng).p[0, 0] == 1
     with pytest.raises(ContractError, match="must hold emotion words and control words; got 'none'"):
         paired_test(np.full((32, 2, 3), np.nan), UNITS, 99, 100, 0.95, rng)
 

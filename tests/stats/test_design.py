@@ -1,7 +1,11 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from moodlens.base.errors import ContractError
-from moodlens.stats.design import design_of
+from moodlens.stats.design import UNITS, design_of
+from moodlens.stats.permutation import smallest_p
 
 
 def test_classes_keep_the_order_of_the_emotions_and_wordings_their_first_appearance():
@@ -25,3 +29,17 @@ def test_a_design_that_carries_no_test_is_refused_in_one_line(emotions, wordings
         design_of(list("abcd"), emotions, wordings)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_relabellings_never_leave_the_blocks_of_the_units():
+    wordings = [f"w{i // 2}" for i in range(16)] + [f"v{i}" for i in range(8)]
+    emotions = ["happy", "happy", "sad", "sad"] * 4 + ["happy", "sad"] * 4
+    design = design_of([f"p{i}" for i in range(24)], emotions, wordings)
+    design = replace(design, strata=np.array([0, 0, 0, 0, 1, 1, 1, 1] * 3))
+    for unit in UNITS:
+        blocks, table = design.blocks(unit), design.relabellings(unit, 200, np.random.default_rng(0))
+        assert (table[0] == design.unit_labels(unit)).all()
+        assert len(np.unique(table, axis=0)) > 10
+        for block in np.unique(blocks):
+            assert (np.sort(table[:, blocks == block]) == np.sort(table[0, blocks == block])).all()
+        assert design.smallest_p(unit, 199) == smallest_p(design.unit_labels(unit), 199, blocks)

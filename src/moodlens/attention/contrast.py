@@ -12,9 +12,10 @@ from jaxtyping import Float, Int
 from moodlens.attention.words import CONTROL, EMOTION
 from moodlens.base.errors import ContractError, must
 from moodlens.stats.bootstrap import interval
+from moodlens.stats.design import Design
 from moodlens.stats.multiplicity import max_t, standard_scores
 from moodlens.stats.permanova import pseudo_f
-from moodlens.stats.permutation import p_values, relabellings
+from moodlens.stats.permutation import p_values
 from moodlens.stats.sign_flip import flipped_t, sign_flips
 
 Heads = Float[np.ndarray, "prompt layer head"]
@@ -112,29 +113,22 @@ def paired_test(
     )
 
 
-def emotion_test(
-    values: Heads,
-    units: Int[np.ndarray, " prompt"],
-    labels: Int[np.ndarray, " unit"],
-    n_permutations: int,
-    rng: np.random.Generator,
-) -> HeadTest:
-    """Return the test of differences between emotions, per head: F under relabelling of whole units.
+def emotion_test(values: Heads, design: Design, n_permutations: int, rng: np.random.Generator) -> HeadTest:
+    """Return the test of differences between emotions, per head: F under relabelling of whole wordings.
 
     Args:
         values: one value per prompt and head.
-        units: the wording of each prompt, 0..n_units-1.
-        labels: emotion of each unit.
+        design: emotion and wording of each prompt; labels move within its blocks of wordings.
         n_permutations: random relabellings.
         rng: source of randomness.
     """
-    means = unit_means(values, units)
+    means = unit_means(values, design.wordings)
     n_units, n_layers, n_heads = means.shape
     flat = means.reshape(n_units, -1).T
     centred = flat - flat.mean(axis=1, keepdims=True)
     varies = centred.std(axis=1) > np.finfo(float).eps * (np.abs(flat).max(axis=1) + 1)
     f = np.zeros((len(flat), n_permutations + 1))
-    table = relabellings(labels, n_permutations, rng)
+    table = design.relabellings("wording", n_permutations, rng)
     scaled = centred[varies] / centred[varies].std(axis=1, keepdims=True)
     f[varies] = pseudo_f(scaled[:, :, None] * scaled[:, None, :], table)
     best = int(standard_scores(f)[:, 0].argmax())

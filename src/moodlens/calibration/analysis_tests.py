@@ -27,7 +27,7 @@ from moodlens.stats.bootstrap import unit_resamples
 from moodlens.stats.gram import squared_distances
 from moodlens.stats.multiplicity import max_t
 from moodlens.stats.permanova import pseudo_f
-from moodlens.stats.permutation import p_values, relabellings
+from moodlens.stats.permutation import p_values
 from moodlens.stats.sign_flip import random_signs
 from moodlens.temporal.clip_scalars import by_emotion
 from moodlens.temporal.divergence import flipped_changes
@@ -55,12 +55,7 @@ STEADY = Setting(True, 12, 0.5, everywhere=0.1)
 
 
 def _table(data: Sample, rng: np.random.Generator) -> np.ndarray:
-    return relabellings(data.design.unit_labels("wording"), N_PERMUTATIONS, rng)
-
-
-def _table_by_size(data: Sample, rng: np.random.Generator) -> np.ndarray:
-    labels, sizes = data.design.unit_labels("wording"), np.bincount(data.design.wordings)
-    return relabellings(labels, N_PERMUTATIONS, rng, sizes)
+    return data.design.relabellings("wording", N_PERMUTATIONS, rng)
 
 
 def _affect(data: Sample) -> np.ndarray:
@@ -73,13 +68,13 @@ def _squares(data: Sample) -> list[np.ndarray]:
 
 def silhouette(data: Sample, rng: np.random.Generator) -> float:
     """Return the smallest maxT p of the silhouettes of a few sites."""
-    table = _table_by_size(data, rng)
+    table = _table(data, rng)
     return float(max_t(np.stack([silhouettes(np.sqrt(squares), table) for squares in _squares(data)])).min())
 
 
 def circumplex(data: Sample, rng: np.random.Generator) -> float:
     """Return the smallest maxT p of distances against valence-arousal distances, all pairs of wordings."""
-    table, expected = _table_by_size(data, rng), affect_distances(_affect(data))
+    table, expected = _table(data, rng), affect_distances(_affect(data))
     return float(max_t(np.stack([rank_correlations(s, expected, table) for s in _squares(data)])).min())
 
 
@@ -140,9 +135,7 @@ def attention_contrast(data: Sample, rng: np.random.Generator) -> float:
 
 def attention_by_emotion(data: Sample, rng: np.random.Generator) -> float:
     """Return the smallest maxT p of a head's entropy or reach by emotion."""
-    design = data.design
-    labels = design.unit_labels("wording")
-    return float(emotion_test(_heads(data), design.wordings, labels, N_PERMUTATIONS, rng).p_max.min())
+    return float(emotion_test(_heads(data), data.design, N_PERMUTATIONS, rng).p_max.min())
 
 
 def mantel(which: str) -> Test:
@@ -164,7 +157,7 @@ def mantel(which: str) -> Test:
 
 def _matching(data: Sample, rng: np.random.Generator, n: int = N_PERMUTATIONS) -> tuple[Matches, np.ndarray]:
     affect = _affect(data)
-    table = relabellings(data.design.unit_labels("wording"), n, rng)
+    table = data.design.relabellings("wording", n, rng)
     acoustic = data.rows[N_SITES, :, : len(DESCRIPTORS)].astype(np.float64)
     return matches(acoustic, affect[:, 0], affect[:, 1], table[:, data.of_clip]), table
 

@@ -27,7 +27,7 @@ from moodlens.stats.bootstrap import balanced_accuracy, class_means, resamples
 from moodlens.stats.design import Design, Unit
 from moodlens.stats.gram import SiteGram, prompt_grams
 from moodlens.stats.multiplicity import max_p
-from moodlens.stats.permutation import p_values, relabellings, smallest_p
+from moodlens.stats.permutation import p_values
 
 
 def accuracy_interval(
@@ -91,8 +91,8 @@ class ProbeSettings:
 
     def relabellings(self, design: Design, unit: Unit) -> Int[np.ndarray, "perm prompt"]:
         """Return the label of each prompt, whole units relabelled; row 0 is observed."""
-        labels, rng = design.unit_labels(unit), rng_for("relabel", unit, self.seed)
-        return relabellings(labels, self.n_permutations, rng, design.blocks(unit))[:, design.members(unit)]
+        rng = rng_for("relabel", unit, self.seed)
+        return design.relabellings(unit, self.n_permutations, rng)[:, design.members(unit)]
 
     def resamples(self, design: Design, unit: Unit) -> Int[np.ndarray, "boot prompt"]:
         """Return how often each prompt occurs in each bootstrap resample of whole units."""
@@ -193,5 +193,5 @@ def probe_family(
         nested=NestedProbe(*scored(correct), correct, tuple(sites[site].site for site in chosen)),
         permuted_extreme=best_extreme(measured),
         p=max_p(measured),
-        smallest_p=smallest_p(design.unit_labels(unit), settings.n_permutations, design.blocks(unit)),
+        smallest_p=design.smallest_p(unit, settings.n_permutations),
     )

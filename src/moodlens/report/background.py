@@ -11,7 +11,6 @@ from moodlens.params.pipeline import Params
 from moodlens.report.formatting import count, number, p_value, share
 from moodlens.report.records import Check, Fact, Provenance
 from moodlens.stats.design import Design
-from moodlens.stats.permutation import smallest_p
 
 
 def subject_line(params: Params, clips: pd.DataFrame | None) -> str:
@@ -44,7 +43,7 @@ def design_facts(
     if generated is not None:
         note = "decoder steps recorded, none skipped"
         facts.append(Fact("steps of a clip", str(generated["n_steps"]), note))
-    draws = f"from {params.signal.n_bootstrap} bootstrap resamples of prompts"
+    draws = f"from {params.signal.n_bootstrap} bootstrap resamples of wordings"
     facts.append(Fact("intervals", share(params.signal.confidence), draws))
     delta = share(params.signal.equivalence_delta, 1)
     note = "of variance: the verdict is “none” only where an effect this large would have been detected"
@@ -56,14 +55,14 @@ def _prompt_facts(params: Params, design: Design) -> list[Fact]:
     low, high = np.bincount(design.labels).min(), np.bincount(design.labels).max()
     per_emotion = f"{low}" if low == high else f"{low} to {high}"
     n = min(params.signal.n_permutations, params.probe.n_permutations)
-    per = f"{per_emotion} for each of {count(design.n_classes, 'emotion')}: the unit of evidence"
-    words = "distinct emotion words, scenes or terms; the strictest folds hold whole wordings out"
-    least = smallest_p(design.unit_labels("prompt"), n)
+    per = f"{per_emotion} for each of {count(design.n_classes, 'emotion')}"
+    words = "emotion words, scenes or terms that share no content word: the unit of evidence"
+    least = design.smallest_p("wording", n)
     return [
         Fact("prompts", str(design.n_prompts), per),
         Fact("wordings", str(int(design.wordings.max()) + 1), words),
-        Fact("relabellings", str(n), "or more, of whole prompts or wordings, per test"),
-        Fact("smallest attainable p", p_value(least), "of this design with these relabellings"),
+        Fact("relabellings", str(n), "or more, of whole wordings within their blocks, per test"),
+        Fact("smallest attainable p", p_value(least), "of this design with these relabellings of wordings"),
     ]
 
 
@@ -186,7 +185,7 @@ GLOSSARY = (
     Fact(
         "Prompt, clip, seed",
         "A prompt is one text; a clip is one waveform generated from it with one seed. "
-        "Prompts are the unit of evidence: n counts prompts unless it says clips.",
+        "The unit of evidence is the wording; n counts prompts unless it says wordings or clips.",
     ),
     Fact(
         "Effect",

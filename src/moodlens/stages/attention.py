@@ -88,16 +88,15 @@ def _tests(
     prompts: HeadSummaries, n_tokens: np.ndarray, design: Design, section: Attention
 ) -> dict[str, HeadTest]:
     """Return every test. The units are wordings; tests of one kind share their relabellings."""
-    units, labels = design.wordings, design.unit_labels("wording")
 
     def flips(differences: np.ndarray) -> HeadTest:
         rng = rng_for("attention", "signs", section.seed)
         counts = (section.n_permutations, section.n_bootstrap)
-        return paired_test(differences, units, *counts, section.confidence, rng)
+        return paired_test(differences, design.wordings, *counts, section.confidence, rng)
 
     def relabelled(values: np.ndarray) -> HeadTest:
         rng = rng_for("attention", "labels", section.seed)
-        return emotion_test(values, units, labels, section.n_permutations, rng)
+        return emotion_test(values, design, section.n_permutations, rng)
 
     return {
         "mass": flips(prompts.difference),

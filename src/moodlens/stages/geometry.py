@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from moodlens.base.seeding import rng_for
 from moodlens.geometry import tables
 from moodlens.geometry.dimension import umap_points
@@ -11,7 +9,6 @@ from moodlens.geometry.family import Resampling, family_geometry
 from moodlens.geometry.tables import Geometry, Projection, SiteGeometry
 from moodlens.params.pipeline import Params
 from moodlens.stats.bootstrap import wording_resamples
-from moodlens.stats.permutation import relabellings, smallest_p
 from moodlens.store.run_record import Run, stage_run
 from moodlens.store.tables import write_metrics, write_plot
 from moodlens.workspace.design import open_workspace, wording_labels
@@ -21,16 +18,14 @@ from moodlens.workspace.sites import load_families
 def run(params: Params, root: Path) -> Run:
     """Write metrics/geometry.json, its curves and points; return the run."""
     work, section = open_workspace(root), params.geometry
-    labels = wording_labels(work.design)
-    # Means of few prompts have more variance and lie further out: only wordings of one size change labels.
-    sizes = np.bincount(work.design.wordings)
+    wording_labels(work.design)  # refuses an emotion of a single wording
     sites: list[SiteGeometry] = []
     null_best = {}
     for family, grams in load_families(work, section.sites).items():
         rng = rng_for("geometry", family, section.seed)
         boot_rng = rng_for("geometry", family, "boot", section.seed)
         resampling = Resampling(
-            relabellings(labels, section.n_permutations, rng, sizes),
+            work.design.relabellings("wording", section.n_permutations, rng),
             wording_resamples(work.design, section.n_bootstrap, boot_rng),
             section.confidence,
         )
@@ -40,7 +35,7 @@ def run(params: Params, root: Path) -> Run:
         work.design,
         tuple(sites),
         null_best,
-        smallest_p(labels, section.n_permutations),
+        work.design.smallest_p("wording", section.n_permutations),
         section.n_permutations,
     )
     projections = _projections(results, params)

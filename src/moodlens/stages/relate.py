@@ -9,7 +9,7 @@ import pandas as pd
 
 from moodlens.base.errors import ContractError, must
 from moodlens.base.seeding import rng_for
-from moodlens.contracts.tables import ACOUSTICS
+from moodlens.contracts.tables import ACOUSTIC_NAMES
 from moodlens.params.pipeline import Params, Relate
 from moodlens.probes.folds import group_folds
 from moodlens.relate.family import (
@@ -24,7 +24,7 @@ from moodlens.relate.family import (
 from moodlens.relate.matching import DESCRIPTORS, Matches, matches
 from moodlens.stats.bootstrap import class_means, interval, resamples
 from moodlens.stats.gram import SiteGram
-from moodlens.stats.permutation import p_values, relabellings
+from moodlens.stats.permutation import p_values
 from moodlens.stats.site_names import site_columns
 from moodlens.store.run_record import Run, groups, stage_run
 from moodlens.store.tables import write_metrics, write_plot
@@ -34,7 +34,7 @@ from moodlens.workspace.sites import embedding, layers, tokens
 
 FAMILIES = ("layers", "twin_layers", "tokens", "text", "words")
 """maxT corrects over the sites of one family."""
-NAMES = tuple(ACOUSTICS.names[1:])
+NAMES = ACOUSTIC_NAMES
 """The descriptors, which are the columns of the regression."""
 
 
@@ -97,7 +97,7 @@ def load_acoustics(work: Workspace, section: Relate) -> Acoustics:
         for name in ("valence", "arousal")
     )  # fmt: skip
     rng = rng_for("relate", "match", section.seed)
-    labels = relabellings(design.unit_labels("wording"), section.n_permutations, rng)
+    labels = design.relabellings("wording", section.n_permutations, rng)
     of_clip = design.wordings[prompts]
     judged = table[list(DESCRIPTORS)].to_numpy(dtype=np.float64)
     matched = matches(judged, valence, arousal, labels[:, of_clip])

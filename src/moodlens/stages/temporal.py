@@ -14,7 +14,6 @@ from moodlens.base.seeding import rng_for
 from moodlens.params.pipeline import Params, Temporal
 from moodlens.stats.bootstrap import wording_resamples
 from moodlens.stats.multiplicity import max_t
-from moodlens.stats.permutation import relabellings, smallest_p
 from moodlens.stats.sign_flip import random_signs
 from moodlens.store.run_record import Run, stage_run
 from moodlens.store.tables import write_metrics, write_plot
@@ -64,7 +63,7 @@ def run(params: Params, root: Path) -> Run | None:
         ),
         p_tempo=max_t(np.stack([match.null for layer in layers for match in layer.tempo.values()])),
         tokens=measure_tokens(codes, clock.frame_rate_hz, plan),
-        smallest_p=smallest_p(plan.labels, params.temporal.n_permutations),
+        smallest_p=work.design.smallest_p("wording", params.temporal.n_permutations),
     )
     metrics = metrics_of(timeline, params.decide.alpha_weak)
     _write(root, metrics, plots_of(timeline))
@@ -82,7 +81,7 @@ def plan_of(work: Workspace, clips: pd.DataFrame, clock: Clock, section: Tempora
         units=members[prompts],
         weights=unit_weights(members, prompts),
         labels=labels,
-        relabellings=relabellings(labels, n, rngs["labels"]),
+        relabellings=design.relabellings("wording", n, rngs["labels"]),
         counts=wording_resamples(design, section.n_bootstrap, rngs["boot"]),
         signs=random_signs(len(labels), n, rngs["signs"]),
         exchanges=within_emotion(labels, np.bincount(members), n, rngs["tempo"]),

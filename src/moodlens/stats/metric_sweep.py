@@ -21,7 +21,7 @@ from moodlens.stats.gram import SiteGram, cosines
 from moodlens.stats.location import MOST_UNEQUAL, choices, size_ratio
 from moodlens.stats.metrics import METRICS, MetricSettings
 from moodlens.stats.multiplicity import benjamini_hochberg, max_t, standard_scores
-from moodlens.stats.permutation import p_values, relabellings
+from moodlens.stats.permutation import p_values
 from moodlens.stats.similarity import NaiveT, centred_cosines, naive_t
 from moodlens.stats.units import Units, units_of
 
@@ -89,7 +89,7 @@ def metric_sweep(
     sites = [site for family in families.values() for site in family]
     labels = design.unit_labels(unit)
     rng = rng_for("metrics", unit, settings.seed)
-    table = relabellings(labels, n_permutations, rng, design.blocks(unit))
+    table = design.relabellings(unit, n_permutations, rng)
     counts = unit_resamples(labels, n_bootstrap, rng_for("metrics", unit, "bootstrap", settings.seed))
     units = units_of(sites, design, unit)
     statistics = {name: METRICS[name].statistic(units, table, settings) for name in names}

@@ -16,7 +16,7 @@ from moodlens.stats.equivalence import injection_power, units_needed
 from moodlens.stats.gram import SiteGram, centred, cosines, group_means, prompt_grams
 from moodlens.stats.location import Statistic, choices, location_statistics
 from moodlens.stats.multiplicity import benjamini_hochberg, max_t, standard_scores
-from moodlens.stats.permutation import fixed_units, p_values, relabellings, smallest_p
+from moodlens.stats.permutation import fixed_units, p_values
 from moodlens.stats.similarity import Effect, NaiveT, centred_cosines, emotion_effect, naive_t, prompt_icc
 
 
@@ -95,7 +95,7 @@ def sweep(name: str, sites: Sequence[SiteGram], design: Design, settings: SweepS
         rng = rng_for("signal", name, unit, settings.seed)
         labels, blocks = design.unit_labels(unit), design.blocks(unit)
         units = centred(group_means(grams, design.members(unit)))
-        table = relabellings(labels, settings.n_permutations, rng, blocks)
+        table = design.relabellings(unit, settings.n_permutations, rng)
         chosen = choices(units, table)
         kinds: list[Statistic] = [choice.statistic for choice in chosen]
         f = location_statistics(units, table, kinds)
@@ -124,7 +124,7 @@ def sweep(name: str, sites: Sequence[SiteGram], design: Design, settings: SweepS
             sites[power.weakest].site,
             None if needed is None else int(np.ceil(needed * per_unit)),
             needed,
-            smallest_p(labels, settings.n_permutations, blocks),
+            design.smallest_p(unit, settings.n_permutations),
             fixed_units(labels, blocks),
         )
     counts = resamples(
