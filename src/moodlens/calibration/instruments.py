@@ -115,7 +115,7 @@ def _statistics(data: Sample, rng: np.random.Generator) -> np.ndarray:
     """Return (metric, site, perm), once per dataset: all metrics share Gram matrices and relabellings."""
     if "metrics" not in data.read:
         units = units_of([data.site(layer) for layer in range(N_SITES)], data.design, "wording")
-        table = relabellings(data.design.unit_labels("wording"), N_PERMUTATIONS, rng)
+        table = data.design.relabellings("wording", N_PERMUTATIONS, rng)
         data.read["metrics"] = np.stack(
             [metric.statistic(units, table, SETTINGS) for metric in METRICS.values()]
         )
@@ -175,7 +175,7 @@ def probe(unit: Unit, n_layers: int) -> Test:
 
     def p(data: Sample, rng: np.random.Generator) -> float:
         design = data.design
-        table = relabellings(design.unit_labels(unit), N_PERMUTATIONS, rng)[:, design.members(unit)]
+        table = design.relabellings(unit, N_PERMUTATIONS, rng)[:, design.members(unit)]
         return max_p(kernel_ridge.accuracies(_predicted(data, unit, n_layers, table, rng), table))
 
     return p
@@ -194,14 +194,15 @@ def interval_above_0(unit: Unit, n_layers: int) -> Test:
     return p
 
 
-def beats_baseline(unit: Unit, n_layers: int) -> Test:
-    """Return the p of the best of `n_layers` probes against a baseline, by sign flips."""
+def beats_baseline(unit: Unit) -> Test:
+    """Return the p of one probe against a baseline, by sign flips.
+
+    Where sites are chosen, both choose inside the training folds (`calibration.reader_nulls`).
+    """
 
     def p(data: Sample, rng: np.random.Generator) -> float:
         correct = _correct(data, unit, rng)
-        return float(
-            better_p(correct[:n_layers], correct[-1], data.design, unit, N_FOLDS, N_FLIPS, rng).min()
-        )
+        return float(better_p(correct[:1], correct[-1], data.design, unit, N_FOLDS, N_FLIPS, rng)[0])
 
     return p
 
@@ -209,7 +210,7 @@ def beats_baseline(unit: Unit, n_layers: int) -> Test:
 def _correct(data: Sample, unit: Unit, rng: np.random.Generator) -> np.ndarray:
     """Return where the probes of all layers are right, (layer, prompt); the last layer is the baseline.
 
-    The four tests of a gain share one computation per dataset, on the folds of the first.
+    The tests of a gain share one computation per dataset, on the folds of the first.
     """
     if f"correct by {unit}" not in data.read:
         labels = data.design.labels
@@ -239,14 +240,7 @@ CLAIMS = (
     Instrument(
         "probe above baseline",
         EQUALS,
-        beats_baseline("wording", 1),
-        level=0.025,
-        why_conservative=CAUTIOUS,
-    ),
-    Instrument(
-        "best of 6 probes above baseline",
-        EQUALS,
-        beats_baseline("wording", N_PROBED),
+        beats_baseline("wording"),
         level=0.025,
         why_conservative=CAUTIOUS,
     ),

@@ -21,7 +21,7 @@ from moodlens.probes.kernel_ridge import nested_predictions, out_of_fold_hat, r_
 from moodlens.prompts.lexicon import AFFECT
 from moodlens.stats.bootstrap import unit_resamples
 from moodlens.stats.multiplicity import max_p
-from moodlens.stats.permutation import p_values, relabellings, unit_orders
+from moodlens.stats.permutation import p_values, unit_orders
 
 N_FOLDS, RIDGE = 8, 0.1
 N_TARGETS = 4
@@ -43,7 +43,7 @@ def single_step(data: Sample, rng: np.random.Generator) -> float:
     """Return the p of the best of steps x layers."""
     design = data.design
     folds = design_folds(design, "wording", N_FOLDS, rng)
-    table = relabellings(design.unit_labels("wording"), N_PERMUTATIONS, rng)[:, design.wordings]
+    table = design.relabellings("wording", N_PERMUTATIONS, rng)[:, design.wordings]
     return max_p(kernel_ridge.grid_accuracies(data.grams[:N_STEPS_LAYERS], folds, table, (RIDGE,)))
 
 
@@ -139,9 +139,21 @@ def scale(data: Sample, rng: np.random.Generator) -> float:
 TESTS = (
     Instrument("single-step probe, best of 6 steps x layers", PLACES, single_step),
     Instrument(
-        "few-shot area above one reader", STATES, above_reader, level=0.025, why_conservative=CAUTIOUS
+        "few-shot area above one reader",
+        STATES,
+        above_reader,
+        level=0.025,
+        why_conservative=CAUTIOUS,
+        slow=True,
     ),
-    Instrument("few-shot area above five draws", STATES, above_draws, level=0.025, why_conservative=TWICE),
+    Instrument(
+        "few-shot area above five draws",
+        STATES,
+        above_draws,
+        level=0.025,
+        why_conservative=TWICE,
+        slow=True,
+    ),
     Instrument("factor told by a state, best of 4", PLACES_APART, targets),
     Instrument(
         "factor told better than by a baseline", PLACES, target_above, level=0.025, why_conservative=CAUTIOUS

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats as scipy_stats
 
 from moodlens.base.errors import ContractError, must
-from moodlens.calibration.simulate import Instrument, Sample, World, design_for, f_table, sample
+from moodlens.calibration.simulate import Instrument, Promise, Sample, World, design_for, f_table, sample
 from moodlens.stats.design import Unit
 from moodlens.stats.equivalence import injection_power
 from moodlens.stats.gram import centred, group_means
@@ -44,8 +44,11 @@ class Rate:
 class Alarms:
     """The error rate of one test in one world without effect."""
 
-    instrument: Instrument
-    world: World
+    name: str  # of the test, and of the null where it has one
+    promise: Promise
+    n_prompts: int
+    n_clips: int  # in all
+    icc: float
     rate: Rate
     verdict: Verdict
     reason: str
@@ -63,20 +66,20 @@ def rate_of(hits: Sequence[bool] | np.ndarray) -> Rate:
     return Rate(n, k, float(bounds.low), float(bounds.high))
 
 
-def verdict_on(rate: Rate, instrument: Instrument) -> tuple[Verdict, str]:
-    """Return the verdict on a test that should alarm at `instrument.level`, and its reason.
+def verdict_on(rate: Rate, test: Promise) -> tuple[Verdict, str]:
+    """Return the verdict on a test that should alarm at `test.level`, and its reason.
 
     A test is too liberal if the level lies below the interval of its rate. It is conservative if its rate is
     below `POWER_LOST` (scaled to its level), or if the level lies above the interval; the reason is that of
-    the instrument, or "no reason known".
+    the test, or "no reason known".
     """
-    if not instrument.carries_claim:
+    if not test.carries_claim:
         return "not valid", "shown because it is common; carries no claim"
-    if rate.low > instrument.level:
-        return "too liberal", f"more than {instrument.level:g} beyond chance"
-    lost = min(POWER_LOST, instrument.level * POWER_LOST / 0.05)
-    if rate.value < lost or rate.high < instrument.level:
-        return "conservative", instrument.why_conservative or "no reason known"
+    if rate.low > test.level:
+        return "too liberal", f"more than {test.level:g} beyond chance"
+    lost = min(POWER_LOST, test.level * POWER_LOST / 0.05)
+    if rate.value < lost or rate.high < test.level:
+        return "conservative", test.why_conservative or "no reason known"
     return "ok", ""
 
 
@@ -107,11 +110,17 @@ def alarm_rates(
         for instrument in instruments:
             p = instrument.p(data[instrument.setting], rng)
             alarms[instrument.name][sim] = p <= instrument.level
-    results = []
-    for instrument in instruments:
-        rate = rate_of(alarms[instrument.name])
-        results.append(Alarms(instrument, worlds[instrument.setting], rate, *verdict_on(rate, instrument)))
-    return results
+    return [
+        alarms_of(instrument.name, instrument, worlds[instrument.setting], alarms[instrument.name])
+        for instrument in instruments
+    ]
+
+
+def alarms_of(name: str, promise: Promise, world: World, alarms: Sequence[bool] | np.ndarray) -> Alarms:
+    """Return the error rate of a test from its alarms, one per dataset of a world without effect."""
+    rate = rate_of(alarms)
+    n_clips = world.n_prompts * world.n_clips
+    return Alarms(name, promise, world.n_prompts, n_clips, world.icc, rate, *verdict_on(rate, promise))
 
 
 N_PERMUTATIONS = 199

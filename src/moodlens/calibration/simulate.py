@@ -17,8 +17,7 @@ from jaxtyping import Float, Int
 from moodlens.base.axes import EMOTIONS
 from moodlens.stats.design import Design, Unit, design_of
 from moodlens.stats.gram import SiteGram, centred, group_means, mean_weights, site_gram
-from moodlens.stats.permanova import pseudo_f
-from moodlens.stats.permutation import relabellings
+from moodlens.stats.location import located
 
 SINGLE = 2
 """Wordings per emotion that only one prompt uses, where the others are shared; as in the default prompts."""
@@ -148,7 +147,7 @@ N_LAYERS = 12
 
 CAUTIOUS = "the correction for training data that folds share is cautious"
 
-Group = Literal["ladder", "state", "metrics", "chapters"]
+Group = Literal["ladder", "nulls", "state", "metrics", "chapters"]
 """Part of the page that shows the p of a test; each has a figure of its own."""
 
 Test = Callable[[Sample, np.random.Generator], float]
@@ -175,17 +174,23 @@ class Setting:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Promise:
+    """What a test under calibration promises: to alarm in at most `level` of datasets without effect."""
+
+    carries_claim: bool = True
+    level: float = 0.05
+    why_conservative: str = ""
+    group: Group = "ladder"
+
+
 @dataclass(frozen=True)
-class Instrument:
+class Instrument(Promise):
     """One test; `p` is at most `level` exactly when the pipeline would report an effect."""
 
     name: str
     setting: Setting
     p: Test
-    carries_claim: bool = True
-    level: float = 0.05
-    why_conservative: str = ""
-    group: Group = "ladder"
     slow: bool = False  # run in one design only, so that all tests together take minutes
 
 
@@ -198,6 +203,13 @@ PLACES_APART = Setting(True, N_LAYERS, 0.0)
 
 
 def f_table(data: Sample, unit: Unit, n_layers: int, rng: np.random.Generator) -> np.ndarray:
-    """Return pseudo-F of the first layers, (layer, perm), whole units relabelled as `stats.sweep` does."""
-    units = centred(group_means(data.grams[:n_layers], data.design.members(unit)))
-    return pseudo_f(units, relabellings(data.design.unit_labels(unit), N_PERMUTATIONS, rng))
+    """Return the statistic of location of the first layers, (layer, perm), as `stats.sweep` takes it."""
+    return location_table(data.grams[:n_layers], data.design, unit, rng)
+
+
+def location_table(
+    grams: Float[np.ndarray, "layer prompt prompt"], design: Design, unit: Unit, rng: np.random.Generator
+) -> Float[np.ndarray, "layer perm"]:
+    """Return pseudo-F or W_d* of every layer, labels of whole units moved within the blocks of the design."""
+    units = centred(group_means(grams, design.members(unit)))
+    return located(units, design.relabellings(unit, N_PERMUTATIONS, rng))

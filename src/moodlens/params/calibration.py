@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from annotated_types import Ge
+from annotated_types import Ge, Interval
 
 from moodlens.params.quantities import (
     Count,
@@ -20,6 +20,8 @@ from moodlens.params.quantities import (
 from moodlens.params.schema import read_section
 
 FILE = "calibration/params.yaml"
+FEWEST_UNITS = 6
+"""Pairs of wordings below which forks do not apply (`stats.sign_flip.FEWEST_UNITS`)."""
 TWINS = (
     "organism",
     "organism-memory",
@@ -35,6 +37,8 @@ class RatesParams:
     designs: Listed[Listed[Count]]
     icc: Names[Share]
     n_sims: Simulations
+    n_null_sims: Simulations
+    n_cheap_sims: Simulations
     seed: Seed
 
 
@@ -56,6 +60,15 @@ class PowerParams:
 
 
 @dataclass(frozen=True)
+class ForkPowerParams:
+    shares: Names[Share]
+    n_units: Names[Annotated[Count, Ge(FEWEST_UNITS)]]
+    noise: Annotated[float, Interval(ge=0.01, le=2)]
+    n_sims: Simulations
+    seed: Seed
+
+
+@dataclass(frozen=True)
 class VerdictsParams:
     models: Names[Annotated[str, OneOf(TWINS)]]
     seeds: Names[Seed]
@@ -70,6 +83,7 @@ class ComputeParams:
 class CalibrationParams:
     rates: RatesParams
     power: PowerParams
+    fork_power: ForkPowerParams
     verdicts: VerdictsParams
     compute: ComputeParams
 
