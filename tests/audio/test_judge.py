@@ -122,6 +122,8 @@ def damaged(text: str, damage: str) -> str:
     whole = json.loads(text)
     if damage == "truncated":
         return text[: len(text) // 2]
+    if damage == "a list":
+        return json.dumps([whole])
     if damage == "other inputs":
         return json.dumps({**whole, "centre": whole["centre"][:4]})
     if damage == "missing part":
@@ -130,7 +132,7 @@ def damaged(text: str, damage: str) -> str:
     return json.dumps({**whole, "colour": 1})
 
 
-@pytest.mark.parametrize("damage", ["truncated", "other inputs", "missing part", "unknown part"])
+@pytest.mark.parametrize("damage", ["truncated", "a list", "other inputs", "missing part", "unknown part"])
 def test_a_damaged_file_is_one_clear_line(judge: Judge, damage: str, tmp_path: Path):
     path = tmp_path / "judge.json"
     write_judge(judge, path)
