@@ -17,7 +17,7 @@ def row(
     model = "twin" if family.startswith("twin") else "model"
     half = "cond" if "layers" in family else NAN
     found = dict.fromkeys(
-        ("low", "high", "p", "p_maxt", "q_bh", "p_wording_maxt", "effect_raw", "ceiling_fraction", "icc"),
+        ("low", "high", "p", "p_maxt", "q_bh", "effect_raw", "ceiling_fraction", "icc"),
         0.01,
     )
     found |= dict.fromkeys(
@@ -44,6 +44,7 @@ def row(
         "effect": value,
         "accuracy": value,
         "naive_p_descriptive": 1e-50,
+        "unit": "wording",
         **found,
         **changes,
     }

@@ -48,7 +48,9 @@ def test_a_design_with_few_wordings_of_one_emotion_takes_w_d_star(tmp_path: Path
     signal.run(params, tmp_path)
     metrics = read_metrics(tmp_path / "metrics" / "signal.json")
     assert metrics["text"]["statistic"] == "w_d_star"
-    assert set(pd.read_csv(tmp_path / "metrics" / "signal_layers.csv")["statistic_wording"]) == {"w_d_star"}
+    assert set(
+        pd.read_csv(tmp_path / "metrics" / "signal_layers.csv").query("unit == 'wording'")["statistic"]
+    ) == {"w_d_star"}
     cells = pd.read_csv(tmp_path / "metrics" / "signal_metrics.csv").set_index(["family", "metric"])
     assert pd.isna(cells.loc[("text", "cka"), "p"])
     assert pd.notna(cells.loc[("text", "permanova"), "p"])
@@ -59,9 +61,9 @@ def test_the_power_is_that_of_the_level_that_this_look_may_spend(tmp_path: Path,
     plant(tmp_path, "random", params)
     levels = []
 
-    def watched(name, sites, design, settings: SweepSettings):
+    def watched(name, sites, design, settings: SweepSettings, unit):
         levels.append(settings.alpha)
-        return sweep(name, sites, design, settings)
+        return sweep(name, sites, design, settings, unit)
 
     monkeypatch.setattr(signal, "sweep", watched)
     signal.run(quick(params), tmp_path)

@@ -58,7 +58,7 @@ def rung_metrics(
 ) -> dict[str, object]:
     """Return the metrics of the finding: the fields that `decide` reads, then what stands beside them."""
     probe, signal = evidence.probe, evidence.signal
-    equivalence = signal.equivalence["wording"]
+    equivalence = signal.equivalence
     beside = {
         difference.baseline: {
             "accuracy": difference.accuracy,
@@ -98,7 +98,7 @@ def rung_metrics(
         "effect": signal.best.effect.effect,
         "effect_low": signal.best.effect.low,
         "effect_high": signal.best.effect.high,
-        "p_signal": min(site.tests["wording"].p_max for site in signal.sites),
+        "p_signal": min(site.test.p_max for site in signal.sites),
         "delta": delta,
         "power": equivalence.power,
         "n_needed": equivalence.n_needed,

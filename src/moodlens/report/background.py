@@ -218,7 +218,7 @@ GLOSSARY = (
         "A t-test on pairwise similarities. Descriptive, not valid: pairs share prompts, so almost any data "
         "are significant by it (false-positive rate above 0.99 at a nominal level of 0.05).",
     ),
-    Fact("Interval", "95 % bootstrap over prompts, unless another level or unit is stated."),
+    Fact("Interval", "95 % bootstrap over wordings, unless another level or unit is stated."),
     Fact(
         "Accuracy",
         "Share of held-out prompts whose emotion a linear probe predicts. Folds by prompt hold whole prompts "

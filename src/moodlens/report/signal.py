@@ -50,8 +50,8 @@ CAPTION = (
     "kinds of sites, only whether they are above zero is."
 )
 NOTE = (
-    "p relabels whole prompts, or whole wordings where the column says so; maxT and BH run over the sites "
-    "of one family. Clips of one prompt resemble each other, which the t-test ignores. The t-test is shown "
+    "p relabels whole wordings; of the words, the check of the design, whole prompts. maxT and BH run over the "
+    "sites of one family, and the interval resamples the same unit. Clips of one prompt resemble each other, which the t-test ignores. The t-test is shown "
     "because it is common; no verdict uses it."
 )
 COLUMNS = (
@@ -63,7 +63,7 @@ COLUMNS = (
     "p",
     "p, maxT",
     "q, BH",
-    "p, maxT, by wording",
+    "unit",
     "raw effect",
     "t-test p: descriptive, not valid",
 )
@@ -133,8 +133,8 @@ def signal_finding(
     """
     size = sample_size(signal, "prompt", "clip")
     note = (
-        f"{size}; bars: {share(confidence)} bootstrap over prompts; "
-        f"filled: p < {alpha:g} after maxT, prompts relabelled"
+        f"{size}; bars: {share(confidence)} bootstrap over wordings; "
+        f"filled: p < {alpha:g} after maxT, wordings relabelled (of the words: prompts)"
     )
     groups = layer_groups(rows) or {"": []}
     figures = tuple(_figure(name, group, rows, alpha, note) for name, group in groups.items())
@@ -189,7 +189,8 @@ def _cells(row: Row, alpha: float) -> tuple[Cell, ...]:
             interval(row["low"], row["high"]),
             share(row["ceiling_fraction"]),
             number(row["icc"], 2),
-            *(p_value(row[key]) for key in ("p", "p_maxt", "q_bh", "p_wording_maxt")),
+            *(p_value(row[key]) for key in ("p", "p_maxt", "q_bh")),
+            row["unit"],
             number(row["effect_raw"]),
         ),
         Cell(magnitude(row["naive_p_descriptive"]), "void"),

@@ -13,7 +13,7 @@ import pandas as pd
 
 from moodlens.base.seeding import rng_for
 from moodlens.params.pipeline import Params, Signal
-from moodlens.stats.design import UNITS
+from moodlens.stats.design import UNITS, Unit
 from moodlens.stats.gram import SiteGram, site_gram
 from moodlens.stats.metric_sweep import Cell, FamilyMetrics, metric_sweep
 from moodlens.stats.metrics import MetricSettings
@@ -41,10 +41,12 @@ def run(params: Params, root: Path) -> Run:
         section.seed,
     )
     families = load_families(work, section.sites)
-    results = {name: sweep(name, grams, work.design, settings) for name, grams in families.items()}
+    results = {
+        name: sweep(name, grams, work.design, settings, unit_of(name)) for name, grams in families.items()
+    }
     table = metric_table(work, families, section)
     metrics: dict[str, Any] = {
-        name: family_metrics(name, family, settings) | {"p_any": table[name].p_any}
+        name: family_metrics(family, settings) | {"p_any": table[name].p_any}
         for name, family in results.items()
         if name in CLAIM_UNITS
     }
@@ -99,10 +101,9 @@ def random_tensors(like: SiteGram, seed: int) -> SiteGram:
     return site_gram(NOISE, noise, like.prompts)
 
 
-def family_metrics(name: str, family: FamilySignal, settings: SweepSettings) -> dict[str, object]:
+def family_metrics(family: FamilySignal, settings: SweepSettings) -> dict[str, object]:
     """Return the main numbers of a family, as `dvc metrics diff` shows them."""
-    best, unit = family.best, CLAIM_UNITS[name]
-    equivalence = family.equivalence[unit]
+    best, equivalence = family.best, family.equivalence
     return {
         "best": best.site,
         "effect": best.effect.effect,
@@ -112,15 +113,13 @@ def family_metrics(name: str, family: FamilySignal, settings: SweepSettings) -> 
         "ceiling": best.effect.ceiling,
         "ceiling_fraction": best.effect.fraction,
         "icc": best.icc,
-        "f": best.tests[unit].f,
-        "statistic": best.tests[unit].statistic,
-        "n_w_d_star": sum(site.tests[unit].statistic == "w_d_star" for site in family.sites),
-        "p_dispersion": min(site.tests[unit].p_dispersion for site in family.sites),
-        "p_prompt": best.tests["prompt"].p_max,
-        "p_wording": best.tests["wording"].p_max,
-        "n_significant": sum(site.tests[unit].p_max < settings.alpha for site in family.sites),
-        "unit": unit,
-        "p": min(site.tests[unit].p_max for site in family.sites),
+        "f": best.test.f,
+        "statistic": best.test.statistic,
+        "n_w_d_star": sum(site.test.statistic == "w_d_star" for site in family.sites),
+        "p_dispersion": min(site.test.p_dispersion for site in family.sites),
+        "n_significant": sum(site.test.p_max < settings.alpha for site in family.sites),
+        "unit": family.unit,
+        "p": min(site.test.p_max for site in family.sites),
         "smallest_p": equivalence.smallest_p,
         "n_fixed_units": equivalence.n_fixed,
         "delta": settings.delta,
@@ -133,7 +132,9 @@ def family_metrics(name: str, family: FamilySignal, settings: SweepSettings) -> 
 
 def plot_rows(results: dict[str, FamilySignal]) -> pd.DataFrame:
     """Return one row per site: metrics/signal_layers.csv."""
-    return pd.DataFrame([_row(name, site) for name, family in results.items() for site in family.sites])
+    return pd.DataFrame(
+        [_row(name, family.unit, site) for name, family in results.items() for site in family.sites]
+    )
 
 
 def metric_rows(table: dict[str, FamilyMetrics]) -> pd.DataFrame:
@@ -166,10 +167,11 @@ def _metric_row(family: str, cell: Cell) -> dict[str, object]:
     }
 
 
-def _row(family: str, site: SiteSignal) -> dict[str, object]:
-    prompt, wording = site.tests["prompt"], site.tests["wording"]
+def _row(family: str, unit: Unit, site: SiteSignal) -> dict[str, object]:
+    test = site.test
     return {
         **site_columns(family, site.site),
+        "unit": unit,
         "effect": site.effect.effect,
         "low": site.effect.low,
         "high": site.effect.high,
@@ -179,15 +181,12 @@ def _row(family: str, site: SiteSignal) -> dict[str, object]:
         "ceiling": site.effect.ceiling,
         "ceiling_fraction": site.effect.fraction,
         "icc": site.icc,
-        "f": prompt.f,
-        "statistic": prompt.statistic,
-        "p_dispersion": prompt.p_dispersion,
-        "p": prompt.p,
-        "p_maxt": prompt.p_max,
-        "q_bh": prompt.q,
-        "statistic_wording": wording.statistic,
-        "p_wording": wording.p,
-        "p_wording_maxt": wording.p_max,
+        "f": test.f,
+        "statistic": test.statistic,
+        "p_dispersion": test.p_dispersion,
+        "p": test.p,
+        "p_maxt": test.p_max,
+        "q_bh": test.q,
         "naive_t": site.naive.t,
         "naive_p_descriptive": site.naive.p,
     }
@@ -199,8 +198,8 @@ def _family_runs(results: dict[str, FamilySignal], table: dict[str, FamilyMetric
     for name, family in results.items():
         curves = {
             "effect": [site.effect.effect for site in family.sites],
-            "f": [site.tests["prompt"].f for site in family.sites],
-            "p_maxt": [site.tests["prompt"].p_max for site in family.sites],
+            "f": [site.test.f for site in family.sites],
+            "p_maxt": [site.test.p_max for site in family.sites],
         }
         tags = {"sites": ", ".join(site.site for site in family.sites)}
         site_runs = [_site_run(site, table[name]) for site in family.sites]

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from moodlens.base.seeding import rng_for
 from moodlens.stats.bootstrap import resamples
-from moodlens.stats.design import UNITS, Design, Unit
+from moodlens.stats.design import Design, Unit
 from moodlens.stats.equivalence import injection_power, units_needed
 from moodlens.stats.gram import SiteGram, centred, cosines, group_means, prompt_grams
 from moodlens.stats.location import Statistic, choices, location_statistics
@@ -50,8 +51,8 @@ class SiteSignal:
     """Results at one site."""
 
     site: str
-    tests: dict[Unit, UnitTest]
-    effect: Effect  # centred cosines
+    test: UnitTest
+    effect: Effect  # centred cosines; intervals resample whole units
     raw: Effect  # cosines as they are, for comparison
     icc: float | None
     naive: NaiveT
@@ -73,12 +74,19 @@ class Equivalence:
 class FamilySignal:
     """A family of sites, in the order given; `best` has the largest standardised statistic, as in maxT."""
 
+    unit: Unit
     sites: tuple[SiteSignal, ...]
     best: SiteSignal
-    equivalence: dict[Unit, Equivalence]
+    equivalence: Equivalence
 
 
-def sweep(name: str, sites: Sequence[SiteGram], design: Design, settings: SweepSettings) -> FamilySignal:
+def sweep(
+    name: str,
+    sites: Sequence[SiteGram],
+    design: Design,
+    settings: SweepSettings,
+    unit: Unit = "wording",
+) -> FamilySignal:
     """Return the signal of a family of sites.
 
     Args:
@@ -86,49 +94,21 @@ def sweep(name: str, sites: Sequence[SiteGram], design: Design, settings: SweepS
         sites: Gram matrices over the prompts of `design`.
         design: emotion and wording of every prompt.
         settings: counts, levels and seed.
+        unit: relabelled and resampled as a whole.
     """
     grams = prompt_grams(sites)
-    tests: dict[Unit, list[UnitTest]] = {}
-    equivalence: dict[Unit, Equivalence] = {}
-    best = 0
-    for unit in UNITS:
-        rng = rng_for("signal", name, unit, settings.seed)
-        labels, blocks = design.unit_labels(unit), design.blocks(unit)
-        units = centred(group_means(grams, design.members(unit)))
-        table = design.relabellings(unit, settings.n_permutations, rng)
-        chosen = choices(units, table)
-        kinds: list[Statistic] = [choice.statistic for choice in chosen]
-        f = location_statistics(units, table, kinds)
-        p, adjusted = p_values(f), max_t(f)
-        q = benjamini_hochberg(p)
-        tests[unit] = [
-            UnitTest(
-                float(f[i, 0]), kinds[i], chosen[i].p_dispersion, float(p[i]), float(adjusted[i]), float(q[i])
-            )
-            for i in range(len(sites))
-        ]
-        if unit == "prompt":
-            best = int(standard_scores(f)[:, 0].argmax())
-        power = injection_power(units, table, f, settings.delta, settings.alpha, rng, kinds=kinds)
-        needed = units_needed(
-            units[power.weakest],
-            design.n_classes,
-            settings.delta,
-            power.alpha_layer,
-            settings.power,
-            blocks,
-        )
-        per_unit = design.n_prompts / len(labels)
-        equivalence[unit] = Equivalence(
-            power.power,
-            sites[power.weakest].site,
-            None if needed is None else int(np.ceil(needed * per_unit)),
-            needed,
-            design.smallest_p(unit, settings.n_permutations),
-            fixed_units(labels, blocks),
-        )
+    rng = rng_for("signal", name, unit, settings.seed)
+    table = design.relabellings(unit, settings.n_permutations, rng)
+    units = centred(group_means(grams, design.members(unit)))
+    chosen = choices(units, table)
+    kinds: list[Statistic] = [choice.statistic for choice in chosen]
+    f = location_statistics(units, table, kinds)
+    p, adjusted = p_values(f), max_t(f)
+    q = benjamini_hochberg(p)
+    best = int(standard_scores(f)[:, 0].argmax())
+    equivalence = _equivalence(sites, units, design, unit, table, f, kinds, settings, rng)
     counts = resamples(
-        design, "prompt", settings.n_bootstrap, rng_for("signal", name, "bootstrap", settings.seed)
+        design, unit, settings.n_bootstrap, rng_for("signal", name, "bootstrap", settings.seed)
     )
     signals = []
     for i, site in enumerate(sites):
@@ -136,7 +116,14 @@ def sweep(name: str, sites: Sequence[SiteGram], design: Design, settings: SweepS
         signals.append(
             SiteSignal(
                 site.site,
-                {unit: tests[unit][i] for unit in UNITS},
+                UnitTest(
+                    float(f[i, 0]),
+                    kinds[i],
+                    chosen[i].p_dispersion,
+                    float(p[i]),
+                    float(adjusted[i]),
+                    float(q[i]),
+                ),
                 emotion_effect(similarity, site.prompts, design.labels, counts, settings.confidence),
                 emotion_effect(
                     cosines(site.values), site.prompts, design.labels, counts, settings.confidence
@@ -145,4 +132,31 @@ def sweep(name: str, sites: Sequence[SiteGram], design: Design, settings: SweepS
                 naive_t(similarity, site.prompts, design.labels),
             )
         )
-    return FamilySignal(tuple(signals), signals[best], equivalence)
+    return FamilySignal(unit, tuple(signals), signals[best], equivalence)
+
+
+def _equivalence(
+    sites: Sequence[SiteGram],
+    units: Float[np.ndarray, "site unit unit"],
+    design: Design,
+    unit: Unit,
+    table: Int[np.ndarray, "perm unit"],
+    f: Float[np.ndarray, "site perm"],
+    kinds: Sequence[Statistic],
+    settings: SweepSettings,
+    rng: np.random.Generator,
+) -> Equivalence:
+    power = injection_power(units, table, f, settings.delta, settings.alpha, rng, kinds=kinds)
+    blocks = design.blocks(unit)
+    needed = units_needed(
+        units[power.weakest], design.n_classes, settings.delta, power.alpha_layer, settings.power, blocks
+    )
+    per_unit = design.n_prompts / table.shape[1]
+    return Equivalence(
+        power.power,
+        sites[power.weakest].site,
+        None if needed is None else int(np.ceil(needed * per_unit)),
+        needed,
+        design.smallest_p(unit, settings.n_permutations),
+        fixed_units(design.unit_labels(unit), blocks),
+    )
