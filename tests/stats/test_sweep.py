@@ -18,7 +18,9 @@ def test_a_planted_layer_leads_the_family_and_its_twin_stays_silent():
     assert found.unit == "wording"
     assert found.best.test.p_max <= 0.01
     assert found.best.effect.low > 0
-    assert 0 < found.best.effect.fraction < 1
+    fraction = found.best.effect.fraction
+    assert fraction is not None
+    assert 0 < fraction < 1
     quiet = sweep("twin", sites(made, rng, n_layers=4), made, SETTINGS)
     assert quiet.best.test.p_max > 0.05
     needed = quiet.equivalence.n_needed

@@ -249,10 +249,10 @@ def interval_kind(comparison: Comparison) -> str:
     """Return the level of the intervals, where all entries have one level, and their kind.
 
     >>> interval_kind(Comparison(()))
-    'bootstrap over prompts'
+    'bootstrap over wordings'
     """
     level = "" if comparison.confidence is None else f"{share(comparison.confidence)} "
-    return f"{level}bootstrap over prompts"
+    return f"{level}bootstrap over wordings"
 
 
 def notes(comparison: Comparison) -> list[str]:

@@ -50,9 +50,9 @@ CAPTION = (
     "kinds of sites, only whether they are above zero is."
 )
 NOTE = (
-    "p relabels whole wordings; of the words, the check of the design, whole prompts. maxT and BH run over the "
-    "sites of one family, and the interval resamples the same unit. Clips of one prompt resemble each other, which the t-test ignores. The t-test is shown "
-    "because it is common; no verdict uses it."
+    "p relabels whole wordings; of the words, which are the check of the design, whole prompts. maxT and BH "
+    "run over the sites of one family; the interval resamples the same unit. Clips of one prompt resemble "
+    "each other, which the t-test ignores. The t-test is shown because it is common; no verdict uses it."
 )
 COLUMNS = (
     "site",
