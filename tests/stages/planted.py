@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from moodlens.contracts.tables import ACOUSTICS, CLIPS, PROMPTS
+from moodlens.contracts.tables import ACOUSTIC_NAMES, ACOUSTICS, CLIPS, PROMPTS
 from moodlens.organism.composer import AFFECT
 from moodlens.params.pipeline import Params, parse_params
 from moodlens.prompts.grammar import pieces
@@ -54,7 +54,8 @@ def plant(root: Path, kind: str, params: Params) -> None:
     music = np.hstack([heard + 0.25 * rng.normal(size=heard.shape), leak + rng.normal(size=leak.shape)])
     clips = _clips(table, of_clip)
     write_table(clips, CLIPS, data / "clips.parquet")
-    descriptors = {name: music @ rng.normal(size=8) * 0.05 + 0.5 for name in ACOUSTICS.names[1:]}
+    descriptors = {name: music @ rng.normal(size=8) * 0.05 + 0.5 for name in ACOUSTIC_NAMES}
+    descriptors["tempo_other_bpm"] = np.full(len(clips), np.nan)
     descriptors["tempo_bpm"] = 100 + 15 * music[:, 1]
     write_table(
         pd.DataFrame({"clip_id": clips["clip_id"], **descriptors}), ACOUSTICS, data / "acoustics.parquet"

@@ -60,7 +60,7 @@ def test_every_clip_has_the_descriptors_of_its_file(workspace: Path):
     assert values(rows, "clip_id") == values(clips, "clip_id")
     waveform, rate = read_waveform(workspace / "data" / values(clips, "audio_path")[3])
     measured = rows.iloc[3].drop("clip_id").astype(float).to_dict()
-    assert measured == pytest.approx(vars(describe(waveform, rate)))
+    assert measured == pytest.approx(vars(describe(waveform, rate)), nan_ok=True)
     assert rows["centroid_hz"].is_monotonic_increasing
     assert not (workspace / "data" / acoustics.PARTS).exists()
 

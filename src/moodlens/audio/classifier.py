@@ -20,6 +20,8 @@ INPUTS = ("log2 tempo", "onset rate", "log centroid", "loudness", "mode margin")
 FAST_ONSET_RATE_HZ = 2.0
 MAJOR_MARGIN = 0.0
 INVERSE_PENALTY = 10.0
+NO_TEMPO_BPM = 100.0
+"""Stands for a tempo that was not measured: the middle of the range in octaves, which favours no emotion."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ def inputs_of(descriptors: Sequence[Descriptors]) -> Float[np.ndarray, "clip inp
     """Return the classifier's inputs, one row per clip: INPUTS in (log2 bpm, Hz, log Hz, dB, -)."""
     rows = [
         (
-            np.log2(clip.tempo_bpm),
+            np.log2(clip.tempo_bpm if np.isfinite(clip.tempo_bpm) else NO_TEMPO_BPM),
             clip.onset_rate_hz,
             np.log(max(clip.centroid_hz, 1.0)),
             clip.loudness_db,

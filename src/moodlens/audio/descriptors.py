@@ -67,6 +67,15 @@ PEAK_SHARE, PEAK_FLOOR = 0.3, 2.0
 SLOWEST_BPM, FASTEST_BPM = 50.0, 200.0
 """Tempo has a uniform prior on this range: the usual log-normal prior at 120 pulls slow pieces up."""
 LAG_STEP_S = 0.0025
+NOT_MEASURED = float("nan")
+"""One object, so that equal records compare equal."""
+FEWEST_BEATS = 1.7
+"""Beats of its own tempo that a clip must hold, about two: with fewer, nothing has come twice."""
+LEAST_CLARITY = 0.01
+"""Pulse clarity at or below which no lag repeats, so that tempo is not measured; below .1 it says little."""
+RELATIVE_SHARE = 0.75
+"""Share of the best lag's height from which a relative of the tempo is a second reading of the rhythm."""
+RELATIVES = (1 / 2, 2, 1 / 3, 3, 2 / 3, 3 / 2)
 
 
 def energy_rises(
@@ -96,23 +105,44 @@ def onset_times_s(rises: Float[np.ndarray, " window"]) -> Float[np.ndarray, " on
     return np.array(onsets) * ENVELOPE_HOP_S
 
 
-def tempo_and_clarity(rises: Float[np.ndarray, " window"]) -> tuple[float, float]:
-    """Return the tempo in beats per minute and the pulse clarity in [0, 1].
+@dataclass(frozen=True)
+class Pulse:
+    """The tempo of a clip, its second reading, and how regular the onsets are."""
+
+    bpm: float  # beats per minute; NaN where it was not measured
+    other_bpm: float  # mostly half or twice `bpm`, where the rhythm fits it nearly as well; else NaN
+    clarity: float  # [0, 1]
+
+
+def pulse_of(rises: Float[np.ndarray, " window"]) -> Pulse:
+    """Return the tempo in beats per minute, its second reading, and the pulse clarity.
 
     Tempo is the lag of the highest autocorrelation of the rises between FASTEST_BPM and SLOWEST_BPM.
     Clarity is that autocorrelation divided by the one at lag zero (Lartillot et al. 2008, Multi-feature
-    modeling of pulse clarity). Without any rise the result is (SLOWEST_BPM, 0).
+    modeling of pulse clarity). Tempo is not measured without any rise, at a clarity of LEAST_CLARITY or less,
+    or where the clip holds fewer than FEWEST_BEATS beats of it.
+
+    Beats with strong off-beats are a rhythm of two tempi, mostly an octave apart. Sound alone does not say
+    which one is meant. The relative (RELATIVES) of highest autocorrelation is returned beside the tempo if it
+    reaches RELATIVE_SHARE of the highest.
     """
     centred = rises - rises.mean()
     n = len(centred)
     power = np.abs(np.fft.rfft(centred, 2 * n)) ** 2
     auto = np.fft.irfft(power)[:n]
     if auto[0] <= 1e-9:
-        return SLOWEST_BPM, 0.0
+        return Pulse(NOT_MEASURED, NOT_MEASURED, 0.0)
     lags_s = np.arange(60 / FASTEST_BPM, 60 / SLOWEST_BPM + LAG_STEP_S, LAG_STEP_S)
     height = np.interp(lags_s / ENVELOPE_HOP_S, np.arange(n), auto / auto[0])
     best = int(np.argmax(height))
-    return float(60 / lags_s[best]), float(np.clip(height[best], 0, 1))
+    bpm, clarity = float(60 / lags_s[best]), float(np.clip(height[best], 0, 1))
+    if clarity <= LEAST_CLARITY or (n - 1) * ENVELOPE_HOP_S < FEWEST_BEATS * lags_s[best]:
+        return Pulse(NOT_MEASURED, NOT_MEASURED, clarity)
+    others = np.array([bpm * ratio for ratio in RELATIVES])
+    others = others[(others >= SLOWEST_BPM) & (others <= FASTEST_BPM + 1e-9)]
+    heights = np.interp(60 / others / ENVELOPE_HOP_S, np.arange(n), auto / auto[0])
+    fits = len(others) > 0 and heights.max() >= RELATIVE_SHARE * height[best]
+    return Pulse(bpm, float(others[heights.argmax()]) if fits else NOT_MEASURED, clarity)
 
 
 MAJOR_PROFILE = np.array([6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88])
@@ -183,9 +213,9 @@ ROLLOFF_SHARE = 0.85
 
 @dataclass(frozen=True)
 class Descriptors:
-    """The acoustic descriptors of one clip; every field is finite, even on silence."""
+    """The acoustic descriptors of one clip. Every field but a tempo is finite, even on silence."""
 
-    tempo_bpm: float  # [50, 200], beats per minute
+    tempo_bpm: float  # [50, 200], beats per minute; NaN where it was not measured (`pulse_of`)
     onset_rate_hz: float  # onsets per second
     pulse_clarity: float  # [0, 1], regularity of the onsets
     loudness_db: float  # rms level re full scale, >= -100
@@ -196,6 +226,7 @@ class Descriptors:
     flatness: float  # [0, 1], geometric over arithmetic mean of power: near 0 a tone, .56 white noise
     zero_crossing_rate_hz: float  # sign changes per second
     mode_margin: float  # major - minor key correlation; > 0 is major
+    tempo_other_bpm: float = NOT_MEASURED  # its second reading where the rhythm fits both, else NaN
 
 
 def describe(waveform: Float[np.ndarray, " sample"], sample_rate_hz: int) -> Descriptors:
@@ -215,15 +246,15 @@ def describe(waveform: Float[np.ndarray, " sample"], sample_rate_hz: int) -> Des
     sound = waveform.astype(np.float32)
     magnitude = magnitudes(sound, sample_rate_hz, ENVELOPE_WINDOW_S, ENVELOPE_HOP_S)
     rises = energy_rises(magnitude, sample_rate_hz)
-    tempo_bpm, pulse_clarity = tempo_and_clarity(rises)
+    pulse = pulse_of(rises)
     duration_s = len(sound) / sample_rate_hz
     fine = magnitudes(sound, sample_rate_hz, PITCH_WINDOW_S, PITCH_HOP_S)
     levels_db, low_energy = _levels(sound, sample_rate_hz)
     high, low = np.percentile(levels_db, [95, 10])
     return Descriptors(
-        tempo_bpm=tempo_bpm,
+        tempo_bpm=pulse.bpm,
         onset_rate_hz=len(onset_times_s(rises)) / duration_s,
-        pulse_clarity=pulse_clarity,
+        pulse_clarity=pulse.clarity,
         loudness_db=_db(np.sqrt(np.mean(sound.astype(np.float64) ** 2))),
         dynamic_range_db=float(high - low),
         low_energy_fraction=low_energy,
@@ -232,6 +263,7 @@ def describe(waveform: Float[np.ndarray, " sample"], sample_rate_hz: int) -> Des
         flatness=float(librosa.feature.spectral_flatness(S=magnitude).mean()),
         zero_crossing_rate_hz=float(np.count_nonzero(np.diff(np.signbit(sound))) / duration_s),
         mode_margin=mode_margin(without_partials(pitch_class_weights(fine, sample_rate_hz))),
+        tempo_other_bpm=pulse.other_bpm,
     )
 
 

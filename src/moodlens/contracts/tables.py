@@ -177,7 +177,15 @@ ACOUSTICS = Table(
     "clip_id",
     (
         Column("clip_id", "str", "the clip", unique=True),
-        Column("tempo_bpm", "float", "tempo", unit="bpm", low=49.5, high=200.5),
+        Column(
+            "tempo_bpm",
+            "float",
+            "tempo; missing: not measured",
+            unit="bpm",
+            nullable=True,
+            low=49.5,
+            high=200.5,
+        ),
         Column("onset_rate_hz", "float", "onsets per second", unit="Hz", low=0, high=20),
         Column("pulse_clarity", "float", "regularity of the onsets", low=0, high=1),
         Column("loudness_db", "float", "rms level re full scale", unit="dB", low=-100, high=0),
@@ -188,9 +196,21 @@ ACOUSTICS = Table(
         Column("flatness", "float", "1 is white noise, 0 a pure tone", low=0, high=1),
         Column("zero_crossing_rate_hz", "float", "sign changes per second", unit="Hz", low=0, high=48000),
         Column("mode_margin", "float", "major - minor key correlation; > 0 is major", low=-2, high=2),
+        Column(
+            "tempo_other_bpm",
+            "float",
+            "second reading of the tempo, mostly an octave off",
+            unit="bpm",
+            nullable=True,
+            low=49.5,
+            high=200.5,
+        ),
     ),
 )
 """One row per clip; after `clip_id` the fields of `audio.descriptors.Descriptors`, in their order."""
+
+ACOUSTIC_NAMES = tuple(name for name in ACOUSTICS.names[1:] if name != "tempo_other_bpm")
+"""The descriptors that analyses read: a second reading of the tempo is no measurement of its own."""
 
 FORKS = Table(
     "forks",

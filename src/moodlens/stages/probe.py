@@ -48,7 +48,9 @@ def run(params: Params, root: Path) -> Run:
     )
     metrics: dict[str, Any] = dict(metrics_of(results))
     if "acoustics" in section.sites:
-        metrics["music"] |= tempo_metrics(*tempos(work), work.design, settings)
+        tempo, prompts = tempos(work)
+        if len(np.unique(prompts)) == work.design.n_prompts:  # else the tempo was not measured of some prompt
+            metrics["music"] |= tempo_metrics(tempo, prompts, work.design, settings)
     metrics["n_prompts"], metrics["n_emotions"] = work.design.n_prompts, work.design.n_classes
     metrics["chance"] = 1 / work.design.n_classes
     write_metrics(metrics, root / "metrics" / "probe.json")

@@ -93,19 +93,17 @@ def _text_of(path: Path, what: str) -> str:
         raise ContractError(must(what, "name a file", str(path), next_step=advice))
     try:
         content = path.read_bytes()
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        got = f"{error.reason} at byte {error.start}"
-        where = f"{path.name} line {line}"
-        raise ContractError(
-            must(what, "name a readable CSV in UTF-8", got, where=where, next_step="Save it as UTF-8")
-        ) from None
     except OSError as error:
         reason = error.strerror or str(error)
         raise ContractError(
             must(what, "name a readable CSV", reason, where=str(path), next_step=advice)
         ) from None
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        where = f"{path.name} line {content[: error.start].count(10) + 1}"
+        rule, got = "name a readable CSV in UTF-8", f"{error.reason} at byte {error.start}"
+        raise ContractError(must(what, rule, got, where=where, next_step="Save it as UTF-8")) from None
     for mark, (name, next_step) in FORBIDDEN.items():
         if mark in text:
             line = text[: text.index(mark)].count("\n") + 1

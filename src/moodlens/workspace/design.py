@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from moodlens.base.errors import ContractError, UsageError, must
-from moodlens.contracts.tables import ACOUSTICS, CLIPS, NEUTRAL, PROMPTS
+from moodlens.contracts.tables import ACOUSTIC_NAMES, ACOUSTICS, CLIPS, NEUTRAL, PROMPTS
 from moodlens.contracts.tensors import stored_steps
 from moodlens.prompts.lexicon import bag_of_words
 from moodlens.stats.design import Design, design_of
@@ -19,6 +19,8 @@ from moodlens.store.tables import read_metrics, read_table
 from moodlens.workspace.units import merged_wordings, nuisances_of
 
 REMAKE = "Run `dvc repro` to make the clips again"
+NO_TEMPO_BPM = 100.0
+"""Of every clip where no tempo was measured: the middle of the range in octaves."""
 KEEP_STEPS = "Set it to false in params.yaml and run `dvc repro`"
 
 
@@ -105,8 +107,19 @@ def clip_table(work: Workspace) -> pd.DataFrame:
 
 
 def acoustic_table(work: Workspace) -> pd.DataFrame:
-    """Return the acoustic descriptors of every clip, indexed by clip_id."""
-    return read_table(ACOUSTICS, work.root / "data" / "acoustics.parquet").set_index("clip_id")
+    """Return the acoustic descriptors of every clip, indexed by clip_id.
+
+    A tempo that was not measured is the median of those that were, which tells nothing of its clip.
+    """
+    table = read_table(ACOUSTICS, work.root / "data" / "acoustics.parquet").set_index("clip_id")
+    known = table["tempo_bpm"].dropna()
+    middle = float(known.median()) if len(known) else NO_TEMPO_BPM
+    return table[list(ACOUSTIC_NAMES)].fillna({"tempo_bpm": middle})
+
+
+def measured_tempos(work: Workspace) -> pd.Series:
+    """Return the tempo of every clip in BPM, NaN where it was not measured, indexed by clip_id."""
+    return read_table(ACOUSTICS, work.root / "data" / "acoustics.parquet").set_index("clip_id")["tempo_bpm"]
 
 
 def manifest_of(root: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from moodlens.contracts.tensors import CODEC_MEAN
 from moodlens.stats.gram import SiteGram, site_gram, standardised
 from moodlens.stats.site_names import split_site
 from moodlens.store.shards import read_shard, shard_names
-from moodlens.workspace.design import REMAKE, Workspace, acoustic_table, clip_table
+from moodlens.workspace.design import REMAKE, Workspace, acoustic_table, clip_table, measured_tempos
 from moodlens.workspace.shards import shard_path, tensors_of
 
 TWIN = "twin/"
@@ -77,10 +77,11 @@ def acoustics(work: Workspace) -> SiteGram:
 
 
 def tempos(work: Workspace) -> tuple[np.ndarray, np.ndarray]:
-    """Return the tempo of every clip in BPM and the index of its prompt."""
+    """Return the tempo of every clip whose tempo was measured, in BPM, and the index of its prompt."""
     clips = clip_table(work)
-    tempo = acoustic_table(work).loc[clips["clip_id"], "tempo_bpm"].to_numpy(dtype=np.float64)
-    return tempo, clips["prompt"].to_numpy()
+    tempo = measured_tempos(work).loc[clips["clip_id"]].to_numpy(dtype=np.float64)
+    known = np.isfinite(tempo)
+    return tempo[known], clips["prompt"].to_numpy()[known]
 
 
 def codec(work: Workspace) -> SiteGram:

@@ -7,7 +7,7 @@ import numpy as np
 
 from moodlens.backends.musicgen.backend import MusicgenBackend
 from moodlens.base.seeding import rng_for
-from moodlens.contracts.tables import ACOUSTICS
+from moodlens.contracts.tables import ACOUSTIC_NAMES
 from moodlens.latents.baselines import reconstructions
 from moodlens.latents.evidence import Correlations, correlations
 from moodlens.latents.selectivity import (
@@ -114,7 +114,7 @@ def _correlations(site: Site, latents: np.ndarray) -> Correlations:
     return correlations(
         pooled=latents[with_clips],
         described=np.hstack([affect, means.to_numpy(dtype=np.float64)]),
-        names=("valence", "arousal", *ACOUSTICS.names[1:]),
+        names=("valence", "arousal", *ACOUSTIC_NAMES),
         wordings=np.unique(site.design.wordings[with_clips], return_inverse=True)[1],
         n_permutations=section.n_permutations,
         rng=rng_for("correlations", section.seed),
