@@ -31,9 +31,7 @@ def test_bounds_are_clopper_and_pearson():
 
 
 def test_every_test_of_the_list_keeps_its_level_and_the_naive_ones_do_not():
-    results = {
-        alarms.instrument.name: alarms for alarms in alarm_rates(CLAIMS, BASE, N_SIMS, generators(N_SIMS))
-    }
+    results = {alarms.name: alarms for alarms in alarm_rates(CLAIMS, BASE, N_SIMS, generators(N_SIMS))}
     assert len(results) == len(CLAIMS)
     for name, alarms in results.items():
         assert alarms.verdict != "too liberal", name
@@ -46,7 +44,7 @@ def test_every_test_of_the_list_keeps_its_level_and_the_naive_ones_do_not():
     )
     wrong = alarm_rates(naive, BASE, N_SIMS, generators(N_SIMS))
     assert [alarms.verdict for alarms in wrong] == ["not valid"] * 4
-    rates = {alarms.instrument.name: alarms.rate for alarms in wrong}
+    rates = {alarms.name: alarms.rate for alarms in wrong}
     assert rates["t-test on pairs of clips"].value > 0.85
     assert rates["PERMANOVA by clip"].value > 0.8
     assert rates["t-test, same-prompt pairs dropped"].low > 0.05

@@ -1,6 +1,7 @@
 """The truth table of the embedded models, and verdicts held against it."""
 
-from moodlens.calibration.truth import TRUTH, judged
+from moodlens.backends import catalog
+from moodlens.calibration.truth import CUT_LAYERS, TRUTH, WHERE_CUT, judged
 from moodlens.decision.ladder import RUNGS
 
 UNTESTED = 3 * ["untested"]
@@ -11,16 +12,26 @@ def test_the_truth_table():
     assert {model: [rung for rung, holds in rungs.items() if holds] for model, rungs in TRUTH.items()} == {
         "organism": ["text_code", "music"],
         "organism-memory": ["text_code", "music", "source_memory"],
+        "organism-memory-cut": ["text_code"],
         "organism-reader": ["text_code", "music", "source_reading"],
         "organism-shuffled": ["text_code"],
         "organism-music-only": [],
         "organism-random": [],
+        **{f"organism-memory-small-{seed}": ["text_code", "music", "source_memory"] for seed in (1, 2, 3)},
+        **{f"organism-reader-small-{seed}": ["text_code", "music", "source_reading"] for seed in (1, 2, 3)},
     }
     assert TRUTH["organism-reader"]["source_memory"] is False
+    assert TRUTH["organism-memory-cut"]["where_cut"] is False
+
+
+def test_the_cut_layers_are_those_whose_cached_states_no_text_reaches():
+    """Layer l caches what layer l - 1 puts out, so one layer more than is cut holds no text."""
+    assert CUT_LAYERS == catalog.CUT_LAYERS + 1
+    assert set(TRUTH) == set(catalog.EMBEDDED)
 
 
 def test_every_rung_of_the_table_is_one_of_the_ladder():
-    assert {rung for rungs in TRUTH.values() for rung in rungs} <= set(RUNGS)
+    assert {rung for rungs in TRUTH.values() for rung in rungs} <= {*RUNGS, WHERE_CUT}
 
 
 def test_neither_none_nor_undecided_claims_a_rung():

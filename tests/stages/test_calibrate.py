@@ -10,10 +10,11 @@ import yaml
 
 from moodlens.base.errors import ContractError, UsageError
 from moodlens.params.calibration import CalibrationParams, parse_calibration
+from moodlens.params.pipeline import parse_params
 from moodlens.report.calibration import calibration_finding
 from moodlens.stages.calibrate import __main__ as entry
-from moodlens.stages.calibrate import power, rates, summary, verdicts
-from moodlens.stages.calibrate import verdicts as twins
+from moodlens.stages.calibrate import cells, controls, power, rates, summary, verdicts
+from moodlens.stages.calibrate.cells import Cell
 from moodlens.store.code_fingerprint import rooms_of, stage_module
 
 ROOT = Path(__file__).parents[2]
@@ -32,20 +33,36 @@ def toy() -> CalibrationParams:
     full = shipped()
     return replace(
         full,
-        rates=replace(full.rates, designs=((16, 2),), icc=(0.3,), n_sims=20),
+        rates=replace(
+            full.rates, designs=((16, 2),), icc=(0.3,), n_sims=20, n_null_sims=20, n_cheap_sims=20
+        ),
         power=replace(
             full.power, shares=(0.1,), n_per_emotion=(4, 8), planted_n=8, none_n=4, n_layers=3, n_sims=20
         ),
-        verdicts=replace(full.verdicts, models=MODELS, seeds=(0,)),
+        fork_power=replace(full.fork_power, shares=(0.0, 0.5), n_units=(8,), n_sims=20),
+        verdicts=replace(
+            full.verdicts, models=MODELS, sets=(("generic",),), seeds=(0,), finding_seeds=(0,),
+            where_models=(), memory_models=("organism",),
+        ),
         compute=replace(full.compute, workers=1),
-    )
+    )  # fmt: skip
 
 
-def decided(naive: str, **verdict_of: str) -> dict:
+def measured(naive: str, **verdict_of: str) -> dict:
+    """Return the metrics of a cell, as its stages write them."""
     rungs = {rung: {"verdict": verdict, "accuracy": 0.5, "p": 0.2} for rung, verdict in verdict_of.items()}
-    layers = {"verdict": "strong", "accuracy": 0.9, "p": 0.001}
+    null_text = {"sentence": "It summarises.", "accuracy": 0.6, "p": 0.03}
     says = {"says": naive, "p_t": 0.01, "p_probe": 0.02, "accuracy": 0.6}
-    return {"rungs": rungs, "findings": {"layers": layers}, "naive": says, "headline": "..."}
+    source = {"share": 0.7, "low": 0.5, "high": 0.9, "donor": 0.02, "p": 0.004}
+    control = {"area": 0.5, "p": 0.3, "claimed": False, "not_beaten": ["states"]}
+    share = {"share": 0.4, "low": 0.2, "high": 0.6}
+    return {
+        "decide": {"rungs": rungs, "findings": {"null_text": null_text}},
+        "forks": {"main": {"sources": dict.fromkeys(("music", "memory", "reading"), source)}},
+        "naive": says,
+        "controls": {"organism-shuffled": control, "untrained running mean": control | {"claimed": True}},
+        "memory_share": {"step_s": 0.5, "n_units": 18, "shares": {"recovered": share, "ablated": share}},
+    }
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -53,7 +70,7 @@ def test_a_stage_depends_on_the_rooms_it_stands_on(stage: str):
     source = ROOT / "src"
     modules = [f"moodlens.stages.calibrate.{stage}"]
     if stage == "verdicts":  # runs stages of the main pipeline, each in a process
-        needed = [stage_module(name, source) for name in twins.needed_stages(ROOT)]
+        needed = [stage_module(name, source) for name in cells.needed_stages(ROOT)]
         modules += ["moodlens.stages.calibrate.chain", *needed]
     rooms = {f"src/{room}" for module in modules for room in rooms_of(module, source)}
     assert {dep for dep in STAGES[stage]["deps"] if dep.startswith("src/")} == rooms
@@ -65,90 +82,130 @@ def test_from_simulation_to_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
     home.mkdir()
     (tmp_path / "metrics").mkdir()
     said = {
-        "organism": decided("encoded in the layers", text_code="strong"),
-        "organism-shuffled": decided("encoded in the layers", text_code="weak", music="weak"),
-        "organism-random": decided("not encoded", text_code="none", music="undecided"),
+        "organism": measured("encoded in the layers", text_code="strong", source_memory="none"),
+        "organism-shuffled": measured("encoded in the layers", text_code="weak", music="weak"),
+        "organism-random": measured("not encoded", text_code="none", music="undecided"),
     }
-    monkeypatch.setattr(verdicts, "verdict_on_twin", lambda _root, _home, model, _seed: said[model])
+
+    def of_cell(cell: Cell, _section: object) -> dict:
+        metrics = said[cell.model]
+        return metrics if cell.memory_share else {k: v for k, v in metrics.items() if k != "memory_share"}
+
+    monkeypatch.setattr(verdicts, "measured", of_cell)
     for stage in (rates, power, verdicts, summary):
         stage.run(params, home)
     found = json.loads((tmp_path / "metrics" / "calibration.json").read_text())
     right = {model: counts["right"] for model, counts in found["verdicts"].items()}
-    assert right == {"organism": 1, "organism-shuffled": 0, "organism-random": 1}
+    assert right == {"organism": 0, "organism-shuffled": 0, "organism-random": 1}, "a control passed"
     assert found["verdicts"]["organism"]["n_untested_rungs"] == 1
     assert found["verdicts"]["organism-shuffled"]["n_wrong_verdicts"] == 1
     assert found["verdicts"]["organism-shuffled"]["naive_says_encoded"] == 1
     assert found["type1"]["n_sims"] == 20
     assert set(found["planted"]) >= {"found_in_its_layer_by_wording", "none_said_wrongly_by_prompt"}
+    assert found["memory_share"]["organism"]["ablated"]["mean"] == 0.4
+    assert found["forks"]["0.5"]["8"]["claimed"] > found["forks"]["0"]["8"]["claimed"]
     tables = [pd.read_csv(home / f"{name}.csv").to_dict("records") for name in ("rates", "power", "verdicts")]
     finding = calibration_finding(found, *tables)
-    assert len(finding.figures) == 6  # ladder, state, metrics, chapters; common tests; power
+    assert len(finding.figures) == 7  # ladder, nulls, state, metrics, chapters; common tests; power
     shown = finding.grids[-1].rows
     assert len({row[0].text for row in shown}) == len(shown) == len({row["test"] for row in tables[0]})
-    cells = [[cell.text for cell in row] for row in finding.grids[0].rows]
-    assert cells[1][0] == "organism-shuffled, seed 0"
-    sources = ("source music", "source memory", "source reading")
-    assert finding.grids[0].columns == ("model", "text code", "music", *sources, "naive pipeline")
-    assert cells[0][3] == "–", "what the organism reads is not known beforehand"
-    assert cells[1][2] == "weak (truth: no)"
-    assert finding.grids[0].rows[1][2].mark == "void"
-    assert cells[0][2] == "untested (truth: yes)"
+    judged, controls, shares = finding.grids[:3]
+    shown = [[cell.text for cell in row] for row in judged.rows]
+    assert [row[0] for row in shown] == [f"{model}, generic, seed 0" for model in MODELS]
+    at = {name: judged.columns.index(name) for name in ("music", "source memory")}
+    assert shown[0][at["source memory"]] == "none", "what the organism remembers is not known beforehand"
+    assert shown[1][at["music"]] == "weak (truth: no)"
+    assert judged.rows[1][at["music"]].mark == "void"
+    assert shown[0][at["music"]] == "untested (truth: yes)"
+    assert [(row[0].text, row[2].mark) for row in controls.rows] == [
+        ("organism", ""), ("organism-shuffled", ""), ("untrained running mean", "void"),
+    ]  # fmt: skip
+    assert [row[1].text for row in shares.rows] == ["ablated", "recovered"]
+    rows = [row for row in tables[2] if row["rung"] == "source_memory"]
+    assert {(row["share"], row["donor"]) for row in rows} == {(0.7, 0.02)}
 
 
-def test_rows_of_an_earlier_ladder_are_shown_apart_and_not_judged():
-    """The committed table is of the earlier ladder."""
-    tables = [pd.read_csv(HOME / f"{name}.csv").to_dict("records") for name in ("rates", "power")]
-    row = {"model": "organism", "seed": 5, "truth": True, "mark": "right", "accuracy": 0.9, "p": 0.01}
-    rungs = ("words", "text_code", "music", "state", "state: tempo", "naive")
-    rows = [row | {"rung": rung, "verdict": "strong"} for rung in rungs]
-    metrics = json.loads((ROOT / "metrics" / "calibration.json").read_text())
-    present, earlier = calibration_finding(metrics, *tables, rows).grids[:2]
-    assert present.columns == ("model", "text code", "music", "naive pipeline")
-    assert earlier.columns == ("model", "words", "state", "tempo")
-    assert [(cell.text, cell.mark) for cell in earlier.rows[0][1:]] == [("strong", "")] * 3
-    assert "no claim" in earlier.caption
+def test_memory_in_a_cut_layer_is_claimed_only_by_share_and_p():
+    def place(name: str, p: float, share: float) -> dict:
+        return {"place": name, "p": p, "share": share, "low": 0.0, "high": 0.3, "donor": 0.0}
+
+    cell = Cell(Path(), "organism-memory-cut", ("generic",), 0, where=True)
+    metrics = measured("not encoded", text_code="strong")
+    outside = [place("layer 4", 0.001, 0.6), place("layer 2", 0.2, 0.3), place("layer 1", 0.001, 0.05)]
+    inside = [*outside, place("layer 3", 0.01, 0.2)]
+    for places, verdict, mark in ((outside, "undecided", "right"), (inside, "weak", "wrong")):
+        rows = {row["rung"]: row for row in verdicts.rows_of(cell, metrics | {"places": places})}
+        assert (rows["where_cut"]["verdict"], rows["where_cut"]["mark"]) == (verdict, mark)
 
 
 def test_a_verdict_needs_the_stages_that_decide_stands_on():
-    needed = twins.needed_stages(ROOT)
+    needed = cells.needed_stages(ROOT)
     assert needed[0] == "prompts"
     assert needed[-1] == "decide"
     assert {"generate", "reencode", "check", "signal", "probe", "null_text"} < set(needed)
     assert not {"temporal", "attention", "geometry", "relate", "sae"} & set(needed)
     assert "report" not in needed
+    light = cells.needed_stages(ROOT, finding=False)
+    assert set(needed) - set(light) == {"reencode", "check", "null_text"}
 
 
-def test_a_finished_verdict_is_used_again_until_something_changes(
+def test_cells_are_every_model_set_and_seed_and_few_read_their_clips_again():
+    section = shipped().verdicts
+    every = cells.cells_of(section, HOME)
+    assert len({cell.work for cell in every}) == len(section.models) * len(section.sets) * len(section.seeds)
+    finding = [cell for cell in every if cell.finding]
+    assert every[: len(finding)] == finding
+    assert {cell.model for cell in finding} == set(section.finding_models)
+    assert {cell.model for cell in every if cell.memory_share} == set(section.memory_models)
+    assert cells.stages_of(finding[0])[-2:] == ["naive", "controls"]
+
+
+def test_a_finished_cell_is_used_again_until_something_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     ran: list[str] = []
 
-    def fake(names: list[str], _root: Path, work: Path, _home: Path) -> None:
-        ran.extend(names)
-        (work / "metrics").mkdir(exist_ok=True)
-        for file in ("decide", "naive"):
-            (work / "metrics" / f"{file}.json").write_text('{"says": "x"}')
+    def fake(stages: list[str], cell: Cell) -> None:
+        ran.extend(stages)
+        (cell.work / "metrics").mkdir(exist_ok=True)
+        for file in ("decide", "forks", "naive"):
+            (cell.work / "metrics" / f"{file}.json").write_text('{"says": "x"}')
 
-    monkeypatch.setattr(twins, "_run", fake)
-    one = twins.verdict_on_twin(ROOT, tmp_path, "organism", 3)
-    again = twins.verdict_on_twin(ROOT, tmp_path, "organism", 3)
+    section = shipped().verdicts
+    home = tmp_path / "calibration"
+    for name in ("params.yaml", "dvc.yaml", "src", "models"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    cell = Cell(home, "organism", ("generic", "scenes"), 3)
+    monkeypatch.setattr(cells, "_run", fake)
+    one = cells.measured(cell, section)
+    again = cells.measured(cell, section)
     assert one == again
-    assert ran == [*twins.needed_stages(ROOT), "naive"]
-    params = yaml.safe_load((tmp_path / "work" / "organism-3" / "params.yaml").read_text())
+    assert ran == cells.stages_of(cell)
+    params = yaml.safe_load((home / "work" / "organism-generic+scenes-3" / "params.yaml").read_text())
     assert (params["model"]["id"], params["generate"]["seed"]) == ("organism", 3)
-    assert params["compute"]["workers"] == 1  # twins run side by side
-    monkeypatch.setattr(twins, "fingerprint", lambda *_: "other code")
-    twins.verdict_on_twin(ROOT, tmp_path, "organism", 3)
-    assert len(ran) == 2 * (len(twins.needed_stages(ROOT)) + 1)
+    assert (params["prompts"]["sets"], params["forks"]["seed"]) == (["generic", "scenes"], 3)
+    assert params["compute"]["workers"] == 1  # cells run side by side
+    parse_params(params)
+    monkeypatch.setattr(cells, "fingerprint", lambda *_: "other code")
+    cells.measured(cell, section)
+    assert len(ran) == 2 * len(cells.stages_of(cell))
 
 
-def test_a_stage_that_fails_on_a_twin_says_which_and_why(tmp_path: Path):
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
-    (tmp_path / ".git").mkdir()
+def test_a_stage_that_fails_in_a_cell_says_which_and_why(tmp_path: Path):
+    cell = Cell(tmp_path / "calibration", "organism", ("generic",), 3)
+    cell.work.mkdir(parents=True)
+    (tmp_path / "src").symlink_to(ROOT / "src")
+    (cell.work / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (cell.work / ".git").mkdir()
     with pytest.raises(
-        ContractError, match=r"must finish on the twin; got .*prompts\.csv.* stage check stopped"
+        ContractError, match=r"must finish in the cell; got .*prompts\.csv.* stage check stopped"
     ):
-        twins._run(["check", "signal"], ROOT, tmp_path, tmp_path)
+        cells._run(["check", "signal"], cell)
+
+
+def test_controls_leave_out_the_decoder_that_takes_the_models_place():
+    states = controls._FirstDraws(None, {"n_draws": controls.DRAWS})  # pyright: ignore[reportArgumentType]
+    assert states.n_draws == controls.DRAWS - 1 >= 5
 
 
 def test_wrong_use_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):

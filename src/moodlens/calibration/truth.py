@@ -4,17 +4,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+WHERE_CUT = "where_cut"
+"""Memory found in a layer whose text path is cut: the rung of the planted negative for "where"."""
+CUT_LAYERS = 4
+"""Layers 0 to 3 of organism-memory-cut: their cached states are computed before any text is read."""
 NO_SOURCE = dict.fromkeys(("source_music", "source_memory", "source_reading"), False)
+MEMORY = {"text_code": True, "music": True, "source_memory": True}
+READER = {"text_code": True, "music": True, "source_memory": False, "source_reading": True}
+SEEDS = (1, 2, 3)
+"""Further training seeds of memory and reader."""
 TRUTH: Mapping[str, Mapping[str, bool]] = {
     "organism": {"text_code": True, "music": True},
-    "organism-memory": {"text_code": True, "music": True, "source_memory": True},
-    "organism-reader": {"text_code": True, "music": True, "source_memory": False, "source_reading": True},
+    "organism-memory": MEMORY,
+    "organism-memory-cut": {"text_code": True, WHERE_CUT: False},
+    "organism-reader": READER,
     "organism-shuffled": {"text_code": True, "music": False, **NO_SOURCE},
     "organism-music-only": {"music": False, **NO_SOURCE},
     "organism-random": {"text_code": False, "music": False, **NO_SOURCE},
+    **{f"organism-memory-small-{seed}": MEMORY for seed in SEEDS},
+    **{f"organism-reader-small-{seed}": READER for seed in SEEDS},
 }
 """Model -> rung -> whether it holds, by how the model was made (its model card). A rung that is left out is
-measured and not known beforehand: what the organism reads and remembers, what a memory also reads."""
+measured and not known beforehand: what the organism reads and remembers, what a memory also reads, what is
+left of a memory whose text path is cut."""
 
 REACHED = ("strong", "weak")
 

@@ -10,8 +10,10 @@ from moodlens.params.quantities import (
     Listed,
     Names,
     OneOf,
+    Permutations,
     Power,
     Processes,
+    Resamples,
     Seed,
     Share,
     Simulations,
@@ -25,10 +27,12 @@ FEWEST_UNITS = 6
 TWINS = (
     "organism",
     "organism-memory",
+    "organism-memory-cut",
     "organism-reader",
     "organism-shuffled",
     "organism-music-only",
     "organism-random",
+    *(f"organism-{kind}-small-{seed}" for kind in ("memory", "reader") for seed in (1, 2, 3)),
 )
 
 
@@ -68,10 +72,24 @@ class ForkPowerParams:
     seed: Seed
 
 
+Twin = Annotated[str, OneOf(TWINS)]
+GRAMMAR_SETS = ("generic", "descriptive", "scenes")
+
+
 @dataclass(frozen=True)
 class VerdictsParams:
-    models: Names[Annotated[str, OneOf(TWINS)]]
+    models: Names[Twin]
+    sets: Listed[Names[Annotated[str, OneOf(GRAMMAR_SETS)]]]
     seeds: Names[Seed]
+    finding_models: tuple[Twin, ...]
+    finding_seeds: tuple[Seed, ...]
+    where_models: tuple[Twin, ...]
+    memory_models: tuple[Twin, ...]
+    n_per_emotion: Annotated[Count, Ge(4)]
+    n_clips: Count
+    fork_step_s: Annotated[float, Interval(ge=0.1, le=3.0)]
+    n_permutations: Permutations
+    n_bootstrap: Resamples
 
 
 @dataclass(frozen=True)

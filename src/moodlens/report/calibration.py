@@ -21,7 +21,7 @@ from moodlens.plots.style import (
     null_line,
     percent_axis,
 )
-from moodlens.report.formatting import Row, column, count, interval, number, share
+from moodlens.report.formatting import Row, column, count, interval, number, p_value, share
 from moodlens.report.records import Cell, Figure, Finding, Grid, cells
 
 MARKERS = ("o", "s", "D", "^", "v")
@@ -114,6 +114,7 @@ def power_curves(curves: Sequence[PowerCurve], wanted: float, ax: Axes, *, title
 
 TITLES = {
     "ladder": "Error rates of the tests that carry the ladder",
+    "nulls": "Error rates under the nulls that broke an earlier edition",
     "state": "Error rates of the tests behind the finding on null-text states",
     "metrics": "Error rates of the metrics beside PERMANOVA",
     "chapters": "Error rates of the tests in other chapters",
@@ -133,11 +134,16 @@ POWER_CAPTION = (
 )
 CONSERVATIVE = "Conservative tests lose power, not truth; the reason stands beside each."
 NO_CLAIM = "“No” is right whether the verdict is none or undecided: neither claims the rung."
-EARLIER = "Verdicts of an earlier ladder, no claim now"
-EARLIER_NOTE = (
-    "Words, state and its factors were rungs when this calibration ran. Random deals of wordings to labels "
-    "pass the test of the words in .88 of deals. A null-text state is a function of the tokens it is fed; "
-    "its test was met by an untrained decoder’s running mean. The next calibration leaves them out."
+WHERE_CUT = "where_cut"
+FINDING = "finding: "
+"""Begins the `rung` of the rows on null-text states; the reader follows."""
+CONTROLS_NOTE = (
+    "Decoders that no emotion word has taught, and an untrained decoder’s running mean, take the model’s "
+    "place on the same clips. None of them may pass."
+)
+SHARES_NOTE = (
+    "Recovered: forks, from the tokens of a neutral clip. Ablated: what a continuation of the emotion’s own "
+    "tokens loses when the text is taken out of the cache. The two have no continuation in common."
 )
 
 
@@ -147,25 +153,28 @@ def calibration_finding(
     """Return the calibration.
 
     Args:
-        metrics: metrics/calibration.json.
+        metrics: metrics/calibration.json, which holds the power of forks and the shares of memory too.
         rates, power, verdicts: calibration/rates.csv, power.csv, verdicts.csv.
     """
     n_sims = int(max(row["n_sims"] for row in rates))
     note = f"{count(n_sims, 'dataset')} per point (plain probe: fewer); bars: exact 99 % binomial bounds"
     claims = [row for row in rates if row["carries_claim"]]
+    common = [row for row in rates if not row["carries_claim"] and row["group"] != "nulls"]
     figures = [
         *(
             _rates_figure([row for row in claims if row["group"] == group], True, note, group)
             for group in dict.fromkeys(row["group"] for row in claims)
         ),
-        _rates_figure([row for row in rates if not row["carries_claim"]], False, note, "naive"),
+        _rates_figure(common, False, note, NAIVE),
         _power_figure([row for row in power if row["what"] == "found"]),
     ]
-    earlier = [row for row in verdicts if row["rung"] not in (*RUNGS, NAIVE)]
-    present = [row for row in verdicts if row["rung"] in (*RUNGS, NAIVE)]
+    judged = [row for row in verdicts if row["rung"] in (*RUNGS, WHERE_CUT, NAIVE)]
+    finding = [row for row in verdicts if row["rung"].startswith(FINDING)]
     grids = (
-        _verdict_grid(present, "Verdicts on models whose truth is known", NO_CLAIM, judge=True),
-        *([_verdict_grid(earlier, EARLIER, EARLIER_NOTE, judge=False)] if earlier else []),
+        _verdict_grid(judged),
+        *([_controls_grid(finding)] if finding else []),
+        *([_shares_grid(metrics["memory_share"])] if metrics.get("memory_share") else []),
+        *([_fork_grid(metrics["forks"])] if metrics.get("forks") else []),
         _planted_grid(power),
         _rates_grid(rates),
     )
@@ -182,8 +191,8 @@ def _summary(metrics: Mapping[str, Any]) -> str:
     )
     for model, counts in metrics["verdicts"].items():
         parts.append(
-            f"{model}: right on {counts['right']} of {count(counts['n_seeds'], 'seed')}, where the naive "
-            f"pipeline says “encoded” on {counts['naive_says_encoded']}."
+            f"{model}: right in {counts['right']} of {count(counts['n_cells'], 'cell')}, where the naive "
+            f"pipeline says “encoded” in {counts['naive_says_encoded']}."
         )
     return " ".join(parts)
 
@@ -221,27 +230,65 @@ def _power_figure(rows: Sequence[Row]) -> Figure:
     return Figure(figure_svg(figure, "calibration-power", f"{title}: {values}. {note}."), POWER_CAPTION)
 
 
-def _verdict_grid(rows: Sequence[Row], title: str, note: str, *, judge: bool) -> Grid:
-    """Return a row per model and seed; with `judge` each verdict beside the truth, marked right or wrong."""
+def _verdict_grid(rows: Sequence[Row]) -> Grid:
+    """Return a row per model, prompt set and seed: each verdict beside the truth, marked right or wrong."""
     rungs = [rung for rung in dict.fromkeys(row["rung"] for row in rows) if rung != NAIVE]
-    table: dict[tuple[str, int], dict[str, Row]] = {}
+    table: dict[tuple[str, str, int], dict[str, Row]] = {}
     for row in rows:
-        table.setdefault((row["model"], row["seed"]), {})[row["rung"]] = row
-    lines, naive = [], any(row["rung"] == NAIVE for row in rows)
-    for (model, seed), row_of in table.items():
-        verdicts = (_judged(row_of.get(rung)) if judge else Cell(row_of[rung]["verdict"]) for rung in rungs)
-        beside = [Cell(row_of[NAIVE]["verdict"])] if naive else []
-        lines.append((Cell(f"{model}, seed {seed}"), *verdicts, *beside))
-    names = (rung.removeprefix("state: ").replace("_", " ") for rung in rungs)
-    columns = ("model", *names, *(["naive pipeline"] if naive else []))
-    return Grid(title, columns, tuple(lines), (note,))
+        table.setdefault((row["model"], str(row.get("prompts", "")), row["seed"]), {})[row["rung"]] = row
+    lines = []
+    for (model, prompts, seed), row_of in table.items():
+        name = ", ".join(part for part in (model, prompts, f"seed {seed}") if part)
+        naive = Cell(row_of[NAIVE]["verdict"]) if NAIVE in row_of else Cell("–")
+        lines.append((Cell(name), *(_judged(row_of.get(rung)) for rung in rungs), naive))
+    columns = ("model", *(rung.replace("_", " ") for rung in rungs), "naive pipeline")
+    return Grid("Verdicts on models whose truth is known", columns, tuple(lines), (NO_CLAIM,))
+
+
+def _controls_grid(rows: Sequence[Row]) -> Grid:
+    """Return who passes the finding on null-text states: the model, and readers that must not."""
+    lines = tuple(
+        (
+            Cell(row["rung"].removeprefix(FINDING)),
+            Cell(f"{row['model']}, {row['prompts']}, seed {row['seed']}"),
+            Cell(row["verdict"], "void" if row["mark"] == "wrong" else ""),
+            Cell(p_value(row["p"])),
+        )
+        for row in rows
+    )
+    columns = ("reader", "clips of", "finding", "largest p over families")
+    return Grid("The finding on null-text states and its negative controls", columns, lines, (CONTROLS_NOTE,))
+
+
+def _shares_grid(shares: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Grid:
+    """Return the mean shares of memory of every model, recovered and by ablation."""
+    lines = tuple(
+        cells(model, quantity, number(found["mean"], 2), interval(found["smallest"], found["largest"]))
+        for model, quantities in shares.items()
+        for quantity, found in quantities.items()
+    )
+    columns = ("model", "quantity", "mean share over cells", "smallest and largest cell")
+    return Grid("Share of memory beside its truth", columns, lines, (SHARES_NOTE,))
+
+
+def _fork_grid(forks: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Grid:
+    """Return how often forks claim a memory of known share, and how often they say none."""
+    lines = tuple(
+        cells(share_name, n_units, share(rates["claimed"], 1), share(rates["none"], 1))
+        for share_name, by_units in forks.items()
+        for n_units, rates in by_units.items()
+    )
+    columns = ("share of memory", "pairs of wordings", "claimed", "none")
+    return Grid("Power of forks", columns, lines)
 
 
 def _judged(row: Row | None) -> Cell:
-    """Return a verdict beside its truth; a dash where the truth is not known beforehand."""
+    """Return a verdict beside its truth, and alone where the truth is not known beforehand."""
     if row is None:
         return Cell("–")
-    truth = "yes" if row["truth"] else "no"
+    if not isinstance(row["mark"], str) or not row["mark"]:
+        return Cell(row["verdict"])
+    truth = "yes" if str(row["truth"]) == "True" else "no"
     return Cell(f"{row['verdict']} (truth: {truth})", MARKS[row["mark"]])
 
 

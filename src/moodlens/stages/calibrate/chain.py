@@ -2,13 +2,16 @@
 
 It stops at the first stage that fails, with the exit status, the name and the message of that stage.
 
-The stage `naive` exists here only: a common but wrong analysis of the same clips. It takes one decoder layer
-as captured during generation, a t-test over all pairs of clips on raw cosines, and a five-fold probe over
-clips. If both have p < .05, its verdict is "encoded in the layers".
+Three stages exist here only. `controls` gives other readers of the same clips the model's place in the
+finding on null-text states. `memory_share` measures the memory's share and its truth. `naive` is a common but
+wrong analysis of the same clips. It takes one decoder layer as captured during generation, a t-test over all
+pairs of clips on raw cosines, and a five-fold probe over clips. If both have p < .05, its verdict is "encoded
+in the layers".
 """
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from scipy import stats as scipy_stats
@@ -17,6 +20,7 @@ from moodlens.base.seeding import rng_for
 from moodlens.calibration.instruments import plain_accuracy_of
 from moodlens.params.pipeline import Params
 from moodlens.stages import load_stage
+from moodlens.stages.calibrate import controls, memory_share
 from moodlens.stages.shell import QUIET, Stage, run_stage
 from moodlens.stats.gram import cosines, site_gram
 from moodlens.stats.similarity import naive_t
@@ -66,10 +70,12 @@ def main(names: list[str]) -> int:
     return 0
 
 
+OWN: Mapping[str, Stage] = {"naive": run, "controls": controls.run, "memory_share": memory_share.run}
+"""Stages that exist here only."""
+
+
 def _load(name: str) -> Stage:
-    if name == "naive":
-        return run
-    return load_stage(name)
+    return OWN[name] if name in OWN else load_stage(name)
 
 
 if __name__ == "__main__":

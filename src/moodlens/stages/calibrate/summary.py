@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from moodlens.calibration.truth import REACHED
 from moodlens.params.calibration import CalibrationParams
 from moodlens.store.tables import write_metrics
 
@@ -15,13 +16,16 @@ Rows = Sequence[dict[str, Any]]
 
 def run(_params: CalibrationParams, home: Path) -> None:
     """Write metrics/calibration.json of the main workspace."""
-    rates, plain, power, verdicts = (
-        _rows(home / f"{name}.csv") for name in ("rates", "plain_probe", "power", "verdicts")
+    rates, plain, power, forks, verdicts, shares = (
+        _rows(home / f"{name}.csv")
+        for name in ("rates", "plain_probe", "power", "fork_power", "verdicts", "memory_share")
     )
     write_metrics(
         {
             "verdicts": verdict_counts(verdicts),
             "planted": planted(power),
+            "forks": fork_power(forks),
+            "memory_share": memory_shares(shares),
             "type1": type1(rates),
             "naive": naive(rates, plain),
         },
@@ -52,6 +56,7 @@ def type1(rates: Rows) -> dict[str, object]:
 
 def naive(rates: Rows, plain: Rows) -> dict[str, object]:
     """Return the error rates of the common, wrong tests at the largest ICC, worst design."""
+    rates = [row for row in rates if row["group"] != "nulls"]
     icc = max(row["icc"] for row in rates)
     worst: dict[str, object] = {"plain_probe_accuracy": max(row["accuracy"] for row in plain)}
     wrong = [row for row in rates if not row["carries_claim"] and row["icc"] == icc]
@@ -74,21 +79,45 @@ def planted(power: Rows) -> dict[str, object]:
     return {key_of(f"{row['what']} by {row['unit']}"): row["rate"] for row in power if row["what"] != "found"}
 
 
+def fork_power(forks: Rows) -> dict[str, dict[str, dict[str, float]]]:
+    """Return, by share of memory and number of units, how often it is claimed and how often called none."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for row in forks:
+        rates = found.setdefault(f"{row['share']:g}", {}).setdefault(str(row["n_units"]), {})
+        name = "claimed" if row["verdict"] in REACHED else row["verdict"]
+        rates[name] = rates.get(name, 0.0) + row["rate"]
+    return found
+
+
+def memory_shares(shares: Rows) -> dict[str, dict[str, dict[str, float]]]:
+    """Return the mean and the extremes over cells of every share of memory, by model and quantity."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for row in shares:
+        found.setdefault(row["model"], {}).setdefault(row["quantity"], []).append(row["share"])
+    return {
+        model: {
+            name: {"mean": sum(each) / len(each), "smallest": min(each), "largest": max(each)}
+            for name, each in quantities.items()
+        }
+        for model, quantities in found.items()
+    }
+
+
 def verdict_counts(verdicts: Rows) -> dict[str, object]:
-    """Return, per twin, on how many seeds all that was tested was right, and what the naive pipeline said."""
+    """Return, per model, in how many cells no verdict was wrong, and what the naive pipeline said."""
     counts: dict[str, object] = {}
     for model in {row["model"] for row in verdicts}:
         own = [row for row in verdicts if row["model"] == model]
         marks = [
-            [row["mark"] for row in own if row["seed"] == seed and row["rung"] != "naive"]
-            for seed in {row["seed"] for row in own}
+            [row["mark"] for row in own if (row["prompts"], row["seed"]) == cell and row["rung"] != "naive"]
+            for cell in {(row["prompts"], row["seed"]) for row in own}
         ]
         says = [row["verdict"] for row in own if row["rung"] == "naive"]
         counts[model] = {
-            "n_seeds": len(marks),
-            "right": sum("wrong" not in run for run in marks),
-            "n_wrong_verdicts": sum(run.count("wrong") for run in marks),
-            "n_untested_rungs": max(run.count("untested") for run in marks),
+            "n_cells": len(marks),
+            "right": sum("wrong" not in cell for cell in marks),
+            "n_wrong_verdicts": sum(cell.count("wrong") for cell in marks),
+            "n_untested_rungs": max(cell.count("untested") for cell in marks),
             "naive_says_encoded": says.count("encoded in the layers"),
         }
     return counts
