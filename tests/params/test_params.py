@@ -76,7 +76,7 @@ def test_every_section_and_value_has_a_comment_that_says_what_it_does(raw: dict)
         (("probe", "ridge_grid"), [], "probe.ridge_grid must hold at least 1 entry; got []"),
         (("generate", "layers"), [], "generate.layers must hold at least 1 entry"),
         (("null_text", "shots"), [], "null_text.shots must hold at least 1 entry"),
-        (("signal", "n_permutations"), 10**9, "must be at most 10000000; got 1000000000"),
+        (("signal", "n_permutations"), 10**9, "must be at most 1000000; got 1000000000"),
         (("signal", "seed"), 2**64, "signal.seed must fit 64 bits"),
         (("signal", "seed"), 2**32, "signal.seed must be at most 4294967295"),
         (("signal", "seed"), -1, "signal.seed must be at least 0; got -1"),

@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from moodlens.audio.judge import Judge
-from moodlens.base.errors import UsageError
 from moodlens.contracts.tables import FORKS, PROMPTS
 from moodlens.params.pipeline import Params, parse_params
 from moodlens.prompts.assembly import prompt_table
@@ -98,12 +97,14 @@ def test_the_rows_do_not_depend_on_their_task(tmp_path: Path, model: Path):
     pd.testing.assert_frame_equal(*tables)
 
 
-def test_a_fork_outside_the_clip_is_refused_in_one_line(tmp_path: Path, model: Path):
+def test_forks_outside_the_clip_are_left_out_and_named_and_do_not_stop_the_run(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Short clips were generated and re-encoded before the default forks.steps_s were refused."""
     root = workspace(tmp_path, model)
-    with pytest.raises(UsageError, match=r"forks\.steps_s must lie inside the clip, before 0\.6 s; got 0\.7"):
-        stage.run(params_of(steps_s=[0.04, 0.7]), root)
-    with pytest.raises(UsageError, match=r"forks\.where_s must lie inside the clip"):
-        stage.run(params_of(where_s=0.6), root)
+    stage.run(params_of(steps_s=[0.7], where_s=0.6, run_guidance_s=0), root)
+    assert "forks.steps_s 0.7 s left out" in capsys.readouterr().out
+    assert read_metrics(root / "metrics" / "forks.json")["applies"] is False
 
 
 def test_a_fork_that_leaves_too_little_to_judge_is_left_out_and_named(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from moodlens.base.errors import ContractError, UsageError
-from moodlens.stages.shell import QUIET, load_params, project_root, run_stage
+from moodlens.stages.shell import QUIET, load_params, project_root, read_yaml, run_stage
 from moodlens.store.run_record import Run, read_record
 
 ROOT = Path(__file__).parents[2]
@@ -133,3 +133,28 @@ def test_the_thread_count_is_set_before_the_stage_is_imported(
 def test_telemetry_is_off_for_every_tool():
     assert QUIET["DVC_NO_ANALYTICS"] == QUIET["MLFLOW_DISABLE_TELEMETRY"] == "true"
     assert "analytics = false" in (ROOT / ".dvc" / "config").read_text()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"a: 1\nb: 2\na: 3\n", "the key a stands twice"),
+        (b"s:\n  k: 1\n  k: 2\n", "the key k stands twice"),
+        (b"a: \xff\n", "at byte 3"),
+        (b"[" * 5000, "nesting without end"),
+        (b"a: 2026-13-45\n", "month must be in 1..12"),
+        (b"a: " + b"9" * 5000, "digits"),
+        (b"a: 1\n---\nb: 2\n", "single document"),
+    ],
+)
+def test_yaml_that_does_not_say_one_thing_is_refused(tmp_path: Path, content: bytes, said: str):
+    (tmp_path / "params.yaml").write_bytes(content)
+    with pytest.raises(UsageError, match=r"params\.yaml must be valid YAML") as caught:
+        read_yaml(tmp_path / "params.yaml", "params.yaml")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_anchors_and_merges_are_no_repeated_keys(tmp_path: Path):
+    (tmp_path / "p.yaml").write_text("a: &x {k: 1, m: 2}\nb: {<<: *x, k: 3}\n")
+    assert read_yaml(tmp_path / "p.yaml", "p.yaml") == {"a": {"k": 1, "m": 2}, "b": {"k": 3, "m": 2}}

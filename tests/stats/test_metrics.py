@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binom
 
 from moodlens.base.errors import ContractError
-from moodlens.params.pipeline import METRICS as NAMED
+from moodlens.params.choices import METRICS as NAMED
 from moodlens.stats.gram import SiteGram
 from moodlens.stats.metric_sweep import metric_sweep
 from moodlens.stats.metrics import METRICS, MetricSettings, vectors_of

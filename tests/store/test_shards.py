@@ -152,6 +152,30 @@ def test_a_receipt_counts_only_while_everything_matches(tmp_path: Path):
     assert finished(tmp_path / "none.json", "print", tmp_path) is None
 
 
+LIES = (
+    {"files": []},
+    {"files": {}},
+    {"files": {"../a.bin": "x"}},
+    {"rows": []},
+    {"rows": {}},
+    {"rows": {"clips": [{"clip_id": "y"}]}},
+    {"digest": 3},
+)
+
+
+@pytest.mark.parametrize("lie", LIES, ids=str)
+def test_a_receipt_that_was_changed_counts_for_nothing(tmp_path: Path, lie: dict):
+    """`files: []` gave a traceback, `files: {}` a finished task without its files."""
+    assert finished(receipt_of(tmp_path, **lie), "print", tmp_path) is None
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "null", '"x"', "[" * 100_000, "\udcff", "{}"])
+def test_a_receipt_that_is_none_counts_for_nothing(tmp_path: Path, text: str):
+    path = tmp_path / "receipt.json"
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    assert finished(path, "print", tmp_path) is None
+
+
 @dataclass(frozen=True)
 class Task:
     receipt: Path
@@ -187,8 +211,19 @@ def test_outdated_files_are_removed_and_others_left(tmp_path: Path):
         "shard-0009.safetensors",
         ".shard-0000.safetensors.12.tmp",
         "notes.txt",
+        "mine.safetensors",
+        "song-s1.flac",
+        ".hidden.tmp",
+        "happy-00-s3.flac",
     ):
         (tmp_path / name).touch()
-    gone = remove_outdated(tmp_path, [tmp_path / "shard-0000.safetensors"], ("*.safetensors", ".*.tmp"))
-    assert [path.name for path in gone] == [".shard-0000.safetensors.12.tmp", "shard-0009.safetensors"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "shard-0000.safetensors"]
+    gone = remove_outdated(
+        tmp_path, [tmp_path / "shard-0000.safetensors"], ("*.safetensors", "*.flac", ".*.tmp")
+    )
+    assert [path.name for path in gone] == [
+        ".shard-0000.safetensors.12.tmp",
+        "happy-00-s3.flac",
+        "shard-0009.safetensors",
+    ]
+    left = [".hidden.tmp", "mine.safetensors", "notes.txt", "shard-0000.safetensors", "song-s1.flac"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == left

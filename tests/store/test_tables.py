@@ -210,3 +210,27 @@ def test_an_audio_file_cut_short_is_named(tmp_path: Path, share: float):
         read_waveform(path)
     with pytest.raises(ContractError, match=r"audio file must exist"):
         read_waveform(tmp_path / "none.flac")
+
+
+@pytest.mark.parametrize("prompt_id", ["../../x", "/etc/x", "a/b", "..", "", "a b", "é", "x" * 101, "a\\b"])
+def test_an_id_that_would_name_a_file_elsewhere_is_refused(tmp_path: Path, prompt_id: str):
+    """`generate` wrote the audio of the prompt `../../x` outside the workspace."""
+    row = {"prompt_id": prompt_id, "emotion": "sad", "valence": 0.1, "arousal": 0.5, "set": "generic"}
+    row |= {"template": "t", "wording": "w", "split": "train", "text": "a text"}
+    pd.DataFrame([row]).to_csv(tmp_path / "prompts.csv", index=False)
+    with pytest.raises(ContractError, match=r"prompts\.csv column 'prompt_id' must match"):
+        read_table(PROMPTS, tmp_path / "prompts.csv")
+
+
+def test_a_table_whose_rows_have_other_counts_of_cells_is_refused(tmp_path: Path):
+    """A comma at the end of every row made the first column an index and moved the others."""
+    (tmp_path / "things.csv").write_text("name,n,x,ok\na,1,0.5,True,\n")
+    with pytest.raises(ContractError, match=r"things\.csv line 2 must have 4 cells"):
+        read_table(TABLE, tmp_path / "things.csv")
+
+
+@pytest.mark.parametrize("text", ['{"a": NaN}', '{"a": Infinity}', "[" * 100_000])
+def test_metrics_that_json_does_not_know_are_one_line(tmp_path: Path, text: str):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ContractError, match=r"a\.json must be valid JSON"):
+        read_metrics(tmp_path / "a.json")

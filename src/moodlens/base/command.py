@@ -27,24 +27,32 @@ def one_name(argv: Sequence[str], names: Sequence[str], thing: str) -> str:
     return argv[0]
 
 
-def exit_status(work: Callable[[], int | None], *, kept: str) -> int:
+def exit_status(work: Callable[[], int | None], *, kept: str, is_reader: bool = False) -> int:
     """Run `work` and return the exit status of the process.
 
     The status is what `work` returns, 0 for None, 1 after a ContractError, 2 after a UsageError and 130 after
-    an interruption. Errors and interruptions are printed as one line, without a traceback. A reader that
-    closes the pipe early is no error.
+    an interruption. Errors and interruptions are printed as one line, without a traceback. A pipe that closes
+    after the work is done is no error. One that closes before ends a stage with status 1, because its work is
+    not done; a command that only reads has said what was wanted, as in `moodlens verdict | head`.
 
     Args:
         work: function to run; raises MoodLensError for a user's mistake.
         kept: what an interruption leaves intact, e.g. "finished shards are kept"; part of the message.
+        is_reader: whether `work` only reads and prints.
     """
+    status = None
     try:
         status = work() or 0
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None where the caller closed it (`>&-`)
+            sys.stdout.flush()
         return status
-    except BrokenPipeError:  # the reader closed the pipe, as `| head` does: it has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except BrokenPipeError:
+        if sys.stdout is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if status is not None or is_reader:
+            return status or 0
+        print(f"error: the pipe of the output was closed before the end: {kept}; run again", file=sys.stderr)
+        return 1
     except MoodLensError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -107,8 +107,13 @@ def main(argv: list[str] | None = None) -> int:
     plan.add_command(commands)
     compare.add_command(commands)
     track.add_commands(commands)
-    chosen = parser.parse_args(argv)
-    return exit_status(lambda: _run(chosen), kept="finished downloads are kept")
+    try:
+        chosen = parser.parse_args(argv)
+    except SystemExit as stop:  # after --help, or after a mistake that argparse has named
+        code = int(stop.code or 0)
+        return exit_status(lambda: code, kept="nothing was started", is_reader=True)
+    reads = chosen.command not in ("models", "publish", "track")
+    return exit_status(lambda: _run(chosen), kept="finished downloads are kept", is_reader=reads)
 
 
 def _run(chosen: argparse.Namespace) -> int:

@@ -21,6 +21,7 @@ class Column:
     low: float | None = None
     high: float | None = None
     allowed: tuple[str, ...] | None = None
+    pattern: str | None = None  # regular expression that every value matches as a whole
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ class Table:
         return [column.name for column in self.columns]
 
 
+ID = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
+"""A prompt or clip id. It names files, so it holds no separator and is never `..`."""
+
 PROMPT_SETS = ("generic", "descriptive", "scenes", "neutral", "table")
 NEUTRAL = "neutral"
 """Label of prompts that intend no emotion; they are generated and measured, but never tested as a class."""
@@ -44,7 +48,7 @@ PROMPTS = Table(
     "prompts",
     "prompt_id",
     (
-        Column("prompt_id", "str", "stable id: emotion, number", unique=True),
+        Column("prompt_id", "str", "stable id: emotion, number", unique=True, pattern=ID),
         Column("emotion", "str", "the emotion the prompt intends, or 'neutral'"),
         Column("valence", "float", "intended valence", low=-1, high=1, nullable=True),
         Column("arousal", "float", "intended arousal", low=-1, high=1, nullable=True),
@@ -60,7 +64,7 @@ CLIPS = Table(
     "clips",
     "clip_id",
     (
-        Column("clip_id", "str", "prompt_id and seed: <prompt_id>-s<seed>", unique=True),
+        Column("clip_id", "str", "prompt_id and seed: <prompt_id>-s<seed>", unique=True, pattern=ID),
         Column("prompt_id", "str", "the prompt the clip was generated from"),
         Column("emotion", "str", "copied from the prompt"),
         Column("seed", "int", "generation seed of the prompt, 0..n_seeds-1", low=0),
@@ -74,7 +78,7 @@ CLIPS = Table(
         Column("rms", "float", "root mean square of the samples", low=0),
         Column("clipped_fraction", "float", "share of samples at full scale", low=0, high=1),
         Column("finite_fraction", "float", "share of finite samples", low=1, high=1),
-        Column("audio_path", "str", "audio file, relative to data/", unique=True),
+        Column("audio_path", "str", "audio file, relative to data/", unique=True, pattern=rf"audio/{ID}"),
     ),
 )
 

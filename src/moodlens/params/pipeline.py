@@ -10,22 +10,31 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Interval
 
-from moodlens.base.axes import EMOTIONS
 from moodlens.base.errors import UsageError, must
-from moodlens.contracts.tables import PROMPT_SETS
-from moodlens.contracts.tensors import WHOLE_SITES
+from moodlens.params.choices import (
+    NO_CAPTIONS,
+    AnalysisSite,
+    CaptureSite,
+    Emotion,
+    EmotionPair,
+    Metric,
+    PromptSet,
+    SaeSite,
+)
+from moodlens.params.clashes import refuse_clashes
 from moodlens.params.quantities import (
     Confidence,
     Count,
     CountOrNone,
-    Distinct,
+    Expansion,
+    FilePath,
     Folds,
     Layers,
     Listed,
     Name,
     Names,
     Nonnegative,
-    OneOf,
+    Path,
     Permutations,
     Power,
     Processes,
@@ -42,37 +51,10 @@ from moodlens.params.schema import read_section
 
 FILE = "params.yaml"
 
-SITES = ("bow", "text", "layers", "acoustics", "tokens", "codec")
-METRICS = (
-    "permanova",
-    "cosine_raw",
-    "cosine_centred",
-    "euclidean",
-    "cka",
-    "cca",
-    "mmd_linear",
-    "mmd_rbf",
-    "energy",
-    "wasserstein",
-    "dimensions",
-    "permdisp",
-)
-"""Metrics of the sweep, the keys of `stats.metrics.METRICS`."""
-NO_CAPTIONS = "data/captions.csv"
-"""A table without captions: what stage `prompts` depends on where no table is used."""
-CAPTURE_SITES = ("residual", "self_attention", "cross_attention", "mlp", *WHOLE_SITES)
-
-Emotion = Annotated[str, OneOf(EMOTIONS)]
-EmotionPair = Annotated[tuple[Emotion, Emotion], Distinct()]
-PromptSet = Annotated[str, OneOf(PROMPT_SETS)]
-CaptureSite = Annotated[str, OneOf(CAPTURE_SITES)]
-AnalysisSite = Annotated[str, OneOf(SITES)]
-Metric = Annotated[str, OneOf(METRICS)]
-
 
 @dataclass(frozen=True)
 class Model:
-    id: Name
+    id: Annotated[Name, FilePath()]
     revision: str
     dtype: Literal["float32", "bfloat16", "float16"]
     device: Name
@@ -85,7 +67,7 @@ class Prompts:
     n_per_emotion: Annotated[Count, Ge(2)]
     sets: Names[PromptSet]
     seed: Seed
-    table_path: str
+    table_path: Path
     text_column: str
     emotion_column: str
     mood_column: str
@@ -260,10 +242,10 @@ class Decide:
 @dataclass(frozen=True)
 class Sae:
     override_gate: bool
-    sites: Names[Name]
+    sites: Names[SaeSite]
     prompts: Literal["diverse", "design"]
     architecture: Literal["relu", "topk", "batchtopk", "matryoshka", "jumprelu", "gated"]
-    expansion: Count
+    expansion: Expansion
     k: Count
     l1: Nonnegative
     l0: Nonnegative
@@ -339,12 +321,18 @@ def parse_params(raw: object) -> Params:
     """Return the typed parameters of a parsed params.yaml.
 
     Raises:
-        UsageError: a section or key is unknown or missing, a value has the wrong type or is out of bounds.
+        UsageError: a section or key is unknown or missing, a value has the wrong type or is out of bounds, or
+            two values exclude each other.
     """
     params = read_section(Params, raw, "", FILE)
-    wants_table, path = "table" in params.prompts.sets, params.prompts.table_path
+    _refuse_missing_table(params.prompts)
+    refuse_clashes(params, FILE)
+    return params
+
+
+def _refuse_missing_table(prompts: Prompts) -> None:
+    wants_table, path = "table" in prompts.sets, prompts.table_path
     if not path or (wants_table and path == NO_CAPTIONS):
         rule = "name a CSV of captions when prompts.sets holds 'table'" if wants_table else "name a file"
         advice = f"Set it, or take 'table' out of prompts.sets and leave {NO_CAPTIONS} here"
         raise UsageError(must("prompts.table_path", rule, path, where=FILE, next_step=advice))
-    return params

@@ -5,12 +5,16 @@ catches a slip of the keyboard, not an ambitious plan. pydantic reads the annota
 (`params.schema`); until then a value is a plain number, text or tuple.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from annotated_types import Interval, MinLen
 
 T = TypeVar("T")
+
+MOST_NAME, MOST_PATH = 255, 4000
+"""Bytes of a file name and of a path."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,37 @@ class OneOf:
         from pydantic_core import core_schema
 
         return core_schema.literal_schema(list(self.names))
+
+
+class FilePath:
+    """Marks text that must be usable as a path: no part longer than a file name may be."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(_path_of, handler(source))
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Marks text that must match a regular expression as a whole."""
+
+    pattern: str
+    rule: str
+    example: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> Any:
+        return {**handler(schema), "pattern": f"^(?:{self.pattern})$"}
+
+    def _checked(self, text: str) -> str:
+        if not re.fullmatch(self.pattern, text, re.ASCII):
+            raise _broken(self.rule, f"Write for example {self.example}")
+        return text
 
 
 class Distinct:
@@ -80,6 +115,12 @@ def _refuse_repeats(entries: tuple[Any, ...]) -> tuple[Any, ...]:
     return entries
 
 
+def _path_of(text: str) -> str:
+    if len(text.encode()) > MOST_PATH or any(len(part.encode()) > MOST_NAME for part in text.split("/")):
+        raise _broken(f"be a path with parts of at most {MOST_NAME} bytes", "Shorten it")
+    return text
+
+
 def _window_of(raw: Any) -> Any:
     """Return a list of two numbers as a pair, and anything but a list as it is: pydantic refuses that."""
     if not isinstance(raw, list):
@@ -102,9 +143,11 @@ CountOrNone = Annotated[int, Interval(ge=0, le=1_000_000)]
 """A count of which 0 means none: off, or not required."""
 Steps = Annotated[int, Interval(ge=1, le=100_000_000)]
 Rows = Annotated[int, Interval(ge=1, le=1_000_000_000)]
+Expansion = Annotated[int, Interval(ge=1, le=1024)]
+"""Latents per dimension; with more, the decoder of one SAE exceeds any memory."""
 Folds = Annotated[int, Interval(ge=2, le=10_000)]
-Permutations = Annotated[int, Interval(ge=99, le=10_000_000)]
-Resamples = Annotated[int, Interval(ge=100, le=10_000_000)]
+Permutations = Annotated[int, Interval(ge=99, le=1_000_000)]
+Resamples = Annotated[int, Interval(ge=100, le=1_000_000)]
 Simulations = Annotated[int, Interval(ge=20, le=1_000_000)]
 Processes = Annotated[int, Interval(ge=1, le=1024)]
 Layer = Annotated[int, Interval(ge=0, le=9_999)]
@@ -121,6 +164,7 @@ Ridge = Annotated[float, Interval(ge=1e-9, le=1e9)]
 """A ridge penalty as a multiple of the mean kernel diagonal."""
 
 Name = Annotated[str, MinLen(1)]
+Path = Annotated[str, FilePath()]
 Listed = Annotated[tuple[T, ...], MinLen(1)]
 """A list of at least one entry."""
 Names = Annotated[tuple[T, ...], MinLen(1), Distinct()]

@@ -25,6 +25,10 @@ MAX_SHOWN = 100
 """Characters of a wrong value that a message shows."""
 MAX_BITS = 63
 """Of a whole number, besides its sign: what numpy, torch and parquet store."""
+MAX_DEPTH, MAX_VALUES = 20, 100_000
+"""Of a parameter file; anchors of YAML can nest without end and stand for more values than memory holds."""
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+"""Characters that no name, path or title holds: control characters and half of a surrogate pair."""
 
 TYPES = {
     "int_type": "be a whole number",
@@ -54,7 +58,7 @@ def read_section(kind: type[T], raw: object, name: str, file: str) -> T:
     """
     from pydantic import ValidationError
 
-    text = json.dumps(_plain(raw, name, file))
+    text = json.dumps(_plain(raw, name, file, []))
     try:
         values: Any = _adapter(kind).validate_json(text, strict=True, extra="forbid")
     except ValidationError as error:
@@ -73,12 +77,27 @@ def _adapter(kind: type) -> "TypeAdapter[Any]":
     return TypeAdapter(kind)
 
 
-def _plain(raw: object, name: str, file: str) -> Any:
-    """Return `raw` as JSON values; refuse dates, sets, NaN, infinity and integers beyond 64 bits."""
+def _plain(raw: object, name: str, file: str, seen: list[str], depth: int = 0) -> Any:
+    """Return `raw` as JSON values; refuse what JSON or 64 bits cannot hold, and nesting without end.
+
+    `seen` gathers the names of all values so far.
+    """
+    seen.append(name)
+    if depth > MAX_DEPTH or len(seen) > MAX_VALUES:
+        rule = f"be nested at most {MAX_DEPTH} deep and hold at most {MAX_VALUES} values"
+        raise UsageError(
+            must(name[:MAX_SHOWN] or "the file", rule, "more", where=file, next_step="Simplify it")
+        )
     if isinstance(raw, Mapping):
-        return {str(key): _plain(value, _join(name, str(key)), file) for key, value in raw.items()}
+        return {
+            str(key): _plain(value, _join(name, str(key)), file, seen, depth + 1)
+            for key, value in raw.items()
+        }
     if isinstance(raw, (list, tuple)):
-        return [_plain(value, f"{name}[{index}]", file) for index, value in enumerate(raw)]
+        return [_plain(value, f"{name}[{index}]", file, seen, depth + 1) for index, value in enumerate(raw)]
+    if isinstance(raw, str) and CONTROL.search(raw):
+        rule, advice = "hold no control characters", "Write plain text"
+        raise UsageError(must(name or "the file", rule, ascii(raw[:MAX_SHOWN]), where=file, next_step=advice))
     if isinstance(raw, int) and raw.bit_length() > MAX_BITS:
         rule, advice = "fit 64 bits", "Write a smaller number"
     elif isinstance(raw, float) and not math.isfinite(raw):
@@ -149,5 +168,7 @@ def _shown(raw: object) -> object:
     """Return a wrong value as a message shows it: null as YAML writes it, a long value cut."""
     if raw is None:
         return "null"
+    if isinstance(raw, int) and raw.bit_length() > MAX_SHOWN:
+        return f"a whole number of {raw.bit_length()} bits"  # Python writes no number of 4,300 digits or more
     text = raw if isinstance(raw, str) else str(raw)
     return raw if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + " ..."

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -38,6 +39,23 @@ QUIET = {
 
 NO_RECORD = ("inputs", "track")
 """Stages that measure nothing: one checks that files exist, the other logs the records."""
+
+
+class OnceLoader(yaml.SafeLoader):
+    """Loads YAML and refuses a key that stands twice: the first value would be dropped in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys: list[tuple[str, str]] = []
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                name = (key.tag, key.value)
+                if name in keys:
+                    raise yaml.MarkedYAMLError(
+                        problem=f"the key {key.value} stands twice", problem_mark=key.start_mark
+                    )
+                keys.append(name)
+        return super().construct_mapping(node, deep)
+
 
 Stage = Callable[[Params, Path], Run | None]
 """Does the work of a stage and returns its numbers for the record, None where it measures nothing."""
@@ -92,10 +110,16 @@ def read_yaml(path: Path, name: str) -> object:
         UsageError: the file is not valid YAML.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=OnceLoader)
     except yaml.YAMLError as error:
-        reason = str(error).replace("\n", " ")
-        raise UsageError(must(name, "be valid YAML", reason, next_step="Correct the line named")) from None
+        reason, advice = str(error).replace("\n", " "), "Correct the line named"
+    except RecursionError:
+        reason, advice = "nesting without end", "Simplify it"
+    except UnicodeDecodeError as error:
+        reason, advice = f"{error.reason} at byte {error.start}", "Save it as UTF-8"
+    except (OSError, ValueError) as error:  # an impossible date is a ValueError
+        reason, advice = str(error), "Correct the value"
+    raise UsageError(must(name, "be valid YAML", reason, next_step=advice))
 
 
 def run_stage(name: str, load: Callable[[], Stage]) -> int:

@@ -7,6 +7,7 @@ written. Every other task runs again.
 
 import ast
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -14,8 +15,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from moodlens.base.axes import EMOTIONS
 from moodlens.base.errors import ContractError, must
+from moodlens.contracts.tables import NEUTRAL
 from moodlens.store.atomic import replacing
+
+OURS = re.compile(
+    r"[a-z]+(?:-\d+)?-\d{4,}\.safetensors|receipt-\d{4,}\.json"
+    rf"|(?:{'|'.join((*EMOTIONS, NEUTRAL))})-\d{{2,}}-s\d+\.flac|\..+\.\d+\.tmp"
+)
+"""Names that the stages write: shards, receipts, clips of our prompt ids, temporary files of `replacing`."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +118,7 @@ def write_receipt(
     """
     named = {file.relative_to(root).as_posix(): file_sha256(file) for file in files}
     record = {"fingerprint": made_from, "files": named, "rows": rows}
+    record["digest"] = fingerprint(record)
     with replacing(path) as temporary:
         temporary.write_text(
             json.dumps(record, sort_keys=True, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
@@ -116,12 +126,17 @@ def write_receipt(
 
 
 def finished(path: Path, made_from: str, root: Path) -> Receipt | None:
-    """Return the receipt of a task that is finished under this fingerprint, else None."""
+    """Return the receipt of a task that is finished under this fingerprint, else None.
+
+    A receipt that was changed after it was written, so that its digest is another one, counts for nothing.
+    """
     try:
-        receipt = Receipt(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-    if receipt.fingerprint != made_from:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        digest = record.pop("digest")
+        receipt = Receipt(**record)
+        if receipt.fingerprint != made_from or digest != fingerprint(record):
+            return None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     for name, digest in receipt.files.items():
         if not (root / name).is_file() or file_sha256(root / name) != digest:
@@ -154,9 +169,11 @@ def joined_rows(tasks: Iterable[Task], tables: Sequence[str]) -> dict[str, list[
 def remove_outdated(folder: Path, current: Iterable[Path], patterns: Iterable[str]) -> list[Path]:
     """Delete the files in `folder` that match a pattern and are not in `current`; return the deleted ones.
 
-    Such files are temporary files of a killed writer (`.<name>.<pid>.tmp`) and shards of an earlier plan.
+    Such files are temporary files of a killed writer (`.<name>.<pid>.tmp`) and shards of an earlier plan. A
+    file of another name than those that the stages write (OURS) is a user's own and stays.
     """
-    matching = {path for pattern in patterns for path in folder.glob(pattern)}
+    found = (path for pattern in patterns for path in folder.glob(pattern))
+    matching = {path for path in found if OURS.fullmatch(path.name) and path.is_file()}
     outdated = sorted(matching - set(current))
     for path in outdated:
         path.unlink()

@@ -1,6 +1,7 @@
 """Tables on disk: CSV or parquet by suffix, with deterministic bytes, checked when read and when written."""
 
 import json
+import re
 from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
@@ -108,6 +109,12 @@ def _cast(values: Any, column: Column, keys: list[object], file: str) -> pd.Seri
                         next_step="Correct the value or make the file again with `dvc repro`",
                     )
                 )
+    if column.pattern is not None:
+        for key, value in zip(keys, values.tolist(), strict=True):
+            if isinstance(value, str) and not re.fullmatch(column.pattern, value):
+                rule, advice = f"match {column.pattern}", "Name it with letters, digits, '-', '_' and '.'"
+                thing = f"{file} column '{column.name}'"
+                raise ContractError(must(thing, rule, value, where=f"row {key}", next_step=advice))
     return values.astype(DTYPES[column.kind]).reset_index(drop=True)
 
 
@@ -162,12 +169,16 @@ def read_metrics(path: Path) -> dict[str, object]:
     if not path.is_file():
         raise ContractError(must("a metrics file", "exist", str(path), next_step=advice))
     try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        metrics = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
         raise ContractError(must(path.name, "be valid JSON", str(error), next_step=advice)) from None
     if not isinstance(metrics, dict):
         raise ContractError(must(path.name, "be a JSON object", type(metrics).__name__, next_step=advice))
     return metrics
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def write_plot(frame: pd.DataFrame, path: Path) -> None:

@@ -112,14 +112,16 @@ def acoustic_table(work: Workspace) -> pd.DataFrame:
     A tempo that was not measured is the median of those that were, which tells nothing of its clip.
     """
     table = read_table(ACOUSTICS, work.root / "data" / "acoustics.parquet").set_index("clip_id")
-    known = table["tempo_bpm"].dropna()
-    middle = float(known.median()) if len(known) else NO_TEMPO_BPM
-    return table[list(ACOUSTIC_NAMES)].fillna({"tempo_bpm": middle})
+    tempo = table["tempo_bpm"].to_numpy(dtype=np.float64)
+    known = np.isfinite(tempo)
+    middle = float(np.median(tempo[known])) if known.any() else NO_TEMPO_BPM
+    return pd.DataFrame(table[list(ACOUSTIC_NAMES)]).assign(tempo_bpm=np.where(known, tempo, middle))
 
 
-def measured_tempos(work: Workspace) -> pd.Series:
-    """Return the tempo of every clip in BPM, NaN where it was not measured, indexed by clip_id."""
-    return read_table(ACOUSTICS, work.root / "data" / "acoustics.parquet").set_index("clip_id")["tempo_bpm"]
+def measured_tempos(work: Workspace, clip_ids: Sequence[str]) -> np.ndarray:
+    """Return the tempo of clips in BPM, NaN where it was not measured."""
+    table = read_table(ACOUSTICS, work.root / "data" / "acoustics.parquet").set_index("clip_id")
+    return table["tempo_bpm"].loc[list(clip_ids)].to_numpy(dtype=np.float64)
 
 
 def manifest_of(root: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from moodlens.base.errors import ContractError, UsageError, must
 from moodlens.capture.recorders import complete_indices, complete_steps
 from moodlens.contracts.backend import Capture
 from moodlens.contracts.tables import NEUTRAL, TEXTS
-from moodlens.params.pipeline import CAPTURE_SITES
+from moodlens.params.choices import CAPTURE_SITES
 from moodlens.sae.mixing import RowSource
 from moodlens.store.shards import read_shard, shard_metadata, shard_names
 from moodlens.store.tables import read_table

@@ -79,7 +79,7 @@ def acoustics(work: Workspace) -> SiteGram:
 def tempos(work: Workspace) -> tuple[np.ndarray, np.ndarray]:
     """Return the tempo of every clip whose tempo was measured, in BPM, and the index of its prompt."""
     clips = clip_table(work)
-    tempo = measured_tempos(work).loc[clips["clip_id"]].to_numpy(dtype=np.float64)
+    tempo = measured_tempos(work, clips["clip_id"].tolist())
     known = np.isfinite(tempo)
     return tempo[known], clips["prompt"].to_numpy()[known]
 

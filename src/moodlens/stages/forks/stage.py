@@ -12,7 +12,6 @@ import pandas as pd
 
 from moodlens.audio.judge import Judge, last_seconds
 from moodlens.backends import catalog
-from moodlens.base.errors import UsageError, must
 from moodlens.base.seeding import seed_for
 from moodlens.base.units import frames_for
 from moodlens.compute.pool import run_tasks
@@ -43,11 +42,7 @@ FACTORS = ["guidance_scale", "source", "step_s", "pair", "factor", "contrast", "
 
 
 def run(params: Params, root: Path) -> Run | None:
-    """Write data/forks.parquet, metrics/forks.json and the tables of shares, places and factors.
-
-    Raises:
-        UsageError: a fork lies outside the clip.
-    """
+    """Write data/forks.parquet, metrics/forks.json and the tables of shares, places and factors."""
     source = catalog.find(params.model, root)
     info = catalog.describe(source, params.model)
     prompts = read_table(PROMPTS, root / "data" / "prompts.csv")
@@ -115,9 +110,6 @@ def parts_of(params: Params, info: ModelInfo) -> list[Part]:
 
     The last two take the first seed only. A fork that leaves less than forks.judged_s of the clip is left out
     and named.
-
-    Raises:
-        UsageError: a fork lies outside the clip.
     """
     section, generate = params.forks, params.generate
     steps_s = fitting(params, "forks.steps_s", section.steps_s)
@@ -150,17 +142,8 @@ def parts_of(params: Params, info: ModelInfo) -> list[Part]:
 
 
 def fitting(params: Params, name: str, seconds: Sequence[float]) -> list[float]:
-    """Return the fork times behind which enough of a clip is left to judge; the others are printed.
-
-    Raises:
-        UsageError: a fork lies outside the clip.
-    """
+    """Return the fork times behind which enough of a clip is left to judge; the others are printed."""
     duration_s, judged_s = params.generate.duration_s, params.forks.judged_s
-    for second in seconds:
-        if second >= duration_s:
-            rule = f"lie inside the clip, before {duration_s:g} s"
-            advice = "Lower it, or raise generate.duration_s"
-            raise UsageError(must(name, rule, second, where="params.yaml", next_step=advice))
     late = [second for second in seconds if second > duration_s - judged_s + 1e-9]
     if late:
         named = ", ".join(f"{second:g} s" for second in late)
