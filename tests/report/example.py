@@ -126,6 +126,7 @@ def tables(n_prompts: int = 4, n_seeds: int = 2) -> tuple[pd.DataFrame, pd.DataF
                         "flatness": 0.1,
                         "zero_crossing_rate_hz": 900.0,
                         "mode_margin": 0.2 * np.sign(valence),
+                        "tempo_other_bpm": float("nan"),
                     }
                 )
     return pd.DataFrame(prompts), pd.DataFrame(clips), pd.DataFrame(acoustics)

@@ -10,9 +10,11 @@ import pytest
 from moodlens.base.errors import ContractError
 from moodlens.decision.ladder import RUNGS
 from moodlens.params.pipeline import Params
-from moodlens.stages import temporal
+from moodlens.stages import decide, temporal
 from moodlens.stages.report.chapters import CHAPTERS
 from moodlens.stages.report.stage import gather, run
+from moodlens.stages.shell import CHAPTERS as MAY_BE_LEFT_OUT
+from moodlens.stages.shell import write_not_run
 from moodlens.store.tables import write_metrics
 from tests.report.workspace import measure, small_params, write_workspace
 
@@ -134,3 +136,20 @@ def test_a_missing_clip_is_one_line(workspace: tuple[Path, Params], tmp_path: Pa
     (root / "data" / "audio" / "happy-000-s0.flac").unlink()
     with pytest.raises(ContractError, match=r"happy-000-s0\.flac"):
         gather(workspace[1], root)
+
+
+def test_chapters_that_were_not_run_leave_their_reason_and_the_verdict_stands(
+    workspace: tuple[Path, Params], tmp_path: Path
+):
+    root, params = tmp_path / "copy", workspace[1]
+    shutil.copytree(workspace[0], root)
+    for name in MAY_BE_LEFT_OUT:
+        write_not_run(root, name, f"{name} needs more wordings.")
+    decide.run(params, root)
+    page = gather(params, root)
+    assert page.verdict is not None
+    assert {chapter.key for chapter in page.chapters if chapter.finding is not None} == MEASURED
+    run(params, root)
+    html = (root / "reports" / "index.html").read_text(encoding="utf-8")
+    for name in MAY_BE_LEFT_OUT:
+        assert f"{name} needs more wordings." in html

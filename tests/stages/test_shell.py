@@ -8,10 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
-from moodlens.base.errors import ContractError, UsageError
-from moodlens.stages.shell import QUIET, load_params, project_root, read_yaml, run_stage
+from moodlens.base.errors import ContractError, Unsupported, UsageError
+from moodlens.stages.shell import CHAPTERS, QUIET, load_params, project_root, read_yaml, run_stage
 from moodlens.store.run_record import Run, read_record
+from moodlens.store.tables import read_metrics
 
 ROOT = Path(__file__).parents[2]
 
@@ -79,6 +81,29 @@ def test_a_stage_that_ended_well_leaves_the_record_of_its_run_and_no_other_does(
     assert record.started_ms <= record.ended_ms
     assert record.params["model"]["id"] == "organism"
     assert record.samples
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_chapter_that_its_data_cannot_support_says_so_and_the_pipeline_goes_on(workspace: Path, name: str):
+    """A caption table without mood words ended `attention`, and with it the run, after all generation."""
+
+    def unsupported(*_: object) -> None:
+        raise Unsupported("prompts must hold emotion words; got 'none'. Add them.")
+
+    assert run_stage(name, lambda: unsupported) == 0
+    metrics = read_metrics(workspace / "metrics" / f"{name}.json")
+    assert metrics == {"not_run": "prompts must hold emotion words; got 'none'. Add them."}
+    outs = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"][name]["outs"]
+    wanted = {Path(out).name for out in outs if out.startswith("metrics/")}
+    assert {path.name for path in (workspace / "metrics").iterdir()} == wanted
+    assert read_record(workspace, name) is not None
+
+
+def test_a_rung_that_its_data_cannot_support_stops_the_run(workspace: Path):
+    def unsupported(*_: object) -> None:
+        raise Unsupported("a comparison must have 6 units; got 2. Add prompts.")
+
+    assert run_stage("probe", lambda: unsupported) == 1
 
 
 def test_a_defect_of_ours_keeps_its_traceback(workspace: Path):

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from moodlens.attention.words import CONTROL, EMOTION
-from moodlens.base.errors import ContractError, must
+from moodlens.base.errors import Unsupported, must
 from moodlens.stats.bootstrap import interval
 from moodlens.stats.design import Design
 from moodlens.stats.multiplicity import max_t, standard_scores
@@ -92,7 +92,7 @@ def paired_test(
     _, members = np.unique(units[defined], return_inverse=True)
     if not defined.any():
         advice = "Let prompts hold content words beside the wording"
-        raise ContractError(must("prompts", "hold emotion words and control words", "none", next_step=advice))
+        raise Unsupported(must("prompts", "hold emotion words and control words", "none", next_step=advice))
     means = unit_means(differences[defined], members)
     n_units, n_layers, n_heads = means.shape
     flat = means.reshape(n_units, -1).T

@@ -21,6 +21,10 @@ class ContractError(MoodLensError):
     exit_code = 1
 
 
+class Unsupported(ContractError):
+    """Whole data that cannot support one analysis, such as too few wordings; other analyses may go on."""
+
+
 def must(thing: str, rule: str, got: object, *, where: str = "", next_step: str) -> str:
     """Return `<thing> must <rule>; got <value> (<where>). <next step>.` as one line.
 

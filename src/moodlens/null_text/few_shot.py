@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from moodlens.base.errors import ContractError, must
+from moodlens.base.errors import Unsupported, must
 from moodlens.probes.kernel_ridge import centred_blocks, class_scores
 from moodlens.stats.bootstrap import balanced_accuracy
 from moodlens.stats.design import Design
@@ -88,7 +88,7 @@ def few_shot_task(
     if counts.min() < FEWEST_WORDINGS:
         name, rule = design.emotions[int(counts.argmin())], f"have at least {FEWEST_WORDINGS} wordings"
         advice = "Raise prompts.n_per_emotion"
-        raise ContractError(must(f"emotion '{name}'", rule, int(counts.min()), next_step=advice))
+        raise Unsupported(must(f"emotion '{name}'", rule, int(counts.min()), next_step=advice))
     fold_of = np.empty(len(units), dtype=np.int64)
     dealt = 0
     for klass in range(design.n_classes):
@@ -101,7 +101,7 @@ def few_shot_task(
     if not sizes:
         rule = f"hold a size from 1 to {fewest - 1}, which leaves a wording to choose the site by"
         advice = "Lower null_text.shots or add prompts"
-        raise ContractError(must("null_text.shots", rule, list(shots), next_step=advice))
+        raise Unsupported(must("null_text.shots", rule, list(shots), next_step=advice))
     per_fold = -(-n_draws // len(outside))
     draws = tuple(
         tuple(_draw(design, units, free, size, per_fold, rng) for size in sizes) for free in outside

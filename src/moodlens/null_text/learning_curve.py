@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from moodlens.base.errors import ContractError, must
+from moodlens.base.errors import Unsupported, must
 from moodlens.probes.kernel_ridge import centred_blocks, class_scores
 from moodlens.stats.bootstrap import interval, wording_resamples
 from moodlens.stats.design import Design
@@ -117,7 +117,7 @@ def learning_curve(
     if not points:
         rule = f"hold a size from 1 to {fewest - 1}, which leaves a wording for the test"
         advice = "Lower null_text.shots or add prompts"
-        raise ContractError(must("null_text.shots", rule, list(shots), next_step=advice))
+        raise Unsupported(must("null_text.shots", rule, list(shots), next_step=advice))
     return points
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Int
 
-from moodlens.base.errors import ContractError, must
+from moodlens.base.errors import Unsupported, must
 from moodlens.stats.design import Design, Unit
 
 
@@ -23,7 +23,7 @@ def group_folds(
     """
     sizes = np.bincount(groups)
     if len(sizes) < n_folds:
-        raise ContractError(
+        raise Unsupported(
             must(
                 "probe.n_folds",
                 "not exceed the number of groups that are never split",
@@ -56,5 +56,5 @@ def design_folds(
         emotion = design.emotions[int(counts.argmin())]
         advice = f"Add prompts of that emotion with other {unit}s"
         rule = f"have at least 2 {unit}s, so that one can be held out"
-        raise ContractError(must(f"emotion '{emotion}'", rule, int(counts.min()), next_step=advice))
+        raise Unsupported(must(f"emotion '{emotion}'", rule, int(counts.min()), next_step=advice))
     return group_folds(design.members(unit), n_folds, rng)

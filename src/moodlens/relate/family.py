@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from moodlens.base.errors import ContractError, must
+from moodlens.base.errors import Unsupported, must
 from moodlens.relate.descriptor_regression import between_wordings, normal_scores, within_prompts
 from moodlens.relate.matching import matched_effects
 from moodlens.stats.gram import SiteGram, centred, group_means, prompt_grams, squared_distances
@@ -63,7 +63,7 @@ def mantel(
     n = sound.shape[0]
     if n < FEWEST_UNITS:
         rule = f"have at least {FEWEST_UNITS} wordings"
-        raise ContractError(must("a Mantel test", rule, n, next_step="Add prompts with other wordings"))
+        raise Unsupported(must("a Mantel test", rule, n, next_step="Add prompts with other wordings"))
     rows, columns = np.triu_indices(n, 1)
     groups = np.zeros(len(rows), dtype=np.int64)
     if strata is not None:
@@ -107,7 +107,7 @@ def _scores(
     length = np.linalg.norm(centred, axis=1, keepdims=True)
     if (length <= 1e-12 * np.abs(values).max(axis=1, keepdims=True)).any():
         advice = "Check that the site varies between prompts"
-        raise ContractError(must(f"distances of {name}", "differ", "one distance for all", next_step=advice))
+        raise Unsupported(must(f"distances of {name}", "differ", "one distance for all", next_step=advice))
     return centred / length
 
 

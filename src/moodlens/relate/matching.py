@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from moodlens.base.errors import ContractError, must
+from moodlens.base.errors import Unsupported, must
 from moodlens.stats.gram import centred
 
 AROUSED = ("tempo_bpm", "loudness_db", "centroid_hz")
@@ -90,7 +90,7 @@ def matches(
     if not wanted.any():
         advice = "Give the prompts valence and arousal"
         rule = f"lie at least {CLEAR} from the middle for some emotion"
-        raise ContractError(must("valence and arousal", rule, "all near 0", next_step=advice))
+        raise Unsupported(must("valence and arousal", rule, "all near 0", next_step=advice))
     agrees = sides(descriptors)[:, None, :] * wanted[None] > 0
     n_wanted = (wanted != 0).sum(axis=1)
     enough = (agrees.sum(axis=2) >= SHARE * n_wanted) & (n_wanted > 0)

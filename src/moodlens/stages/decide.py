@@ -69,7 +69,9 @@ def run(params: Params, root: Path) -> None:
 
 
 def _if_present(path: Path) -> dict[str, Any]:
-    return read_metrics(path) if path.is_file() else {}
+    """Return the metrics of a chapter, {} where it is absent or its data could not support it."""
+    found = read_metrics(path) if path.is_file() else {}
+    return {} if "not_run" in found else found
 
 
 def _gate_metrics(gate: Gate) -> dict[str, object]:

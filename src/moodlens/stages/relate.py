@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from moodlens.base.errors import ContractError, must
+from moodlens.base.errors import Unsupported, must
 from moodlens.base.seeding import rng_for
 from moodlens.contracts.tables import ACOUSTIC_NAMES
 from moodlens.params.pipeline import Params, Relate
@@ -68,7 +68,7 @@ def run(params: Params, root: Path) -> Run:
     if n_wordings < section.n_folds:
         rule = f"not exceed the {n_wordings} wordings that folds keep whole"
         advice = "Lower relate.n_folds or add prompts with other wordings"
-        raise ContractError(must("relate.n_folds", rule, section.n_folds, next_step=advice))
+        raise Unsupported(must("relate.n_folds", rule, section.n_folds, next_step=advice))
     acoustics = load_acoustics(work, section)
     families = _families(work)
     results = {name: relate(name, sites, acoustics, work, section) for name, sites in families.items()}

@@ -5,14 +5,14 @@ Exit status: 0 done, 1 a contract failed, 2 wrong use. A user error prints one l
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from moodlens.base.command import exit_status, one_name
-from moodlens.base.errors import UsageError, must
+from moodlens.base.errors import Unsupported, UsageError, must
 from moodlens.compute.monitor import Monitor
 from moodlens.params.pipeline import Params, parse_params
 from moodlens.store.run_record import (
@@ -56,6 +56,16 @@ class OnceLoader(yaml.SafeLoader):
                 keys.append(name)
         return super().construct_mapping(node, deep)
 
+
+CHAPTERS: Mapping[str, Sequence[str]] = {
+    "null_text": ("steps", "curve"),
+    "temporal": ("layers", "readings", "steps", "spectra"),
+    "attention": ("heads", "time"),
+    "geometry": ("layers", "points", "spectrum"),
+    "relate": ("layers", "descriptors"),
+}
+"""Stages beside the rungs of the ladder, and the tables in metrics/ that they write. Where the data cannot
+support one, its metrics say why and the pipeline goes on."""
 
 Stage = Callable[[Params, Path], Run | None]
 """Does the work of a stage and returns its numbers for the record, None where it measures nothing."""
@@ -140,7 +150,12 @@ def run_stage(name: str, load: Callable[[], Stage]) -> int:
         stage = load()
         started = time.time()
         with Monitor() as monitor:
-            run = stage(params, root)
+            try:
+                run = stage(params, root)
+            except Unsupported as reason:
+                if name not in CHAPTERS:
+                    raise
+                run = write_not_run(root, name, str(reason))
         record = Record(
             stage=name,
             started_ms=round(started * 1000),
@@ -156,6 +171,18 @@ def run_stage(name: str, load: Callable[[], Stage]) -> int:
             write_record(root, record)
 
     return exit_status(work, kept="finished shards are kept")
+
+
+def write_not_run(root: Path, name: str, reason: str) -> None:
+    """Write the outputs of a chapter that its data cannot support: the reason, and tables without rows."""
+    import pandas as pd  # after the thread count is set
+
+    from moodlens.store.tables import write_metrics, write_plot
+
+    print(f"{name}: not run. {reason}")
+    write_metrics({"not_run": reason}, root / "metrics" / f"{name}.json")
+    for table in CHAPTERS[name]:
+        write_plot(pd.DataFrame(columns=["not_run"]), root / "metrics" / f"{name}_{table}.csv")
 
 
 def limit_threads(threads: int) -> None:

@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats as scipy_stats
 
-from moodlens.base.errors import ContractError, must
+from moodlens.base.errors import ContractError, Unsupported, must
 from moodlens.stats.design import Design, Unit
 from moodlens.stats.permutation import TIE, p_values
 
@@ -40,7 +40,7 @@ def sign_flips(n_units: int, n_permutations: int, rng: np.random.Generator) -> I
     """
     if n_units < FEWEST_UNITS:
         advice = "Add prompts with other wordings"
-        raise ContractError(
+        raise Unsupported(
             must("a paired comparison", f"have at least {FEWEST_UNITS} units", n_units, next_step=advice)
         )
     return random_signs(n_units, n_permutations, rng)

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.signal import welch
 from scipy.stats import rankdata
 
-from moodlens.base.errors import ContractError, must
+from moodlens.base.errors import ContractError, Unsupported, must
 from moodlens.stats.gram import mean_weights
 from moodlens.stats.permutation import crossed, p_values, unit_orders
 
@@ -98,7 +98,7 @@ def peaks_hz(
     if not band.any():
         got = f"{frequencies[0]:.3g} to {frequencies[-1]:.3g} Hz"
         rule = f"resolve {low_hz:.3g} to {high_hz:.3g} Hz"
-        raise ContractError(must("the spectrum", rule, got, next_step="Raise generate.duration_s"))
+        raise Unsupported(must("the spectrum", rule, got, next_step="Raise generate.duration_s"))
     return frequencies[band][power[:, band].argmax(axis=1)]
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from moodlens.base.errors import ContractError, must
+from moodlens.base.errors import Unsupported, must
 from moodlens.stats.bootstrap import interval
 from moodlens.stats.gram import CONSTANT, cosines
 from moodlens.stats.permanova import pseudo_f, sums_of_squares
@@ -51,7 +51,7 @@ def windows(n_steps: int, first: int, width: int) -> Windows:
     if n_steps < 2 * width:
         rule = f"hold at least 2 windows of {width} steps"
         advice = "Lower temporal.steps_per_window or raise generate.duration_s"
-        raise ContractError(must("a clip", rule, f"{n_steps} complete steps", next_step=advice))
+        raise Unsupported(must("a clip", rule, f"{n_steps} complete steps", next_step=advice))
     return Windows(np.arange(0, n_steps - width + 1, width), width, first)
 
 
@@ -98,7 +98,7 @@ def unit_grams(
     if dead.size:
         got = f"one state for all in window {dead[0]}"
         advice = "Leave its half or site out of generate"
-        raise ContractError(must(f"site {site}", "differ between prompts", got, next_step=advice))
+        raise Unsupported(must(f"site {site}", "differ between prompts", got, next_step=advice))
     return grams / diagonal[:, None, None]
 
 

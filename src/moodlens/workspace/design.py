@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from moodlens.base.errors import ContractError, UsageError, must
+from moodlens.base.errors import ContractError, Unsupported, UsageError, must
 from moodlens.contracts.tables import ACOUSTIC_NAMES, ACOUSTICS, CLIPS, NEUTRAL, PROMPTS
 from moodlens.contracts.tensors import stored_steps
 from moodlens.prompts.lexicon import bag_of_words
@@ -158,5 +158,5 @@ def wording_labels(design: Design) -> np.ndarray:
     if counts.min() < 2:
         name = design.emotions[int(counts.argmin())]
         advice = "Raise prompts.n_per_emotion: prompts that share their words are one unit here"
-        raise ContractError(must(f"emotion '{name}'", "have at least 2 wordings", 1, next_step=advice))
+        raise Unsupported(must(f"emotion '{name}'", "have at least 2 wordings", 1, next_step=advice))
     return labels

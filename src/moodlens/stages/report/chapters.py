@@ -54,7 +54,7 @@ def chapters_of(root: Path, params: Params) -> tuple[Chapter, ...]:
         Chapter(
             source.key,
             source.title,
-            source.build(root, params),
+            None if _says_not_run(root / source.file) else source.build(root, params),
             source.about,
             source.command or f"dvc repro {source.key.replace('-', '_')}",
             source.file,
@@ -62,6 +62,10 @@ def chapters_of(root: Path, params: Params) -> tuple[Chapter, ...]:
         )
         for source in CHAPTERS
     )
+
+
+def _says_not_run(path: Path) -> bool:
+    return path.suffix == ".json" and path.is_file() and "not_run" in read_metrics(path)
 
 
 def _reason(path: Path) -> str:
@@ -184,8 +188,6 @@ def _temporal(root: Path, params: Params) -> Finding | None:
     acoustics = stored_table(root, ACOUSTICS, "acoustics.parquet")
     curves = [stored_rows(root, f"temporal_{name}") for name in ("steps", "layers", "readings", "spectra")]
     if metrics is None or clips is None or acoustics is None or any(rows is None for rows in curves):
-        return None
-    if "not_run" in metrics:
         return None
     steps, layers, scalars, spectra = (rows or [] for rows in curves)
     measured: Any = clips.merge(acoustics, on="clip_id").groupby("emotion")["tempo_bpm"].median().to_dict()
