@@ -108,15 +108,8 @@ def test_the_simulated_shares_are_those_that_are_recovered():
 
 def test_the_bars_are_those_of_the_pipeline():
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    decide, forks = params["decide"], params["forks"]
-    assert (
-        Bars(
-            decide["alpha_strong"],
-            decide["alpha_weak"],
-            forks["share_strong"],
-            forks["share_weak"],
-            forks["margin"],
-        )
-        == fork_nulls.BARS
-    )
+    decide, forks, bars = params["decide"], params["forks"], fork_nulls.BARS
+    assert (bars.alpha_strong, bars.alpha_weak) == (decide["alpha_strong"], decide["alpha_weak"])
+    assert (bars.share_strong, bars.share_weak) == (forks["share_strong"], forks["share_weak"])
+    assert bars.margin == forks["margin"]
     assert forks["confidence"] == fork_nulls.CONFIDENCE

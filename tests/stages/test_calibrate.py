@@ -51,7 +51,7 @@ def toy() -> CalibrationParams:
 def measured(naive: str, **verdict_of: str) -> dict:
     """Return the metrics of a cell, as its stages write them."""
     rungs = {rung: {"verdict": verdict, "accuracy": 0.5, "p": 0.2} for rung, verdict in verdict_of.items()}
-    null_text = {"sentence": "It summarises.", "accuracy": 0.6, "p": 0.03}
+    null_text = {"sentence": "It summarises."}
     says = {"says": naive, "p_t": 0.01, "p_probe": 0.02, "accuracy": 0.6}
     source = {"share": 0.7, "low": 0.5, "high": 0.9, "donor": 0.02, "p": 0.004}
     control = {"area": 0.5, "p": 0.3, "claimed": False, "not_beaten": ["states"]}
@@ -60,6 +60,7 @@ def measured(naive: str, **verdict_of: str) -> dict:
         "decide": {"rungs": rungs, "findings": {"null_text": null_text}},
         "forks": {"main": {"sources": dict.fromkeys(("music", "memory", "reading"), source)}},
         "naive": says,
+        "few_shot": {"area": 0.7, "p": 0.04},
         "controls": {"organism-shuffled": control, "untrained running mean": control | {"claimed": True}},
         "memory_share": {"step_s": 0.5, "n_units": 18, "shares": {"recovered": share, "ablated": share}},
     }

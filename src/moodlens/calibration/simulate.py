@@ -203,13 +203,6 @@ PLACES_APART = Setting(True, N_LAYERS, 0.0)
 
 
 def f_table(data: Sample, unit: Unit, n_layers: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the statistic of location of the first layers, (layer, perm), as `stats.sweep` takes it."""
-    return location_table(data.grams[:n_layers], data.design, unit, rng)
-
-
-def location_table(
-    grams: Float[np.ndarray, "layer prompt prompt"], design: Design, unit: Unit, rng: np.random.Generator
-) -> Float[np.ndarray, "layer perm"]:
-    """Return pseudo-F or W_d* of every layer, labels of whole units moved within the blocks of the design."""
-    units = centred(group_means(grams, design.members(unit)))
-    return located(units, design.relabellings(unit, N_PERMUTATIONS, rng))
+    """Return pseudo-F or W_d* of the first layers, (layer, perm), chosen as in `stats.sweep`."""
+    units = centred(group_means(data.grams[:n_layers], data.design.members(unit)))
+    return located(units, data.design.relabellings(unit, N_PERMUTATIONS, rng))

@@ -87,6 +87,7 @@ class VerdictsParams:
     memory_models: tuple[Twin, ...]
     n_per_emotion: Annotated[Count, Ge(4)]
     n_clips: Count
+    n_fork_clips: Count
     fork_step_s: Annotated[float, Interval(ge=0.1, le=3.0)]
     n_permutations: Permutations
     n_bootstrap: Resamples

@@ -139,11 +139,12 @@ def cell_params(cell: Cell, section: VerdictsParams) -> str:
     params["signal"]["metrics"] = ["permanova"]
     params["forks"] |= {
         "seed": cell.seed,
-        "n_seeds": section.n_clips,
+        "n_seeds": section.n_fork_clips,
         "steps_s": [section.fork_step_s],
         "where_s": section.fork_step_s if cell.where else 0.0,
         "run_guidance_s": 0.0,
     }
+    params["sae"]["sites"] = ["text"]  # none is trained, and single steps are not stored
     params["compute"]["workers"] = 1
     return yaml.safe_dump(params, sort_keys=False)
 
@@ -178,6 +179,9 @@ def _collected(cell: Cell) -> dict[str, Any]:
     names += ["controls"] if cell.finding else []
     names += ["memory_share"] if cell.memory_share else []
     metrics: dict[str, Any] = {name: read_metrics(folder / f"{name}.json") for name in names}
+    if cell.finding:
+        null_text: dict[str, Any] = read_metrics(folder / "null_text.json")
+        metrics["few_shot"] = null_text["state"]["few_shot"]
     if cell.where:
         metrics["places"] = pd.read_csv(folder / "forks_places.csv").to_dict("records")
     return metrics

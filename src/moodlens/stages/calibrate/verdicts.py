@@ -113,8 +113,9 @@ def _finding_rows(cell: Cell, metrics: dict[str, Any]) -> list[Row]:
         return []
     finding = metrics["decide"]["findings"]["null_text"]
     says = CLAIMED if finding["sentence"] == MORE_ACCESSIBLE else NOT_CLAIMED
-    of_model = {"rung": f"{FINDING}{cell.model}", "verdict": says, "mark": "", "p": finding["p"]}
-    rows: list[Row] = [{**of_model, "accuracy": finding["accuracy"]}]
+    few_shot = metrics["few_shot"]
+    of_model = {"rung": f"{FINDING}{cell.model}", "verdict": says, "mark": ""}
+    rows: list[Row] = [{**of_model, "accuracy": few_shot["area"], "p": few_shot["p"]}]
     for name, control in metrics["controls"].items():
         claimed = control["claimed"]
         verdict = CLAIMED if claimed else NOT_CLAIMED
