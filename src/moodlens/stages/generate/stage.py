@@ -24,6 +24,7 @@ from moodlens.forecast import plan as planning
 from moodlens.forecast.generation import generate_cost
 from moodlens.forecast.sizes import sizes_of
 from moodlens.params.pipeline import Params
+from moodlens.prompts.reading import refuse_unread
 from moodlens.stages.generate.shard import Clip, ShardTask, make_shard
 from moodlens.store.code_fingerprint import made_by
 from moodlens.store.receipts import fingerprint, joined_rows, remove_outdated, unfinished
@@ -35,6 +36,8 @@ def run(params: Params, root: Path) -> None:
     source = catalog.find(params.model, root)
     info = catalog.describe(source, params.model)
     tasks = plan(params, root, info)
+    if not params.model.id.startswith(catalog.AUDIOCRAFT):
+        _refuse_unread(tasks, source.checkpoint.folder)
     waiting = unfinished(tasks)
     done = len(tasks) - len(waiting)
     if waiting:
@@ -44,6 +47,16 @@ def run(params: Params, root: Path) -> None:
         workers=params.compute.workers, threads=params.compute.threads, label="generate", done=done,
     )  # fmt: skip
     _finish(tasks, params, root, info)
+
+
+def _refuse_unread(tasks: list[ShardTask], folder: Path) -> None:
+    """Refuse prompts that the model's text encoder does not tell apart."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    text_of = {clip.request.prompt_id: clip.request.text for task in tasks for clip in task.clips}
+    tokens = [tokenizer(text)["input_ids"] for text in text_of.values()]
+    refuse_unread(list(text_of), list(text_of.values()), tokens, tokenizer.unk_token_id)
 
 
 def _forecast(waiting: list[ShardTask], config: Mapping[str, object], params: Params, root: Path) -> None:
