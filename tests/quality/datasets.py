@@ -29,6 +29,7 @@ class Datasets:
     prompts: pd.DataFrame
     clips: pd.DataFrame
     files: pd.DataFrame
+    tokens: pd.DataFrame
     activations: pd.DataFrame
     shards: pd.DataFrame
     embeddings: pd.DataFrame
@@ -155,4 +156,5 @@ def lawful_datasets() -> Datasets:
     shapes = pd.DataFrame({"encoder": ENCODERS})
     shapes["n_rows"] = len(prompts)
     shapes["width"] = [width[encoder] for encoder in ENCODERS]
-    return Datasets(prompts, clips, files, activations, shards, embeddings, shapes, acoustics)
+    tokens = pd.DataFrame({"clip_id": clips["clip_id"], "distinct_frames": 0.9})
+    return Datasets(prompts, clips, files, tokens, activations, shards, embeddings, shapes, acoustics)

@@ -22,7 +22,7 @@ Fault = Callable[[Datasets], Datasets]
 def suites_of(data: Datasets, params: Params) -> Mapping[str, Sequence[View]]:
     return {
         "prompts": prompts_suite(data.prompts, params),
-        "audio": audio_suite(data.clips, data.files, data.prompts, params, MODEL),
+        "audio": audio_suite(data.clips, data.files, data.tokens, data.prompts, params, MODEL),
         "activations": activations_suite(data.activations, data.clips, data.shards, params, MODEL),
         "embeddings": embeddings_suite(data.embeddings, data.prompts, data.shapes, MODEL, N_WORDS),
         "acoustics": acoustics_suite(data.acoustics, data.clips),
@@ -96,6 +96,9 @@ FAULTS: dict[str, Fault] = {
     "prompts.split must be one of train, val, test; got 'dev'": put("prompts", "split", "dev"),
     "prompts.prompt_id must be unique": put("prompts", "prompt_id", "happy-00"),
     "audio.rms must be at least 0.001; got 0.0 (row happy-02-s0": put("clips", "rms", 0.0),
+    "audio.tokens.distinct_frames must lie in 0.1 .. 1; got 0.02 (row happy-02-s0": put(
+        "tokens", "distinct_frames", 0.02
+    ),
     "audio.file_rms must be at least 0.001": put("files", "file_rms", 0.0),
     "audio.clipped_fraction must lie in 0 .. 0.001; got 0.2": put("clips", "clipped_fraction", 0.2),
     "audio.finite_fraction must be 1; got 0.9": put("clips", "finite_fraction", 0.9),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -14,6 +15,7 @@ from moodlens.base.errors import ContractError
 from moodlens.contracts.tables import ACTIVATIONS, PROMPTS, REENCODED, SELFTESTS, SWAPS, Table
 from moodlens.params.pipeline import Params
 from moodlens.stages import check
+from moodlens.store.shards import read_shard, write_shard
 from moodlens.store.tables import read_table, write_table
 from tests.stages.datasets import make_workspace
 
@@ -89,7 +91,14 @@ def cut_shard(root: Path) -> None:
     path.write_bytes(path.read_bytes()[:-50])
 
 
+def stuck_tokens(root: Path) -> None:
+    path = root / "data" / "codes" / "shard-0000.safetensors"
+    tensors = read_shard(path)
+    write_shard(path, {"codes": np.full_like(tensors["codes"], 7)})
+
+
 FAULTS = {
+    stuck_tokens: r"audio\.tokens\.distinct_frames must lie in 0\.1 \.\. 1; got 0\.03.* Generation is stuck",
     overwritten: r"activations\.step_change must be at least 1e-06; got 0\.0 \(row happy-00-s0/residual"
     r".* a hook overwrites instead of appending",
     lost_layer: r"activations\.complete\.n_rows must be 1; got 0 \(row \w+-\d+-s0/residual",

@@ -118,6 +118,7 @@ class Check:
     min_clips_per_emotion: Count
     max_clipped_fraction: Share
     min_rms: Share
+    min_distinct_frames: Share
     max_dead_fraction: Share
     min_step_change: Nonnegative
 

@@ -15,7 +15,12 @@ NO_PROMPT = "(no such prompt)"
 
 
 def audio_suite(
-    clips: pd.DataFrame, files: pd.DataFrame, prompts: pd.DataFrame, params: Params, model: ModelInfo
+    clips: pd.DataFrame,
+    files: pd.DataFrame,
+    tokens: pd.DataFrame,
+    prompts: pd.DataFrame,
+    params: Params,
+    model: ModelInfo,
 ) -> list[View]:
     """Return the views of the audio: clips beside their files, clips per emotion, seeds per prompt.
 
@@ -23,6 +28,7 @@ def audio_suite(
         clips: table CLIPS.
         files: measured from the files, in the order of `clips`: clip_id, state (readable, missing,
             unreadable), file_rate_hz, file_duration_s, file_rms, file_finite_fraction; NaN if not readable.
+        tokens: one row per clip: clip_id, distinct_frames (`stored_files.token_variety`).
         prompts: table PROMPTS.
         params: of the run.
         model: the model that made the clips.
@@ -64,6 +70,7 @@ def audio_suite(
             },
             equal={"emotion": "prompts__emotion"},
         ),
+        _tokens_view(tokens, check.min_distinct_frames),
         count_view(
             "emotions",
             "emotion",
@@ -83,6 +90,16 @@ def audio_suite(
             high=settings.n_seeds,
         ),
     ]
+
+
+def _tokens_view(tokens: pd.DataFrame, least: float) -> View:
+    """Return the view of the audio tokens: a clip that repeats one token is no music, however it sounds."""
+    columns = (
+        Column("clip_id", "str", "the clip", unique=True),
+        Column("distinct_frames", "float", "share of frames whose tokens differ", low=least, high=1),
+    )
+    advice = "Generation is stuck: correct generate.guidance_scale, temperature, top_k or top_p, or the model"
+    return View(Table("tokens", "clip_id", columns), tokens, advice)
 
 
 def acoustics_suite(acoustics: pd.DataFrame, clips: pd.DataFrame) -> list[View]:

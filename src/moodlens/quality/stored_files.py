@@ -80,6 +80,25 @@ def shard_files(clips: pd.DataFrame, data: Path) -> pd.DataFrame:
     return _states(names, data)
 
 
+def token_variety(clips: pd.DataFrame, data: Path) -> pd.DataFrame:
+    """Return one row per clip: clip_id, distinct_frames, the share of its frames that differ from each other.
+
+    A frame is the tokens of all codebooks at one time. The share is 0 where the tokens cannot be read; the
+    view of the files says why.
+    """
+    share_of: dict[tuple[int, int], float] = {}
+    for shard in sorted(set(values(clips, "shard"))):
+        try:
+            codes = read_shard(data / "codes" / shard_name("shard", shard), ["codes"])["codes"]
+        except ContractError:
+            continue
+        for row, frames in enumerate(codes):
+            share_of[shard, row] = len(np.unique(frames, axis=1).T) / max(1, frames.shape[1])
+    places = zip(values(clips, "shard"), values(clips, "row"), strict=True)
+    shares = [share_of.get(place, 0.0) for place in places]
+    return pd.DataFrame({"clip_id": clips["clip_id"], "distinct_frames": np.array(shares, dtype=np.float64)})
+
+
 def reencoded_files(clips: pd.DataFrame, data: Path) -> pd.DataFrame:
     """Return one row per file of re-encoded states that the clips need: file, state."""
     names = [f"reencoded/{shard_name('summary', shard)}" for shard in sorted(set(values(clips, "shard")))]

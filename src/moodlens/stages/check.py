@@ -34,6 +34,7 @@ from moodlens.quality.stored_files import (
     reencoded_files,
     shard_files,
     stored_embeddings,
+    token_variety,
 )
 from moodlens.store.atomic import replacing
 from moodlens.store.tables import read_table, write_metrics
@@ -75,7 +76,7 @@ def suites_of(params: Params, data: Path) -> dict[str, list[View]]:
         files = audio_files(clips, data, advance)
     return {
         "prompts": prompts_suite(prompts, params),
-        "audio": audio_suite(clips, files, prompts, params, model),
+        "audio": audio_suite(clips, files, token_variety(clips, data), prompts, params, model),
         "activations": activations_suite(activations, clips, shard_files(clips, data), params, model),
         "reencoded": reencoded_suite(_reencoded(clips, data), clips, params, model),
         "embeddings": embeddings_suite(embeddings, prompts, shapes, model, n_words),
