@@ -92,3 +92,14 @@ def test_nesting_without_end_is_one_line():
         wide = [wide] * 9  # 9^9 values from 81 references, as the anchors of a YAML file give
     with pytest.raises(UsageError, match="at most 100000 values"):
         parse_params(changed({"decide.looks": wide}))
+
+
+@pytest.mark.parametrize("key", ["<", "<all>", "[key]", "", "\0", "é", "x" * 5000, "a\nb"])
+def test_a_key_that_looks_like_a_mark_of_the_reader_is_an_unknown_key(key: str):
+    """A key that began with < or [ left nothing to name, and gave a traceback."""
+    for raw in (changed({}) | {key: None}, changed({"probe.seed": 0})):
+        raw["probe"][key] = 1
+        with pytest.raises(UsageError, match="must be a known") as caught:
+            parse_params(raw)
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 1500

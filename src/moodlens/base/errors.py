@@ -2,6 +2,9 @@
 
 from difflib import get_close_matches
 
+MOST_SHOWN = 500
+"""Characters of one part of a message."""
+
 
 class MoodLensError(Exception):
     """Base class of every error that a user may see; `exit_code` becomes the exit status of the process."""
@@ -31,11 +34,16 @@ def must(thing: str, rule: str, got: object, *, where: str = "", next_step: str)
     >>> must("prompts.n_per_emotion", "be at least 2", 1, where="params.yaml", next_step="Raise it")
     'prompts.n_per_emotion must be at least 2; got 1 (params.yaml). Raise it.'
     """
-    source = f" ({where})" if where else ""
-    shown = repr(got) if isinstance(got, str) else str(got)
+    source = f" ({_cut(where)})" if where else ""
+    shown = repr(_cut(got)) if isinstance(got, str) else _cut(str(got))
     advice = next_step if next_step.endswith(("?", ".")) else f"{next_step}."
-    line = f"{thing} must {rule}; got {shown}{source}. {advice}"
+    line = f"{_cut(thing)} must {rule}; got {shown}{source}. {advice}"
     return " ".join(line.split())
+
+
+def _cut(text: str) -> str:
+    """Return a text as a message shows it: what is longer than MOST_SHOWN is a file's content, no name."""
+    return text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + " ..."
 
 
 def nearest(name: str, valid: list[str]) -> str:
@@ -47,4 +55,4 @@ def nearest(name: str, valid: list[str]) -> str:
     'Valid: top_k, top_p'
     """
     close = get_close_matches(str(name), valid, n=1, cutoff=0.6)
-    return f"Did you mean '{close[0]}'?" if close else "Valid: " + ", ".join(valid)
+    return f"Did you mean '{_cut(close[0])}'?" if close else _cut("Valid: " + ", ".join(valid))

@@ -23,12 +23,17 @@ T = TypeVar("T")
 
 MAX_SHOWN = 100
 """Characters of a wrong value that a message shows."""
+MAX_KEY = 300
+"""Characters of a key's full name in a message."""
 MAX_BITS = 63
 """Of a whole number, besides its sign: what numpy, torch and parquet store."""
 MAX_DEPTH, MAX_VALUES = 20, 100_000
 """Of a parameter file; anchors of YAML can nest without end and stand for more values than memory holds."""
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 """Characters that no name, path or title holds: control characters and half of a surrogate pair."""
+
+MARKS = ("<all>", "<list>", "[key]")
+"""What pydantic adds to the path of an error; only an unknown key of a file looks like one."""
 
 TYPES = {
     "int_type": "be a whole number",
@@ -122,7 +127,10 @@ def _absent(values: Mapping[str, Any], raw: Any, path: tuple[str, ...] = ()) -> 
 
 def _line(error: Mapping[str, Any], kind: type, name: str, file: str) -> str:
     """Return a pydantic error as `<key> must <rule>; got <value> (<file>). <next step>.`"""
-    path = [part for part in error["loc"] if not str(part).startswith(("<", "["))]
+    *above, last = error["loc"] or ("",)
+    path = [part for part in above if part not in MARKS]
+    if last not in MARKS or error["type"] == "unexpected_keyword_argument":
+        path += [last] if last != "" else []
     key = name
     for part in path:
         key = f"{key}[{part}]" if isinstance(part, int) else _join(key, part)
@@ -131,7 +139,7 @@ def _line(error: Mapping[str, Any], kind: type, name: str, file: str) -> str:
     advice = f"See the comment beside it in {file}"
     match error["type"]:
         case "unexpected_keyword_argument":
-            rule, got = f"be a known {what}", str(path[-1])
+            rule, got = f"be a known {what}", str(last)
             advice = nearest(got, _keys(kind, path[:-1]))
         case "missing":
             rule, got, advice = "be present", "nothing", f"Add the {what} '{path[-1]}'"
@@ -161,7 +169,8 @@ def _keys(kind: type, path: Sequence[str | int]) -> list[str]:
 
 
 def _join(name: str, key: str) -> str:
-    return f"{name}.{key}" if name else key
+    key = ascii(key)[1:-1] if CONTROL.search(key) else key
+    return f"{name}.{key[:MAX_SHOWN]}"[:MAX_KEY] if name else key[:MAX_SHOWN]
 
 
 def _shown(raw: object) -> object:
