@@ -155,6 +155,28 @@ def test_a_missing_dataset_is_one_line(workspace: tuple[Path, Params]):
         check.run(params, root)
 
 
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {},
+        {"model": []},
+        {"model": {"n_layers": "x"}},
+        {"capture": 3},
+        {"capture": {}},
+        {"capture": {"pooled_only": 2}},
+    ],
+    ids=str,
+)
+def test_a_manifest_that_parses_and_lies_is_one_line(workspace: tuple[Path, Params], lie: dict):
+    root, params = workspace
+    path = root / "data" / "activations" / "manifest.json"
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(whole | lie if lie else {}), encoding="utf-8")
+    with pytest.raises(ContractError, match=r"data/activations/manifest\.json must") as caught:
+        check.run(params, root)
+    assert "\n" not in str(caught.value)
+
+
 def lost_reading(root: Path) -> None:
     edit(root, REENCODED, "reencoded/index.parquet", lambda f: f[f["row_id"] != f["row_id"][7]])
 

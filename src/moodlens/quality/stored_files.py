@@ -2,17 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from moodlens.base.errors import ContractError
+from moodlens.base.errors import ContractError, must
 from moodlens.contracts.backend import ModelInfo
 from moodlens.contracts.tensors import ENCODERS, shard_name
 from moodlens.store.audio_files import read_waveform
 from moodlens.store.shards import read_shard, shard_metadata, shard_names
 from moodlens.store.tables import read_metrics, values
 
+MANIFEST = "data/activations/manifest.json"
+REGENERATE = "Run `dvc repro generate` to write it again"
 READABLE, MISSING, UNREADABLE = "readable", "missing", "unreadable"
 
 
@@ -20,11 +23,29 @@ def made_with(data: Path) -> ModelInfo:
     """Return the model that the clips were generated with.
 
     Raises:
-        ContractError: data/activations/manifest.json is absent or damaged.
+        ContractError: data/activations/manifest.json is absent, damaged or without a model.
     """
-    model = read_metrics(data / "activations" / "manifest.json")["model"]
-    assert isinstance(model, dict)
-    return ModelInfo(**model)
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(ModelInfo).validate_python(_of_manifest(data, "model"), extra="forbid")
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        got = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise ContractError(must(MANIFEST, "describe the model", got, next_step=REGENERATE)) from None
+
+
+def _of_manifest(data: Path, part: str) -> dict[str, Any]:
+    """Return a part of the manifest of generation.
+
+    Raises:
+        ContractError: the manifest is absent or damaged, or has no such part.
+    """
+    found = read_metrics(data / "activations" / "manifest.json").get(part)
+    if not isinstance(found, dict):
+        got = type(found).__name__ if found is not None else "none"
+        raise ContractError(must(MANIFEST, f"hold the mapping '{part}'", got, next_step=REGENERATE))
+    return found
 
 
 def audio_files(clips: pd.DataFrame, data: Path, advance: Callable[[], None]) -> pd.DataFrame:
@@ -70,9 +91,11 @@ def shard_files(clips: pd.DataFrame, data: Path) -> pd.DataFrame:
     With generate.pooled_only no activations are expected. A file shorter than its header says is unreadable.
     Its values are not read.
     """
-    capture = read_metrics(data / "activations" / "manifest.json")["capture"]
-    assert isinstance(capture, dict)
-    kinds = ("summary",) if capture["pooled_only"] else ("shard", "summary")
+    pooled_only = _of_manifest(data, "capture").get("pooled_only")
+    if not isinstance(pooled_only, bool):
+        rule = "say whether steps are stored (capture.pooled_only)"
+        raise ContractError(must(MANIFEST, rule, pooled_only, next_step=REGENERATE))
+    kinds = ("summary",) if pooled_only else ("shard", "summary")
     names = []
     for shard in sorted(set(values(clips, "shard"))):
         names.append(f"codes/{shard_name('shard', shard)}")

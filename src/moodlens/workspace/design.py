@@ -126,7 +126,16 @@ def measured_tempos(work: Workspace, clip_ids: Sequence[str]) -> np.ndarray:
 
 def manifest_of(root: Path) -> dict[str, Any]:
     """Return data/activations/manifest.json: how the clips were generated and what was stored of them."""
-    return read_metrics(root / "data" / "activations" / "manifest.json")
+    manifest = read_metrics(root / "data" / "activations" / "manifest.json")
+    capture, n_steps = manifest.get("capture"), manifest.get("n_steps")
+    whole = isinstance(capture, Mapping) and {"pooled_only", "step_stride", "windows"} <= set(capture)
+    if not whole or not isinstance(n_steps, int):
+        rule, advice = (
+            "hold n_steps and the settings of capture",
+            "Run `dvc repro generate` to write it again",
+        )
+        raise ContractError(must("data/activations/manifest.json", rule, "less", next_step=advice))
+    return manifest
 
 
 def need_steps(root: Path, advice: str = KEEP_STEPS) -> tuple[int, ...]:
