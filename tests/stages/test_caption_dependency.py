@@ -26,7 +26,7 @@ def project(tmp_path: Path) -> Path:
     whole = yaml.safe_load((ROOT / "dvc.yaml").read_text())
     stages = {"stages": {name: whole["stages"][name] for name in ("inputs", "prompts")}}
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(stages))
-    set_params(tmp_path, {"prompts": {"emotions": ["happy", "sad"], "n_per_emotion": 3}})
+    set_params(tmp_path, {"prompts": {"emotions": ["happy", "sad"], "n_per_emotion": 4}})
     must_run(tmp_path, "git", "init", "-q")
     must_run(tmp_path, "git", "config", "user.email", "reviewer@example.org")
     must_run(tmp_path, "git", "config", "user.name", "A Reviewer")
