@@ -162,7 +162,7 @@ def test_every_plot_of_the_run_is_drawn_without_a_network(clone: Path):
     with visit((clone / "dvc_plots" / "index.html").as_uri()) as seen:
         for ((name, drawn),) in (plot.items() for plot in listed):
             (table,) = drawn["y"]
-            if len((clone / table).read_text().splitlines()) > 1:  # DVC leaves out a table without rows: forks
+            if len((clone / table).read_text().splitlines()) > 1:  # DVC leaves out a table without rows
                 seen.page.wait_for_selector(f"#{name} svg .role-mark path", state="attached")
     assert seen.errors == seen.refused == []
     assert must_run(clone, "git", "status", "--porcelain", "dvc_plots") == ""
