@@ -43,7 +43,7 @@ def test_music_that_follows_the_prompt_shows_and_music_that_does_not_is_not_take
     assert found["acoustic_match_low"] <= found["acoustic_match"] <= found["acoustic_match_high"]
     assert set(found["acoustic_match_by_emotion"]) == {"happy", "sad", "calm", "energetic"}
     planted = kind == "organism"
-    assert (found["acoustic_match_p"] < 0.01) == planted
+    assert (found["acoustic_match_p"] < 0.05) == planted
     # The states of every planted model hold the clip's music, whatever the label: no claim on emotion.
     assert found["distance"]["p"] == found["within_prompts"]["p"] == 0.002
     assert found["within_prompts"]["r2"] > found["within_prompts"]["tokens_r2"]
