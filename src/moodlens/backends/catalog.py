@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from moodlens.backends import checkpoint as hub
+from moodlens.backends import hub
 from moodlens.backends.audiocraft.converted import converted, is_audiocraft
 from moodlens.backends.checkpoint import Checkpoint, verify_checkpoint
 from moodlens.base.errors import ContractError, UsageError, must, nearest
@@ -41,6 +41,7 @@ AUDIOCRAFT = "audiocraft:"
 RANDOM = "organism-random"
 RANDOM_SEED = 1_000_003  # not a seed of baseline twins, or the random organism would be its own twin
 CHANGES = {RANDOM: f"untrained:{RANDOM_SEED}", CUT: f"text path cut below layer {CUT_LAYERS}"}
+PUBLISHER = "facebook/"
 HUB = (
     "facebook/musicgen-small",
     "facebook/musicgen-medium",
@@ -105,14 +106,30 @@ def find(model: Model, root: Path) -> Source:
     if model.id and folder.is_dir():
         folder = converted(folder) if is_audiocraft(folder) else folder
         return Source(model.id, "", verify_checkpoint(folder))
-    advice = nearest(model.id, [*EMBEDDED, *HUB])
+    if hub.is_hub_id(model.id) and not model.id.startswith(PUBLISHER):
+        instead = f"correct model.id: there is no folder {model.id} here"
+        folder = hub.snapshot(model.id, model.revision, thing=f"model.id {model.id}", instead=instead)
+        return Source(model.id, folder.name, verify_checkpoint(folder))
+    rule = "be an embedded model, a hub id or a folder"
+    raise UsageError(must("model.id", rule, model.id, where="params.yaml", next_step=advice_for(model.id)))
+
+
+def advice_for(model_id: str) -> str:
+    """Return what to do about an id that is no model here."""
+    if model_id.startswith(f"{PUBLISHER}audiogen"):
+        return (
+            f"AudioGen is published in audiocraft layout alone: `hf download {model_id} --local-dir FOLDER`,"
+            f" then set model.id to {AUDIOCRAFT}FOLDER"
+        )
+    if model_id.startswith(f"{PUBLISHER}magnet"):
+        return "MAGNeT fills sequences in and has no decoder steps; choose a MusicGen"
+    advice = nearest(model_id, [*EMBEDDED, *HUB])
     named = next((name for name in HUB if f"'{name}'" in advice), "")
     if named:
         advice += f" `moodlens models download {named}` fetches it"
     if not advice.startswith("Did"):
-        advice += ", or a local folder in transformers or audiocraft layout"
-    rule = "be an embedded model, a hub id or a folder"
-    raise UsageError(must("model.id", rule, model.id, where="params.yaml", next_step=advice))
+        advice += ", a hub id (user/name), or a local folder in transformers or audiocraft layout"
+    return advice
 
 
 def require_in_copy(model: Model, root: Path) -> None:
@@ -149,17 +166,53 @@ def describe(source: Source, model: Model) -> ModelInfo:
     )
 
 
-def load(model: Model, root: Path, block_clips: int = 0) -> MusicBackend:
-    """Return the loaded backend of `model.id`; block_clips 0 is the backend's default (16 clips together).
+def require_weights(found: str, recorded: str, made: str) -> None:
+    """Return if the weights of a model are those that something was made with.
+
+    Args:
+        found: SHA-256 of the model that `model.id` names now.
+        recorded: SHA-256 that was recorded.
+        made: what was made with the recorded weights, for the error.
 
     Raises:
-        UsageError, ContractError: as `find`; the device is absent; weights do not fit their configuration.
+        ContractError: they are others.
+    """
+    if found != recorded:
+        rule = f"be the weights that {made} were made with, sha256 {recorded[:12]}"
+        advice = "Run `dvc repro` to make them again with the new weights, or restore the old ones"
+        raise ContractError(
+            must("model.id", rule, f"sha256 {found[:12]}", where="params.yaml", next_step=advice)
+        )
+
+
+def load(
+    model: Model,
+    root: Path,
+    block_clips: int = 0,
+    *,
+    recorded: str = "",
+    made: str = "the tasks of this stage",
+) -> MusicBackend:
+    """Return the loaded backend of `model.id`.
+
+    Args:
+        model: the section of params.yaml.
+        root: workspace.
+        block_clips: clips generated together; 0 is the backend's default, 16.
+        recorded: SHA-256 that the weights must have; empty: any.
+        made: what was made with the recorded weights.
+
+    Raises:
+        UsageError, ContractError: as `find`; the device is absent; weights do not fit their configuration, or
+            are not the recorded ones.
     """
     from dataclasses import replace
 
     from moodlens.backends.musicgen.loading import load_musicgen
 
     source = find(model, root)
+    if recorded:
+        require_weights(source.weights_sha256, recorded, made)
     if model.id.startswith(AUDIOCRAFT):
         from moodlens.backends.audiocraft.loading import load_audiocraft
 

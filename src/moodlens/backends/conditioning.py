@@ -52,10 +52,15 @@ def encode_text(model: Any, tokenizer: PreTrainedTokenizerBase, text: str) -> En
     """Return the encoding of one prompt, alone in its batch.
 
     Raises:
-        UsageError: the prompt holds only white space.
+        UsageError: the prompt holds only white space, or a token that the text encoder lacks.
     """
     check_prompt(text)
     ids = tokenizer(text, return_tensors="pt")["input_ids"].to(model.device)
+    n_known = model.config.text_encoder.vocab_size
+    if int(ids.max()) >= n_known:
+        unknown = tokenizer.convert_ids_to_tokens(int(ids.max()))
+        rule, advice = f"hold only the text encoder's {n_known} tokens", "Remove the word from the prompt"
+        raise UsageError(must(f"prompt {text[:40]!r}", rule, unknown, next_step=advice))
     hidden = model.text_encoder(input_ids=ids).last_hidden_state[0]
     projection = getattr(model, "enc_to_dec_proj", None)
     projected = projection(hidden) if isinstance(projection, nn.Linear) else hidden

@@ -8,15 +8,14 @@ moodlens models verify MODEL             check layout, configuration and files o
 
 import argparse
 from collections.abc import Iterable
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from moodlens.backends import catalog
-from moodlens.backends import checkpoint as hub
+from moodlens.backends import catalog, hub
 from moodlens.backends.audiocraft.converted import cache_folder, is_audiocraft
 from moodlens.backends.checkpoint import AUDIOCRAFT_FILES, Checkpoint, verify_checkpoint
-from moodlens.base.errors import MoodLensError, UsageError, must, nearest
+from moodlens.backends.digests import file_digest
+from moodlens.base.errors import MoodLensError, UsageError, must
 from moodlens.params.pipeline import Model
 
 PUBLISHED_LICENCE = "CC-BY-NC 4.0"
@@ -36,7 +35,7 @@ def add_commands(subparsers: Any) -> None:
         "--checksum", action="store_true", help="also print the SHA-256 of each local model (reads its files)"
     )
     downloading = commands.add_parser("download", help="download a published model to the hub's cache")
-    downloading.add_argument("model", help="a hub id from `moodlens models list`")
+    downloading.add_argument("model", help="a hub id: from `moodlens models list`, or a fine-tune, user/name")
     downloading.add_argument("--revision", default="", help="branch, tag or commit; default: default branch")
     converting = commands.add_parser(
         "convert", help="convert audiocraft to transformers layout (safetensors)"
@@ -99,43 +98,51 @@ def listed(root: Path, checksum: bool = False) -> str:
 
 
 def downloaded(model_id: str, revision: str) -> str:
-    """Download a published model and return its folder, licence and checksum.
+    """Download a model of the hub and return its folder, licence and checksum.
 
     Raises:
-        UsageError: the id is not published, or the hub cannot be reached.
+        UsageError: it is no hub id, or the hub cannot be reached or has no such model or revision.
         ContractError: a downloaded file is damaged.
     """
-    if model_id not in catalog.HUB:
-        advice = nearest(model_id, list(catalog.HUB))
-        raise UsageError(must("the model", "be a published id", model_id, next_step=advice))
-    print(f"{model_id}: {_parameters(model_id)} parameters, weights under {PUBLISHED_LICENCE}", flush=True)
+    published = model_id in catalog.HUB
+    if not published and (not hub.is_hub_id(model_id) or model_id.startswith(catalog.PUBLISHER)):
+        advice = catalog.advice_for(model_id)
+        raise UsageError(must("the model", "be a hub id of a MusicGen", model_id, next_step=advice))
+    licence = PUBLISHED_LICENCE if published else "as its page on the hub says"
+    parameters = f"{_parameters(model_id)} parameters, " if published else ""
+    print(f"{model_id}: {parameters}weights under {licence}", flush=True)
     instead = "copy a downloaded folder here and name it in model.id"
     folder = hub.snapshot(model_id, revision, thing=model_id, instead=instead)
-    return f"revision  {folder.name}\nlicence   {PUBLISHED_LICENCE}\n" + _described(verify_checkpoint(folder))
+    return f"revision  {folder.name}\nlicence   {licence}\n" + _described(verify_checkpoint(folder))
 
 
 def verified(model_id: str, revision: str, root: Path) -> str:
-    """Return layout, sizes and checksum of a model, after checking that it can be loaded.
+    """Return layout, sizes and checksum of a model, after the checks that loading it would make.
 
     Raises:
         UsageError, ContractError: it cannot be loaded.
     """
     folder = root / Path(model_id).expanduser()
-    if model_id not in catalog.EMBEDDED and is_audiocraft(folder):
+    if model_id not in catalog.EMBEDDED and model_id and is_audiocraft(folder):
         return _audiocraft_described(folder)
-    if model_id not in catalog.EMBEDDED and model_id and folder.is_dir():
-        return _described(verify_checkpoint(folder))
     source = catalog.find(Model(model_id, revision, "float32", "cpu"), root)
+    if model_id.startswith(catalog.AUDIOCRAFT):
+        return _described(source.checkpoint, f"audiocraft, {source.checkpoint.config['model_type']}")
     return _described(source.checkpoint)
 
 
-def _described(checkpoint: Checkpoint) -> str:
+def _described(checkpoint: Checkpoint, layout: str = "") -> str:
+    """Return the description; a folder in transformers layout is compared with its configuration first."""
+    if not layout:
+        from moodlens.backends.musicgen.loading import check_loadable
+
+        check_loadable(checkpoint)
     decoder = checkpoint.config["decoder"]
     kind = checkpoint.config["model_type"]
     return "\n".join(
         [
             f"folder    {checkpoint.folder}",
-            f"layout    transformers, {kind}, {decoder['audio_channels']} channel(s)",
+            f"layout    {layout or f'transformers, {kind}'}, {decoder['audio_channels']} channel(s)",
             f"decoder   {decoder['num_hidden_layers']} layers x {decoder['hidden_size']}, "
             f"{decoder['num_codebooks']} codebooks x {decoder['vocab_size']}",
             f"weights   {_size(checkpoint.weights)}, sha256 {checkpoint.sha256}",
@@ -145,16 +152,18 @@ def _described(checkpoint: Checkpoint) -> str:
 
 
 def _audiocraft_described(folder: Path) -> str:
+    """Return the description of a folder that is converted on use, after all checks of a conversion."""
     from moodlens.backends.audiocraft import config
+    from moodlens.backends.audiocraft.convert import assembled
     from moodlens.backends.audiocraft.layout import read_packages
 
+    assembled(folder)
     language, codec = read_packages(folder)
     settings = language.settings
-    config.check(settings)
     lm = settings.need("transformer_lm")
     kind = "melody" if config.is_melody(settings) else "text"
     digests = [
-        f"weights   {name} {_size([folder / name])}, sha256 {_sha256(folder / name)}"
+        f"weights   {name} {_size([folder / name])}, sha256 {file_digest(folder / name)}"
         for name in AUDIOCRAFT_FILES
     ]
     return "\n".join(
@@ -165,6 +174,7 @@ def _audiocraft_described(folder: Path) -> str:
             f"codec     {codec.pretrained or str(len(codec.weights)) + ' tensors'}",
             f"text      {config.text_encoder_name(settings)} (not in the folder)",
             *digests,
+            "pipeline  yes, converted once" + (", text only" if kind == "melody" else ""),
         ]
     )
 
@@ -184,11 +194,3 @@ def _checksum(folder: Path) -> str:
 def _size(files: Iterable[Path]) -> str:
     n_bytes = sum(path.stat().st_size for path in files)
     return f"{n_bytes / 1e9:.2f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:.1f} MB"
-
-
-def _sha256(path: Path) -> str:
-    digest = sha256()
-    with path.open("rb") as stream:
-        while part := stream.read(1 << 24):
-            digest.update(part)
-    return digest.hexdigest()

@@ -34,11 +34,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoTokenizer, EncodecModel, PreTrainedModel, T5EncoderModel
 
-from moodlens.backends import checkpoint
 from moodlens.backends.audiocraft import config
 from moodlens.backends.audiocraft.layout import Package, read_package, read_packages
-from moodlens.backends.checkpoint import AUDIOCRAFT_FILES, WEIGHTS
+from moodlens.backends.audiocraft.named_parts import codec_folder, text_encoder_folder
+from moodlens.backends.checkpoint import AUDIOCRAFT_FILES
 from moodlens.backends.musicgen.loading import quiet_transformers
+from moodlens.backends.weight_files import WEIGHTS
 from moodlens.base.errors import ContractError, UsageError, must
 
 LANGUAGE_MODEL = (
@@ -88,6 +89,16 @@ def convert(folder: Path, target: Path, text_encoder: Path | None = None) -> Pat
     if target.exists():
         advice = "Name another target, or remove it"
         raise UsageError(must("the target", "not exist yet", str(target), next_step=advice))
+    model, weights, text = assembled(folder, text_encoder)
+    _write(model, weights, text.name_or_path, target, folder)
+    return target
+
+
+def assembled(folder: Path, text_encoder: Path | None = None) -> tuple[Any, dict[str, Tensor], Any]:
+    """Return model without memory, weights by name, and text encoder of an audiocraft folder.
+
+    Arguments and errors are those of `convert`; nothing is written.
+    """
     language, codec = read_packages(folder)
     config.check(language.settings)
     text = _text_encoder(text_encoder, language)
@@ -97,8 +108,18 @@ def convert(folder: Path, target: Path, text_encoder: Path | None = None) -> Pat
     weights |= audio_weights
     weights |= {f"text_encoder.{name}": tensor for name, tensor in text.state_dict().items()}
     _fit(weights, model, folder)
-    _write(model, weights, text.name_or_path, target, folder)
-    return target
+    return model, weights, text
+
+
+def parts_of(folder: Path) -> list[Path]:
+    """Return the folders outside an audiocraft folder that its conversion reads: text encoder, codec.
+
+    Raises:
+        UsageError, ContractError: as `convert`.
+    """
+    language, codec = read_packages(folder)
+    parts = [text_encoder_folder(config.text_encoder_name(language.settings))]
+    return [*parts, codec_folder(codec.pretrained)] if codec.pretrained else parts
 
 
 def renamed_language_model(weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
@@ -132,13 +153,19 @@ def renamed(name: str, rules: tuple[tuple[str, str], ...]) -> str:
 
 def _codec(package: Package) -> tuple[Any, dict[str, Tensor]]:
     """Return the configuration and weights of the codec; a package may name a codec in another place."""
-    if package.pretrained and Path(package.pretrained).is_dir():
-        package = read_package(Path(package.pretrained) / AUDIOCRAFT_FILES[1])
     if package.pretrained:
-        instead = "put the codec's own compression_state_dict.bin into the folder"
-        hub = checkpoint.snapshot(package.pretrained, thing=f"codec {package.pretrained}", instead=instead)
-        with quiet_transformers():
-            codec = EncodecModel.from_pretrained(hub, local_files_only=True, use_safetensors=True)
+        folder = codec_folder(package.pretrained)
+        if (folder / AUDIOCRAFT_FILES[1]).is_file():
+            return _codec(read_package(folder / AUDIOCRAFT_FILES[1]))
+        try:
+            with quiet_transformers():
+                codec = EncodecModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        except (OSError, ValueError) as error:
+            reason = str(error).splitlines()[0][:160]
+            advice = "Put the codec's own compression_state_dict.bin into the folder"
+            raise UsageError(
+                must(f"codec {package.pretrained}", "load", reason, where=str(folder), next_step=advice)
+            ) from None
         return codec.config, {f"audio_encoder.{name}": value for name, value in codec.state_dict().items()}
     weights = {renamed(name, CODEC): tensor for name, tensor in package.weights.items()}
     return config.codec_config(package.settings), weights
@@ -146,15 +173,7 @@ def _codec(package: Package) -> tuple[Any, dict[str, Tensor]]:
 
 def _text_encoder(folder: Path | None, language: Package) -> Any:
     """Return the T5 in `folder`, or without a folder the one that the configuration names."""
-    name = config.text_encoder_name(language.settings)
-    if folder is None and Path(name).is_dir():
-        folder = Path(name)
-    if folder is None:
-        known = (checkpoint.cached(repo) for repo in (name, f"google-t5/{name}"))
-        instead = "name a local folder of it with --text-encoder"
-        folder = next((path for path in known if path), None) or checkpoint.snapshot(
-            name, thing=f"text encoder {name}", instead=instead
-        )
+    folder = folder or text_encoder_folder(config.text_encoder_name(language.settings))
     try:
         with quiet_transformers():
             return T5EncoderModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)

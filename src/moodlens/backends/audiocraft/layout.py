@@ -20,7 +20,8 @@ import torch
 import yaml
 from torch import Tensor
 
-from moodlens.backends.checkpoint import AUDIOCRAFT_FILES, missing
+from moodlens.backends.checkpoint import AUDIOCRAFT_FILES
+from moodlens.backends.weight_files import missing
 from moodlens.base.errors import ContractError, UsageError, must
 
 ANOTHER_COPY = "Copy or download the file again"

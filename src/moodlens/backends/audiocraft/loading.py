@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 
-from moodlens.backends import checkpoint as hub
 from moodlens.backends.audiocraft import config as converted_config
 from moodlens.backends.audiocraft.backend import AudiocraftBackend
 from moodlens.backends.audiocraft.layout import Settings, read_packages
+from moodlens.backends.audiocraft.named_parts import FILES, text_encoder_folder
 from moodlens.backends.audiocraft.stand_ins import import_audiocraft
 from moodlens.backends.checkpoint import AUDIOCRAFT_FILES, Checkpoint
+from moodlens.backends.weight_files import read_json
 from moodlens.base.errors import UsageError, must
 from moodlens.contracts.backend import ModelInfo
 
@@ -38,6 +39,7 @@ def find_audiocraft(folder: Path) -> Checkpoint:
     if codec.pretrained:
         advice = "Put the codec's own compression_state_dict.bin into the folder"
         raise UsageError(must("the codec", "be in the folder", codec.pretrained, next_step=advice))
+    text = text_encoder_folder(converted_config.text_encoder_name(settings))
     config = {
         "model_type": "musicgen_melody" if converted_config.is_melody(settings) else "musicgen",
         "decoder": {
@@ -49,7 +51,7 @@ def find_audiocraft(folder: Path) -> Checkpoint:
             "vocab_size": lm["card"],
             "audio_channels": converted_config.audio_channels(settings),
         },
-        "text_encoder": _text_config(converted_config.text_encoder_name(settings)),
+        "text_encoder": read_json(text / "config.json"),
         "audio_encoder": json.loads(
             converted_config.codec_config(codec.settings).to_json_string(use_diff=False)
         ),
@@ -60,7 +62,8 @@ def find_audiocraft(folder: Path) -> Checkpoint:
             "num_chroma": chroma["n_chroma"],
             "chroma_length": converted_config.chroma_positions(settings),
         }
-    return Checkpoint(folder, config, tuple(folder / name for name in AUDIOCRAFT_FILES))
+    outside = sorted({path for pattern in FILES for path in text.glob(pattern) if path.is_file()})
+    return Checkpoint(folder, config, (*(folder / name for name in AUDIOCRAFT_FILES), *outside))
 
 
 def load_audiocraft(checkpoint: Checkpoint, info: ModelInfo, text_padding: str) -> AudiocraftBackend:
@@ -103,13 +106,3 @@ def _kind(settings: Settings) -> str:
     if solver not in KINDS:
         raise UsageError(settings.fault("solver", "be musicgen or audiogen", solver))
     return KINDS[solver]
-
-
-def _text_config(name: str) -> dict[str, Any]:
-    if Path(name).is_dir():
-        return json.loads((Path(name) / "config.json").read_text(encoding="utf-8"))
-    known = (hub.cached(repo) for repo in (name, f"google-t5/{name}"))
-    folder = next((path for path in known if path), None) or hub.snapshot(
-        name, thing=f"text encoder {name}", instead="name a local folder of it in xp.cfg"
-    )
-    return json.loads((folder / "config.json").read_text(encoding="utf-8"))

@@ -5,16 +5,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from transformers import (
-    AutoTokenizer,
-    MusicgenForConditionalGeneration,
-    MusicgenMelodyForConditionalGeneration,
-)
+from transformers import MusicgenForConditionalGeneration, MusicgenMelodyForConditionalGeneration
 from transformers.utils import logging as transformers_logging
 
 from moodlens.backends import attention
 from moodlens.backends.checkpoint import Checkpoint
 from moodlens.backends.musicgen.backend import BLOCK_CLIPS, MusicgenBackend
+from moodlens.backends.musicgen.fit import DERIVED, REFUSED, check_fit, load_tokenizer, refused
 from moodlens.base.errors import ContractError, UsageError, must
 from moodlens.contracts.backend import ModelInfo
 
@@ -47,22 +44,28 @@ def load_musicgen(
 
     Raises:
         UsageError: the device is absent.
-        ContractError: the weights do not fit the configuration.
+        ContractError: the weights do not fit the configuration, or transformers refuses the folder.
     """
     device = device_of(info.device)
+    kind = MODELS[checkpoint.config["model_type"]]
     with quiet_transformers():
-        loaded: Any = MODELS[checkpoint.config["model_type"]].from_pretrained(
-            checkpoint.folder,
-            dtype=DTYPES[info.dtype],
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-        model, report = loaded
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, local_files_only=True)
-    for fault in ("missing_keys", "mismatched_keys"):
-        if report.get(fault):
-            first = sorted(str(key) for key in report[fault])[0]
+        check_fit(checkpoint, kind)
+        tokenizer = load_tokenizer(checkpoint)
+        try:
+            loaded: Any = kind.from_pretrained(
+                checkpoint.folder,
+                dtype=DTYPES[info.dtype],
+                local_files_only=True,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
+        except REFUSED as error:
+            raise refused(checkpoint.folder, "hold a model that transformers can load", error) from None
+    model, report = loaded
+    for fault in ("missing_keys", "mismatched_keys", "unexpected_keys"):
+        names = sorted(str(key) for key in report.get(fault, ()))
+        if wrong := [name for name in names if fault != "unexpected_keys" or not DERIVED.search(name)]:
+            first = wrong[0]
             advice = "Restore the folder: config.json and the weights do not belong together"
             where = f"{checkpoint.folder}, {fault.replace('_', ' ')}"
             raise ContractError(
@@ -71,6 +74,17 @@ def load_musicgen(
     release_file(model, DTYPES[info.dtype])
     model.decoder.set_attn_implementation(attention.NAME)
     return MusicgenBackend(model.to(device), tokenizer, info, block_clips or BLOCK_CLIPS, text_padding)
+
+
+def check_loadable(checkpoint: Checkpoint) -> None:
+    """Check what `load_musicgen` checks before it reads a weight.
+
+    Raises:
+        UsageError, ContractError: as `load_musicgen`, the device aside.
+    """
+    with quiet_transformers():
+        check_fit(checkpoint, MODELS[checkpoint.config["model_type"]])
+        load_tokenizer(checkpoint)
 
 
 def release_file(model: torch.nn.Module, dtype: torch.dtype) -> None:
