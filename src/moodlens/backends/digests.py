@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from moodlens.store.atomic import replacing
+from moodlens.store.receipts import file_sha256
 
 SETTLED_NS = 2_000_000_000
 """A file changed more recently than this is read again: its times may not tell two changes apart."""
@@ -31,7 +32,7 @@ def file_digest(path: Path) -> str:
     path = path.resolve()
     status = path.stat()
     if status.st_size < LEAST_BYTES:
-        return _read(path)
+        return file_sha256(path)
     state = [str(path), status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns]
     place = moodlens_cache() / "digests" / f"{sha256(str(path).encode()).hexdigest()[:32]}.json"
     try:
@@ -40,18 +41,10 @@ def file_digest(path: Path) -> str:
             return str(kept["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         pass  # not remembered yet
-    digest = _read(path)
+    digest = file_sha256(path)
     if time.time_ns() - status.st_ctime_ns > SETTLED_NS and path.stat().st_ctime_ns == status.st_ctime_ns:
         _remember(place, {"file": state, "sha256": digest})
     return digest
-
-
-def _read(path: Path) -> str:
-    digest = sha256()
-    with path.open("rb") as stream:
-        while part := stream.read(1 << 24):
-            digest.update(part)
-    return digest.hexdigest()
 
 
 def _remember(place: Path, entry: dict[str, object]) -> None:
