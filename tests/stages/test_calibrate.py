@@ -108,6 +108,12 @@ def test_from_simulation_to_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
     tables = [pd.read_csv(home / f"{name}.csv").to_dict("records") for name in ("rates", "power", "verdicts")]
     finding = calibration_finding(found, *tables)
     assert len(finding.figures) == 7  # ladder, nulls, state, metrics, chapters; common tests; power
+    more = [
+        {**row, "n_sims": 33} if row["group"] == "ladder" and row["carries_claim"] else row
+        for row in tables[0]
+    ]
+    svgs = [figure.svg for figure in calibration_finding(found, more, *tables[1:]).figures]
+    assert ["33 datasets per point" in svg for svg in svgs] == [True, *[False] * 6], "a figure names its own"
     shown = finding.grids[-1].rows
     assert len({row[0].text for row in shown}) == len(shown) == len({row["test"] for row in tables[0]})
     judged, controls, shares = finding.grids[:3]

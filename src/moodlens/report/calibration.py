@@ -127,7 +127,7 @@ MARKS = {"right": "strong", "wrong": "void", "untested": ""}
 WANTED = 0.8
 RATES_CAPTION = (
     "Simulated clips without any emotion effect, which resemble each other within prompts by the ICC. "
-    "Dotted: the level each test promises. A test whose bounds lie right of it cries wolf."
+    "Dotted: the level of each test. A test whose bounds lie right of it alarms too often."
 )
 POWER_CAPTION = (
     "One layer, four emotions, two clips per prompt: how many prompts an effect needs to be found."
@@ -156,16 +156,14 @@ def calibration_finding(
         metrics: metrics/calibration.json, which holds the power of forks and the shares of memory too.
         rates, power, verdicts: calibration/rates.csv, power.csv, verdicts.csv.
     """
-    n_sims = int(max(row["n_sims"] for row in rates))
-    note = f"{count(n_sims, 'dataset')} per point (plain probe: fewer); bars: exact 99 % binomial bounds"
     claims = [row for row in rates if row["carries_claim"]]
     common = [row for row in rates if not row["carries_claim"] and row["group"] != "nulls"]
     figures = [
         *(
-            _rates_figure([row for row in claims if row["group"] == group], True, note, group)
+            _rates_figure([row for row in claims if row["group"] == group], True, group)
             for group in dict.fromkeys(row["group"] for row in claims)
         ),
-        _rates_figure(common, False, note, NAIVE),
+        _rates_figure(common, False, NAIVE),
         _power_figure([row for row in power if row["what"] == "found"]),
     ]
     judged = [row for row in verdicts if row["rung"] in (*RUNGS, WHERE_CUT, NAIVE)]
@@ -197,7 +195,10 @@ def _summary(metrics: Mapping[str, Any]) -> str:
     return " ".join(parts)
 
 
-def _rates_figure(rows: Sequence[Row], valid: bool, note: str, group: str) -> Figure:
+def _rates_figure(rows: Sequence[Row], valid: bool, group: str) -> Figure:
+    fewest, most = (int(of(row["n_sims"] for row in rows)) for of in (min, max))
+    n_sims = count(most, "dataset") if fewest == most else f"{fewest:,} to {count(most, 'dataset')}"
+    note = f"{n_sims} per point; bars: exact 99 % binomial bounds"
     names = list(dict.fromkeys(row["test"] for row in rows))
     drawn = []
     for name in names:
