@@ -21,6 +21,8 @@ def project(tmp_path: Path) -> Path:
     """Stages `inputs` and `prompts`, as dvc.yaml has them, committed."""
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "data").mkdir()
+    ignored = shutil.ignore_patterns("work", ".dvc", "src", "small-*")
+    shutil.copytree(ROOT / "models" / "organism", tmp_path / "models" / "organism", ignore=ignored)
     for name in ("params.yaml", "constraints.txt", "data/captions.csv", ".gitignore", ".dvcignore"):
         shutil.copy(ROOT / name, tmp_path / name)
     whole = yaml.safe_load((ROOT / "dvc.yaml").read_text())
@@ -87,3 +89,22 @@ def test_the_advice_to_use_dvc_works(project: Path):
     assert "`git add new.csv.dvc`, or give" in failed.stderr
     must_run(project, "git", "add", "new.csv.dvc")
     must_run(project, "dvc", "exp", "run", "--temp", *changed)
+
+
+def test_overwritten_weights_of_a_local_folder_run_what_depends_on_them(project: Path):
+    shutil.copytree(project / "models" / "organism", project / "mine")
+    pipeline = yaml.safe_load((project / "dvc.yaml").read_text())
+    user = {"cmd": "cp data/model.json seen.json", "deps": ["data/model.json"], "outs": ["seen.json"]}
+    pipeline["stages"] = {"inputs": pipeline["stages"]["inputs"], "user": user}
+    (project / "dvc.yaml").write_text(yaml.safe_dump(pipeline))
+    set_params(project, {"model": {"id": "mine"}})
+    must_run(project, "dvc", "repro")
+    seen = (project / "seen.json").read_text()
+    assert "Stage 'user' didn't change, skipping" in must_run(project, "dvc", "repro")
+    weights = project / "mine" / "decoder.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert "Running stage 'user'" in must_run(project, "dvc", "repro")
+    assert (project / "seen.json").read_text() != seen
+    shutil.copyfile(weights, project / "mine" / "model.safetensors")
+    assert "not both" in run(project, "dvc", "repro").stderr

@@ -13,6 +13,7 @@ from typing import Any
 from moodlens.backends import hub
 from moodlens.backends.audiocraft.converted import converted, is_audiocraft
 from moodlens.backends.checkpoint import Checkpoint, verify_checkpoint
+from moodlens.backends.recorded import CLIPS, require_weights
 from moodlens.base.errors import ContractError, UsageError, must, nearest
 from moodlens.contracts.backend import ModelInfo, MusicBackend
 from moodlens.params.pipeline import Model
@@ -166,32 +167,8 @@ def describe(source: Source, model: Model) -> ModelInfo:
     )
 
 
-def require_weights(found: str, recorded: str, made: str) -> None:
-    """Return if the weights of a model are those that something was made with.
-
-    Args:
-        found: SHA-256 of the model that `model.id` names now.
-        recorded: SHA-256 that was recorded.
-        made: what was made with the recorded weights, for the error.
-
-    Raises:
-        ContractError: they are others.
-    """
-    if found != recorded:
-        rule = f"be the weights that {made} were made with, sha256 {recorded[:12]}"
-        advice = "Run `dvc repro` to make them again with the new weights, or restore the old ones"
-        raise ContractError(
-            must("model.id", rule, f"sha256 {found[:12]}", where="params.yaml", next_step=advice)
-        )
-
-
 def load(
-    model: Model,
-    root: Path,
-    block_clips: int = 0,
-    *,
-    recorded: str = "",
-    made: str = "the tasks of this stage",
+    model: Model, root: Path, block_clips: int = 0, *, recorded: str = "", made: str = CLIPS
 ) -> MusicBackend:
     """Return the loaded backend of `model.id`.
 

@@ -142,6 +142,23 @@ def _shard_file(path: Path) -> str:
     return READABLE
 
 
+def require_encoder(data: Path, model: ModelInfo) -> None:
+    """Return if the embeddings were made with the weights that made the clips.
+
+    Raises:
+        ContractError: they were not, or do not say.
+    """
+    made = shard_metadata(data / "embeddings" / "embeddings.safetensors").get("model")
+    digest = made.get("weights_sha256") if isinstance(made, dict) else None
+    if digest != model.weights_sha256:
+        rule = f"be made with the model of the clips, sha256 {model.weights_sha256[:12]}"
+        got = f"sha256 {digest[:12]}" if isinstance(digest, str) else "no model"
+        advice = (
+            "Run `dvc repro --force embed` with the weights of the clips, or `dvc repro` from generate on"
+        )
+        raise ContractError(must("data/embeddings", rule, got, next_step=advice))
+
+
 def stored_embeddings(data: Path) -> tuple[pd.DataFrame, int]:
     """Return the shapes of the stored embeddings (encoder, n_rows, width) and the size of the vocabulary.
 

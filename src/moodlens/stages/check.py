@@ -32,6 +32,7 @@ from moodlens.quality.stored_files import (
     audio_files,
     made_with,
     reencoded_files,
+    require_encoder,
     shard_files,
     stored_embeddings,
     token_variety,
@@ -71,6 +72,7 @@ def suites_of(params: Params, data: Path) -> dict[str, list[View]]:
     embeddings = read_table(EMBEDDINGS, data / "embeddings" / "index.parquet")
     acoustics = read_table(ACOUSTICS, data / "acoustics.parquet")
     model = made_with(data)
+    require_encoder(data, model)
     shapes, n_words = stored_embeddings(data)
     with progress("check audio", "clip", len(clips)) as advance:
         files = audio_files(clips, data, advance)

@@ -10,6 +10,7 @@ import numpy as np
 
 from moodlens.audio.judge import last_seconds
 from moodlens.backends import catalog
+from moodlens.backends.recorded import EARLIER
 from moodlens.contracts.backend import Capture, ClipRequest, MusicBackend, Sampling
 from moodlens.forks.cells import ALL, PREFIXES, SIDES, Cell, Row, plan
 from moodlens.params.pipeline import Model
@@ -128,5 +129,5 @@ def place_of(cell: Cell) -> str:
 
 
 @lru_cache(maxsize=1)
-def _loaded(model: Model, root: Path, _weights_sha256: str, block_clips: int) -> MusicBackend:
-    return catalog.load(model, root, block_clips)
+def _loaded(model: Model, root: Path, weights_sha256: str, block_clips: int) -> MusicBackend:
+    return catalog.load(model, root, block_clips, recorded=weights_sha256, made=EARLIER)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from moodlens.audio.judge import Judge, last_seconds
 from moodlens.backends import catalog
+from moodlens.backends.recorded import recorded_weights, require_weights
 from moodlens.base.seeding import seed_for
 from moodlens.base.units import frames_for
 from moodlens.compute.pool import run_tasks
@@ -45,6 +46,7 @@ def run(params: Params, root: Path) -> Run | None:
     """Write data/forks.parquet, metrics/forks.json and the tables of shares, places and factors."""
     source = catalog.find(params.model, root)
     info = catalog.describe(source, params.model)
+    require_weights(info.weights_sha256, recorded_weights(root))
     prompts = read_table(PROMPTS, root / "data" / "prompts.csv")
     slots, reason = applicable(params, prompts, source.checkpoint.config)
     if reason:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from moodlens.backends import catalog
+from moodlens.backends.recorded import EARLIER
 from moodlens.base.units import steps_for
 from moodlens.capture.recorders import complete_steps
 from moodlens.contracts.backend import Capture, ClipRequest, ModelInfo, MusicBackend, Sampling, States
@@ -131,10 +132,10 @@ def attention_tensors(states: States, twin: States, n_delays: int) -> dict[str, 
 
 @lru_cache(maxsize=1)
 def _loaded(
-    model: Model, root: Path, _weights_sha256: str, block_clips: int, twin_seed: int
+    model: Model, root: Path, weights_sha256: str, block_clips: int, twin_seed: int
 ) -> tuple[MusicBackend, MusicBackend]:
     """Return the model and its untrained twin; a process loads them once, and again when weights change."""
-    backend = catalog.load(model, root, block_clips)
+    backend = catalog.load(model, root, block_clips, recorded=weights_sha256, made=EARLIER)
     return backend, backend.random_twin(twin_seed)
 
 

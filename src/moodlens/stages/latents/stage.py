@@ -8,6 +8,7 @@ import pandas as pd
 
 from moodlens.backends import catalog
 from moodlens.backends.musicgen.backend import MusicgenBackend
+from moodlens.backends.recorded import recorded_weights
 from moodlens.base.errors import ContractError, UsageError, must
 from moodlens.contracts.tables import LATENTS
 from moodlens.latents.evidence import sae_overview_of
@@ -37,7 +38,7 @@ def run(params: Params, root: Path) -> Run | None:
 
     torch.set_num_threads(params.compute.threads)
     work = open_workspace(root)
-    backend = catalog.load(params.model, root)
+    backend = catalog.load(params.model, root, recorded=recorded_weights(root))
     if not isinstance(backend, MusicgenBackend):
         rule = "be weights in transformers form, into which an SAE can be spliced"
         advice = "Convert the folder with `moodlens models convert`"

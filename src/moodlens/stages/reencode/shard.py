@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from moodlens.backends import catalog
+from moodlens.backends.recorded import EARLIER
 from moodlens.base.errors import ContractError, UsageError, must
 from moodlens.capture.recorders import Running
 from moodlens.codes.histograms import vector_history
@@ -168,9 +169,9 @@ def read_codes(task: ReencodeTask) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def loaded(model: Model, root: Path, _weights_sha256: str, seed: int) -> dict[str, "MusicBackend"]:
+def loaded(model: Model, root: Path, weights_sha256: str, seed: int) -> dict[str, "MusicBackend"]:
     """Return the models that read the tokens, in the order of `MODELS`; loaded once per process."""
-    backend = catalog.load(model, root)
+    backend = catalog.load(model, root, recorded=weights_sha256, made=EARLIER)
     readers = (backend, backend.random_twin(seed), backend.random_decoder(seed))
     return dict(zip(MODELS, readers, strict=True))
 

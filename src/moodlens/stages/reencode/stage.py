@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from moodlens.backends import catalog
-from moodlens.base.errors import ContractError, must
+from moodlens.backends.recorded import recorded_weights, require_weights
 from moodlens.base.seeding import rng_for
 from moodlens.capture.recorders import spaced_steps
 from moodlens.compute.pool import run_tasks
@@ -106,10 +106,7 @@ def plan(
     """
     section, data = params.reencode, root / "data"
     manifest: dict[str, Any] = read_metrics(data / "activations" / "manifest.json")
-    if manifest["model"]["weights_sha256"] != info.weights_sha256:
-        rule, got = "be the model that made the clips", params.model.id
-        advice = "Run `dvc repro generate` first"
-        raise ContractError(must("model.id", rule, got, where="params.yaml", next_step=advice))
+    require_weights(info.weights_sha256, recorded_weights(root))
     layers = None if section.layers == "all" else tuple(section.layers)
     capture = Capture(section.sites, layers, "both")
     steps = spaced_steps(int(manifest["n_steps"]), info.n_delays, section.n_steps)

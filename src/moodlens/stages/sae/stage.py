@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from moodlens.backends import catalog
+from moodlens.backends.recorded import recorded_weights
 from moodlens.base.errors import ContractError, must
 from moodlens.compute.pool import run_tasks
 from moodlens.params.pipeline import Params
@@ -74,7 +75,7 @@ def train_sites(params: Params, root: Path) -> list[TrainedSae]:
 
     torch.set_num_threads(params.compute.threads)
     work = open_workspace(root)
-    backend = catalog.load(params.model, root)
+    backend = catalog.load(params.model, root, recorded=recorded_weights(root))
     write_rows(work, params, backend, backend.random_twin(params.embed.twin_seed))
     del backend
     return run_tasks(
