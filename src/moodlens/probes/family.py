@@ -22,7 +22,7 @@ from moodlens.probes import logistic
 from moodlens.probes.controls import best_extreme, selectivity
 from moodlens.probes.folds import design_folds
 from moodlens.probes.kernel_ridge import grid_accuracies
-from moodlens.probes.nested import at_chosen, chosen_sites
+from moodlens.probes.nested import chosen_settings, predicted_at
 from moodlens.stats.bootstrap import balanced_accuracy, class_means, resamples
 from moodlens.stats.design import Design, Unit
 from moodlens.stats.gram import SiteGram, prompt_grams
@@ -116,13 +116,14 @@ class SiteProbe:
 
 @dataclass(frozen=True)
 class NestedProbe:
-    """The probe of a family whose site is chosen inside each training fold; balanced accuracy."""
+    """The probe of a family that chooses site and penalty in each training fold; balanced accuracy."""
 
     accuracy: float  # logistic regression
     low: float
     high: float
-    correct: Float[np.ndarray, " prompt"]  # 1 where the logistic probe of the fold's site is right
+    correct: Float[np.ndarray, " prompt"]  # 1 where the logistic probe of the fold is right
     chosen: tuple[str, ...]  # site of each fold
+    ridges: tuple[float, ...]  # penalty of each fold
 
 
 @dataclass(frozen=True)
@@ -158,18 +159,11 @@ def probe_family(
     measured = grid_accuracies(grams, folds, table, settings.ridges)
     gains, p_single = selectivity(measured), p_values(measured)
     best_of_each = measured.max(axis=0)
-    n_units = len(design.unit_labels(unit))
-
-    def scored(correct: Float[np.ndarray, " prompt"]) -> tuple[float, float, float]:
-        accuracy = float(balanced_accuracy(correct, design.labels))
-        draws = class_means(correct, design.labels, counts)
-        return accuracy, *accuracy_interval(accuracy, draws, n_units, design.n_prompts, settings.confidence)
-
     probes = []
     for i, site in enumerate(sites):
         right = logistic.out_of_fold(grams[i], design.labels, folds, settings.ridge) == design.labels
         correct = right.astype(np.float64)
-        accuracy, low, high = scored(correct)
+        accuracy, low, high = _scored(correct, counts, design, unit, settings)
         against_best = np.concatenate([measured[i, :1], best_of_each[1:]])
         probes.append(
             SiteProbe(
@@ -184,14 +178,56 @@ def probe_family(
                 p_max=float(p_values(against_best)),
             )
         )
-    chosen = chosen_sites(grams, design, unit, folds, settings.ridges, settings.seed)
-    correct = at_chosen(np.stack([probe.correct for probe in probes]), folds, chosen)
     return FamilyProbe(
         unit=unit,
         sites=tuple(probes),
         best=max(probes, key=lambda probe: (probe.ridge_accuracy, probe.accuracy)),
-        nested=NestedProbe(*scored(correct), correct, tuple(sites[site].site for site in chosen)),
+        nested=nested_probe(sites, design, unit, settings),
         permuted_extreme=best_extreme(measured),
         p=max_p(measured),
         smallest_p=design.smallest_p(unit, settings.n_permutations),
     )
+
+
+def nested_probe(
+    sites: Sequence[SiteGram], design: Design, unit: Unit, settings: ProbeSettings
+) -> NestedProbe:
+    """Return the probe of a family that chooses site and penalty inside each training fold.
+
+    It is what a rung reports, and what a model and its baselines are compared by.
+    """
+    grams, folds = prompt_grams(sites), settings.folds(design, unit)
+    chosen = chosen_settings(grams, design, unit, folds, settings.ridges, settings.seed)
+    right = predicted_at(grams, design.labels, folds, chosen) == design.labels
+    correct = right.astype(np.float64)
+    accuracy, low, high = _scored(correct, settings.resamples(design, unit), design, unit, settings)
+    names = tuple(sites[choice.site].site for choice in chosen)
+    return NestedProbe(accuracy, low, high, correct, names, tuple(choice.ridge for choice in chosen))
+
+
+def prompt_accuracies(
+    sites: Sequence[SiteGram], design: Design, settings: ProbeSettings
+) -> Float[np.ndarray, " site"]:
+    """Return each site's accuracy with folds by prompt: the probe has met the wording in other prompts.
+
+    It describes. Prompts of one wording are no replicates, so it has no interval and no p.
+    """
+    folds = settings.folds(design, "prompt")
+    right = [
+        logistic.out_of_fold(gram, design.labels, folds, settings.ridge) == design.labels
+        for gram in prompt_grams(sites)
+    ]
+    return balanced_accuracy(np.stack(right).astype(np.float64), design.labels)
+
+
+def _scored(
+    correct: Float[np.ndarray, " prompt"],
+    counts: Int[np.ndarray, "boot prompt"],
+    design: Design,
+    unit: Unit,
+    settings: ProbeSettings,
+) -> tuple[float, float, float]:
+    """Return the balanced accuracy and its interval."""
+    accuracy = float(balanced_accuracy(correct, design.labels))
+    draws, n_units = class_means(correct, design.labels, counts), len(design.unit_labels(unit))
+    return accuracy, *accuracy_interval(accuracy, draws, n_units, design.n_prompts, settings.confidence)

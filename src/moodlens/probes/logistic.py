@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from sklearn.linear_model import LogisticRegression
 
 
@@ -52,18 +52,32 @@ def out_of_fold(
         folds: fold of each prompt; an emotion missing from a training part is never predicted by it.
         ridge: the ridge probe's penalty.
     """
-    features = features_of(gram)
-    n_classes = len(np.unique(labels))
-    strength = strength_of(ridge, n_classes)
-    predicted = np.empty(len(labels), dtype=np.int64)
+    features, out = features_of(gram), np.empty(len(labels), dtype=np.int64)
     for fold in np.unique(folds):
-        test = folds == fold
-        if len(np.unique(labels[~test])) == 1:
-            predicted[test] = labels[~test][0]
-            continue
-        model = LogisticRegression(C=strength, class_weight="balanced", solver="newton-cg", max_iter=1000)
-        predicted[test] = model.fit(features[~test], labels[~test]).predict(features[test])
-    return predicted
+        out[folds == fold] = predicted(features, labels, folds == fold, ridge)
+    return out
+
+
+def predicted(
+    features: Float[np.ndarray, "prompt rank"],
+    labels: Int[np.ndarray, " prompt"],
+    test: Bool[np.ndarray, " prompt"],
+    ridge: float,
+) -> Int[np.ndarray, " test"]:
+    """Return the class of the prompts of `test`, by the model that was fitted to all others.
+
+    Args:
+        features: of every prompt, from `features_of`.
+        labels: emotion of each prompt.
+        test: which prompts are held out.
+        ridge: the ridge probe's penalty.
+    """
+    known = labels[~test]
+    if len(np.unique(known)) == 1:
+        return np.full(int(test.sum()), known[0])
+    strength = strength_of(ridge, len(np.unique(labels)))
+    model = LogisticRegression(C=strength, class_weight="balanced", solver="newton-cg", max_iter=1000)
+    return model.fit(features[~test], known).predict(features[test])
 
 
 LEAST_PROBABILITY = 1e-12
