@@ -10,13 +10,15 @@ import pytest
 import yaml
 
 from moodlens.audio.judge import Judge
+from moodlens.backends import catalog
+from moodlens.base.errors import ContractError
 from moodlens.contracts.tables import FORKS, PROMPTS
 from moodlens.params.pipeline import Params, parse_params
 from moodlens.prompts.assembly import prompt_table
 from moodlens.prompts.design import design
 from moodlens.stages.forks import stage
 from moodlens.store.judge_file import write_judge
-from moodlens.store.tables import read_metrics, read_table, write_table
+from moodlens.store.tables import read_metrics, read_table, write_metrics, write_table
 from tests.tiny_model import save_tiny_model
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +55,19 @@ def workspace(root: Path, model: Path, sets: tuple[str, ...] = ("generic",), n: 
     (root / "metrics").mkdir()
     prompts = prompt_table(design(("happy", "sad"), n, sets, seed=0), seed=0)
     write_table(prompts, PROMPTS, root / "data" / "prompts.csv")
+    source = catalog.find(params_of().model, root)
+    manifest = {"model": {"weights_sha256": source.weights_sha256}}
+    write_metrics(manifest, root / "data" / "activations" / "manifest.json")
     return root
+
+
+def test_other_weights_than_those_of_the_clips_are_refused(tmp_path: Path, model: Path):
+    root = workspace(tmp_path, model)
+    weights = root / "models" / "organism" / "model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(ContractError, match=r"model\.id must be the model that made the clips in data/"):
+        stage.run(params_of(), root)
 
 
 def test_tables_and_metrics_of_a_run_and_a_second_run_keeps_its_tasks(
@@ -159,8 +173,6 @@ def test_a_model_that_prepends_its_text_is_told(tmp_path: Path, model: Path):
 def test_a_change_of_the_sampling_makes_tasks_stale(tmp_path: Path, model: Path):
     root = workspace(tmp_path, model)
     params = params_of()
-    from moodlens.backends import catalog
-
     source = catalog.find(params.model, root)
     info = catalog.describe(source, params.model)
     prompts = read_table(PROMPTS, root / "data" / "prompts.csv")
