@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binom
 
 from moodlens.probes.controls import Comparison, difference
-from moodlens.probes.family import ProbeSettings, probe_family
+from moodlens.probes.family import ProbeSettings, probe_family, prompt_accuracies
 from moodlens.probes.kernel_ridge import grid_accuracies
 from moodlens.probes.nested import at_chosen, chosen_sites
 from moodlens.probes.tables import ProbeResults, rung_metrics
@@ -112,7 +112,8 @@ def test_the_tables_compare_nested_probes():
             "text": [words],
         }.items()
     }
-    found = rung_metrics(ProbeResults(made, SETTINGS, families, {}, {}), "layers")
+    by_prompt = {"layers": prompt_accuracies(model, made, SETTINGS)}
+    found = rung_metrics(ProbeResults(made, SETTINGS, families, by_prompt, {}, {}, {}, {}), "layers")
     twin = families["twin_layers"]["wording"].nested
     assert found["accuracy"] == families["layers"]["wording"].nested.accuracy
     assert found["baselines"]["random twin"]["accuracy"] == twin.accuracy

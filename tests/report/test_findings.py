@@ -20,9 +20,7 @@ def row(
         ("low", "high", "p", "p_maxt", "q_bh", "effect_raw", "ceiling_fraction", "icc"),
         0.01,
     )
-    found |= dict.fromkeys(
-        ("accuracy_by_prompt", "low_by_prompt", "high_by_prompt", "p_maxt_by_prompt", "selectivity"), 0.5
-    )
+    found |= dict.fromkeys(("accuracy_by_prompt", "selectivity"), 0.5)
     found |= dict.fromkeys(
         (
             "r2_valence",

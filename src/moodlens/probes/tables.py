@@ -1,32 +1,43 @@
 """Results of the probes of all families, as the rows and numbers of their files.
 
-Accuracy, interval and comparisons of a rung are those of the probe that chooses its site inside each training
-fold, the model's and every baseline's alike. The table of sites gives every site by itself; the accuracy of
-an untrained layer beside the same layer of the model describes and carries no claim.
+Accuracy, interval and comparisons of a rung are those of the probe that chooses its site and penalty inside
+each training fold, the model's and every baseline's alike. The table of sites gives every site by itself; the
+accuracy of an untrained layer beside the same layer of the model describes and carries no claim.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from moodlens.base.seeding import rng_for
 from moodlens.probes.controls import Comparison, Difference, difference
 from moodlens.probes.directions import BASES, Gains
-from moodlens.probes.family import FamilyProbe, ProbeSettings
+from moodlens.probes.family import FamilyProbe, NestedProbe, ProbeSettings
 from moodlens.probes.site_scores import SiteScores
+from moodlens.probes.transfer import Transfer
 from moodlens.stats.design import Design, Unit
 from moodlens.stats.sign_flip import smallest_gain_p
 from moodlens.stats.site_names import CLAIM_UNITS, site_columns
 
 RUNG_OF = {"words": "words", "text": "text_code", "music": "music", "layers": "layers"}
 """Family of sites -> rung of the ladder."""
-REQUIRED = {"text": ("words", "twin_text"), "music": ("words",), "layers": ("words", "twin_layers")}
-"""Baselines that a family must exceed on the same folds."""
+REQUIRED = {
+    "text": ("words", "company", "twin_text"),
+    "music": ("words", "nuisance"),
+    "layers": ("words", "twin_layers"),
+}
+"""Baselines that a family must exceed on the same folds, where they were measured."""
 BESIDE = {"layers": ("text",)}
 """Baselines that are reported without a condition."""
+TRANSFER_BESIDE = ("words", "twin_text")
+"""Baselines whose transfer between prompt sets is reported beside that of the text encoder."""
 BASELINE_NAMES = {
     "words": "bag of words",
+    "company": "latent semantics of captions",
+    "nuisance": "nuisance words",
     "twin_text": "random text encoder",
     "twin_layers": "random twin",
     "text": "text encoder",
@@ -39,9 +50,12 @@ class ProbeResults:
 
     design: Design
     settings: ProbeSettings
-    families: Mapping[str, Mapping[Unit, FamilyProbe]]  # by the unit that folds keep whole
+    families: Mapping[str, Mapping[Unit, FamilyProbe]]  # by the unit that folds keep whole; wording for all
+    by_prompt: Mapping[str, Float[np.ndarray, " site"]]  # accuracy with folds by prompt, of every family
+    readers: Mapping[str, NestedProbe]  # further baselines, folds by wording
     scores: Mapping[str, tuple[SiteScores, ...]]  # further scores of each site
     gains: Gains
+    transfer: Mapping[str, Transfer]  # `text`, and its baselines for comparison
 
 
 def metrics_of(results: ProbeResults) -> dict[str, dict[str, object]]:
@@ -58,7 +72,6 @@ def rung_metrics(results: ProbeResults, name: str) -> dict[str, object]:
     unit = CLAIM_UNITS[name]
     family = results.families[name][unit]
     best = family.best
-    by_prompt = next(site for site in results.families[name]["prompt"].sites if site.site == best.site)
     nested = family.nested
     metrics: dict[str, object] = {
         "best": best.site,
@@ -67,7 +80,7 @@ def rung_metrics(results: ProbeResults, name: str) -> dict[str, object]:
         "low": nested.low,
         "high": nested.high,
         "accuracy_at_best": best.accuracy,
-        "accuracy_by_prompt": by_prompt.accuracy,
+        "accuracy_by_prompt": float(results.by_prompt[name][family.sites.index(best)]),
         "ridge_accuracy": best.ridge_accuracy,
         "permuted_extreme": family.permuted_extreme,
         "selectivity": best.selectivity,
@@ -83,18 +96,40 @@ def rung_metrics(results: ProbeResults, name: str) -> dict[str, object]:
     }
     for group, names in (("baselines", REQUIRED), ("beside", BESIDE)):
         metrics[group] = {
-            BASELINE_NAMES[other]: _numbers(_against(results, name, other)) for other in names.get(name, ())
+            BASELINE_NAMES[other]: _numbers(_against(results, name, other))
+            for other in names.get(name, ())
+            if other in results.readers or other in results.families
         }
+    if name in results.transfer:
+        metrics["transfer"] = _transfer(results, name)
     return metrics
+
+
+def _transfer(results: ProbeResults, name: str) -> dict[str, object]:
+    """Return the transfer of a family between prompt sets, and that of its baselines beside it."""
+    found = results.transfer[name]
+    directions = {f"{each.train} to {each.test}": asdict(each) for each in found.directions}
+    beside = {BASELINE_NAMES[other]: each for other, each in results.transfer.items() if other != name}
+    return {
+        "p": found.p,
+        "smallest_p": found.smallest_p,
+        "mean_accuracy": found.mean_accuracy,
+        "not_tested": found.not_tested,
+        "directions": directions,
+        "beside": {
+            other: {"p": each.p, "mean_accuracy": each.mean_accuracy} for other, each in beside.items()
+        },
+    }
 
 
 def _against(results: ProbeResults, name: str, other: str) -> Difference:
     """Return the paired difference from a baseline; each chooses its own site in the same folds."""
     unit, settings = CLAIM_UNITS[name], results.settings
-    family, baseline = results.families[name][unit], results.families[other][unit]
+    family = results.families[name][unit]
+    baseline = results.readers[other] if other in results.readers else results.families[other][unit].nested
     rng = rng_for("difference", family.best.site, other, unit, settings.seed)
     how = Comparison(settings.n_folds, settings.n_bootstrap, settings.n_permutations, settings.confidence)
-    own, floor = family.nested.correct[None], baseline.nested.correct
+    own, floor = family.nested.correct[None], baseline.correct
     return difference(BASELINE_NAMES[other], own, 0, floor, results.design, unit, how, rng)
 
 
@@ -141,11 +176,11 @@ def plot_rows(results: ProbeResults) -> pd.DataFrame:
     rows = []
     families = results.families
     for name, family in families.items():
-        by_prompt, by_wording = family["prompt"].sites, family["wording"].sites
-        for site, held_out, scores in zip(by_prompt, by_wording, results.scores[name], strict=True):
+        columns = zip(family["wording"].sites, results.by_prompt[name], results.scores[name], strict=True)
+        for held_out, by_prompt, scores in columns:
             rows.append(
                 {
-                    **site_columns(name, site.site),
+                    **site_columns(name, held_out.site),
                     "accuracy": held_out.accuracy,
                     "low": held_out.low,
                     "high": held_out.high,
@@ -153,14 +188,10 @@ def plot_rows(results: ProbeResults) -> pd.DataFrame:
                     "p_maxt": held_out.p_max,
                     "ridge_accuracy": held_out.ridge_accuracy,
                     "selectivity": held_out.selectivity,
-                    "accuracy_by_prompt": site.accuracy,
-                    "low_by_prompt": site.low,
-                    "high_by_prompt": site.high,
-                    "p_by_prompt": site.p,
-                    "p_maxt_by_prompt": site.p_max,
+                    "accuracy_by_prompt": float(by_prompt),
                     **_score_columns(scores),
-                    **_gain_columns(results.gains, name, site.site),
-                    **_twin_column(results, name, site.site),
+                    **_gain_columns(results.gains, name, held_out.site),
+                    **_twin_column(results, name, held_out.site),
                 }
             )
     frame = pd.DataFrame(rows)

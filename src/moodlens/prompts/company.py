@@ -23,7 +23,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from moodlens.base.axes import EMOTIONS
 from moodlens.base.seeding import rng_for
 from moodlens.prompts.grammar import EMOTION_SETS, caption, draw_nuisance, fill, templates_of, wordings
-from moodlens.prompts.lexicon import words_of
+from moodlens.prompts.lexicon import WORD
 
 WIDTHS = (16, 64, 256)
 """Dimensions of the analysis; its probe chooses among them inside the training folds."""
@@ -65,7 +65,7 @@ def latent_semantics(
     >>> places[2].shape
     (2, 2)
     """
-    vectorizer = TfidfVectorizer(tokenizer=words_of, token_pattern=None, lowercase=False, sublinear_tf=True)
+    vectorizer = TfidfVectorizer(token_pattern=WORD.pattern, sublinear_tf=True)
     counts = vectorizer.fit_transform([*texts, *corpus])
     most = min(counts.shape) - 1
     cut = sorted({min(width, most) for width in widths})

@@ -1,5 +1,6 @@
 """Stage `probe`: how well linear probes predict emotion at each site from held-out prompts and wordings."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,20 @@ from jaxtyping import Float, Int
 from moodlens.base.errors import UsageError, must
 from moodlens.params.pipeline import Params
 from moodlens.probes.directions import direction_rows, gains_beyond
-from moodlens.probes.family import ProbeSettings, probe_family
+from moodlens.probes.family import ProbeSettings, nested_probe, probe_family, prompt_accuracies
 from moodlens.probes.site_scores import PromptColumns, score_sites
-from moodlens.probes.tables import RUNG_OF, ProbeResults, metrics_of, plot_rows
-from moodlens.stats.design import UNITS, Design
+from moodlens.probes.tables import RUNG_OF, TRANSFER_BESIDE, ProbeResults, metrics_of, plot_rows
+from moodlens.probes.transfer import Transfer, transfer
+from moodlens.stats.design import Design, Unit
+from moodlens.stats.gram import SiteGram, prompt_grams
 from moodlens.stats.permutation import p_values
 from moodlens.stats.similarity import median_ranges, range_of_medians
-from moodlens.stats.site_names import CLAIM_UNITS
+from moodlens.stats.site_names import CLAIM_UNITS, unit_of
 from moodlens.store.run_record import Run, stage_run
 from moodlens.store.tables import write_metrics, write_plot
 from moodlens.workspace.design import Workspace, open_workspace, prompt_table
 from moodlens.workspace.sites import load_families, tempos
+from moodlens.workspace.wording_baselines import company, nuisance
 
 
 def run(params: Params, root: Path) -> Run:
@@ -35,16 +39,26 @@ def run(params: Params, root: Path) -> Run:
     work = open_workspace(root)
     settings = ProbeSettings.from_section(section)
     families = load_families(work, section.sites)
+    readers = {"nuisance": nuisance(work)}
+    if "text" in families:
+        readers["company"] = company(work, params.prompts, section.seed)
     columns = prompt_columns(work)
     results = ProbeResults(
         design=work.design,
         settings=settings,
         families={
-            name: {unit: probe_family(grams, work.design, unit, settings) for unit in UNITS}
+            name: {unit: probe_family(grams, work.design, unit, settings) for unit in units_of(name)}
             for name, grams in families.items()
+        },
+        by_prompt={name: prompt_accuracies(grams, work.design, settings) for name, grams in families.items()},
+        readers={
+            name: nested_probe(grams, work.design, "wording", settings)
+            for name, grams in readers.items()
+            if grams
         },
         scores={name: score_sites(grams, work.design, columns, settings) for name, grams in families.items()},
         gains=gains_beyond(families, work.design, settings),
+        transfer=transfers(families, work, settings) if "text" in families else {},
     )
     metrics: dict[str, Any] = dict(metrics_of(results))
     if "acoustics" in section.sites:
@@ -64,6 +78,30 @@ def run(params: Params, root: Path) -> Run:
         if name in RUNG_OF
     }
     return stage_run("probe", params, accuracies, _family_runs(results, rows))
+
+
+def units_of(family: str) -> tuple[Unit, ...]:
+    """Return the units by which a family is probed: wordings, and prompts where its check is by prompt."""
+    return tuple(sorted({"wording", unit_of(family)}))
+
+
+def transfers(
+    families: Mapping[str, Sequence[SiteGram]], work: Workspace, settings: ProbeSettings
+) -> dict[str, Transfer]:
+    """Return how the text encoder and its baselines carry emotions from one prompt set to another."""
+    sets = prompt_table(work)["set"].astype(str).tolist()
+    return {
+        name: transfer(
+            prompt_grams(families[name])[0],
+            work.design,
+            sets,
+            settings.ridge,
+            settings.n_permutations,
+            settings.seed,
+        )
+        for name in ("text", *TRANSFER_BESIDE)
+        if name in families
+    }
 
 
 def tempo_metrics(
@@ -102,13 +140,13 @@ def _family_runs(results: ProbeResults, rows: pd.DataFrame) -> list[Run]:
     """Return a run per family of sites with its accuracies, and in it a run per site."""
     family_runs = []
     for name, family in results.families.items():
-        curves = {f"accuracy_by_{unit}": [site.accuracy for site in family[unit].sites] for unit in UNITS} | {
-            f"p_maxt_by_{unit}": [site.p_max for site in family[unit].sites] for unit in UNITS
+        curves = {
+            f"accuracy_by_{unit}": [site.accuracy for site in family[unit].sites] for unit in family
+        } | {f"p_maxt_by_{unit}": [site.p_max for site in family[unit].sites] for unit in family}
+        numbers = {f"best_by_{unit}": family[unit].best.accuracy for unit in family} | {
+            f"accuracy_by_{unit}": family[unit].nested.accuracy for unit in family
         }
-        numbers = {f"best_by_{unit}": family[unit].best.accuracy for unit in UNITS} | {
-            f"accuracy_by_{unit}": family[unit].nested.accuracy for unit in UNITS
-        }
-        tags = {"sites": ", ".join(site.site for site in family["prompt"].sites)}
+        tags = {"sites": ", ".join(site.site for site in family["wording"].sites)}
         own = rows[rows["family"] == name].select_dtypes("number")
         site_runs = [
             Run(scores.site, metrics={str(key): float(value) for key, value in row.dropna().items()})
