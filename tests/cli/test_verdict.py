@@ -19,7 +19,7 @@ from moodlens.store.run_record import Input, Record, file_md5, write_record
 
 ROOT = Path(__file__).parents[2]
 NUMBERS = {"accuracy": 0.9, "low": 0.8, "high": 1.0, "p": 0.0005, "effect": 0.1}
-WORDS = {"rule": "a rule", "next_step": "the next step", "statistic": "a probe", "more_prompts": None}
+WORDS = {"rule": "a rule", "next_step": "the next step", "statistic": "a probe", "more_wordings": None}
 RUNG = {"verdict": "strong", "baselines": {}, **NUMBERS, **WORDS}
 UNTESTED = RUNG | {"verdict": "untested"} | dict.fromkeys(NUMBERS)
 DECIDED = {

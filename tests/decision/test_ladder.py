@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from moodlens.base.errors import ContractError
-from moodlens.decision.evidence import Baseline, Evidence, Gain
+from moodlens.decision.evidence import Baseline, Evidence, Gain, TransferEvidence
 from moodlens.decision.ladder import RUNGS, SOURCES, decide, judge
 from tests.decision.thresholds import THRESHOLDS
 
@@ -30,6 +30,10 @@ FOUND = Evidence(
     power=0.3,
     n_needed=60,
     baselines=(BEATEN,),
+    n_units=36,
+    n_folds=8,
+    units_needed=30,
+    units_available=120,
 )
 SILENT = replace(
     FOUND, accuracy=0.27, low=0.15, high=0.4, ridge_accuracy=0.28, p=0.6, effect=0.001, effect_low=-0.02,
@@ -65,21 +69,35 @@ def test_every_condition_of_a_weak_claim_counts():
 def test_none_is_said_only_where_an_effect_would_have_been_seen():
     rung = judge("music", SILENT, THRESHOLDS)
     assert rung.verdict == "undecided"
-    assert rung.more_prompts == 44
-    assert "44 more prompts per emotion (60 in all)" in rung.next_step
+    assert rung.more_wordings == 21
+    assert "21 more wordings per emotion (30 in all)" in rung.next_step
+    assert "raise prompts.n_per_emotion to 54" in rung.next_step  # 30 wordings, 16 / 9 prompts each
     assert judge("music", replace(SILENT, power=0.96), THRESHOLDS).verdict == "none"
     assert judge("music", replace(SILENT, power=0.96, p_signal=0.01), THRESHOLDS).verdict == "undecided"
 
 
-def test_undecided_says_when_prompts_will_not_help():
+def test_advice_ends_at_the_wordings_that_the_prompt_sets_hold():
+    short = judge("music", replace(SILENT, units_available=29), THRESHOLDS)
+    assert short.more_wordings is None
+    assert (
+        "about 30 wordings per emotion are expected to settle it and the prompt sets hold 29"
+        in short.next_step
+    )
+    decision = decide({"music": replace(SILENT, units_available=29)}, THRESHOLDS)
+    assert "more wordings of these prompt sets are not expected to settle it" in decision.headline
+    assert "21 more wordings per emotion" in decide({"music": SILENT}, THRESHOLDS).headline
+    assert judge("music", FOUND, THRESHOLDS).more_wordings is None
+
+
+def test_undecided_says_when_wordings_will_not_help():
     worse = replace(TIED, difference=-0.1)
     behind = judge("music", replace(FOUND, baselines=(worse,)), THRESHOLDS)
-    assert behind.more_prompts is None
+    assert behind.more_wordings is None
     assert "not expected to settle" in behind.next_step
     close = judge(
         "music", replace(FOUND, baselines=(replace(TIED, difference=0.1, low=-0.05, high=0.25),)), THRESHOLDS
     )
-    assert close.more_prompts == 20  # 16 x (0.15 / 0.1)^2 = 36
+    assert close.more_wordings == 12  # 9 x (0.15 / 0.1)^2 = 20.25
 
 
 @pytest.mark.parametrize(
@@ -157,3 +175,40 @@ def test_a_design_that_allows_no_verdict_closes_the_rungs_that_relabel_wordings(
     assert "Keys differ." in by_name["music"].rule
     assert by_name["source_reading"].verdict == "strong", "its units are not relabelled"
     assert by_name["use"].verdict == "untested"
+
+
+MOVED = TransferEvidence(p=0.0005, smallest_p=0.0005, mean_accuracy=0.8)
+ONE_SET = TransferEvidence(None, None, None, "the prompts are of one set")
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict"),
+    [
+        (MOVED, "strong"),
+        (replace(MOVED, p=0.01), "weak"),
+        (replace(MOVED, p=0.06), "undecided"),
+        (ONE_SET, "weak"),
+        (None, "strong"),
+    ],
+)
+def test_transfer_between_sets_is_a_condition_of_both_claims(found, verdict):
+    rung = judge("text_code", replace(FOUND, transfer=found), THRESHOLDS)
+    assert rung.verdict == verdict
+    if found is ONE_SET:
+        assert "not strong, because transfer between prompt sets not tested, because the prompts" in rung.rule
+    elif found is not None:
+        assert "accuracy 0.800 on average" in rung.rule
+
+
+def test_a_transfer_that_cannot_reach_the_threshold_says_so():
+    few = TransferEvidence(p=0.002, smallest_p=0.002, mean_accuracy=1.0)
+    rung = judge("text_code", replace(FOUND, transfer=few), THRESHOLDS)
+    assert rung.verdict == "weak"
+    assert "smallest p of these sets 0.002" in rung.rule
+
+
+def test_the_statistic_says_that_training_folds_choose_the_site():
+    assert (
+        "its site chosen in each training fold (best on all prompts: tokens)"
+        in judge("music", FOUND, THRESHOLDS).statistic
+    )

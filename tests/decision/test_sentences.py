@@ -22,15 +22,15 @@ VERDICTS = ("strong", "weak", "none", "undecided", "untested")
         (
             "strong",
             "undecided",
-            "The text encoder encodes emotion; whether it reaches the music is undecided (44 more prompts "
+            "The text encoder encodes emotion; whether it reaches the music is undecided (44 more wordings "
             "per emotion are expected to settle it); whether the model uses its states is not tested.",
         ),
         (
             "undecided",
             "weak",
-            "Whether the text encoder encodes emotion is undecided (more prompts alone are not expected to "
-            "settle it); emotion reaches the music (weak evidence); whether the model uses its states is not "
-            "tested.",
+            "Whether the text encoder encodes emotion is undecided (more wordings of these prompt sets are "
+            "not expected to settle it); emotion reaches the music (weak evidence); whether the model uses "
+            "its states is not tested.",
         ),
         (
             "none",

@@ -34,7 +34,7 @@ def rung(verdict: str = "strong", accuracy: float | None = 0.9, **changes: objec
         "baselines": {"bag of words": BASELINE} if known else {},
         "rule": f"{verdict}, because",
         "next_step": f"after {verdict}",
-        "more_prompts": None,
+        "more_wordings": None,
     } | changes
 
 

@@ -52,7 +52,7 @@ Embeddings (`data/embeddings/embeddings.safetensors`), float32
     text (prompt, d_text) · projected (prompt, d_model) · twin (prompt, d_text) · bow (prompt, word)
     tokens (sum of n_tokens, d_text) · tokens_projected (sum of n_tokens, d_model), rows of a prompt
     contiguous, in the order of the table
-    metadata: `prompt_ids`, `n_tokens` of each, `words` (the columns of bow), `model`, `twin`
+    metadata: `prompt_ids`, `n_tokens` and `n_unknown` of each, `words` (the columns of bow), `model`, `twin`
 """
 
 from collections.abc import Sequence

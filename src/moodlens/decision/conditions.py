@@ -62,6 +62,7 @@ def conditions(evidence: Evidence, thresholds: Decide, *, strong: bool) -> tuple
         clause = sentences.extreme_clause(evidence.ridge_accuracy, evidence.permuted_extreme)
         holds = evidence.ridge_accuracy > evidence.permuted_extreme
         parts.append(Condition(holds, clause, evidence.n_needed))
+    parts += _transfer_conditions(evidence, alpha, strong=strong)
     for base in evidence.baselines:
         if evidence.n_units is not None:
             thing = f"the comparison with the {base.name}"
@@ -74,6 +75,19 @@ def conditions(evidence: Evidence, thresholds: Decide, *, strong: bool) -> tuple
         n_gain = _n_to_settle(n, gain.partial_r2, gain.high - gain.low) if gain.partial_r2 > 0 else None
         parts.append(Condition(gain.low > 0, sentences.gain_clause(gain), n_gain))
     return tuple(parts)
+
+
+def _transfer_conditions(evidence: Evidence, alpha: float, *, strong: bool) -> list[Condition]:
+    """Return the condition on transfer between prompt sets.
+
+    Prompts of one set cannot show it. A weak claim is then a claim about that set; a strong one is not made.
+    """
+    found = evidence.transfer
+    if found is None or (found.p is None and not strong):
+        return []
+    if found.p is None:
+        return [Condition(False, sentences.transfer_not_tested(found.not_tested))]
+    return [Condition(found.p < alpha, sentences.transfer_clause(found, alpha), evidence.n_needed)]
 
 
 def _n_to_settle(n: float, distance: float, width: float) -> float | None:
@@ -97,6 +111,10 @@ class WordingsNeeded:
         """Return how many to add; None where no number settles it or the sets do not hold so many."""
         out_of_reach = self.total is None or (self.available is not None and self.total > self.available)
         return None if out_of_reach or self.total is None else max(self.total - self.now, 1)
+
+    def prompts(self, n_per_emotion: float) -> int | None:
+        """Return the prompts per emotion in which `total` wordings stand, if as many share one as now."""
+        return None if self.total is None or not self.now else ceil(self.total * n_per_emotion / self.now)
 
     @property
     def beyond_the_sets(self) -> bool:

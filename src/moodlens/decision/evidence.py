@@ -28,6 +28,16 @@ class Gain:
 
 
 @dataclass(frozen=True)
+class TransferEvidence:
+    """How a probe trained on one prompt set reads the others, over all directions."""
+
+    p: float | None  # by the maximum over directions, whole units relabelled; None: not tested
+    smallest_p: float | None  # that the relabellings can give
+    mean_accuracy: float | None
+    not_tested: str = ""  # why not
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What was measured for one rung; accuracies are balanced, chance 1 / n_emotions."""
 
@@ -55,6 +65,7 @@ class Evidence:
     baselines: tuple[Baseline, ...] = ()  # each must be beaten
     beside: tuple[Baseline, ...] = ()  # reported, not required
     gains: tuple[Gain, ...] = ()  # each must be above zero
+    transfer: TransferEvidence | None = None  # between prompt sets; None: the rung does not ask for it
     n_units: int | None = None  # units of all emotions; None: not known
     n_folds: int = 1  # of the cross-validation behind the comparisons
     units_needed: int | None = None  # `n_needed` in units per emotion

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from moodlens.base.errors import ContractError, must
-from moodlens.decision.evidence import Baseline, Evidence, Gain
+from moodlens.decision.evidence import Baseline, Evidence, Gain, TransferEvidence
 from moodlens.decision.gates import Measured
 
 SIGNAL_OF = {"words": "words", "text_code": "text", "music": "music", "layers": "layers"}
@@ -64,6 +64,7 @@ def _evidence(numbers: Mapping[str, Any], probe: Mapping[str, Any]) -> Evidence:
         baselines=_baselines(numbers["baselines"]),
         beside=_baselines(numbers["beside"]),
         gains=tuple(Gain(name, **gain) for name, gain in numbers.get("gains", {}).items()),
+        transfer=_transfer(numbers.get("transfer")),
         **{name: numbers[name] for name in OF_RUNGS if "units_available" in numbers},
         **{name: numbers[name] for name in (*FROM_PROBE, *FROM_SIGNAL, "p_signal")},
     )
@@ -71,6 +72,11 @@ def _evidence(numbers: Mapping[str, Any], probe: Mapping[str, Any]) -> Evidence:
 
 def _baselines(baselines: Mapping[str, Mapping[str, float]]) -> tuple[Baseline, ...]:
     return tuple(Baseline(name, **numbers) for name, numbers in baselines.items())
+
+
+def _transfer(numbers: Mapping[str, Any] | None) -> TransferEvidence | None:
+    names = ("p", "smallest_p", "mean_accuracy", "not_tested")
+    return None if numbers is None else TransferEvidence(**{name: numbers[name] for name in names})
 
 
 def measured_of(

@@ -4,7 +4,7 @@ strong    every condition of a strong claim holds
 weak      every condition of a weak claim holds
 none      the tests are not significant and would have detected an effect of delta: equivalence, not absence
           of evidence
-undecided anything else, with the number of prompts that is expected to settle it
+undecided anything else, with the number of wordings that is expected to settle it
 untested  no evidence was collected for the rung
 
 The rung source has three verdicts: what carries the emotion into the music that follows a given moment, the
@@ -17,12 +17,11 @@ layers during generation (findings). None of them counts as a rung.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import ceil
 from typing import Any, Literal
 
 from moodlens.decision import sentences
-from moodlens.decision.conditions import conditions, grade
-from moodlens.decision.evidence import Baseline, Condition, Evidence
+from moodlens.decision.conditions import conditions, grade, wordings_needed
+from moodlens.decision.evidence import Baseline, Evidence
 from moodlens.decision.findings import Finding, null_text_finding, words_check
 from moodlens.params.pipeline import Decide
 from moodlens.stats.permutation import require_reachable
@@ -37,8 +36,6 @@ RELABELLED = ("text_code", "music", "layers")
 SOURCES = {"source_music": "music", "source_memory": "memory", "source_reading": "reading"}
 """Rung -> source in metrics/forks.json."""
 RUNGS = ("text_code", "music", *SOURCES, "use")
-MOST_PROMPTS = 500
-"""Prompts per emotion above which "more prompts" is no longer advice."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ class Rung:
     baselines: tuple[Baseline, ...] = ()
     rule: str = ""
     next_step: str = ""
-    more_prompts: int | None = None  # per emotion, for an undecided rung that prompts can settle
+    more_wordings: int | None = None  # per emotion, for an undecided rung that the prompt sets can settle
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ def decide(
         highest=reached[-1] if reached else "",
         headline=sentences.headline(
             {name: rung_of[name].verdict for name in CLIMBED},
-            {name: rung_of[name].more_prompts for name in CLIMBED},
+            {name: rung_of[name].more_wordings for name in CLIMBED},
             sentences.source_sentence({source: rung_of[name].verdict for name, source in SOURCES.items()}),
         ),
         layers=rung_of["layers"],
@@ -117,7 +114,7 @@ def closed_by_design(rung: Rung, reasons: Sequence[str]) -> Rung:
     if rung.verdict == "untested":
         return rung
     rule = f"undecided, because of the design: {' '.join(reasons)}"
-    return replace(rung, verdict="undecided", rule=rule, next_step=sentences.MEND_DESIGN, more_prompts=None)
+    return replace(rung, verdict="undecided", rule=rule, next_step=sentences.MEND_DESIGN, more_wordings=None)
 
 
 def untested(name: str) -> Rung:
@@ -166,12 +163,14 @@ def judge(name: str, evidence: Evidence, thresholds: Decide) -> Rung:
         rule = sentences.none_rule(evidence, thresholds.alpha_weak, thresholds.equivalence_power)
     else:
         rule = sentences.rule(verdict, strong, weak)
-    more = _more_prompts(evidence, weak, thresholds.alpha_weak) if verdict == "undecided" else None
+    needed = wordings_needed(evidence, weak, thresholds.alpha_weak)
     step = {
         "strong": sentences.SETTLED,
         "weak": sentences.CONFIRM,
         "none": sentences.REPORT_NONE,
-        "undecided": sentences.more_prompts_step(more, ceil(evidence.n_per_emotion + (more or 0))),
+        "undecided": sentences.wordings_step(
+            needed.more, needed.total, needed.available, needed.prompts(evidence.n_per_emotion)
+        ),
     }[verdict]
     if name == "layers":
         rule = f"{rule}. {sentences.LAYERS_READ_TEXT}"
@@ -188,23 +187,10 @@ def judge(name: str, evidence: Evidence, thresholds: Decide) -> Rung:
         baselines=(*evidence.baselines, *evidence.beside),
         rule=rule,
         next_step=step,
-        more_prompts=more,
+        more_wordings=needed.more if verdict == "undecided" else None,
     )
 
 
 def _is_equivalent(evidence: Evidence, thresholds: Decide) -> bool:
     not_significant = min(evidence.p, evidence.p_signal) >= thresholds.alpha_weak
     return not_significant and evidence.power >= thresholds.equivalence_power
-
-
-def _more_prompts(evidence: Evidence, weak: tuple[Condition, ...], alpha: float) -> int | None:
-    """Return how many more prompts per emotion would settle every failed condition; None if none would."""
-    if evidence.p >= alpha:
-        total = evidence.n_needed  # not significant: what is missing is the power to say "none"
-    else:
-        needed = [condition.n for condition in weak if not condition.holds]
-        total = None if None in needed else max(n for n in needed if n is not None)
-    if total is None or total > MOST_PROMPTS:
-        return None
-    more = ceil(total - evidence.n_per_emotion)
-    return more if more > 0 else None

@@ -5,7 +5,7 @@ No function here decides anything: the values, bounds and verdicts come from `la
 
 from collections.abc import Mapping
 
-from moodlens.decision.evidence import Baseline, Condition, Evidence, Gain
+from moodlens.decision.evidence import Baseline, Condition, Evidence, Gain, TransferEvidence
 
 CLAIMS = {
     "text_code": (
@@ -138,33 +138,54 @@ def gain_clause(gain: Gain) -> str:
     )
 
 
-def tempo_clause(tempo_bpm: float, bound: float) -> str:
-    """Return the condition on the difference in tempo between the fastest and the slowest emotion."""
-    return f"tempo differs by {tempo_bpm:.0f} BPM (required: > {bound:g})"
-
-
-def statistic(evidence: Evidence) -> str:
-    """Return what the accuracy of a rung is and where it was measured."""
+def transfer_clause(found: TransferEvidence, alpha: float) -> str:
+    """Return the condition on transfer between prompt sets."""
+    least = found.smallest_p or 0.0
+    reach = f"; smallest p of these sets {least:.2g}" if least >= alpha else ""
     return (
-        f"balanced accuracy of a logistic probe on {evidence.site}, folds and relabelling by {evidence.unit}"
+        f"trained on one prompt set and tested on the others, accuracy {found.mean_accuracy or 0.0:.3f} on "
+        f"average, p = {found.p or 0.0:.2g} by the maximum over directions (required: < {alpha:g}{reach})"
     )
 
 
-def more_prompts_step(more: int | None, total: int) -> str:
+def transfer_not_tested(reason: str) -> str:
+    """Return the condition on transfer where it was not tested."""
+    return f"transfer between prompt sets not tested, because {reason}"
+
+
+def statistic(evidence: Evidence) -> str:
+    """Return what the accuracy of a rung is, and how its site was chosen."""
+    return (
+        "balanced accuracy of a logistic probe, its site chosen in each training fold (best on all prompts: "
+        f"{evidence.site}), folds and relabelling by {evidence.unit}"
+    )
+
+
+def wordings_step(more: int | None, total: int | None, available: int | None, prompts: int | None) -> str:
     """Return the next step of an undecided rung.
 
     Args:
-        more: prompts per emotion to add; None where prompts are not expected to settle it.
-        total: prompts per emotion with those added.
+        more: wordings per emotion to add; None where those that the prompt sets hold do not suffice.
+        total: wordings per emotion with which it is expected to be settled; None where no number is.
+        available: wordings per emotion that the prompt sets hold; None where that is not known.
+        prompts: prompts per emotion in which `total` wordings stand.
+
+    >>> wordings_step(2, 12, 40, 20)
+    '2 more wordings per emotion (12 in all) are expected to settle it: raise prompts.n_per_emotion to 20'
     """
-    if more is None:
+    if total is None:
         return (
-            "more prompts alone are not expected to settle it: "
+            "more wordings alone are not expected to settle it: "
             "change the prompts, the model or the measurement"
         )
+    if more is None:
+        return (
+            f"about {total} wordings per emotion are expected to settle it and the prompt sets hold "
+            f"{available}: add a set or a table to prompts.sets"
+        )
     return (
-        f"{more} more prompts per emotion ({total} in all) are expected to settle it: "
-        "raise prompts.n_per_emotion"
+        f"{more} more wordings per emotion ({total} in all) are expected to settle it: "
+        f"raise prompts.n_per_emotion to {prompts}"
     )
 
 
@@ -208,12 +229,12 @@ def _and_not(verdict: str, what: str, undecided: str) -> str:
     return f" and not {what}" if verdict == "none" else undecided
 
 
-def headline(verdicts: Mapping[str, str], more_prompts: Mapping[str, int | None], source: str = "") -> str:
+def headline(verdicts: Mapping[str, str], more_wordings: Mapping[str, int | None], source: str = "") -> str:
     """Return one sentence with a clause for each rung, and behind that on music what the sources say.
 
     Args:
         verdicts: rung -> verdict, in the order of the ladder.
-        more_prompts: rung -> prompts per emotion that are expected to settle it; None where no number is.
+        more_wordings: rung -> wordings per emotion that are expected to settle it; None where no number is.
         source: from `source_sentence`.
 
     >>> headline({"text_code": "strong", "music": "weak", "use": "untested"}, {})
@@ -224,7 +245,7 @@ states is not tested.'
     for name, verdict in verdicts.items():
         if name == "use" and source:
             text, reached = f"{text}. {source} ", False
-        clause = _clause(name, verdict, more_prompts.get(name), "it" if reached else "emotion")
+        clause = _clause(name, verdict, more_wordings.get(name), "it" if reached else "emotion")
         reads_on = reached and verdict in ("strong", "weak")
         begins = not text or text.endswith(" ")
         clause = f"{clause[:1].upper()}{clause[1:]}" if begins else clause
@@ -241,9 +262,9 @@ def _clause(name: str, verdict: str, more: int | None, it: str) -> str:
         return f"{open_.format(it=it)} is not tested"
     if verdict == "undecided":
         missing = (
-            "more prompts alone are not expected to settle it"
+            "more wordings of these prompt sets are not expected to settle it"
             if more is None
-            else f"{more} more prompts per emotion are expected to settle it"
+            else f"{more} more wordings per emotion are expected to settle it"
         )
         return f"{open_.format(it=it)} is undecided ({missing})"
     return holds.format(it=it) + (" (weak evidence)" if verdict == "weak" else "")

@@ -13,6 +13,7 @@ from moodlens.decision.ladder import Rung, decide
 from moodlens.decision.overview import overview_of
 from moodlens.params.pipeline import Decide, Params
 from moodlens.stats.power import power_analysis
+from moodlens.store.shards import shard_metadata
 from moodlens.store.tables import read_metrics, write_metrics, write_plot
 from moodlens.workspace import sites
 from moodlens.workspace.design import checked_design, open_workspace
@@ -35,7 +36,7 @@ def run(params: Params, root: Path) -> None:
     work = open_workspace(root)
     families = {name: part for name, part in signal.items() if isinstance(part, Mapping) and "effect" in part}
     spreads = {name: family["p_dispersion"] for name, family in families.items()}
-    check = checked_design(work, spreads, None, thresholds.alpha_weak, params.signal.seed)
+    check = checked_design(work, spreads, unknown_share(root), thresholds.alpha_weak, params.signal.seed)
     decision = decide(evidence_of(signal, probe, null_text), thresholds, forks, check.undecided)
     gates = gates_of(measured_of(signal, relate, geometry), params.decide)
     write_metrics(
@@ -66,6 +67,20 @@ def run(params: Params, root: Path) -> None:
         rng = rng_for("power", best, params.signal.seed)
         table = power_analysis(sites.layers(work, twin=False), best, work.design, thresholds, rng)
         write_plot(table, folder / "decide_power.csv")
+
+
+def unknown_share(root: Path) -> float | None:
+    """Return the share of the prompts' tokens that the text encoder does not know; None where not counted.
+
+    Args:
+        root: workspace; stage `embed` counted them.
+    """
+    path = root / "data" / "embeddings" / "embeddings.safetensors"
+    if not path.is_file():
+        return None
+    about = shard_metadata(path)
+    counted = about.get("n_unknown")
+    return None if counted is None else sum(counted) / sum(about["n_tokens"])
 
 
 def _if_present(path: Path) -> dict[str, Any]:

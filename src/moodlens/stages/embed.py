@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 CHUNK = 64
 """Prompts between two updates of the progress bar; a prompt's encoding does not depend on its chunk."""
+UNKNOWN = ("<unk>", "[UNK]")
+"""What tokenizers call a piece of text that is not in their vocabulary."""
 
 
 def run(params: Params, root: Path) -> None:
@@ -43,6 +45,7 @@ def run(params: Params, root: Path) -> None:
         "prompt_ids": prompt_ids,
         "words": words,
         "n_tokens": [len(encoding.tokens) for encoding in encoded],
+        "n_unknown": [sum(token in UNKNOWN for token in encoding.tokens) for encoding in encoded],
     }
     folder = root / "data" / "embeddings"
     write_shard(folder / "embeddings.safetensors", tensors, about)
