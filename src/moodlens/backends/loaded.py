@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from hashlib import sha256
 from typing import Self
 
@@ -70,6 +70,16 @@ class LoadedBackend(ABC):
         layered = [hookpoint(site, layer) for site in sites for layer in range(len(self.layers))]
         return [*layered, *(hookpoint(site, 0) for site in self.whole_sites)]
 
+    @property
+    def prepends_text(self) -> bool:
+        """Whether text takes positions of the sequence (melody models), so that its length shifts the steps.
+
+        Null text beside a text then has as many positions, and its states would tell the length of the
+        prompt. The states of null text that are recorded are therefore those of a pass of its own over the
+        same tokens, with null text alone. Tokens are drawn as the library draws them.
+        """
+        return "cross_attention" not in present_sites(self.layers[0], self.sites)
+
     def _modules(self, capture: Capture) -> dict[str, nn.Module]:
         return captured_modules(self.layers, capture, self.whole_sites, self.sites)
 
@@ -86,7 +96,14 @@ class LoadedBackend(ABC):
             ContractError: a hook did not record every step exactly once.
         """
         check_requests(requests, sampling)
-        return self._generate(requests, sampling, capture)
+        halves = captured_halves(capture)
+        if not self.prepends_text or "uncond" not in halves:
+            return self._generate(requests, sampling, capture)
+        sites = capture.sites if "cond" in halves else ()
+        made = self._generate(requests, sampling, replace(capture, sites=sites, half="cond"))
+        null = replace(capture, half="uncond", attention=())
+        _add(made.states, self.teacher_force(made.codes, [None] * len(requests), null))
+        return made
 
     @abstractmethod
     def _generate(self, requests: Sequence[ClipRequest], sampling: Sampling, capture: Capture) -> Generated:
@@ -104,7 +121,7 @@ class LoadedBackend(ABC):
             UsageError: the model prepends its text, so its cache cannot go on under another one; or as
                 `forks.check_forks`.
         """
-        if "cross_attention" not in present_sites(self.layers[0], self.sites):
+        if self.prepends_text:
             raise forks_do_not_apply(self._info, "text prepended to the sequence (melody)")
         check_forks(stems, branches, sampling, self._info)
         return self._fork(stems, branches, sampling)
@@ -141,8 +158,24 @@ class LoadedBackend(ABC):
         for i, text in enumerate(texts):
             own = [replace(patch, values=patch.values[i : i + 1]) for patch in patches]
             wording = "" if wordings is None else wordings[i]
-            forced = self._teacher_force_clip(codes[i : i + 1], text, wording, capture, own)
+            forced = self._forced_clip(codes[i : i + 1], text, wording, capture, own)
             insert_clips(states, forced, [i], len(texts))
+        return states
+
+    def _forced_clip(
+        self, codes: np.ndarray, text: str | None, wording: str, capture: Capture, patches: Sequence[Patch]
+    ) -> States:
+        """Return the states of one clip; null text that would share the width of a text gets its own pass."""
+        halves = captured_halves(capture)
+        if not self.prepends_text or text is None or "uncond" not in halves:
+            return self._teacher_force_clip(codes, text, wording, capture, patches)
+        of_null = [patch for patch in patches if patch.half == "uncond"]
+        null = replace(capture, half="uncond", attention=())
+        states = self._teacher_force_clip(codes, None, "", null, of_null)
+        if "cond" in halves or len(of_null) < len(patches):
+            own = replace(capture, half="cond", sites=capture.sites if "cond" in halves else ())
+            others = [patch for patch in patches if patch.half != "uncond"]
+            _add(states, self._teacher_force_clip(codes, text, wording, own, others))
         return states
 
     @abstractmethod
@@ -204,3 +237,9 @@ class LoadedBackend(ABC):
     @abstractmethod
     def _untrained(self, key: int, keep_text: bool, info: ModelInfo) -> Self:
         """Return the untrained control whose weights are drawn from the seed `key`."""
+
+
+def _add(states: States, more: States) -> None:
+    """Add the arrays of other hookpoints and halves of the same clips."""
+    for part in (field.name for field in fields(States)):
+        getattr(states, part).update(getattr(more, part))

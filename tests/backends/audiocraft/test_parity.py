@@ -224,6 +224,8 @@ def check_served(folder: Path, recorded: Reference) -> MusicgenBackend:
     made = backend.generate(requests(EQUAL), Sampling(N_FRAMES, temperature=0), Capture(half="both"))
     assert np.array_equal(made.codes, recorded.tokens.numpy())
     rows = {"cond": slice(0, len(EQUAL)), "uncond": slice(len(EQUAL), None)}
+    if backend.prepends_text:  # its null text is recorded alone: see test_melody; equal tokens say the rest
+        del rows["uncond"]
     for name, theirs in recorded.states.items():
         for half in rows:
             ours = made.states.values[f"{name}/{half}"]
