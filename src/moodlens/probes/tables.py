@@ -36,7 +36,7 @@ TRANSFER_BESIDE = ("words", "twin_text")
 """Baselines whose transfer between prompt sets is reported beside that of the text encoder."""
 BASELINE_NAMES = {
     "words": "bag of words",
-    "company": "latent semantics of captions",
+    "company": "company of the words",
     "nuisance": "nuisance words",
     "twin_text": "random text encoder",
     "twin_layers": "random twin",
@@ -108,11 +108,17 @@ def rung_metrics(results: ProbeResults, name: str) -> dict[str, object]:
 def _transfer(results: ProbeResults, name: str) -> dict[str, object]:
     """Return the transfer of a family between prompt sets, and that of its baselines beside it."""
     found = results.transfer[name]
-    directions = {f"{each.train} to {each.test}": asdict(each) for each in found.directions}
+    names = ("n_train", "n_test", "accuracy", "p", "p_max")
+    directions = {
+        f"{each.train} to {each.test}": {key: getattr(each, key) for key in names}
+        for each in found.directions
+    }
     beside = {BASELINE_NAMES[other]: each for other, each in results.transfer.items() if other != name}
     return {
         "p": found.p,
         "smallest_p": found.smallest_p,
+        "p_code": found.p_code,
+        "smallest_p_code": found.smallest_p_code,
         "mean_accuracy": found.mean_accuracy,
         "not_tested": found.not_tested,
         "directions": directions,

@@ -7,7 +7,7 @@ import numpy as np
 
 from moodlens.params.pipeline import Prompts
 from moodlens.prompts.captions import TEMPLATE
-from moodlens.prompts.company import grammar_captions, latent_semantics
+from moodlens.prompts.company import company_of, grammar_captions
 from moodlens.stats.gram import SiteGram, site_gram, standardised
 from moodlens.store.csv_text import read_csv_text
 from moodlens.workspace.design import Workspace, prompt_table
@@ -15,7 +15,7 @@ from moodlens.workspace.units import nuisances_of
 
 
 def company(work: Workspace, prompts: Prompts, seed: int) -> list[SiteGram]:
-    """Return latent semantics of the prompts, one site per number of dimensions; no label enters.
+    """Return the company of the prompts' words, one site per analysis and width; no label enters.
 
     The corpus is the prompts, the captions of the grammar and, where prompts come from a caption table, every
     caption of that table.
@@ -29,9 +29,9 @@ def company(work: Workspace, prompts: Prompts, seed: int) -> list[SiteGram]:
     if TEMPLATE in prompts.sets:
         table = read_csv_text(work.root / prompts.table_path, "prompts.table_path")
         corpus += table[prompts.text_column].astype(str).tolist()
-    places = latent_semantics(prompt_table(work)["text"].tolist(), corpus)
+    places = company_of(prompt_table(work)["text"].tolist(), corpus)
     rows = np.arange(work.design.n_prompts)
-    return [site_gram(f"latent semantics {width}", place, rows) for width, place in places.items()]
+    return [site_gram(name, place, rows) for name, place in places.items()]
 
 
 def nuisance(work: Workspace) -> list[SiteGram]:
