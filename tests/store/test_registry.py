@@ -25,7 +25,7 @@ from tests.sae.planted import random_rows, random_sae
 
 LOAD = """
 import json, sys
-import mlflow, numpy as np
+import mlflow, numpy as np, pandas as pd
 mlflow.set_tracking_uri(sys.argv[1])
 model = mlflow.pyfunc.load_model(sys.argv[2])
 x = np.load(sys.argv[3])
@@ -34,6 +34,23 @@ try:
     model.predict(x[:, :4])
 except Exception as error:
     print(str(error).splitlines()[0])
+rows = {
+    "float16": x.astype(np.float16), "float64": x.astype(np.float64), "integers": np.ones((2, 6), np.int64),
+    "a list": x.tolist(), "a table": pd.DataFrame(x),
+    "named columns": pd.DataFrame(x, columns=list("abcdef")), "a view": np.asfortranarray(x),
+}
+for name, given in rows.items():
+    want = model.predict(np.asarray(given, dtype=np.float32))
+    assert np.array_equal(model.predict(given), want), name
+bad = x.copy(); bad[3, 2] = np.nan
+large, words = x * np.float64(1e300), pd.DataFrame(x).astype(str) + "x"
+for wrong in (bad, large, words, [[1, 2], [3]], "text", x[0], None):
+    try:
+        model.predict(wrong)
+        print("NOT REFUSED", type(wrong))
+    except Exception as error:
+        line = str(error)
+        assert "\\n" not in line and len(line) < 200, line
 print("moodlens" in sys.modules)
 """
 
@@ -59,6 +76,27 @@ def test_a_wrong_width_is_one_clear_line(tmp_path: Path):
         ValueError, match=r"activations must have shape \(row, 6\); got \(2, 5\)\. Use the SAE"
     ):
         served(tmp_path / "sae").predict(None, np.zeros((2, 5), dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([[0.0] * 6, [float("nan")] * 6], "must be finite in float32; got 1 of 2 rows"),
+        (np.full((1, 6), 1e300), "must be finite in float32; got 1 of 1 rows"),
+        (np.full((1, 6), "loud"), "must be numbers of shape"),
+        (np.ones((1, 6), dtype=bool), "must be numbers of shape"),
+        ([[1.0], [1.0, 2.0]], "must be numbers of shape"),
+        (None, "must be numbers of shape|must have shape"),
+    ],
+)
+def test_values_that_are_no_activations_are_one_line_without_the_data(
+    given: object, message: str, tmp_path: Path
+):
+    save_sae(tmp_path / "sae", random_sae("topk"))
+    with pytest.raises(ValueError, match=message) as caught:
+        served(tmp_path / "sae").predict(None, given)  # pyright: ignore[reportArgumentType]
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 200
 
 
 def candidate(root: Path, run_id: str, model_id: str = "organism", card: str = "# A card") -> Candidate:
@@ -118,6 +156,7 @@ def test_a_registered_sae_is_judged_and_loads_in_a_fresh_process(
     assert done.returncode == 0, done.stderr[-2000:]
     with torch.inference_mode():
         np.testing.assert_allclose(np.load(out), sae.encode(x).numpy(), atol=1e-5)
+    assert "NOT REFUSED" not in done.stdout
     message, imported = done.stdout.strip().splitlines()[-2:]
     assert message.startswith("activations must have shape (row, 6); got (50, 4).")
     assert imported == "False"

@@ -206,11 +206,10 @@ def _log_model(sae: Candidate) -> str:
 
     from moodlens.store import served_sae
 
-    real = np.dtype(np.float32)
-    # `ServedSae` checks the width: MLflow's own error message contains all the data
-    signature = ModelSignature(
-        inputs=Schema([TensorSpec(real, (-1, -1))]), outputs=Schema([TensorSpec(real, (-1, sae.d_sae))])
-    )
+    # No schema of inputs: MLflow would refuse every precision but one before `ServedSae` could cast it, with
+    # an error message that contains all the data. `ServedSae` checks width and values.
+    outputs = Schema([TensorSpec(np.dtype(np.float32), (-1, sae.d_sae))])
+    signature = ModelSignature(outputs=outputs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # from mlflow about its own type hints and schemas
         mlflow.start_run(run_id=sae.run_id)
