@@ -51,7 +51,9 @@ class ProbeResults:
     design: Design
     settings: ProbeSettings
     families: Mapping[str, Mapping[Unit, FamilyProbe]]  # by the unit that folds keep whole; wording for all
-    by_prompt: Mapping[str, Float[np.ndarray, " site"]]  # accuracy with folds by prompt, of every family
+    by_prompt: Mapping[
+        str, Float[np.ndarray, " site"]
+    ]  # accuracy with folds by prompt, of the rungs' families
     readers: Mapping[str, NestedProbe]  # further baselines, folds by wording
     scores: Mapping[str, tuple[SiteScores, ...]]  # further scores of each site
     gains: Gains
@@ -182,8 +184,9 @@ def plot_rows(results: ProbeResults) -> pd.DataFrame:
     rows = []
     families = results.families
     for name, family in families.items():
-        columns = zip(family["wording"].sites, results.by_prompt[name], results.scores[name], strict=True)
-        for held_out, by_prompt, scores in columns:
+        by_prompt = results.by_prompt.get(name, np.full(len(results.scores[name]), np.nan))
+        columns = zip(family["wording"].sites, by_prompt, results.scores[name], strict=True)
+        for held_out, met, scores in columns:
             rows.append(
                 {
                     **site_columns(name, held_out.site),
@@ -194,7 +197,7 @@ def plot_rows(results: ProbeResults) -> pd.DataFrame:
                     "p_maxt": held_out.p_max,
                     "ridge_accuracy": held_out.ridge_accuracy,
                     "selectivity": held_out.selectivity,
-                    "accuracy_by_prompt": float(by_prompt),
+                    "accuracy_by_prompt": float(met),
                     **_score_columns(scores),
                     **_gain_columns(results.gains, name, held_out.site),
                     **_twin_column(results, name, held_out.site),

@@ -32,7 +32,7 @@ from moodlens.base.seeding import rng_for
 from moodlens.prompts.grammar import EMOTION_SETS, caption, draw_nuisance, fill, templates_of, wordings
 from moodlens.prompts.lexicon import WORD
 
-WIDTHS = (16, 64, 256)
+WIDTHS = (16, 128)
 """Dimensions of the analysis; its probe chooses among them inside the training folds."""
 N_PLAIN = 600
 """Captions of musical factors in the corpus, and as many without emotion."""

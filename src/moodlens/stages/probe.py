@@ -50,7 +50,11 @@ def run(params: Params, root: Path) -> Run:
             name: {unit: probe_family(grams, work.design, unit, settings) for unit in units_of(name)}
             for name, grams in families.items()
         },
-        by_prompt={name: prompt_accuracies(grams, work.design, settings) for name, grams in families.items()},
+        by_prompt={
+            name: prompt_accuracies(grams, work.design, settings)
+            for name, grams in families.items()
+            if name in RUNG_OF
+        },
         readers={
             name: nested_probe(grams, work.design, "wording", settings)
             for name, grams in readers.items()
