@@ -177,7 +177,7 @@ def test_a_design_that_allows_no_verdict_closes_the_rungs_that_relabel_wordings(
     assert by_name["use"].verdict == "untested"
 
 
-MOVED = TransferEvidence(p=0.0005, smallest_p=0.0005, mean_accuracy=0.8)
+MOVED = TransferEvidence(p=0.002, smallest_p=1 / 576, mean_accuracy=0.8)
 ONE_SET = TransferEvidence(None, None, None, "the prompts are of one set")
 
 
@@ -185,7 +185,7 @@ ONE_SET = TransferEvidence(None, None, None, "the prompts are of one set")
     ("found", "verdict"),
     [
         (MOVED, "strong"),
-        (replace(MOVED, p=0.01), "weak"),
+        (replace(MOVED, p=0.04), "strong"),
         (replace(MOVED, p=0.06), "undecided"),
         (ONE_SET, "weak"),
         (None, "strong"),
@@ -200,11 +200,11 @@ def test_transfer_between_sets_is_a_condition_of_both_claims(found, verdict):
         assert "accuracy 0.800 on average" in rung.rule
 
 
-def test_a_transfer_that_cannot_reach_the_threshold_says_so():
-    few = TransferEvidence(p=0.002, smallest_p=0.002, mean_accuracy=1.0)
+def test_so_few_renamings_that_none_is_rare_leave_transfer_untested():
+    few = TransferEvidence(p=0.25, smallest_p=0.25, mean_accuracy=1.0)  # 2 emotions in 3 sets
     rung = judge("text_code", replace(FOUND, transfer=few), THRESHOLDS)
     assert rung.verdict == "weak"
-    assert "smallest p of these sets 0.002" in rung.rule
+    assert "not tested, because so few emotions and sets" in rung.rule
 
 
 def test_the_statistic_says_that_training_folds_choose_the_site():

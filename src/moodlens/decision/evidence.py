@@ -29,10 +29,10 @@ class Gain:
 
 @dataclass(frozen=True)
 class TransferEvidence:
-    """How a probe trained on one prompt set reads the others, over all directions."""
+    """How a probe trained on one prompt set reads the others, on average over all directions."""
 
-    p: float | None  # by the maximum over directions, whole units relabelled; None: not tested
-    smallest_p: float | None  # that the relabellings can give
+    p: float | None  # of one code for all sets, the emotions of whole sets renamed; None: not tested
+    smallest_p: float | None  # that the renamings can give
     mean_accuracy: float | None
     not_tested: str = ""  # why not
 

@@ -75,8 +75,10 @@ def _baselines(baselines: Mapping[str, Mapping[str, float]]) -> tuple[Baseline, 
 
 
 def _transfer(numbers: Mapping[str, Any] | None) -> TransferEvidence | None:
-    names = ("p", "smallest_p", "mean_accuracy", "not_tested")
-    return None if numbers is None else TransferEvidence(**{name: numbers[name] for name in names})
+    if numbers is None:
+        return None
+    p, smallest = numbers["p_code"], numbers["smallest_p_code"]
+    return TransferEvidence(p, smallest, numbers["mean_accuracy"], numbers["not_tested"])
 
 
 def measured_of(

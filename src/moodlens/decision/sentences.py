@@ -50,6 +50,7 @@ LAYERS_READ_TEXT = (
 SEE_NULL_TEXT = "see the finding on states under null text, which describes states computed without the text"
 WORDS_TELL = "The words of the prompts tell the emotion of held-out prompts."
 WORDS_DO_NOT_TELL = "The words of the prompts are not shown to tell the emotion of held-out prompts."
+FEW_RENAMINGS = "so few emotions and sets can be renamed in too few ways"
 RANDOM_DEALS = (
     "Random deals of wordings to labels pass this check in .88 of deals (measured by an outside review): "
     "it licenses nothing."
@@ -139,12 +140,10 @@ def gain_clause(gain: Gain) -> str:
 
 
 def transfer_clause(found: TransferEvidence, alpha: float) -> str:
-    """Return the condition on transfer between prompt sets."""
-    least = found.smallest_p or 0.0
-    reach = f"; smallest p of these sets {least:.2g}" if least >= alpha else ""
+    """Return the condition on one code for all prompt sets."""
     return (
         f"trained on one prompt set and tested on the others, accuracy {found.mean_accuracy or 0.0:.3f} on "
-        f"average, p = {found.p or 0.0:.2g} by the maximum over directions (required: < {alpha:g}{reach})"
+        f"average, p = {found.p or 0.0:.2g} with the emotions of whole sets renamed (required: < {alpha:g})"
     )
 
 
