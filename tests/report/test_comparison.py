@@ -102,7 +102,7 @@ def test_an_experiment_of_another_commit_is_compared_with_its_own(three: list[di
 
 @pytest.mark.parametrize("state", ["Queued", "Running", "Failed"])
 def test_an_unfinished_experiment_does_not_show_the_numbers_of_its_commit(state: str):
-    """metrics/overview.json is in git: DVC shows the commit's numbers for an experiment that made none."""
+    """DVC shows the commit's numbers for an experiment that made none."""
     entry = entries(row(None, "main", "baseline"), row("late", "aaaaaaa", State=state))["late"]
     assert (entry.verdicts, entry.effects) == ({}, {})
     assert entry.note.startswith(state.lower())

@@ -96,8 +96,8 @@ def experiment_rows(root: Path, *, all_commits: bool) -> Sequence[Row]:
 def reasons(root: Path, rows: Sequence[Row], *, ran_here: bool) -> dict[str, str]:
     """Return revision -> why its metrics are not of its parameters, for the workspace and the commits.
 
-    metrics/overview.json is in git and stays as it is when params.yaml is edited. dvc.lock holds the
-    parameters that each stage ran with.
+    metrics/overview.json stays as it is when params.yaml is edited. dvc.lock holds the parameters that each
+    stage ran with.
     """
     result = {}
     for row in rows:

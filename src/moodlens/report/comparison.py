@@ -100,7 +100,7 @@ def comparison_of(rows: Sequence[Row], reasons: Mapping[str, str] | None = None)
 
 
 def _entry(row: Row, baseline: Row | None) -> Entry:
-    # DVC shows such a row with the metrics that git holds, which are the baseline's.
+    # DVC shows such a row with the metrics of its commit, which are the baseline's.
     unfinished = row.get("State") in UNFINISHED
     verdicts, effects = ({}, {}) if unfinished else (_verdicts(row), _effects(row))
     params = dict(_params(row))

@@ -7,6 +7,8 @@ the stage runs in each experiment of `dvc exp run --queue` or `--temp`, where un
 DVC cannot watch the files of `model.id` itself: it may be a name, a hub id, or a folder anywhere. So this
 stage runs at every `dvc repro` and writes the digest of the weights, on which every stage that loads the
 model depends. Digests of unchanged files are remembered (`backends.digests`).
+
+It also gives DVC the published run's overview, with which `dvc metrics diff` compares a clone's first run.
 """
 
 import json
@@ -17,6 +19,7 @@ from moodlens.base.errors import ContractError, must
 from moodlens.params.pipeline import Params
 from moodlens.store.atomic import replacing
 from moodlens.store.experiment_copy import require_tracked
+from moodlens.store.published_object import remember_published
 
 MARKER = "The files that params.yaml names were here when stage `inputs` last ran.\n"
 """Constant, so that no later stage runs again because this one did."""
@@ -40,5 +43,6 @@ def run(params: Params, root: Path) -> None:
     with replacing(root / STAMP) as temporary:
         stamp = {"model": source.weights_sha256}
         temporary.write_text(json.dumps(stamp, indent=2) + "\n", encoding="utf-8")
+    remember_published(root)
     with replacing(root / "data" / "inputs.txt") as temporary:
         temporary.write_text(MARKER, encoding="utf-8")
