@@ -101,7 +101,7 @@ def verdict(runs: list[Run]) -> dict[str, object]:
     peak_gb = max(run.cost.peak_gb for run in runs)
     holds = {
         "cold": cold.cost.wall_s <= COLD_S and len(cold.stages) > 0,
-        "again": again.cost.wall_s <= AGAIN_S and again.stages == [],
+        "again": again.cost.wall_s <= AGAIN_S and again.stages == ["inputs"],
         "sae": sae.cost.wall_s <= SAE_S and sae.stages == ["sae", "latents"],
         "changed": 0 < len(changed.stages) < len(cold.stages),
         "peak": peak_gb < PEAK_GB,
@@ -110,7 +110,7 @@ def verdict(runs: list[Run]) -> dict[str, object]:
         "name": "pipeline",
         "value": round(cold.cost.wall_s, 1),
         "unit": "s",
-        "bar": f"cold <= {COLD_S:g} s, again <= {AGAIN_S:g} s and no stage, "
+        "bar": f"cold <= {COLD_S:g} s, again <= {AGAIN_S:g} s and no stage but inputs, "
         f"sae and latents <= {SAE_S:g} s, peak < {PEAK_GB:g} GB",
         "holds": all(holds.values()),
         "cold_cpu_s": round(cold.cost.cpu_s, 1),

@@ -69,7 +69,10 @@ def test_a_child_between_fork_and_exec_counts_once(tmp_path: Path):
 
 
 def runs(
-    cold_s: float = 200.0, again_output: str = "", peak_gb: float = 1.0, sae_s: float = 90.0
+    cold_s: float = 200.0,
+    again_output: str = "Running stage 'inputs':",
+    peak_gb: float = 1.0,
+    sae_s: float = 90.0,
 ) -> list[Run]:
     stages = "Running stage 'prompts':\nRunning stage 'decide':\nRunning stage 'report':\n"
     return [

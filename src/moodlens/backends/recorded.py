@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from moodlens.base.errors import ContractError, must
-from moodlens.store.tables import read_metrics
 
 MANIFEST = Path("data") / "activations" / "manifest.json"
 CLIPS = "the clips in data/"
@@ -21,6 +20,8 @@ def recorded_weights(root: Path) -> str:
     Raises:
         ContractError: the manifest of the clips is absent, damaged, or names no model.
     """
+    from moodlens.store.tables import read_metrics  # brings pandas, which stage `inputs` does not need
+
     model = read_metrics(root / MANIFEST).get("model")
     digest = model.get("weights_sha256") if isinstance(model, Mapping) else None
     if not isinstance(digest, str) or not digest:
