@@ -1,7 +1,9 @@
 """The check of the design and the finding on null-text states: descriptions, no more than was tested."""
 
 from dataclasses import fields, replace
+from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from moodlens.decision.evidence import Baseline
@@ -9,6 +11,7 @@ from moodlens.decision.findings import Finding, null_text_finding, words_check
 from tests.decision.test_ladder import FOUND, SILENT
 from tests.decision.thresholds import THRESHOLDS
 
+ROOT = Path(__file__).parents[2]
 FAMILIES = tuple(
     Baseline(name, 0.4, 0.2, 0.1, 0.3, 0.001) for name in ("untrained decoder, leak 0.9", "recurrent reader")
 )
@@ -22,7 +25,9 @@ def test_a_finding_has_no_verdict():
 def test_the_check_of_the_words_says_that_random_deals_pass_it():
     check = words_check(replace(FOUND, unit="prompt", effect=None, baselines=()), THRESHOLDS)
     assert check.sentence == "The words of the prompts tell the emotion of held-out prompts."
-    assert ".88 of deals" in check.note
+    rates = pd.read_csv(ROOT / "calibration" / "rates.csv").set_index("test")
+    dealt = rates.loc["wordings dealt to labels at random: words name the label of held-out prompts"]
+    assert f"in {round(dealt.rate * dealt.n_sims)} of {dealt.n_sims} simulations" in check.note
     assert "licenses nothing" in check.note
     assert (check.accuracy, check.effect) == (0.9, None)
     silent = words_check(replace(SILENT, unit="prompt", effect=None), THRESHOLDS)

@@ -17,7 +17,7 @@ from moodlens.probes.kernel_ridge import grid_accuracies
 from moodlens.prompts.lexicon import components
 from moodlens.stats.design import Design, design_of
 from moodlens.stats.design_check import check_design
-from moodlens.stats.gram import centred, group_means, prompt_grams, site_gram
+from moodlens.stats.gram import centred, group_means, prompt_grams, site_gram, standardised
 from moodlens.stats.location import Statistic, choices, location_statistics
 from moodlens.stats.multiplicity import max_p, max_t
 from moodlens.stats.permanova import pseudo_f
@@ -36,6 +36,7 @@ EACH_WORDING = "every wording a unit"
 NO_STRATA = "instrument left free"
 CLOSED = "check of the design leaves the rung open"
 RECURRING = "recurring words identify the label more than in deals"
+WORDS_BY_PROMPT = "words name the label of held-out prompts"
 BOTH = "where W_d* is in use, two p must both be small"
 DEALS = "wordings of one label that share a word are one unit; deals bring further ones under one label"
 
@@ -232,7 +233,10 @@ DEALT_WORLD = World(2 * 4 * N_WORDINGS, 1, 0.0)
 
 
 def _dealt(rng: np.random.Generator) -> dict[str, bool]:
-    """Return whether recurring words identify labels that were dealt at random, more than other deals do.
+    """Return whether words tell labels that were dealt at random, by two tests.
+
+    Words that recur identify the label more than in other deals; and, as the check of the words does it, a
+    probe names the label of held-out prompts, whose wording it has met.
 
     A wording is two content words, some of which recur in others; two prompts use it, each with a word of its
     slot. Wordings that share a word under one label are merged, as in every design of the pipeline.
@@ -257,7 +261,11 @@ def _dealt(rng: np.random.Generator) -> dict[str, bool]:
     strata = Strata(np.zeros(2 * n, dtype=np.int64), (), ())
     check = check_design(design, strata, {}, words, {}, None, ALPHA, seed)
     (found,) = (finding for finding in check.findings if finding.name == "recurring_words")
-    return {RECURRING: found.p is not None and found.p <= ALPHA}
+    (site,) = prompt_grams([site_gram("words", standardised(words), np.arange(2 * n))])
+    moved = design.relabellings("prompt", N_PERMUTATIONS, rng)
+    folds = design_folds(design, "prompt", N_FOLDS, rng)
+    named = max_p(grid_accuracies(site[None], folds, moved, RIDGES))
+    return {RECURRING: found.p is not None and found.p <= ALPHA, WORDS_BY_PROMPT: named <= ALPHA}
 
 
 NULLS = (
@@ -291,5 +299,10 @@ NULLS = (
         lambda rng: _confounded(1.0, rng),
         {CLOSED: promised(why_conservative="the check closes the rung"), NO_STRATA: BROKEN},
     ),
-    Null("wordings dealt to labels at random", DEALT_WORLD, _dealt, {RECURRING: promised(0.05, DEALS)}),
+    Null(
+        "wordings dealt to labels at random",
+        DEALT_WORLD,
+        _dealt,
+        {RECURRING: promised(0.05, DEALS), WORDS_BY_PROMPT: BROKEN},
+    ),
 )

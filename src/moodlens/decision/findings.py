@@ -1,8 +1,8 @@
 """What is measured beside the ladder: the words of the prompts (a check of the design) and null-text states.
 
-Neither has a verdict, so neither can count as reached. Both hold conditions and whether each holds. Random
-deals of wordings to labels pass the check of the words in .88 of deals, measured by an outside review. Its
-conditions therefore license nothing.
+Neither has a verdict, so neither can count as reached. Both hold conditions and whether each holds. Wordings
+that are dealt to labels at random pass the check of the words too (calibration/rates.csv). Its conditions
+therefore license nothing.
 
 Null-text states are computed from the tokens they were fed and hold no more than those. One sentence about
 them is a claim: that a trained state summarises the emotion of its past more accessibly than untrained memory

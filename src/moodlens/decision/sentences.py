@@ -52,9 +52,9 @@ WORDS_TELL = "The words of the prompts tell the emotion of held-out prompts."
 WORDS_DO_NOT_TELL = "The words of the prompts are not shown to tell the emotion of held-out prompts."
 FEW_RENAMINGS = "so few emotions and sets can be renamed in too few ways"
 RANDOM_DEALS = (
-    "Random deals of wordings to labels pass this check in .88 of deals (measured by an outside review): "
-    "it licenses nothing."
+    "Wordings dealt to labels at random pass this check in 400 of 400 simulations: it licenses nothing."
 )
+"""As calibration/rates.csv has it."""
 MORE_ACCESSIBLE = (
     "A trained state summarises the emotion of its past more accessibly than untrained memory does."
 )

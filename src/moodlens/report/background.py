@@ -132,8 +132,8 @@ GLOSSARY = (
     ),
     Fact(
         "Check of the design",
-        "A property of the prompts, not of the model. The check of the words licenses nothing: random deals "
-        "of wordings to labels pass it in .88 of deals.",
+        "A property of the prompts, not of the model. The check of the words licenses nothing: wordings "
+        "dealt to labels at random pass it too.",
     ),
     Fact(
         "Finding",
