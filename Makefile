@@ -93,7 +93,7 @@ $(STAMP): constraints.txt pyproject.toml | preflight
 	@echo "== installing torch, then the pinned set (a few minutes the first time, about 2.5 GB)"
 	@$(BIN)/pip install -q -c constraints.txt torch==2.13.0
 	@$(BIN)/pip install -q -c constraints.txt -e .
-	@$(BIN)/python -m moodlens.cli.plots_page
+	@$(BIN)/python -m moodlens.plots.dvc_page
 	@touch $@
 
 $(DEV): $(STAMP)

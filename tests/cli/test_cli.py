@@ -40,6 +40,6 @@ def test_doctor_says_that_queued_runs_do_not_see_an_untracked_table(
 def test_doctor_passes_in_the_repository(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setenv("DVC_ROOT", str(ROOT))
     monkeypatch.setattr(cli, "NEEDED_GB", 0.0)
-    monkeypatch.setattr(cli.plots_page, "is_current", lambda root: True)
+    monkeypatch.setattr(cli.dvc_page, "is_current", lambda root: True)
     assert cli.main(["doctor"]) == 0
     assert "6 layers x 192" in capsys.readouterr().out

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from moodlens.cli.plots_page import write_page
+from moodlens.plots.dvc_page import write_page
 from moodlens.stages.shell import QUIET
 from tests.browser import needs_chromium, visit
 from tests.stages.plot_rows import N_LAYERS, N_STEPS, plot_tables

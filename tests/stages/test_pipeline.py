@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from moodlens.cli.plots_page import write_page
 from moodlens.decision.ladder import RUNGS, SOURCES
+from moodlens.plots.dvc_page import write_page
 from moodlens.stages import STAGES
 from moodlens.stages.shell import QUIET
 from tests.browser import needs_chromium, visit

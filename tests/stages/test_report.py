@@ -10,6 +10,7 @@ import pytest
 from moodlens.base.errors import ContractError
 from moodlens.decision.ladder import RUNGS
 from moodlens.params.pipeline import Params
+from moodlens.plots import dvc_page
 from moodlens.stages import decide, temporal
 from moodlens.stages.report.chapters import CHAPTERS
 from moodlens.stages.report.stage import gather, run
@@ -153,3 +154,15 @@ def test_chapters_that_were_not_run_leave_their_reason_and_the_verdict_stands(
     html = (root / "reports" / "index.html").read_text(encoding="utf-8")
     for name in MAY_BE_LEFT_OUT:
         assert f"{name} needs more wordings." in html
+
+
+def test_the_page_of_dvc_plots_is_written_where_a_workspace_lacks_it(
+    workspace: tuple[Path, Params], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(dvc_page, "offline_page", lambda: "<!DOCTYPE html>")
+    run(workspace[1], tmp_path)
+    assert not (tmp_path / dvc_page.PAGE).exists(), "no DVC repository"
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").touch()
+    run(workspace[1], tmp_path)
+    assert (tmp_path / dvc_page.PAGE).read_text() == "<!DOCTYPE html>"

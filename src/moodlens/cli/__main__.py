@@ -20,9 +20,10 @@ from pathlib import Path
 
 from moodlens.base.command import exit_status
 from moodlens.base.errors import MoodLensError
-from moodlens.cli import compare, models, plan, plots_page, track
+from moodlens.cli import compare, models, plan, track
 from moodlens.cli.publish import publish
 from moodlens.cli.verdict import verdict
+from moodlens.plots import dvc_page
 from moodlens.stages.shell import load_params, project_root
 
 PACKAGES = (
@@ -58,10 +59,10 @@ def examine(root: Path) -> Iterator[Finding]:
     free_gb = shutil.disk_usage(root).free / 1e9
     advice = "" if free_gb >= NEEDED_GB else f"Free {NEEDED_GB - free_gb:.1f} GB"
     yield Finding("free disk", f"{free_gb:.1f} GB", advice)
-    if plots_page.is_current(root):
+    if dvc_page.is_current(root):
         yield Finding("page of dvc plots", "written")
     else:
-        advice = f"Run `{plots_page.COMMAND}`"
+        advice = f"Run `{dvc_page.COMMAND}`"
         yield Finding("page of dvc plots", "missing or of another version", advice)
     try:
         params = load_params(root)

@@ -6,6 +6,7 @@ import pandas as pd
 
 from moodlens.contracts.tables import ACOUSTICS, CLIPS, NEUTRAL, PROMPTS
 from moodlens.params.pipeline import Params
+from moodlens.plots import dvc_page
 from moodlens.report.background import GLOSSARY, checks_of, design_facts, provenance_of, subject_line
 from moodlens.report.decide import verdict_of
 from moodlens.report.listening import choose, listening
@@ -25,9 +26,16 @@ def run(params: Params, root: Path) -> None:
     path = root / "reports" / "index.html"
     with replacing(path) as temporary:
         temporary.write_text(render(page), encoding="utf-8")
+    _prepare_dvc_plots(home_of(root))
     decided = stored_metrics(root, "decide")
     headline = decided["headline"] if decided else "No verdict yet: run `dvc repro`."
     print(f"\n{headline}\nThe verdict: `moodlens verdict`. {_where(root, path)}")
+
+
+def _prepare_dvc_plots(home: Path) -> None:
+    """Write the page in which `dvc plots` draws where the workspace lacks it: DVC's own error says little."""
+    if (home / ".dvc" / "config").is_file() and not dvc_page.is_current(home):
+        dvc_page.write_page(home)
 
 
 def _where(root: Path, path: Path) -> str:

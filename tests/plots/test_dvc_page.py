@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from moodlens.cli import plots_page
 from moodlens.cli.__main__ import examine
+from moodlens.plots import dvc_page
 from tests.browser import needs_chromium, visit
 
 ROOT = Path(__file__).parents[2]
@@ -16,14 +16,14 @@ POINT = '{"data": {"values": [{"a": 1}]}, "mark": "point", "encoding": {"x": {"f
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("clone")
-    plots_page.write_page(root)
+    dvc_page.write_page(root)
     return root
 
 
 def drawn(clone: Path, path: Path, spec: str) -> Path:
     """Write the page of one plot as DVC fills it."""
     plot = f"<div id='a_plot'><script>vegaEmbed('#a_plot', {spec});</script></div>"
-    page = (clone / plots_page.PAGE).read_text(encoding="utf-8")
+    page = (clone / dvc_page.PAGE).read_text(encoding="utf-8")
     path.write_text(page.replace("{plot_divs}", plot).replace("{refresh_tag}", ""), encoding="utf-8")
     return path
 
@@ -31,25 +31,23 @@ def drawn(clone: Path, path: Path, spec: str) -> Path:
 def test_dvc_is_told_where_the_page_is_and_git_leaves_it_out():
     config = configparser.ConfigParser()
     config.read(ROOT / ".dvc" / "config")
-    assert Path(".dvc", config["plots"]["html_template"]) == plots_page.PAGE
+    assert Path(".dvc", config["plots"]["html_template"]) == dvc_page.PAGE
     assert "/tmp" in (ROOT / ".dvc" / ".gitignore").read_text().splitlines()
-    assert plots_page.COMMAND.removeprefix("python -m ") in (ROOT / "Makefile").read_text()
+    assert dvc_page.COMMAND.removeprefix("python -m ") in (ROOT / "Makefile").read_text()
 
 
 def test_the_page_is_current_until_it_is_edited_or_gone(clone: Path, tmp_path: Path):
-    assert plots_page.is_current(clone)
-    assert not plots_page.is_current(tmp_path)
-    old = tmp_path / plots_page.PAGE
+    assert dvc_page.is_current(clone)
+    assert not dvc_page.is_current(tmp_path)
+    old = tmp_path / dvc_page.PAGE
     old.parent.mkdir(parents=True)
-    old.write_text(
-        (clone / plots_page.PAGE).read_text().replace("vl-convert-python 1", "vl-convert-python 0")
-    )
-    assert not plots_page.is_current(tmp_path)
+    old.write_text((clone / dvc_page.PAGE).read_text().replace("vl-convert-python 1", "vl-convert-python 0"))
+    assert not dvc_page.is_current(tmp_path)
 
 
 def test_a_changed_skeleton_makes_the_page_stale(clone: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(plots_page, "SKELETON", plots_page.SKELETON.replace("1360px", "900px"))
-    assert not plots_page.is_current(clone)
+    monkeypatch.setattr(dvc_page, "SKELETON", dvc_page.SKELETON.replace("1360px", "900px"))
+    assert not dvc_page.is_current(clone)
 
 
 def test_doctor_names_the_command_that_writes_the_page(clone: Path, tmp_path: Path):
@@ -58,13 +56,13 @@ def test_doctor_names_the_command_that_writes_the_page(clone: Path, tmp_path: Pa
 
     assert of(clone).advice == ""
     assert of(tmp_path).result == "missing or of another version"
-    assert of(tmp_path).advice == "Run `python -m moodlens.cli.plots_page`"
+    assert of(tmp_path).advice == "Run `python -m moodlens.plots.dvc_page`"
 
 
 def test_outside_a_clone_the_command_says_where_to_run_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(plots_page.UsageError, match=r"\.dvc/config.*Run from the top"):
-        plots_page.main()
+    with pytest.raises(dvc_page.UsageError, match=r"\.dvc/config.*Run from the top"):
+        dvc_page.main()
 
 
 @needs_chromium

@@ -1,6 +1,7 @@
 """The page in which `dvc plots show` and `dvc plots diff` draw, usable without a network.
 
-python -m moodlens.cli.plots_page    write .dvc/tmp/plots.html; `make repro` does it when it installs
+python -m moodlens.plots.dvc_page    write .dvc/tmp/plots.html; `make repro` does it when it installs, and
+                                     stage `report` where the page is absent
 
 DVC's own page loads Vega from a content delivery network and is blank offline. This page contains Vega, which
 the installed package vl-convert-python holds. `.dvc/config` names the page as `plots.html_template`; DVC
@@ -18,7 +19,7 @@ from moodlens.base.errors import UsageError, must
 
 PAGE = Path(".dvc", "tmp", "plots.html")
 """Where the page lies in a clone."""
-COMMAND = "python -m moodlens.cli.plots_page"
+COMMAND = "python -m moodlens.plots.dvc_page"
 VEGA_LITE = "6.4"
 """Version of Vega-Lite that draws: the one made for the Vega in vl-convert-python.
 
