@@ -13,6 +13,7 @@ from moodlens.probes.kernel_ridge import (
     accuracies,
     centred_blocks,
     class_scores,
+    grid_accuracies,
     hats_of,
     nested_predictions,
     out_of_fold_hat,
@@ -129,6 +130,15 @@ def example(seed=0, n=24, width=6):
     rng = np.random.default_rng(seed)
     rows = rng.normal(size=(n, width))
     return rows, rows[:, :2] @ [1.0, -0.5] + rng.normal(size=n), np.arange(n) % 4
+
+
+def test_a_site_that_is_constant_in_training_predicts_without_error():
+    labels, folds = np.array([0, 1, 0, 1, 0, 1]), np.array([0, 0, 1, 1, 2, 2])
+    kernels = np.zeros((1, 6, 6))
+    kernels[:, 4:, 4:] = [[1, -1], [-1, 1]]  # differs in the last fold alone
+    assert np.isfinite(grid_accuracies(kernels, folds, labels[None], (0.1,))).all()
+    named, _ = nested_predictions(kernels, folds, (0.1,), np.eye(2)[labels])
+    assert np.isfinite(named).all()
 
 
 def test_one_penalty_predicts_as_scikit_learns_kernel_ridge_on_centred_data():

@@ -124,10 +124,15 @@ def hats_of(
         (test,) = np.nonzero(folds == fold)
         (train,) = np.nonzero(folds != fold)
         inner, outer = centred_blocks(grams[:, train[:, None], train], grams[:, test[:, None], train])
-        penalty = ridge * np.trace(inner, axis1=1, axis2=2) / len(train)
+        penalty = ridge * _spread(inner)
         inverse = np.linalg.inv(inner + penalty[:, None, None] * np.eye(len(train)))
         hats.append(FoldHat(test, train, outer @ inverse, inner @ inverse))
     return tuple(hats)
+
+
+def _spread(kernels: Float[np.ndarray, "layer n n"]) -> Float[np.ndarray, " layer"]:
+    """Return the mean diagonal of each centred kernel, above 0: a constant site is no error."""
+    return np.maximum(np.trace(kernels, axis1=1, axis2=2) / kernels.shape[1], np.finfo(float).eps)
 
 
 def predictions(
@@ -231,8 +236,9 @@ def _fit(
     n = len(targets)
     train = np.setdiff1d(np.arange(n), held)
     inner, outer = centred_blocks(kernels[:, train[:, None], train], kernels[:, held[:, None], train])
-    size = np.trace(inner, axis1=1, axis2=2)[:, None, None, None] / len(train)
-    penalty = size * np.asarray(ridges)[None, :, None, None] * np.eye(len(train))
+    penalty = (
+        _spread(inner)[:, None, None, None] * np.asarray(ridges)[None, :, None, None] * np.eye(len(train))
+    )
     hats = outer[:, None] @ np.linalg.inv(inner[:, None] + penalty)
     center = targets[train].mean(axis=0)
     return hats.reshape(-1, len(held), len(train)) @ (targets[train] - center) + center

@@ -179,7 +179,7 @@ def _predicted(
     ridge: float,
 ) -> Int[np.ndarray, "perm test"]:
     inner, outer = centred_blocks(gram[None][:, train[:, None], train], gram[None][:, test[:, None], train])
-    penalty = ridge * float(np.trace(inner[0])) / len(train)
+    penalty = ridge * max(float(np.trace(inner[0])) / len(train), np.finfo(float).eps)
     inverse = np.linalg.inv(inner + penalty * np.eye(len(train)))
     hat = FoldHat(np.arange(len(train), len(train) + len(test)), np.arange(len(train)),
                   outer @ inverse, inner @ inverse)  # fmt: skip
