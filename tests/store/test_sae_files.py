@@ -110,6 +110,17 @@ def test_states_round_trip_and_strangers_are_refused(tmp_path: Path):
         load_state(path)
 
 
+def test_a_flipped_bit_of_weights_or_checkpoint_is_refused(tmp_path: Path):
+    save_sae(tmp_path, random_sae("topk"))
+    state = tmp_path / "state.safetensors"
+    save_state(state, State({"a": torch.arange(3)}, {"recipe": {}, "counters": {}}))
+    for path, load in ((tmp_path / WEIGHTS, lambda: load_sae(tmp_path)), (state, lambda: load_state(state))):
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        with pytest.raises(ContractError, match="with another checksum"):
+            load()
+
+
 TRAINING = """
     import sys, time
     from pathlib import Path

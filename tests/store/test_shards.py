@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from safetensors import SafetensorError
+from safetensors.numpy import save_file
 
 from moodlens.base.errors import ContractError
 from moodlens.store import shards
@@ -71,6 +72,38 @@ def test_truncated_shard(tmp_path: Path, keep: int):
         CorruptArtifact, match=r"shard-0003\.safetensors must be a whole .* Delete it and run"
     ):
         read_shard(path)
+
+
+def test_a_flipped_bit_is_never_another_value(tmp_path: Path):
+    """The format has no checksum: most flips gave other numbers, some a traceback."""
+    path = tmp_path / "shard-0000.safetensors"
+    tensors = TENSORS | {"empty": np.zeros((0, 3), np.float32), "scalar": np.float32(3)}
+    write_shard(path, tensors, ABOUT)
+    whole = path.read_bytes()
+    lines = []
+    for bit in np.random.default_rng(0).permutation(len(whole) * 8)[:600]:
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << (bit % 8)
+        path.write_bytes(flipped)
+        try:
+            read, about = read_shard(path, list(tensors)), shard_metadata(path)
+        except CorruptArtifact as error:
+            lines.append(str(error))
+            continue
+        assert about == ABOUT
+        for name, tensor in tensors.items():
+            assert np.array_equal(read[name], tensor)
+            assert read[name].dtype == tensor.dtype
+    assert len(lines) > 500
+    assert all("\n" not in line for line in lines)
+
+
+def test_a_shard_of_another_program_has_no_checksums_and_no_metadata(tmp_path: Path):
+    path = tmp_path / "theirs.safetensors"
+    save_file({"a": TENSORS["a"]}, path, {"format": "np"})
+    assert np.array_equal(read_shard(path)["a"], TENSORS["a"])
+    with pytest.raises(CorruptArtifact, match="must hold metadata; got 'none'"):
+        shard_metadata(path)
 
 
 def test_scalars_stay_scalars(tmp_path: Path):

@@ -13,7 +13,7 @@ from moodlens.sae.model import Sae
 from moodlens.sae.saelens import from_saelens, log_firing_rate, to_saelens
 from moodlens.sae.state import State
 from moodlens.store.atomic import replacing
-from moodlens.store.shards import METADATA_KEY, write_shard
+from moodlens.store.shards import METADATA_KEY, require_checksums, write_shard
 
 CONFIG, WEIGHTS, SPARSITY = "cfg.json", "sae_weights.safetensors", "sparsity.safetensors"
 PICKLES = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt")
@@ -94,12 +94,14 @@ def _tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-            return tensors, json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
+            metadata = file.metadata()
     except (SafetensorError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ContractError(
             must(str(path), "be a whole safetensors file", reason, next_step=_convert(path.name))
         ) from None
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items() if METADATA_KEY in (metadata or {})}
+    return tensors, require_checksums(path, metadata, arrays, _convert(path.name))
 
 
 def _convert(name: str) -> str:

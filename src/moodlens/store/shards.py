@@ -1,11 +1,13 @@
 """Safetensors shards: atomic writes with deterministic bytes, and reads whose errors name the file.
 
 The metadata of a shard is one JSON string under one key: with two or more keys the bytes of a safetensors
-file differ from process to process.
+file differ from process to process. It holds a checksum of every tensor and of itself, because the format has
+none: a flipped bit would be read as another number. A file without them (of another program) is not checked.
 """
 
 import json
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 from errno import ENOSPC
 from pathlib import Path
@@ -19,6 +21,8 @@ from moodlens.base.errors import ContractError, must
 from moodlens.store.atomic import replacing
 
 METADATA_KEY = "moodlens"
+CHECKSUMS = "crc32"
+"""Key of the metadata: name of a tensor -> its checksum; that of the other metadata has an empty name."""
 REMAKE = "Delete it and run `dvc repro` again; whole shards are kept"
 
 
@@ -39,8 +43,10 @@ def write_shard(
     Raises:
         ContractError: the disk is full or the folder cannot be written; the unfinished file is removed.
     """
-    text = json.dumps(metadata or {}, sort_keys=True, ensure_ascii=False)
+    about = dict(metadata or {})
     whole = {name: np.asarray(tensors[name], order="C") for name in sorted(tensors)}  # scalars stay scalars
+    checksums = {"": _text_checksum(about)} | {name: _checksum(tensor) for name, tensor in whole.items()}
+    text = _json({**about, CHECKSUMS: checksums})
     with replacing(path) as temporary:
         try:
             save_file(whole, str(temporary), metadata={METADATA_KEY: text})
@@ -73,7 +79,9 @@ def read_shard(path: Path, names: Sequence[str] | None = None) -> dict[str, np.n
                 raise CorruptArtifact(
                     must(f"shard {path}", f"hold {name}", "no such tensor", next_step=REMAKE)
                 )
-        return {name: shard.get_tensor(name) for name in (present if names is None else names)}
+        tensors = {name: shard.get_tensor(name) for name in (present if names is None else names)}
+        require_checksums(path, shard.metadata(), tensors)
+    return tensors
 
 
 def shard_names(path: Path) -> list[str]:
@@ -83,9 +91,59 @@ def shard_names(path: Path) -> list[str]:
 
 
 def shard_metadata(path: Path) -> dict[str, Any]:
-    """Return the metadata of a shard; errors as `read_shard`."""
+    """Return the metadata of a shard.
+
+    Raises:
+        CorruptArtifact: as `read_shard`, or the shard has no metadata of `write_shard`.
+    """
     with _opened(path) as shard:
-        return json.loads((shard.metadata() or {}).get(METADATA_KEY, "{}"))
+        if METADATA_KEY not in (shard.metadata() or {}):
+            raise CorruptArtifact(must(f"shard {path}", "hold metadata", "none", next_step=REMAKE))
+        return require_checksums(path, shard.metadata(), {})
+
+
+def require_checksums(
+    path: Path, metadata: Mapping[str, str] | None, tensors: Mapping[str, np.ndarray], advice: str = REMAKE
+) -> dict[str, Any]:
+    """Return the metadata that `write_shard` was given, after comparing checksums.
+
+    Args:
+        path: the file, for messages.
+        metadata: of the safetensors file.
+        tensors: some or all of its tensors.
+        advice: next step of a message.
+
+    Raises:
+        CorruptArtifact: a tensor or the metadata is not what was written.
+    """
+    about: dict[str, Any] = {}
+    if METADATA_KEY not in (metadata or {}):
+        return about
+    try:
+        about = json.loads((metadata or {})[METADATA_KEY])
+        checksums = about.pop(CHECKSUMS)
+        changed = [] if checksums[""] == _text_checksum(about) else ["metadata"]
+        changed += [name for name, tensor in tensors.items() if checksums[name] != _checksum(tensor)]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        changed = ["metadata"]
+    if changed:
+        got = f"{changed[0]} with another checksum"
+        raise CorruptArtifact(must(f"shard {path}", "hold what was written", got, next_step=advice))
+    return about
+
+
+def _checksum(tensor: np.ndarray) -> int:
+    """Return the CRC-32 of a contiguous array: kind of number, shape and values."""
+    head = zlib.crc32(f"{tensor.dtype.str} {tensor.shape}".encode())
+    return zlib.crc32(tensor.reshape(-1).view(np.uint8).data, head)
+
+
+def _text_checksum(about: Mapping[str, object]) -> int:
+    return zlib.crc32(_json(json.loads(_json(about))).encode())
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
 def _opened(path: Path) -> Any:  # safe_open has no type of its own
