@@ -1,5 +1,6 @@
 """Digests of model files: read once while a file is unchanged, read again when it was overwritten."""
 
+import errno
 import os
 from hashlib import sha256
 from pathlib import Path
@@ -58,3 +59,17 @@ def test_a_cache_that_cannot_be_written_only_costs_time(tmp_path: Path, monkeypa
     file, content = tmp_path / "weights", bytes(LEAST_BYTES)
     file.write_bytes(content)
     assert file_digest(file) == file_digest(file) == of(content)
+
+
+def test_a_cache_on_a_read_only_disk_only_costs_time(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The line of the failed write ended the stage."""
+
+    def read_only(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    file, content = tmp_path / "weights", bytes(LEAST_BYTES)
+    file.write_bytes(content)
+    monkeypatch.setattr(os, "replace", read_only)
+    assert file_digest(file) == of(content)

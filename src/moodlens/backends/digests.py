@@ -11,6 +11,7 @@ import time
 from hashlib import sha256
 from pathlib import Path
 
+from moodlens.base.errors import ContractError
 from moodlens.store.atomic import replacing
 from moodlens.store.receipts import file_sha256
 
@@ -51,5 +52,5 @@ def _remember(place: Path, entry: dict[str, object]) -> None:
     try:
         with replacing(place) as temporary:
             temporary.write_text(json.dumps(entry), encoding="utf-8")
-    except OSError:
+    except ContractError:
         return

@@ -26,6 +26,7 @@ from moodlens.forecast.sizes import sizes_of
 from moodlens.params.pipeline import Params
 from moodlens.prompts.reading import refuse_unread
 from moodlens.stages.generate.shard import Clip, ShardTask, make_shard
+from moodlens.store.atomic import replacing
 from moodlens.store.code_fingerprint import made_by
 from moodlens.store.receipts import fingerprint, joined_rows, remove_outdated, unfinished
 from moodlens.store.tables import read_table, write_metrics, write_table
@@ -179,7 +180,8 @@ def _finish(tasks: list[ShardTask], params: Params, root: Path, info: ModelInfo)
         "shards": {task.path("activations", "shard").name: task.fingerprint for task in tasks},
     }
     path = data / "activations" / "manifest.json"
-    path.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     current = {path, index}
     for task in tasks:
         current |= {task.receipt, *task.shard_files, *task.audio_files}

@@ -32,6 +32,7 @@ from moodlens.stages.reencode.further_draws import MemoryTask, remember_shard
 from moodlens.stages.reencode.memory import SHARED
 from moodlens.stages.reencode.recurrent import RecurrentTask, read_recurrently
 from moodlens.stages.reencode.shard import ForcedClip, ReencodeTask, reencode_shard
+from moodlens.store.atomic import replacing
 from moodlens.store.code_fingerprint import made_by
 from moodlens.store.receipts import file_sha256, fingerprint, joined_rows, remove_outdated, unfinished
 from moodlens.store.tables import read_metrics, read_table, values, write_metrics, write_table
@@ -202,7 +203,8 @@ def _finish(
         "shards": {task.summary.name: task.fingerprint for task in tasks},
     }
     path = folder / "manifest.json"
-    path.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     current = {path, index, tests, swapped} | {
         file for task in (*tasks, *readers) for file in (task.receipt, *task.files)
     }
