@@ -15,6 +15,7 @@ from moodlens.base.command import exit_status, one_name
 from moodlens.base.errors import Unsupported, UsageError, must
 from moodlens.compute.monitor import Monitor
 from moodlens.params.pipeline import Params, parse_params
+from moodlens.store.atomic import remove_left_behind
 from moodlens.store.run_record import (
     Record,
     Run,
@@ -24,6 +25,7 @@ from moodlens.store.run_record import (
     revision_of,
     write_record,
 )
+from moodlens.store.stage_outputs import output_digests, require_outputs
 
 QUIET = {
     "DVC_NO_ANALYTICS": "true",
@@ -39,6 +41,10 @@ QUIET = {
 
 NO_RECORD = ("inputs", "track")
 """Stages that measure nothing: one checks that files exist, the other logs the records."""
+
+
+WRITTEN = ("data", "metrics", "models/sae", "reports", ".cache/sae")
+"""Folders that stages write to."""
 
 
 class OnceLoader(yaml.SafeLoader):
@@ -147,6 +153,9 @@ def run_stage(name: str, load: Callable[[], Stage]) -> int:
         limit_threads(params.compute.threads)
         sections = dict(raw) if isinstance(raw, Mapping) else {}
         inputs = inputs_of(root, name, sections)
+        require_outputs(root, name, sections)
+        for folder in WRITTEN:
+            remove_left_behind(root / folder)
         stage = load()
         started = time.time()
         with Monitor() as monitor:
@@ -166,6 +175,7 @@ def run_stage(name: str, load: Callable[[], Stage]) -> int:
             inputs=inputs,
             samples=tuple(Sample(*sample) for sample in monitor.samples),
             run=run,
+            outputs=output_digests(root, name),
         )
         if name not in NO_RECORD:
             write_record(root, record)

@@ -77,6 +77,7 @@ class Record:
     inputs: tuple[Input, ...]
     samples: tuple[Sample, ...] = ()
     run: Run | None = None
+    outputs: Mapping[str, str] = field(default_factory=dict)  # path -> SHA-256 (`store.stage_outputs`)
 
     @property
     def ended(self) -> str:
@@ -200,7 +201,7 @@ def inputs_of(root: Path, stage: str, params: Mapping[str, Any]) -> tuple[Input,
             if name not in own:
                 result[name] = Input(name, out.get("md5", ""), out.get("size", 0))
         if path not in recorded:
-            for file in _files_at(root / path):
+            for file in files_at(root / path):
                 name = file.relative_to(root).as_posix() if file.is_relative_to(root) else file.as_posix()
                 made = any(name == out or name.startswith(f"{out}/") for out in (*recorded, *own))
                 if not made:
@@ -208,8 +209,8 @@ def inputs_of(root: Path, stage: str, params: Mapping[str, Any]) -> tuple[Input,
     return tuple(result[path] for path in sorted(result))
 
 
-def _files_at(path: Path) -> list[Path]:
-    """Return a file itself, or the files of a folder, without hidden ones."""
+def files_at(path: Path) -> list[Path]:
+    """Return a file itself, or the files of a folder, without hidden ones; none of a path that is absent."""
     if path.is_file():
         return [path]
     return [file for file in sorted(path.rglob("*")) if file.is_file() and not file.name.startswith(".")]
@@ -263,6 +264,18 @@ def _stages(path: Path) -> Mapping[str, Any]:
 @lru_cache(maxsize=4)
 def _stages_in(text: str) -> Mapping[str, Any]:
     return (yaml.load(text, Loader=SAFE_LOADER) or {}).get("stages", {})
+
+
+def declared_by_stage(root: Path) -> dict[str, set[str]]:
+    """Return stage -> the outputs that dvc.yaml declares of it."""
+    return {name: _declared(entry) for name, entry in _stages(root / "dvc.yaml").items()}
+
+
+def dependencies_of(root: Path, stage: str, params: Mapping[str, Any]) -> list[str]:
+    """Return the files and folders that dvc.yaml says a stage reads, files of its parameters included."""
+    entry = _stages(root / "dvc.yaml").get(stage, {})
+    files = [_path(each) for each in entry.get("params", []) if isinstance(each, Mapping)]
+    return [_filled(dep, params) for dep in entry.get("deps", [])] + files
 
 
 def _path(out: str | Mapping[str, Any]) -> str:
