@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from moodlens.backends.checkpoint import TOKENIZERS
 from moodlens.backends.weight_files import INDEX, PICKLED, WEIGHTS, read_json
 from moodlens.base.errors import MoodLensError, UsageError, must
 
@@ -38,8 +39,12 @@ def cached(repo: str, revision: str = "") -> Path | None:
         return None
 
 
-def is_whole(folder: Path) -> bool:
-    """Say whether a snapshot has a configuration and every weight file that it names."""
+def is_whole(folder: Path, *, tokenizer: bool = True) -> bool:
+    """Say whether a snapshot has a configuration, every weight file that its index names, and a tokenizer."""
+    return _has_weights(folder) and (not tokenizer or any((folder / name).is_file() for name in TOKENIZERS))
+
+
+def _has_weights(folder: Path) -> bool:
     if not (folder / "config.json").is_file():
         return False
     if (folder / WEIGHTS).is_file():
@@ -51,7 +56,7 @@ def is_whole(folder: Path) -> bool:
     return isinstance(names, dict) and all((folder / str(name)).is_file() for name in names.values())
 
 
-def snapshot(repo: str, revision: str = "", *, thing: str, instead: str) -> Path:
+def snapshot(repo: str, revision: str = "", *, thing: str, instead: str, tokenizer: bool = True) -> Path:
     """Return the folder of a hub model, cached or downloaded.
 
     Args:
@@ -59,25 +64,35 @@ def snapshot(repo: str, revision: str = "", *, thing: str, instead: str) -> Path
         revision: branch, tag or commit; empty is the default branch.
         thing: what the error message calls it.
         instead: what the error message advises apart from downloading.
+        tokenizer: whether a part without a tokenizer is asked for again.
 
     Raises:
         UsageError: it is not whole in the cache, and the hub has no such model or revision, cannot be
             reached, or has pickled weights alone.
     """
     folder = cached(repo, revision)
-    if folder is not None and is_whole(folder):
+    if folder is not None and is_whole(folder, tokenizer=tokenizer):
         return folder
     place = "hub" if folder is None else f"hub; {folder} holds a part of it"
     downloaded = _downloaded(repo, revision, thing, instead, place)
-    if is_whole(downloaded):
-        return downloaded
-    advice = f"Run `hf download {repo} --local-dir FOLDER`, then `moodlens models convert FOLDER TARGET`"
-    pickled = any(path for pattern in PICKLED for path in downloaded.glob(pattern))
-    got = "pickles alone" if pickled else "no model.safetensors"
+    if _has_weights(downloaded):
+        return downloaded  # without a tokenizer if the hub has none, which `verify_checkpoint` then says
     rule = "hold a configuration and safetensors weights in transformers layout"
-    raise UsageError(
-        must(thing, rule, got, where=f"hub, {downloaded.name}", next_step=f"{advice}, or {instead}")
-    )
+    if _is_pickled(downloaded):
+        got, source, advice = "pickles alone", downloaded, "Run"
+    else:
+        got, source = "no model.safetensors", Path("FOLDER")
+        at = f" --revision {revision}" if revision else ""
+        advice = f"Run `hf download {repo}{at} --local-dir FOLDER`, then"
+    advice += f" `moodlens models convert {source} TARGET`, which reads pickles as tensors alone, and set"
+    advice += f" model.id to TARGET, or {instead}"
+    raise UsageError(must(thing, rule, got, where=f"hub, {downloaded.name}", next_step=advice))
+
+
+def _is_pickled(folder: Path) -> bool:
+    """Say whether a folder has a configuration and pickled weights."""
+    pickles = [path for pattern in PICKLED for path in folder.glob(pattern)]
+    return (folder / "config.json").is_file() and bool(pickles)
 
 
 def _downloaded(repo: str, revision: str, thing: str, instead: str, place: str) -> Path:

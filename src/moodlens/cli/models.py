@@ -2,7 +2,7 @@
 
 moodlens models list                     print id, size, licence and folder; with --checksum the SHA-256
 moodlens models download MODEL           print the licence, then download a published model to the hub's cache
-moodlens models convert SOURCE TARGET    convert a folder in audiocraft layout to transformers layout
+moodlens models convert SOURCE TARGET    convert a folder in audiocraft layout, or with pickled weights
 moodlens models verify MODEL             check layout, configuration and files of an id or a folder
 """
 
@@ -38,9 +38,10 @@ def add_commands(subparsers: Any) -> None:
     downloading.add_argument("model", help="a hub id: from `moodlens models list`, or a fine-tune, user/name")
     downloading.add_argument("--revision", default="", help="branch, tag or commit; default: default branch")
     converting = commands.add_parser(
-        "convert", help="convert audiocraft to transformers layout (safetensors)"
+        "convert", help="convert audiocraft layout or pickled weights to transformers layout (safetensors)"
     )
-    converting.add_argument("source", type=Path, help="folder with " + " and ".join(AUDIOCRAFT_FILES))
+    files = " and ".join(AUDIOCRAFT_FILES)
+    converting.add_argument("source", type=Path, help=f"folder with {files}, or with pytorch_model.bin")
     converting.add_argument("target", type=Path, help="folder to create")
     converting.add_argument(
         "--text-encoder", type=Path, help="folder of the T5; default: the T5 that the configuration names"
@@ -57,15 +58,22 @@ def run(chosen: argparse.Namespace, root: Path) -> str:
         MoodLensError: the model is absent, refused or damaged.
     """
     if chosen.models_command == "convert":
-        from moodlens.backends.audiocraft.convert import convert
-
-        target = convert(chosen.source, chosen.target, chosen.text_encoder)
-        return "converted\n" + _described(verify_checkpoint(target))
+        return "converted\n" + _described(verify_checkpoint(_converted(chosen)))
     if chosen.models_command == "download":
         return downloaded(chosen.model, chosen.revision)
     if chosen.models_command == "verify":
         return verified(chosen.model, chosen.revision, root)
     return listed(root, chosen.checksum)
+
+
+def _converted(chosen: argparse.Namespace) -> Path:
+    if (chosen.source / "config.json").is_file():
+        from moodlens.backends.pickles import convert_pickles
+
+        return convert_pickles(chosen.source, chosen.target)
+    from moodlens.backends.audiocraft.convert import convert
+
+    return convert(chosen.source, chosen.target, chosen.text_encoder)
 
 
 def listed(root: Path, checksum: bool = False) -> str:

@@ -13,18 +13,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
-import torch
 import yaml
 from torch import Tensor
 
 from moodlens.backends.checkpoint import AUDIOCRAFT_FILES
-from moodlens.backends.weight_files import missing
+from moodlens.backends.pickles import ANOTHER_COPY, read_pickle
 from moodlens.base.errors import ContractError, UsageError, must
 
-ANOTHER_COPY = "Copy or download the file again"
 ABSENT: Any = object()
 MAX_DEPTH = 8
 """Depth at which circular references stay unresolved."""
@@ -112,7 +109,7 @@ def read_packages(folder: Path) -> tuple[Package, Package]:
 
 def read_package(path: Path) -> Package:
     """Return one package; see `read_packages`."""
-    raw = _load(path)
+    raw = read_pickle(path)
     if isinstance(raw, Mapping) and isinstance(raw.get("pretrained"), str):
         return Package(Settings({}, path), {}, raw["pretrained"])
     weights = raw.get("best_state") if isinstance(raw, Mapping) else None
@@ -133,34 +130,3 @@ def read_package(path: Path) -> Package:
             must(f"xp.cfg of {path}", "be a YAML mapping", type(values).__name__, next_step=ANOTHER_COPY)
         )
     return Package(Settings(values, path), weights)
-
-
-def _load(path: Path) -> Any:
-    if not path.is_file():
-        raise missing(path.parent, path.name)
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=_zipped(path))
-    except UnpicklingError as error:
-        code = re.search(r"(?:GLOBAL|Unsupported (?:class|operand|global:?)) ([\w.]+)", str(error))
-        if code is None:
-            raise ContractError(_damaged(path, str(error))) from None
-        advice = "It asks to run code and was not run: export weights and configuration alone"
-        raise UsageError(
-            must(str(path), "hold tensors and plain values only", code[1], next_step=advice)
-        ) from None
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise ContractError(_damaged(path, str(error))) from None
-
-
-def _zipped(path: Path) -> bool:
-    """Say whether the file is in PyTorch's zip format, whose tensors can be mapped from disk."""
-    with path.open("rb") as stream:
-        return stream.read(4) == b"PK\x03\x04"
-
-
-def _damaged(path: Path, reason: str) -> str:
-    first = reason.strip().splitlines()[0][:120] if reason.strip() else "an early end"
-    where = f"{path.stat().st_size} bytes"
-    return must(
-        str(path), "be a whole file written by torch.save", first, where=where, next_step=ANOTHER_COPY
-    )

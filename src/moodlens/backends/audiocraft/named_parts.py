@@ -50,7 +50,7 @@ def codec_folder(name: str) -> Path:
     if not _may_be_on_hub(name):
         rule = "be a folder on this machine or a hub id"
         raise UsageError(must(f"codec {name}", rule, "no such folder", next_step=_sentence(instead)))
-    return hub.snapshot(name, thing=f"codec {name}", instead=instead)
+    return hub.snapshot(name, thing=f"codec {name}", instead=instead, tokenizer=False)
 
 
 def digest_of(folder: Path) -> str:
