@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 
 Damage = Callable[[Path], None]
@@ -210,4 +211,74 @@ SERVED: Mapping[str, Damage] = {
     "no generation config": lambda folder: (folder / "generation_config.json").unlink(),
     "a pickle beside": beside("training_args.bin", "pickle"),
     "64 bits": retyped(Q, torch.float64),
+    "half precision": retyped("", torch.float16),
+    "bfloat16": retyped("", torch.bfloat16),
+    "single precision": retyped("", torch.float32),
+    "precisions mixed": retyped("layers.0.", torch.bfloat16),
+}
+
+
+def naming(name: object) -> Damage:
+    """Name another text encoder in xp.cfg of an audiocraft folder."""
+
+    def damage(folder: Path) -> None:
+        path = folder / "state_dict.bin"
+        package = torch.load(path, weights_only=True)
+        config = yaml.safe_load(package["xp.cfg"])
+        config["conditioners"]["description"]["t5"]["name"] = name
+        torch.save(package | {"xp.cfg": yaml.safe_dump(config)}, path)
+
+    return damage
+
+
+def in_t5(damage: Damage) -> Damage:
+    """Damage the text encoder, which lies in the folder `t5` beside the model."""
+    return lambda folder: damage(folder.parent / "t5")
+
+
+def _no_tokenizer(folder: Path) -> None:
+    for path in folder.glob("*token*"):
+        path.unlink()
+
+
+def _t5_config(key: str, value: object) -> Damage:
+    return in_t5(configured(key, value))
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+
+
+def _t5_as_pickle(folder: Path) -> None:
+    torch.save(load_file(folder / WEIGHTS), folder / "pytorch_model.bin")
+    (folder / WEIGHTS).unlink()
+
+
+AUDIOCRAFT_REFUSED: Mapping[str, Damage] = {
+    "a text encoder of another machine": naming("/home/someone/models/t5-base"),
+    "a text encoder by a relative path": naming("./t5"),
+    "a text encoder of the hub, which is away": naming("t5-base"),
+    "a text encoder that is a number": naming(3),
+    "a text encoder without a name": naming(None),
+    "a text encoder that is a list": naming(["t5", "base"]),
+    "the model itself as text encoder": naming("."),
+    "an empty text encoder": in_t5(_empty),
+    "a text encoder without a tokenizer": in_t5(_no_tokenizer),
+    "a text encoder with a cut tokenizer": in_t5(bytes_of("tokenizer.json", lambda content: content[:100])),
+    "a text encoder with a larger tokenizer": in_t5(REFUSED["tokenizer of another model"]),
+    "a text encoder of another width": _t5_config("d_model", 24),
+    "a text encoder of two layers": _t5_config("num_layers", 2),
+    "a text encoder with an unknown activation": _t5_config("feed_forward_proj", "a-b-c"),
+    "a text encoder with layers as text": _t5_config("num_layers", "two"),
+    "a text encoder of another kind": _t5_config("model_type", "bert"),
+    "a cut text encoder": in_t5(bytes_of(WEIGHTS, lambda content: content[:-64])),
+    "a pickled text encoder": in_t5(_t5_as_pickle),
+}
+AUDIOCRAFT_SERVED: Mapping[str, Damage] = {
+    "as exported": lambda folder: None,
+    "a text encoder in half precision": in_t5(retyped("", torch.float16)),
+    "a text encoder with one kind of tokenizer": in_t5(
+        lambda folder: (folder / "tokenizer_config.json").unlink()
+    ),
 }

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 
 from moodlens.backends import catalog
@@ -10,7 +11,7 @@ from moodlens.base.errors import MoodLensError
 from moodlens.cli.models import verified
 from moodlens.contracts.backend import Capture, ClipRequest, Sampling
 from moodlens.params.pipeline import Model
-from tests.backends.mutations import REFUSED, SERVED, Damage
+from tests.backends.mutations import AUDIOCRAFT_REFUSED, AUDIOCRAFT_SERVED, REFUSED, SERVED, Damage, naming
 
 
 @pytest.fixture
@@ -50,6 +51,33 @@ def test_both_refuse_with_the_same_line(folder: Path, name: str):
 def test_both_accept(folder: Path, name: str):
     SERVED[name](folder)
     assert (verifies(folder), generates(folder)) == ("", "")
+
+
+@pytest.fixture
+def exported(audiocraft_folder: Path, tiny_t5: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model in audiocraft layout with its text encoder beside it, on a machine without a hub."""
+    monkeypatch.setenv("MOODLENS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    shutil.copytree(tiny_t5, tmp_path / "t5")
+    folder = shutil.copytree(audiocraft_folder, tmp_path / "exported")
+    naming(str(tmp_path / "t5"))(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", AUDIOCRAFT_REFUSED)
+def test_both_refuse_an_export_with_the_same_line(exported: Path, name: str):
+    AUDIOCRAFT_REFUSED[name](exported)
+    reason = verifies(exported)
+    assert reason, "verify says yes"
+    assert "\n" not in reason
+    assert generates(exported) == reason
+
+
+@pytest.mark.parametrize("name", AUDIOCRAFT_SERVED)
+def test_both_accept_an_export(exported: Path, name: str):
+    AUDIOCRAFT_SERVED[name](exported)
+    assert (verifies(exported), generates(exported)) == ("", "")
 
 
 def test_there_are_forty_kinds_of_damage():

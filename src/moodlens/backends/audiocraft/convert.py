@@ -38,6 +38,7 @@ from moodlens.backends.audiocraft import config
 from moodlens.backends.audiocraft.layout import Package, read_package, read_packages
 from moodlens.backends.audiocraft.named_parts import codec_folder, text_encoder_folder
 from moodlens.backends.checkpoint import AUDIOCRAFT_FILES
+from moodlens.backends.musicgen.fit import check_text_encoder
 from moodlens.backends.musicgen.loading import quiet_transformers
 from moodlens.backends.weight_files import WEIGHTS
 from moodlens.base.errors import ContractError, UsageError, must
@@ -174,6 +175,8 @@ def _codec(package: Package) -> tuple[Any, dict[str, Tensor]]:
 def _text_encoder(folder: Path | None, language: Package) -> Any:
     """Return the T5 in `folder`, or without a folder the one that the configuration names."""
     folder = folder or text_encoder_folder(config.text_encoder_name(language.settings))
+    if (folder / "config.json").is_file():
+        check_text_encoder(folder)
     try:
         with quiet_transformers():
             return T5EncoderModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer, T5EncoderModel
 
-from moodlens.backends.checkpoint import Checkpoint
-from moodlens.backends.weight_files import FLOATS, Stored, tensors_of
-from moodlens.base.errors import ContractError, must
+from moodlens.backends.checkpoint import TOKENIZERS, Checkpoint
+from moodlens.backends.weight_files import FLOATS, Stored, missing, read_json, tensors_of, weight_files
+from moodlens.base.errors import ContractError, UsageError, must
 
 OLDER = (
     (re.compile(r"\.weight_g$"), ".parametrizations.weight.original0"),
@@ -95,16 +95,48 @@ def _wanted(folder: Path, model_class: Any) -> dict[str, torch.Tensor]:
         raise refused(folder / "config.json", "describe a model that transformers can build", error) from None
 
 
-def load_tokenizer(checkpoint: Checkpoint) -> Any:
+def check_text_encoder(folder: Path) -> None:
+    """Check that a folder holds a T5 and its tokenizer: every weight of its encoder is there and fits.
+
+    Weights of a T5 decoder may lie beside them.
+
+    Raises:
+        UsageError: it is no T5, or its weights are pickles.
+        ContractError: a file is absent or damaged, a weight is missing or of another shape, or transformers
+            refuses the configuration or the tokenizer.
+    """
+    kind = read_json(folder / "config.json").get("model_type")
+    if kind != "t5":
+        advice = "Name the T5 that the model was trained with"
+        raise UsageError(must("the text encoder", "be a T5", str(kind), where=str(folder), next_step=advice))
+    wanted = _wanted(folder, T5EncoderModel)
+    found = tensors_of(folder, weight_files(folder))
+    tied = [name.removeprefix("text_encoder.") for name in TIED]
+    got = "" if any(name in found for name in tied) else f"missing {tied[0]}"
+    for name in sorted(wanted):
+        got = got or ("" if name in tied and name not in found else _fault(name, wanted, found))
+    if got:
+        raise ContractError(
+            must("the text encoder", "fit its config.json", got, where=str(folder), next_step=TOGETHER)
+        )
+    if not any((folder / name).is_file() for name in TOKENIZERS):  # transformers would make an empty one
+        raise missing(folder, " or ".join(TOKENIZERS))
+    load_tokenizer(folder, len(wanted["shared.weight"]))
+
+
+def load_tokenizer(folder: Path, n_known: int) -> Any:
     """Return the tokenizer of a folder, after it has split a text into tokens of the model's vocabulary.
 
     Tokens that transformers adds to it (`<extra_id_0>`) may lie beyond that vocabulary: `encode_text` refuses
     a text that holds one.
 
+    Args:
+        folder: that holds it.
+        n_known: tokens of the text encoder.
+
     Raises:
         ContractError: transformers refuses it, or it has tokens that the text encoder lacks.
     """
-    folder = checkpoint.folder
     rule = "hold a tokenizer that transformers can load"
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -113,7 +145,6 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
         largest = max([*own.values(), *ids], default=0)
     except REFUSED as error:
         raise refused(folder, rule, error) from None
-    n_known = checkpoint.config["text_encoder"]["vocab_size"]
     if not ids or largest >= n_known:
         got = f"token {largest}" if ids else "no token of a text"
         advice = "Restore the tokenizer's files: they belong to another model"

@@ -50,7 +50,7 @@ def load_musicgen(
     kind = MODELS[checkpoint.config["model_type"]]
     with quiet_transformers():
         check_fit(checkpoint, kind)
-        tokenizer = load_tokenizer(checkpoint)
+        tokenizer = load_tokenizer(checkpoint.folder, checkpoint.config["text_encoder"]["vocab_size"])
         try:
             loaded: Any = kind.from_pretrained(
                 checkpoint.folder,
@@ -84,7 +84,7 @@ def check_loadable(checkpoint: Checkpoint) -> None:
     """
     with quiet_transformers():
         check_fit(checkpoint, MODELS[checkpoint.config["model_type"]])
-        load_tokenizer(checkpoint)
+        load_tokenizer(checkpoint.folder, checkpoint.config["text_encoder"]["vocab_size"])
 
 
 def release_file(model: torch.nn.Module, dtype: torch.dtype) -> None:
