@@ -3,7 +3,9 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+from moodlens.base.cache_folders import use_writable_caches
 from moodlens.base.errors import MoodLensError, UsageError, must, nearest
 
 
@@ -35,11 +37,14 @@ def exit_status(work: Callable[[], int | None], *, kept: str, is_reader: bool = 
     after the work is done is no error. One that closes before ends a stage with status 1, because its work is
     not done; a command that only reads has said what was wanted, as in `moodlens verdict | head`.
 
+    Before, caches of libraries that cannot be written are sent to `.cache` of the working folder.
+
     Args:
         work: function to run; raises MoodLensError for a user's mistake.
         kept: what an interruption leaves intact, e.g. "finished shards are kept"; part of the message.
         is_reader: whether `work` only reads and prints.
     """
+    use_writable_caches(Path(".cache"))
     status = None
     try:
         status = work() or 0
