@@ -1,6 +1,7 @@
 """The command line: a doctor that names what is missing."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -23,11 +24,13 @@ def test_doctor_names_a_missing_model_and_fails(workspace: Path, capsys: pytest.
     printed = capsys.readouterr().out
     assert "ok  torch" in printed
     assert "!!  model organism" in printed
+    assert "!!  git revision" in printed, "the folder .git is empty"
 
 
 def test_doctor_says_that_queued_runs_do_not_see_an_untracked_table(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
+    subprocess.run(["git", "init", "-q"], cwd=workspace, check=True)
     (workspace / "mine.csv").write_text("caption\n")
     text = (workspace / "params.yaml").read_text()
     (workspace / "params.yaml").write_text(text.replace("data/captions.csv", "mine.csv"))

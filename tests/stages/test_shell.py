@@ -83,6 +83,17 @@ def test_a_stage_that_ended_well_leaves_the_record_of_its_run_and_no_other_does(
     assert record.samples
 
 
+def test_the_first_stage_alone_says_that_git_does_not_tell_the_revision(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    """The folder .git is empty; a clone of another owner is the usual case (test_run_record.py)."""
+    for name, n_lines in (("inputs", 1), ("probe", 0)):
+        assert run_stage(name, lambda: lambda *_: None) == 0
+        said = capsys.readouterr().out.splitlines()
+        assert len(said) == n_lines
+        assert all(line.startswith(f"{name}: this run will name no git revision: not a git") for line in said)
+
+
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_a_chapter_that_its_data_cannot_support_says_so_and_the_pipeline_goes_on(workspace: Path, name: str):
     """A caption table without mood words ended `attention`, and with it the run, after all generation."""

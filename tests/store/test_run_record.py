@@ -18,6 +18,7 @@ from moodlens.store.run_record import (
     datasets_behind,
     experiment_name,
     file_md5,
+    git_fault,
     groups,
     inputs_of,
     locked_outputs,
@@ -192,13 +193,31 @@ def test_revision_and_experiment_are_empty_where_there_are_none(
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     monkeypatch.delenv("DVC_EXP_NAME", raising=False)
     assert revision_of(tmp_path) == experiment_name() == ""
+    assert git_fault(tmp_path) == "not a git repository (or any of the parent directories): .git"
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
-    assert revision_of(tmp_path) in ("", "HEAD"), "a repository without a commit"
+    assert revision_of(tmp_path) == "", "a repository without a commit; git prints HEAD"
+    assert git_fault(tmp_path) != ""
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "first"], cwd=tmp_path, check=True)
     assert len(revision_of(tmp_path)) == 40
+    assert git_fault(tmp_path) == ""
     monkeypatch.setenv("DVC_EXP_NAME", "calm-cod")
     assert experiment_name() == "calm-cod"
+
+
+def test_a_clone_of_another_owner_has_no_revision_and_the_reason_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for argv in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *argv], cwd=tmp_path, check=True)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own switch for its tests
+    assert revision_of(tmp_path) == ""
+    fault = git_fault(tmp_path)
+    assert fault.startswith(f"detected dubious ownership in repository at '{tmp_path}'. Run `git config")
+    assert fault.endswith(f"safe.directory {tmp_path}`")
+    monkeypatch.setenv("PATH", "")
+    assert git_fault(tmp_path) == "git cannot be run: No such file or directory"
+    assert revision_of(tmp_path) == ""
 
 
 def test_a_record_is_plain_json(tmp_path: Path):

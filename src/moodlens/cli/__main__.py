@@ -72,7 +72,11 @@ def examine(root: Path) -> Iterator[Finding]:
     yield Finding("params.yaml", "accepted")
     from moodlens.backends import catalog
     from moodlens.store.experiment_copy import advice_for_queue
+    from moodlens.store.run_record import git_fault
 
+    fault = git_fault(root)
+    advice = f"Runs here name no revision: {fault}" if fault else ""
+    yield Finding("git revision", "unknown" if fault else "known", advice)
     folder = params.model.id.removeprefix(catalog.AUDIOCRAFT)
     for subject, path in (("prompts.table_path", params.prompts.table_path), ("model.id", folder)):
         if advice := advice_for_queue(path, root):  # no fault: `dvc repro` sees the file

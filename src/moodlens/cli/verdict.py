@@ -27,7 +27,7 @@ class Origin:
     model: str
     n_prompts: int
     n_seeds: int
-    revision: str  # git commit, "" outside git
+    revision: str  # git commit, "" where git did not tell
     ended: str  # UTC
     experiment: str  # of DVC, "" outside `dvc exp run`
     changed: tuple[str, ...]  # parameters and files that differ now, each "name: then -> now"
@@ -77,7 +77,7 @@ def origin_text(origin: Origin) -> str:
     >>> print(origin_text(Origin("organism", 64, 2, "0123456789", "2026-01-02 03:04 UTC", "", ())))
     organism, 64 prompts x 2 seeds, run at git 0123456, 2026-01-02 03:04 UTC
     """
-    where = f"run at git {origin.revision[:7]}" if origin.revision else "run outside git"
+    where = f"run at git {origin.revision[:7]}" if origin.revision else "run at an unknown git revision"
     name = f" ({origin.experiment})" if origin.experiment else ""
     first = (
         f"{origin.model}{name}, {origin.n_prompts} prompts x {origin.n_seeds} seeds, {where}, {origin.ended}"

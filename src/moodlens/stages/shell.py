@@ -21,6 +21,7 @@ from moodlens.store.run_record import (
     Run,
     Sample,
     experiment_name,
+    git_fault,
     inputs_of,
     revision_of,
     write_record,
@@ -39,7 +40,9 @@ QUIET = {
 }
 """Environment variables that turn off telemetry; they must be set before the tools are imported."""
 
-NO_RECORD = ("inputs", "track")
+FIRST = "inputs"
+"""Stage that runs first, and at every `dvc repro`: what holds for the whole run is said there, once."""
+NO_RECORD = (FIRST, "track")
 """Stages that measure nothing: one checks that files exist, the other logs the records."""
 
 
@@ -156,6 +159,8 @@ def run_stage(name: str, load: Callable[[], Stage]) -> int:
         require_outputs(root, name, sections)
         for folder in WRITTEN:
             remove_left_behind(root / folder)
+        if name == FIRST and (fault := git_fault(root)):
+            print(f"{name}: this run will name no git revision: {fault}")
         stage = load()
         started = time.time()
         with Monitor() as monitor:

@@ -33,14 +33,19 @@ def require_tracked(thing: str, path: str, root: Path) -> None:
 def advice_for_queue(path: str, root: Path) -> str:
     """Return how queued experiments can see a path of the workspace.
 
-    "" where they see it already: it is absolute, tracked by git or by DVC, or it does not exist.
+    "" where they see it already: it is absolute, tracked by git or by DVC, or it does not exist. "" too where
+    git does not tell (`run_record.git_fault`).
     """
     if not path or Path(path).is_absolute() or not (root / path).exists():
         return ""
     within = [folder.as_posix() for folder in (Path(path), *Path(path).parents[:-1])]
     command = ["git", "ls-files", "--", path, *(f"{folder}.dvc" for folder in within)]
-    listed = subprocess.run(command, cwd=root, check=False, capture_output=True, text=True)
-    return "" if listed.stdout.strip() else f"{_how_to_track(path, root)}, or give {root / path}"
+    try:
+        listed = subprocess.run(command, cwd=root, check=False, capture_output=True, text=True)
+    except OSError:  # there is no git
+        return ""
+    seen = listed.returncode != 0 or listed.stdout.strip() != ""
+    return "" if seen else f"{_how_to_track(path, root)}, or give {root / path}"
 
 
 def _how_to_track(path: str, home: Path) -> str:

@@ -71,7 +71,7 @@ class Record:
     stage: str
     started_ms: int  # since the epoch
     ended_ms: int
-    revision: str  # git commit of the workspace, "" outside git
+    revision: str  # git commit of the workspace, "" where git does not tell
     experiment: str  # name that `dvc exp run` gave, "" elsewhere
     params: Mapping[str, Any]  # the whole of params.yaml, by section
     inputs: tuple[Input, ...]
@@ -300,11 +300,31 @@ def file_md5(path: Path) -> str:
 
 
 def revision_of(root: Path) -> str:
-    """Return the git commit of a workspace, "" where git does not tell."""
-    answer = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False
-    )
-    return answer.stdout.strip()
+    """Return the git commit of a workspace, "" where git does not tell; `git_fault` says why."""
+    return _commit_or_fault(root)[0]
+
+
+def git_fault(root: Path) -> str:
+    """Return why git does not tell the commit of a workspace, in one line; "" where it does.
+
+    A clone of another owner is the usual reason: git then refuses to answer ("dubious ownership").
+    """
+    return _commit_or_fault(root)[1]
+
+
+def _commit_or_fault(root: Path) -> tuple[str, str]:
+    """Return the commit and "", or "" and the reason why there is none."""
+    command = ["git", "rev-parse", "--verify", "HEAD"]
+    try:
+        answer = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    except OSError as error:
+        return "", f"git cannot be run: {error.strerror}"
+    if answer.returncode == 0:
+        return answer.stdout.strip(), ""
+    said = answer.stderr.strip().splitlines()
+    command_to_run = next((line.strip() for line in said if line.strip().startswith("git config")), "")
+    reason = (said[0] if said else "no commit").removeprefix("fatal: ")
+    return "", f"{reason}. Run `{command_to_run}`" if command_to_run else reason
 
 
 def experiment_name() -> str:
