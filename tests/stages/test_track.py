@@ -3,7 +3,10 @@
 import json
 import shutil
 import socket
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,15 +149,21 @@ def test_pointers_are_followed_in_their_own_store_only(
     outcome = tracked(root)
     client, uri = connect(root), tracking_uri(root)
     assert followed(client, uri, outcome) == outcome
-    for number, source in enumerate((empty_database, root / "mlflow.db")):  # the latter has the same ids
-        other = tmp_path / f"other-{number}.db"
-        shutil.copyfile(source, other)
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{other}")
+    strange = tmp_path / "strange.db"
+    for source in (empty_database, root / "mlflow.db"):  # the latter has the same ids, and other results
+        shutil.copyfile(source, strange)
+        with closing(sqlite3.connect(strange)) as store:
+            store.execute("UPDATE tags SET value = 'of another' WHERE key = 'moodlens.records'")
+            store.commit()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{strange}")
+        before = strange.read_bytes()
         assert followed(connect(root), tracking_uri(root), outcome) is None
+        assert strange.read_bytes() == before
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
 
     raw = json.loads(outcome_path(root).read_text())
-    for key, value in (("digest", "f" * 32), ("run_id", "0" * 32), ("logged", False)):
+    lies = {"digest": "f" * 32, "run_id": "0" * 32, "logged": False, "experiment_id": "99"}
+    for key, value in (*lies.items(), ("digest", "x' or '"), ("run_id", 5)):
         outcome_path(root).write_text(json.dumps({**raw, key: value}))
         assert followed(client, uri, read_outcome(root)) is None, key
     swapped = {**raw, "saes": [{**raw["saes"][0], "content": "0" * 64}, raw["saes"][1]]}
@@ -162,6 +171,36 @@ def test_pointers_are_followed_in_their_own_store_only(
     known = followed(client, uri, read_outcome(root))
     assert known is not None
     assert [sae.site for sae in known.saes] == [SITES[1]], "the version with other weights is left out"
+
+
+def test_pointers_are_followed_after_the_clone_was_moved(with_store: Callable[[Path], Path], tmp_path: Path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    outcome = tracked(finish(with_store(old), saes=SITES))
+    old.rename(new)
+    moved = followed(connect(new), tracking_uri(new), read_outcome(new))
+    assert moved == replace(outcome, store=f"sqlite:///{new}/mlflow.db")
+    assert tracked(new).run_id == outcome.run_id
+    assert not old.exists()
+
+
+def test_the_champion_of_another_owners_model_is_left_in_a_shared_store(
+    with_store: Callable[[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Both ids end in `tune`, and so did the names of their SAEs."""
+    root = with_store(tmp_path)
+    tracked(finish(root, "them/tune", saes=SITES[1:]))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/mlflow.db")
+    before = versions(root)
+    (theirs,) = before
+    own = tracked(finish(tmp_path / "mine", "me/tune", saes=SITES[1:], seed=1)).saes[0]
+    client = connect(root)
+    assert theirs == "moodlens-sae-tune-text/1"
+    assert champion(client, "moodlens-sae-tune-text") == "1"
+    assert client.get_model_version("moodlens-sae-tune-text", "1").tags == before[theirs].tags
+    assert own.model.startswith("moodlens-sae-tune-text-")
+    assert champion(client, own.model) == "1"
+    assert tracked(tmp_path / "mine").saes == (own,), "it is found again"
 
 
 def test_a_result_that_the_user_deleted_is_logged_again(with_store: Callable[[Path], Path], tmp_path: Path):

@@ -129,7 +129,7 @@ def test_a_database_of_another_program_is_left_as_it_is(tmp_path: Path, monkeypa
         ("http://127.0.0.1:{free}", "connection refused"),
         ("http://127.0.0.1:{silent}", "no answer within 5 s"),
         ("postgresql://me:secret@127.0.0.1:{free}/runs", "connection refused"),
-        ("ftp://host/runs", "ftp"),
+        ("ftp://host/runs", "no store of the kind that MLFLOW_TRACKING_URI names"),
         ("./mlruns", "MLFLOW_ALLOW_FILE_STORE=true"),
         ("sqlite:////proc/none/runs.db", "cannot be created"),
     ],

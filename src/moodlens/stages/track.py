@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from moodlens.params.pipeline import Params
 from moodlens.store.atomic import replacing
-from moodlens.store.experiment import open_experiment
+from moodlens.store.experiment import NAME, open_experiment
 from moodlens.store.logged_result import discard, find_result, finish, log_result
 from moodlens.store.registry import SaeVersion, find_version, register_saes, registered_saes
 from moodlens.store.result import Result, read_result
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 class Outcome:
     """Where the run of this workspace is in MLflow, or why it is not: the content of reports/mlflow.json.
 
-    The ids are good in `store` alone, and only while it holds `digest`: `followed` checks both.
+    The ids are good only in a store whose run `run_id` has the tag `digest`, and a version of an SAE only
+    while it holds the same weights: `followed` checks both. `store` is shown and not compared, because the
+    address of a database changes with its folder.
     """
 
     logged: bool
@@ -101,20 +103,25 @@ def read_outcome(root: Path) -> Outcome | None:
     """Return the content of reports/mlflow.json, None where there is none or it is damaged."""
     try:
         raw: dict[str, Any] = json.loads(outcome_path(root).read_text(encoding="utf-8"))
-        return Outcome(**{**raw, "saes": tuple(SaeVersion(**entry) for entry in raw["saes"])})
-    except (OSError, ValueError, TypeError, KeyError):
+        outcome = Outcome(**{**raw, "saes": tuple(SaeVersion(**entry) for entry in raw["saes"])})
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
+    names = (outcome.digest, outcome.run_id, *(part for sae in outcome.saes for part in vars(sae).values()))
+    return outcome if all(isinstance(name, str) and "'" not in name for name in names) else None
 
 
 def followed(client: "MlflowClient", uri: str, outcome: Outcome | None) -> Outcome | None:
     """Return an outcome if its ids are good in this store, else None.
 
-    They are good if it names this store and the run there has its digest. Versions of SAEs whose weights are
-    others there are left out.
+    They are good if the run there has its digest. Versions of SAEs whose weights are others there are left
+    out. The address that is returned is that of this store.
     """
-    if outcome is None or not outcome.logged or outcome.store != shown(uri):
+    if outcome is None or not outcome.logged:
+        return None
+    experiment = client.get_experiment_by_name(NAME)
+    if experiment is None or str(experiment.experiment_id) != outcome.experiment_id:
         return None
     if find_result(client, outcome.experiment_id, outcome.digest) != outcome.run_id:
         return None
     saes = tuple(sae for sae in outcome.saes if find_version(client, sae.model, sae.content) == sae.version)
-    return replace(outcome, saes=saes)
+    return replace(outcome, store=shown(uri), saes=saes)

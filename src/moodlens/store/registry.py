@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,19 @@ def model_name(model_id: str, site: str) -> str:
     return re.sub(r"[/:]+", "-", f"moodlens-sae-{model_id.rstrip('/').rpartition('/')[2]}-{site}")
 
 
+def name_in_store(client: "MlflowClient", model_id: str, site: str) -> str:
+    """Return `model_name`, with a hash of `model_id` behind it where another model has that name there.
+
+    Models of two owners may share the last part of their ids, and a server is shared: without the hash, the
+    alias of one would move to an SAE of the other.
+    """
+    name = model_name(model_id, site)
+    found = client.search_registered_models(f"name = '{name}'")
+    if all(entry.tags.get("model.id") == model_id for entry in found):
+        return name
+    return f"{name}-{sha256(model_id.encode()).hexdigest()[:8]}"
+
+
 def register_saes(
     client: "MlflowClient", uri: str, root: Path, result: Result, logged: LoggedResult
 ) -> list[SaeVersion]:
@@ -119,7 +133,7 @@ def register_sae(client: "MlflowClient", uri: str, sae: Candidate) -> SaeVersion
 
     The run of the SAE gets a tag that names the version. `uri` is that of the client's store.
     """
-    name, content = model_name(sae.model_id, sae.site), file_sha256(sae.folder / WEIGHTS)
+    name, content = name_in_store(client, sae.model_id, sae.site), file_sha256(sae.folder / WEIGHTS)
     if not client.search_registered_models(f"name = '{name}'"):
         about = f"SAEs of {sae.site} of {sae.model_id}. Alias `{ALIAS}`: the latest that passed its gate."
         client.create_registered_model(name, {"site": sae.site, "model.id": sae.model_id}, about)
@@ -158,7 +172,7 @@ def registered_saes(client: "MlflowClient", root: Path, model_id: str) -> list[S
     """Return the versions of this store that hold the chosen SAEs of this workspace."""
     versions = []
     for site, folder, _ in _chosen(root, _metrics(root, "sae")):
-        name, content = model_name(model_id, site), file_sha256(folder / WEIGHTS)
+        name, content = name_in_store(client, model_id, site), file_sha256(folder / WEIGHTS)
         version = find_version(client, name, content)
         if version is not None:
             versions.append(SaeVersion(site, name, version, content))

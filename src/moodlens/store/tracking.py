@@ -40,6 +40,8 @@ REASONS = {
     "timeout": f"no answer within {PROBE_S} s",
     "Name or service not known": "no such host",
     "Failed to resolve": "no such host",
+    "unsupported URI": "MLflow has no store of the kind that MLFLOW_TRACKING_URI names; set it to"
+    " sqlite:///mlflow.db, or to the address of a server, http://host:port",
     "MLFLOW_ALLOW_FILE_STORE": "MLflow stores runs in a folder only with MLFLOW_ALLOW_FILE_STORE=true; "
     "or set MLFLOW_TRACKING_URI=sqlite:///mlflow.db",
 }
@@ -84,11 +86,20 @@ def absolute(uri: str, home: Path) -> str:
     database = SQLITE.match(uri)
     if database:
         start, path, options = database.groups()
-        return uri if not path or path == ":memory:" else f"{start}{home / path}{options}"
+        return uri if _is_no_path(path) else f"{start}{home / path}{options}"
     if uri.startswith("file:") and not uri.startswith("file:/"):
         return (home / uri.removeprefix("file:")).as_uri()
     is_path = ":" not in uri and uri not in ("databricks", "databricks-uc", "uc")
     return str(home / uri) if is_path else uri
+
+
+def _is_no_path(path: str) -> bool:
+    """Return whether what a sqlite URI names is not the plain path of a file.
+
+    >>> _is_no_path(":memory:"), _is_no_path("file:runs.db"), _is_no_path("runs.db")
+    (True, True, False)
+    """
+    return path in ("", ":memory:") or path.startswith("file:")
 
 
 def shown(uri: str) -> str:
@@ -103,7 +114,7 @@ def shown(uri: str) -> str:
 def database_of(uri: str) -> Path | None:
     """Return the file of a sqlite store, None for any other store."""
     match = SQLITE.match(uri)
-    return Path(match.group(2)) if match and match.group(2) not in ("", ":memory:") else None
+    return None if match is None or _is_no_path(match.group(2)) else Path(match.group(2))
 
 
 def connect(root: Path) -> "MlflowClient":
@@ -122,8 +133,11 @@ def connect(root: Path) -> "MlflowClient":
         for name in ("alembic", "mlflow", "mlflow.store.db.utils"):  # they report the creation of tables
             logging.getLogger(name).setLevel(logging.WARNING)
         with _brief(), store_lock(uri):
-            client = MlflowClient(tracking_uri=uri)
-            client.search_experiments(max_results=1)
+            try:
+                client = MlflowClient(tracking_uri=uri)
+                client.search_experiments(max_results=1)
+            except ValueError as error:  # an option or a port that is no number
+                raise StoreFault(reason_of(error)) from None
     return client
 
 
@@ -131,20 +145,22 @@ def refuse_unfit(uri: str) -> None:
     """Return if nothing speaks against opening the store; takes `PROBE_S` seconds at most.
 
     Raises:
-        StoreFault: a sqlite file is locked, read-only, or of another program or version of MLflow; or the
-            host of a database does not answer.
+        StoreFault: a sqlite file is locked, read-only, or of another program or version of MLflow; the store
+            is no file; the host of a database does not answer; the URI cannot be read.
     """
     database = database_of(uri)
     if database is not None:
         _refuse_database(database)
         return
-    parts = urlsplit(uri)
-    port = PORTS.get(parts.scheme.partition("+")[0])
-    if port is not None and parts.hostname:
-        try:
+    if uri.startswith("sqlite"):
+        raise StoreFault(f"{uri} names no file that stays; set MLFLOW_TRACKING_URI=sqlite:///mlflow.db")
+    try:
+        parts = urlsplit(uri)
+        port = PORTS.get(parts.scheme.partition("+")[0])
+        if port is not None and parts.hostname:
             socket.create_connection((parts.hostname, parts.port or port), PROBE_S).close()
-        except OSError as error:
-            raise StoreFault(reason_of(error)) from None
+    except (OSError, ValueError) as error:
+        raise StoreFault(reason_of(error)) from None
 
 
 def _refuse_database(path: Path) -> None:
@@ -164,8 +180,9 @@ def _refuse_database(path: Path) -> None:
             has_tables = database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
     except sqlite3.Error as error:
         raise StoreFault(f"{path}: {error}") from None
-    if not os.access(path, os.W_OK):
-        raise StoreFault(f"{path} is read-only")
+    for needed in (path, path.parent):  # sqlite writes a journal beside the file
+        if not os.access(needed, os.W_OK):
+            raise StoreFault(f"{needed} is read-only")
     if has_tables:
         _refuse_schema(path)
 
@@ -211,14 +228,15 @@ def store_lock(uri: str) -> FileLock:
 def faults_as_reasons() -> Iterator[None]:
     """Turn what MLflow, its database and its transports raise into `StoreFault`.
 
-    ImportError is the driver of a store that is not installed.
+    sqlite3.Error comes from `store.experiment`, which opens the file itself; ImportError is the driver of a
+    store that is not installed.
     """
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
         raise StoreFault(reason_of(error)) from error
 
 
