@@ -22,6 +22,8 @@ from moodlens.store.tables import read_metrics, write_metrics, write_plot
 from moodlens.workspace.design import open_workspace
 from moodlens.workspace.sae_rows import TEXT_SITES, require_captured
 
+NOTE = "not_trained.txt"
+"""File that stands alone in data/sae and models/sae behind a closed gate: DVC warns of empty folders."""
 CURVE = ("site", "name", "epoch", "train_loss", "val_fvu", "val_mse", "val_l0", "dead")
 
 
@@ -36,10 +38,15 @@ def run(params: Params, root: Path) -> Run | None:
         "gate_overridden": params.sae.override_gate and not gate["passed"],
         "gates_failed": ", ".join(gate["failed"]),
     }
-    for folder in ("data/sae", "models/sae"):
-        (root / folder).mkdir(parents=True, exist_ok=True)
+    folders = [root / "data" / "sae", root / "models" / "sae"]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / NOTE).unlink(missing_ok=True)
     if not gate["passed"] and not params.sae.override_gate:
-        print(f"sae: not trained, a gate of decide is closed ({metrics['gates_failed']})")
+        reason = f"not trained, a gate of decide is closed ({metrics['gates_failed']})"
+        for folder in folders:
+            (folder / NOTE).write_text(f"{reason}\n", encoding="utf-8")
+        print(f"sae: {reason}")
         _write(root, {**metrics, "trained": False, "sites": {}}, [])
         return None
     require_captured(root, params.sae.sites)
