@@ -122,6 +122,19 @@ def test_ui_on_a_store_that_is_down_is_one_line(tmp_path: Path, monkeypatch: pyt
         command(tmp_path, "ui")
 
 
+def test_the_state_of_the_store_is_told_before_any_work(
+    with_store: Callable[[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    assert cli.state_of_store(tmp_path) == ("made by the first run", "")
+    assert not (tmp_path / "mlflow.db").exists()
+    root = with_store(tmp_path)
+    assert cli.state_of_store(root) == (f"sqlite:///{root}/mlflow.db takes runs", "")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    state, advice = cli.state_of_store(root)
+    assert state == "takes no run now"
+    assert advice.startswith("MLflow: connection refused. Runs end well without it; `moodlens track`")
+
+
 @pytest.mark.pipeline
 def test_dvc_has_nothing_to_run_again_after_a_run_was_logged_later(
     with_store: Callable[[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

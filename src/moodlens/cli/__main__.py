@@ -77,6 +77,7 @@ def examine(root: Path) -> Iterator[Finding]:
     fault = git_fault(root)
     advice = f"Runs here name no revision: {fault}" if fault else ""
     yield Finding("git revision", "unknown" if fault else "known", advice)
+    yield Finding("MLflow store", *track.state_of_store(root))
     folder = params.model.id.removeprefix(catalog.AUDIOCRAFT)
     for subject, path in (("prompts.table_path", params.prompts.table_path), ("model.id", folder)):
         if advice := advice_for_queue(path, root):  # no fault: `dvc repro` sees the file

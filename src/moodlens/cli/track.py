@@ -17,7 +17,15 @@ from urllib.parse import quote
 from moodlens.base.errors import UsageError, must
 from moodlens.stages.track import followed, read_outcome, run_page, track, write_outcome
 from moodlens.store.experiment import KIND, VIEW, open_experiment
-from moodlens.store.tracking import StoreFault, connect, faults_as_reasons, shown, tracking_uri
+from moodlens.store.tracking import (
+    StoreFault,
+    connect,
+    database_of,
+    faults_as_reasons,
+    refuse_unfit,
+    shown,
+    tracking_uri,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -47,6 +55,21 @@ def run(chosen: argparse.Namespace, root: Path) -> tuple[str, bool]:
     if chosen.command == "track":
         return log_again(root)
     return serve(root, chosen.port), True
+
+
+def state_of_store(root: Path) -> tuple[str, str]:
+    """Return what to say of the store before any work, and advice where it takes no run now; makes none."""
+    uri = tracking_uri(root)
+    database = database_of(uri)
+    try:
+        if database is not None and not database.exists():
+            refuse_unfit(uri)
+            return "made by the first run", ""
+        connect(root)
+    except StoreFault as fault:
+        advice = f"MLflow: {fault}. Runs end well without it; `moodlens track` logs them later"
+        return "takes no run now", advice
+    return f"{shown(uri)} takes runs", ""
 
 
 def log_again(root: Path) -> tuple[str, bool]:
