@@ -135,8 +135,10 @@ def test_a_checkpoint_wider_than_the_model_is_mapped_while_it_is_read():
     n = sizes.n_model + sizes.n_codec
     halved = sizes_of(config | {"dtype": "bfloat16"})
     assert [loading_bytes(one, kind) // n for one in (sizes, halved) for kind in ("float32", "bfloat16")] == [
-        4, 6, 4, 2,
+        4, 6, 6, 2,
     ]  # fmt: skip
+    # a file of 16 bits is as large whichever of them it holds, and is read beside weights of the other
+    assert loading_bytes(halved, "float16") // n == 4
     # 2 n of weights and 4 n of the file; of it 3 n bytes lie where the twin and other work will be
     memory = {"libraries": 7, "weights": 2 * n, "work": 3 * n}
     assert with_loading(memory, sizes, "bfloat16") == {**memory, MAPPED: n}
@@ -160,6 +162,7 @@ def analysis() -> Analysis:
     stages = ("signal", "probe", "null_text", "temporal", "attention", "geometry", "relate", "latents")
     return Analysis(
         reencoded_width=1024, reencoded_hookpoints=1, reencoded_steps=8,
+        n_draws=5, recurrent_units=64, recurrent_steps=100,
         permutations=dict.fromkeys(stages, 99), n_metrics=12, n_windows=6, umap=False, text_sites=1,
         layer_sites=1, n_texts=100, expansion=4, n_saes=4, sae_steps=100, batch_rows=256, buffer_rows=65_536,
         topk=True, null_text=True, players=8,

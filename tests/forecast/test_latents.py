@@ -4,9 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from moodlens.base.axes import EMOTIONS
 from moodlens.forecast.generation import Rates, loading_seconds
 from moodlens.forecast.latents import SAE_STEP_S, latents_cost, sae_cost, sites_of
+from moodlens.forecast.plan import DIVERSE_NEUTRAL, DIVERSE_PER_EMOTION
 from moodlens.forecast.sizes import published_config, sizes_of
+from moodlens.prompts.diverse import diverse_prompts
 from tests.forecast.test_cost import LOAD, SMALL, analysis
 
 SIZES = sizes_of(published_config(SMALL) or {})
@@ -37,6 +40,11 @@ def test_training_seconds_by_hand_and_shared_by_the_workers():
         assert cost.seconds == pytest.approx(loading_seconds(SIZES) + training / workers)
     dense = sae_cost(SIZES, LOAD, replace(layer_only, topk=False), RATES)
     assert dense.seconds == pytest.approx(loading_seconds(SIZES) + 400 * SAE_STEP_S + 4 * flop / 1e11 / 0.6)
+
+
+def test_the_texts_that_saes_add_are_counted():
+    added = len(diverse_prompts(EMOTIONS, seed=0))
+    assert added == DIVERSE_PER_EMOTION * len(EMOTIONS) + DIVERSE_NEUTRAL
 
 
 def test_latents_memory_grows_with_the_width_of_the_saes():

@@ -13,6 +13,7 @@ from typing import Any
 from moodlens.backends import hub
 from moodlens.backends.audiocraft.converted import converted, is_audiocraft
 from moodlens.backends.checkpoint import Checkpoint, verify_checkpoint
+from moodlens.backends.model_config import frame_rate_of
 from moodlens.backends.recorded import CLIPS, require_weights
 from moodlens.base.errors import ContractError, UsageError, must, nearest
 from moodlens.contracts.backend import ModelInfo, MusicBackend
@@ -147,9 +148,6 @@ def describe(source: Source, model: Model) -> ModelInfo:
     """Return the description of the model from its configuration alone; nothing is loaded."""
     config = source.checkpoint.config
     text, codec, decoder = config["text_encoder"], config["audio_encoder"], config["decoder"]
-    hop = 1
-    for ratio in codec["upsampling_ratios"]:
-        hop *= ratio
     return ModelInfo(
         model_id=source.model_id,
         revision=source.revision,
@@ -159,7 +157,7 @@ def describe(source: Source, model: Model) -> ModelInfo:
         d_text=text["d_model"],
         n_codebooks=decoder["num_codebooks"],
         codebook_size=decoder["vocab_size"],
-        frame_rate_hz=codec["sampling_rate"] / hop,
+        frame_rate_hz=frame_rate_of(codec),
         sample_rate_hz=codec["sampling_rate"],
         dtype=model.dtype,
         device=model.device,

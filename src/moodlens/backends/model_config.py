@@ -7,6 +7,7 @@ Source: defaults of transformers 5.23; a test compares them with its configurati
 """
 
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +131,12 @@ def _check_together(config: Mapping[str, Any], where: str) -> None:
         if not fits:
             advice = "Restore config.json: download or copy it again"
             raise ContractError(must(name, rule, got, where=where, next_step=advice))
+
+
+def frame_rate_of(codec: Mapping[str, Any]) -> float:
+    """Return the frames per second of a codec's configuration.
+
+    >>> frame_rate_of({"sampling_rate": 16_000, "upsampling_ratios": [5, 2, 32]})
+    50.0
+    """
+    return float(codec["sampling_rate"] / prod(codec["upsampling_ratios"]))

@@ -37,6 +37,26 @@ def steps_for(n_frames: int, n_delays: int) -> int:
     return n_frames + n_delays - 1
 
 
+def beyond_training(clip_s: float, trained_s: float | None) -> str:
+    """Return what is to be said of clips longer than those a model was trained on; "" of others.
+
+    Args:
+        clip_s: seconds of a clip.
+        trained_s: seconds of the clips of the training, None where they are not known.
+
+    >>> beyond_training(40, 30.0)[:66]
+    'clips of 40 s are longer than the 30 s this model was trained on: '
+    >>> beyond_training(30, 30.0), beyond_training(40, None)
+    ('', '')
+    """
+    if trained_s is None or clip_s <= trained_s:
+        return ""
+    return (
+        f"clips of {clip_s:g} s are longer than the {trained_s:g} s this model was trained on: "
+        "what it plays beyond is outside its training"
+    )
+
+
 def at_digits(value: float, n_digits: int) -> float:
     """Return `value` rounded to `n_digits` significant digits.
 

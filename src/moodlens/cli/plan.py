@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from moodlens.base.errors import UsageError, must, nearest
+from moodlens.base.units import beyond_training
 from moodlens.forecast.generation import Cost
 from moodlens.params.pipeline import Params
 
@@ -38,6 +39,7 @@ def run(chosen: argparse.Namespace, root: Path, params: Params) -> str:
     Raises:
         UsageError: the model or a stage is unknown.
     """
+    from moodlens.backends.trained_length import trained_s
     from moodlens.forecast import machine, plan
 
     model = params.model
@@ -51,10 +53,12 @@ def run(chosen: argparse.Namespace, root: Path, params: Params) -> str:
     for stage in chosen.stage:
         if stage not in known:
             raise UsageError(must("--stage", "name a stage", stage, next_step=nearest(stage, known)))
+    longer = beyond_training(params.generate.duration_s, trained_s(model, root))
     free = (machine.free_memory_bytes(), shutil.disk_usage(root).free)
     size = f"{params.compute.workers} worker(s), {params.generate.duration_s:g} s per clip"
     lines = [
         f"{model.id}, {model.dtype}, {size}",
+        *([longer] if longer else []),
         "",
         f"{'stage':<12}{'time':>9}{'memory each':>13}{'processes':>11}{'disk':>10}",
     ]
@@ -71,11 +75,14 @@ def run(chosen: argparse.Namespace, root: Path, params: Params) -> str:
                 *_terms("memory of one process", cost.memory),
                 *_terms("disk", cost.disk),
             ]
-    faults = [fault for cost in costs if (fault := machine.fault_of(cost, root, model.device))]
+    absent = machine.device_fault(model.device)
+    faults = [absent] if absent else []
+    faults += [fault for cost in costs if (fault := machine.fault_of(cost, root, model.device))]
     if not faults and n_bytes > free[1]:
         got = f"{machine.in_bytes(free[1])} free, {machine.in_bytes(n_bytes)} needed"
         faults = [must("the disk", "hold what all stages write", got, next_step=machine.LESS)]
-    lines += ["", *(f"does not fit: {fault}" for fault in faults)] if faults else ["", "fits"]
+    fits = "fits" if model.device == "cpu" else f"fits; the memory of {model.device} is not checked"
+    lines += ["", *(f"does not fit: {fault}" for fault in faults)] if faults else ["", fits]
     return "\n".join(lines)
 
 

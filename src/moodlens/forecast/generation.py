@@ -132,10 +132,13 @@ def loading_seconds(sizes: Sizes) -> float:
 
 
 def loading_bytes(sizes: Sizes, dtype: str) -> int:
-    """Return the memory of loading: the weights, and the pages of the file if its dtype is wider."""
+    """Return the memory of loading: the weights, and the pages of the file if its dtype is another.
+
+    A file of the same dtype is mapped and is the weights. Any other is read beside them.
+    """
     n, word = sizes.n_model + sizes.n_codec, DTYPE_BYTES[dtype]
     stored = DTYPE_BYTES.get(sizes.stored_dtype, 4)
-    return n * (word + (stored if stored > word else 0))
+    return n * (word + (stored if sizes.stored_dtype != dtype else 0))
 
 
 def with_loading(memory: Mapping[str, int], sizes: Sizes, dtype: str) -> dict[str, int]:

@@ -18,9 +18,12 @@ from moodlens.forecast.stages import IMPORTED, TOKENS_PER_TEXT, Analysis
 
 SAE_STATES = 6  # weights, gradient, two moments, the best epoch's copy, the checkpoint being written
 SAE_ROWS_AT_ONCE, FIT_ROWS = 4096, 8192
+SITE_S, SAE_S = 4.0, 2.0  # of the tests of a site, and of each of its SAEs
 SAE_STEP_S = 8e-3  # of the calls of a step, at any width
 RELABELLED_VALUES = 5 * 256 + 4 * 50  # per relabelling: a block of latents, and the wordings of each emotion
-LATENT_ARRAYS = 4  # as wide as the latents: the SAE, the untrained SAE, k-means, and their sums
+CHUNK_ARRAYS = 4  # as wide as the latents, of the kind of unit that is read: values, firing, and both joined
+OTHER_KINDS = 2  # as wide as the latents and pooled beside the SAEs: the untrained SAE and k-means
+NARROW_KINDS = 6  # as wide as the site: both halves of dimensions and of components, independent components
 
 
 class SiteSizes(NamedTuple):
@@ -111,16 +114,20 @@ def latents_cost(sizes: Sizes, load: Load, analysis: Analysis, rates: Rates) -> 
     }
     null = 2 * 2 * load.n_clips * n_steps_of(sizes, load) * sizes.n_step if analysis.null_text else 0
     n_sites = analysis.text_sites + analysis.layer_sites
-    seconds = loading_seconds(sizes) + 8.0 * n_sites + analysis.layer_sites * null / rates.flop_s / EFFICIENCY
+    seconds = loading_seconds(sizes) + n_sites * (SITE_S + SAE_S * analysis.n_saes)
+    seconds += analysis.layer_sites * null / rates.flop_s / EFFICIENCY
     return Cost("latents", with_loading(memory, sizes, load.dtype), {"table": 100_000 * n_sites}, seconds)
 
 
 def _latents_bytes(site: SiteSizes, analysis: Analysis) -> int:
     d_sae = analysis.expansion * site.d_in
     sampled = site.n_rows * site.d_in * 2 * 2 + 2 * 4 * FIT_ROWS * site.d_in
-    chunk = LATENT_ARRAYS * 4 * SAE_ROWS_AT_ONCE * d_sae
-    pooled = LATENT_ARRAYS * 8 * analysis.n_texts * d_sae
+    chunk = CHUNK_ARRAYS * 4 * SAE_ROWS_AT_ONCE * d_sae
+    # of every SAE mean and firing rate; sums over rows and the means made of them, float64
+    kinds = (2 * analysis.n_saes + OTHER_KINDS) * d_sae + NARROW_KINDS * site.d_in
+    pooled = 2 * 8 * analysis.n_texts * kinds
     relabelled = 8 * analysis.permutations["latents"] * RELABELLED_VALUES
     matched = 3 * 8 * min(d_sae, 4096) * d_sae
-    weights = 4 * 2 * 4 * d_sae * site.d_in
+    # float32: encoder and decoder of every SAE and of the untrained one; float64: a copy of every decoder
+    weights = (4 * 2 * (analysis.n_saes + 1) + 8 * analysis.n_saes) * d_sae * site.d_in
     return weights + sampled + chunk + pooled + max(relabelled, matched)

@@ -57,10 +57,25 @@ def check_fits(cost: Cost, root: Path, workers: int, device: str) -> None:
     """Check that the stage fits into the memory and the disk that are free.
 
     Raises:
-        UsageError: it does not; the message has the numbers and the largest terms.
+        UsageError: it does not (the message has the numbers and the largest terms); the device is absent.
     """
+    if fault := device_fault(device):
+        raise UsageError(fault)
     if fault := fault_of(replace(cost, workers=workers), root, device):
         raise UsageError(fault)
+
+
+def device_fault(device: str) -> str:
+    """Return why no model can run on a device, "" if it is present."""
+    if device == "cpu":
+        return ""
+    from moodlens.backends.musicgen.loading import device_of  # imports transformers, seconds
+
+    try:
+        device_of(device)
+    except UsageError as error:
+        return str(error)
+    return ""
 
 
 def fault_of(cost: Cost, root: Path, device: str) -> str:

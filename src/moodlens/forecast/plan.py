@@ -1,45 +1,64 @@
 """The cost of every stage, from the configuration of a model and the parameters of a run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from moodlens.backends import catalog
+from moodlens.backends import catalog, hub
+from moodlens.backends.audiocraft.converted import is_audiocraft
 from moodlens.backends.requests import halves_run
-from moodlens.base.errors import MoodLensError
+from moodlens.base.errors import UsageError, must
 from moodlens.base.units import frames_for, steps_for, steps_within
-from moodlens.contracts.tables import NEUTRAL, PROMPTS
+from moodlens.contracts.tables import NEUTRAL
 from moodlens.contracts.tensors import WHOLE_SITES
 from moodlens.forecast import latents, stages
 from moodlens.forecast.forks import Forking, fork_steps, forks_cost
 from moodlens.forecast.generation import Cost, Load, generate_cost
 from moodlens.forecast.machine import measured_rates
-from moodlens.forecast.sizes import Sizes, published_config, sizes_of
+from moodlens.forecast.reencode import reencode_cost
+from moodlens.forecast.sizes import Sizes, published_config, sizes_of, sizes_of_checkpoint
 from moodlens.forecast.stages import Analysis
 from moodlens.params.pipeline import Model, Params
 from moodlens.prompts.design import split_evenly
 from moodlens.prompts.grammar import EMOTION_SETS
-from moodlens.store.tables import read_table
 
 DENSE = ("relu", "jumprelu", "gated")
 """SAE architectures whose training steps multiply every latent."""
-N_DIVERSE = 420
-"""Number of texts that `sae.prompts: diverse` adds to those of the design."""
+DIVERSE_PER_EMOTION, DIVERSE_NEUTRAL = 106, 36
+"""Texts that `sae.prompts: diverse` adds to those of the design."""
 
 
-def config_of(model: Model, root: Path) -> Mapping[str, Any]:
-    """Return the configuration of a model: from its folder, or of a published model without a folder.
+def sizes_of_model(model: Model, root: Path) -> Sizes:
+    """Return the sizes of a model, without converting or downloading anything.
+
+    They are read from its folder or from the hub's cache, or known of a published model.
 
     Raises:
-        UsageError, ContractError: as `catalog.find`, except for a published id.
+        UsageError, ContractError: as `catalog.find`; or it is a hub model that is neither published nor whole
+            in the cache.
     """
-    try:
-        return catalog.find(model, root).checkpoint.config
-    except MoodLensError:
-        published = published_config(model.id)
-        if published is None:
-            raise
-        return published
+    name = model.id.removeprefix(catalog.AUDIOCRAFT)
+    folder, listed = root / Path(name).expanduser(), model.id in catalog.EMBEDDED or model.id in catalog.HUB
+    if not listed and is_audiocraft(folder):
+        from moodlens.backends.audiocraft.loading import find_audiocraft
+
+        return sizes_of_checkpoint(find_audiocraft(folder))
+    on_hub = model.id in catalog.HUB or (not listed and not folder.is_dir() and hub.is_hub_id(model.id))
+    if on_hub and not _is_cached(model):
+        if published := published_config(model.id):
+            return sizes_of(published)
+        if not model.id.startswith(catalog.PUBLISHER):
+            advice = (
+                f"Run `moodlens models download {model.id}`, or correct model.id: there is no such folder"
+            )
+            raise UsageError(
+                must(f"model.id {model.id}", "be in the hub's cache", "nothing", next_step=advice)
+            )
+    return sizes_of_checkpoint(catalog.find(model, root).checkpoint)
+
+
+def _is_cached(model: Model) -> bool:
+    folder = hub.cached(model.id, model.revision)
+    return folder is not None and hub.is_whole(folder)
 
 
 def load_of(params: Params, sizes: Sizes, n_clips: int, n_prompts: int) -> Load:
@@ -73,6 +92,7 @@ def analysis_of(params: Params, sizes: Sizes, n_prompts: int) -> Analysis:
     n_frames = frames_for(params.generate.duration_s, sizes.frame_rate_hz)
     text_sites = [site for site in sae.sites if "." not in site]
     n_emotions = len(params.prompts.emotions)
+    n_diverse = DIVERSE_PER_EMOTION * n_emotions + DIVERSE_NEUTRAL
     permutations = {
         name: getattr(params, name).n_permutations
         for name in ("signal", "probe", "null_text", "temporal", "attention", "geometry", "relate", "latents")
@@ -81,13 +101,16 @@ def analysis_of(params: Params, sizes: Sizes, n_prompts: int) -> Analysis:
         reencoded_width=sizes.width_of(section.sites, n_layers),
         reencoded_hookpoints=_n_hookpoints(section.sites, n_layers),
         reencoded_steps=section.n_steps,
+        n_draws=section.n_draws,
+        recurrent_units=section.recurrent_units,
+        recurrent_steps=section.recurrent_steps,
         permutations=permutations,
         n_metrics=len(params.signal.metrics),
         n_windows=steps_for(n_frames, sizes.n_delays) // params.temporal.steps_per_window,
         umap=params.geometry.umap,
         text_sites=len(text_sites),
         layer_sites=len(sae.sites) - len(text_sites),
-        n_texts=n_prompts + (N_DIVERSE if sae.prompts == "diverse" else 0),
+        n_texts=n_prompts + (n_diverse if sae.prompts == "diverse" else 0),
         expansion=sae.expansion,
         n_saes=sae.n_seeds + sae.twin,
         sae_steps=sae.n_steps,
@@ -140,23 +163,22 @@ def _n_hookpoints(sites: Sequence[str], n_layers: int) -> int:
     return sum(1 if site in WHOLE_SITES else n_layers for site in sites)
 
 
-def n_prompts_of(params: Params, root: Path) -> int:
-    """Return the number of prompts: of the workspace's table, or without a table of the parameters."""
-    path = root / "data" / "prompts.csv"
-    if path.is_file():
-        return len(read_table(PROMPTS, path))
-    return len(params.prompts.emotions) * params.prompts.n_per_emotion
+def n_prompts_of(params: Params) -> int:
+    """Return the number of prompts that the parameters request, whatever table an earlier run has left."""
+    section = params.prompts
+    n_neutral = section.n_per_emotion if NEUTRAL in section.sets else 0
+    return len(section.emotions) * section.n_per_emotion + n_neutral
 
 
 def costs_of(params: Params, root: Path) -> list[Cost]:
     """Return the cost of every stage that takes notable time, memory or disk, in the order of dvc.yaml."""
-    sizes = sizes_of(config_of(params.model, root))
-    n_prompts = n_prompts_of(params, root)
+    sizes = sizes_of_model(params.model, root)
+    n_prompts = n_prompts_of(params)
     load = load_of(params, sizes, n_prompts * params.generate.n_seeds, n_prompts)
     analysis, rates = analysis_of(params, sizes, n_prompts), measured_rates()
     return [
         generate_cost(sizes, load, rates),
-        stages.reencode_cost(sizes, load, analysis, rates),
+        reencode_cost(sizes, load, analysis, rates),
         stages.embed_cost(sizes, load, rates),
         stages.acoustics_cost(sizes, load),
         stages.check_cost(load, analysis),

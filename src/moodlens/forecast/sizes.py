@@ -7,9 +7,11 @@ Source: audiocraft 1.3.0 `config/model/lm/model_scale`, `config/conditioner`, `c
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from moodlens.backends.checkpoint import Checkpoint
+from moodlens.backends.model_config import frame_rate_of
 from moodlens.backends.requests import packing_pays
 
 POSITIONS = 2048  # rows of the sinusoidal table that every decoder holds
@@ -70,9 +72,6 @@ def sizes_of(config: Mapping[str, Any]) -> Sizes:
     """Return the sizes of the model of a configuration in transformers form."""
     decoder, codec, text = config["decoder"], config["audio_encoder"], config["text_encoder"]
     melody = config.get("model_type") == "musicgen_melody"
-    hop = 1
-    for ratio in codec["upsampling_ratios"]:
-        hop *= ratio
     return Sizes(
         n_layers=decoder["num_hidden_layers"],
         d_model=decoder["hidden_size"],
@@ -89,10 +88,15 @@ def sizes_of(config: Mapping[str, Any]) -> Sizes:
         codec_filters=codec["num_filters"],
         d_codec=codec["hidden_size"],
         sample_rate_hz=codec["sampling_rate"],
-        frame_rate_hz=codec["sampling_rate"] / hop,
+        frame_rate_hz=frame_rate_of(codec),
         audio_channels=decoder.get("audio_channels", 1),
         stored_dtype=str(config.get("dtype") or config.get("torch_dtype") or "float32"),
     )
+
+
+def sizes_of_checkpoint(checkpoint: Checkpoint) -> Sizes:
+    """Return the sizes of a model folder, with the dtype that most of its stored weights have."""
+    return replace(sizes_of(checkpoint.config), stored_dtype=checkpoint.stored_dtype)
 
 
 def _decoder(config: Mapping[str, Any], d_text: int, n_chroma: int) -> int:

@@ -11,7 +11,6 @@ from itertools import pairwise
 
 from moodlens.contracts.tensors import stored_steps
 from moodlens.forecast.generation import (
-    CHUNK_STEPS,
     DTYPE_BYTES,
     EFFICIENCY,
     FLAC_SHARE,
@@ -25,7 +24,6 @@ from moodlens.forecast.generation import (
     n_shards_of,
     n_steps_of,
     samples_of,
-    stored_bytes,
     with_loading,
 )
 from moodlens.forecast.sizes import Sizes
@@ -40,9 +38,7 @@ NOT_RUN_BYTES = 260_000_000  # of an analysis that only reports why it cannot ru
 UMAP_BYTES = 290_000_000  # umap-learn and numba, while they compile
 DESCRIBED_BYTES = 80  # per sample of a clip: spectra of all descriptors
 CHECKED_BYTES = 3_500  # per row of a checked table: frame, conditions and their results
-REENCODED_PARTS = 10  # bytes per value: mean, early, late in float16, var in float32
 PASSES = 9  # three models, three texts
-REENCODED_ROW_BYTES = 375  # of index and receipts, per clip, pass and hookpoint
 NULL_TEXT_PROBES = 5
 METRIC_COPIES = 3  # statistics of a family, adjusted and standardised
 TOKENS_PER_TEXT = 10
@@ -55,6 +51,9 @@ class Analysis:
     reencoded_width: int  # values per clip and step at the re-encoded hookpoints, one half
     reencoded_hookpoints: int
     reencoded_steps: int
+    n_draws: int  # untrained decoders whose memory of the tokens is stored
+    recurrent_units: int
+    recurrent_steps: int  # optimizer steps
     permutations: Mapping[str, int]  # stage -> relabellings
     n_metrics: int
     n_windows: int  # of the step sweep
@@ -70,37 +69,6 @@ class Analysis:
     topk: bool
     null_text: bool
     players: int  # audio players on the report page
-
-
-def reencode_cost(sizes: Sizes, load: Load, analysis: Analysis, rates: Rates) -> Cost:
-    """Return the cost of stage `reencode`: three models, clip by clip, after the self-tests of a shard."""
-    word, width, n_steps = DTYPE_BYTES[load.dtype], analysis.reencoded_width, n_steps_of(sizes, load)
-    clips = min(load.clips_per_shard, load.n_clips)
-    one_pass = 2 * 4 * width * (n_steps + CHUNK_STEPS)  # float32, both halves
-    per_clip = PASSES * width * (REENCODED_PARTS + 2 * analysis.reencoded_steps)
-    parts = clips * per_clip
-    inside = 2 * 4 * n_steps * (sizes.d_ffn + 6 * sizes.d_model)
-    memory = {
-        "libraries": LIBRARIES_BYTES,
-        "weights": word * (sizes.n_model + sizes.n_codec),
-        "untrained decoders": word * (2 * sizes.n_model - sizes.n_text),
-        "inside a pass": inside,
-        # never together: the self-test's comparison, two passes, the last clip, a shard that is written
-        "passes, or a shard being written": max(
-            stored_bytes(sizes, load, clips) + one_pass, 2 * one_pass, parts + one_pass, 3 * parts
-        ),
-    }
-    history = 4 * analysis.reencoded_steps * sizes.d_codec
-    disk = {
-        "states": load.n_clips * (per_clip + history),
-        "tables and receipts": load.n_clips * PASSES * analysis.reencoded_hookpoints * REENCODED_ROW_BYTES,
-    }
-    rows = load.n_clips * (PASSES + 2) + n_shards_of(load) * 8
-    flop = 2 * rows * n_steps * sizes.n_step
-    summing = load.n_clips * PASSES * width * n_steps * 12e-9  # running means in float64
-    workers = min(load.workers, n_shards_of(load))
-    seconds = 2 * loading_seconds(sizes) + (flop / rates.flop_s / EFFICIENCY + summing) / workers
-    return Cost("reencode", with_loading(memory, sizes, load.dtype), disk, seconds, workers=workers)
 
 
 def embed_cost(sizes: Sizes, load: Load, rates: Rates) -> Cost:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from moodlens.base.units import beyond_training
 from moodlens.params.pipeline import Params
 from moodlens.report.formatting import count, number, p_value, share
 from moodlens.report.records import Check, Fact, Provenance
@@ -43,6 +44,9 @@ def design_facts(
     if generated is not None:
         note = "decoder steps recorded, none skipped"
         facts.append(Fact("steps of a clip", str(generated["n_steps"]), note))
+        clip_s = generated.get("clip_s", 0.0)
+        if longer := beyond_training(clip_s, generated.get("trained_s")):
+            facts.append(Fact("length of a clip", f"{clip_s:g} s", longer))
     draws = f"from {params.signal.n_bootstrap} bootstrap resamples of wordings"
     facts.append(Fact("intervals", share(params.signal.confidence), draws))
     delta = share(params.signal.equivalence_delta, 1)

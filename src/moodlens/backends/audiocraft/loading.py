@@ -6,6 +6,7 @@ and plain values only, so it contains no code to run.
 
 import json
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 
 from moodlens.backends.audiocraft import config as converted_config
 from moodlens.backends.audiocraft.backend import AudiocraftBackend
-from moodlens.backends.audiocraft.layout import Settings, read_packages
+from moodlens.backends.audiocraft.layout import Package, Settings, read_packages
 from moodlens.backends.audiocraft.named_parts import FILES, text_encoder_folder
 from moodlens.backends.audiocraft.stand_ins import import_audiocraft
 from moodlens.backends.checkpoint import AUDIOCRAFT_FILES, Checkpoint
@@ -63,7 +64,16 @@ def find_audiocraft(folder: Path) -> Checkpoint:
             "chroma_length": converted_config.chroma_positions(settings),
         }
     outside = sorted({path for pattern in FILES for path in text.glob(pattern) if path.is_file()})
-    return Checkpoint(folder, config, (*(folder / name for name in AUDIOCRAFT_FILES), *outside))
+    files = (*(folder / name for name in AUDIOCRAFT_FILES), *outside)
+    return Checkpoint(folder, config, files, _most_dtype(language))
+
+
+def _most_dtype(package: Package) -> str:
+    """Return the dtype of most values of a package."""
+    n_values: Counter[torch.dtype] = Counter()
+    for tensor in package.weights.values():
+        n_values[tensor.dtype] += tensor.numel()
+    return str(n_values.most_common(1)[0][0]).removeprefix("torch.")
 
 
 def load_audiocraft(checkpoint: Checkpoint, info: ModelInfo, text_padding: str) -> AudiocraftBackend:

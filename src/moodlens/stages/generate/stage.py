@@ -5,16 +5,16 @@ shards. The bytes of the result do not depend on interruptions or on the number 
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
 
 from moodlens.backends import catalog
+from moodlens.backends.trained_length import trained_s
 from moodlens.base.errors import ContractError, UsageError, must
 from moodlens.base.seeding import seed_for
-from moodlens.base.units import frames_for, steps_for, steps_within
+from moodlens.base.units import beyond_training, frames_for, steps_for, steps_within
 from moodlens.compute.pool import run_tasks
 from moodlens.contracts.backend import Capture, ClipRequest, ModelInfo, Sampling
 from moodlens.contracts.tables import ACTIVATIONS, CLIPS, PROMPTS
@@ -22,7 +22,7 @@ from moodlens.contracts.tensors import stored_steps
 from moodlens.forecast import machine
 from moodlens.forecast import plan as planning
 from moodlens.forecast.generation import generate_cost
-from moodlens.forecast.sizes import sizes_of
+from moodlens.forecast.sizes import Sizes, sizes_of_checkpoint
 from moodlens.params.pipeline import Params
 from moodlens.prompts.reading import refuse_unread
 from moodlens.stages.generate.shard import Clip, ShardTask, make_shard
@@ -42,7 +42,7 @@ def run(params: Params, root: Path) -> None:
     waiting = unfinished(tasks)
     done = len(tasks) - len(waiting)
     if waiting:
-        _forecast(waiting, source.checkpoint.config, params, root)
+        _forecast(waiting, sizes_of_checkpoint(source.checkpoint), params, root)
     run_tasks(
         make_shard, waiting,
         workers=params.compute.workers, threads=params.compute.threads, label="generate", done=done,
@@ -60,15 +60,16 @@ def _refuse_unread(tasks: list[ShardTask], folder: Path) -> None:
     refuse_unread(list(text_of), list(text_of.values()), tokens, tokenizer.unk_token_id)
 
 
-def _forecast(waiting: list[ShardTask], config: Mapping[str, object], params: Params, root: Path) -> None:
+def _forecast(waiting: list[ShardTask], sizes: Sizes, params: Params, root: Path) -> None:
     """Print the expected cost of the unfinished shards, and refuse a run that cannot fit."""
     clips = [clip for task in waiting for clip in task.clips]
-    sizes = sizes_of(config)
     n_prompts = len({clip.request.prompt_id for clip in clips})
     load = planning.load_of(params, sizes, len(clips), n_prompts)
     workers = min(params.compute.workers, len(waiting))
     cost = generate_cost(sizes, replace(load, workers=workers), machine.measured_rates())
     print(machine.line_of(cost, len(clips), workers), flush=True)
+    if longer := beyond_training(params.generate.duration_s, trained_s(params.model, root)):
+        print(f"plan: {longer}", flush=True)
     machine.check_fits(cost, root, workers, params.model.device)
 
 
@@ -192,6 +193,8 @@ def _finish(tasks: list[ShardTask], params: Params, root: Path, info: ModelInfo)
             "n_clips": len(rows["clips"]),
             "n_prompts": len({row["prompt_id"] for row in rows["clips"]}),
             "n_steps": n_steps,
+            "clip_s": params.generate.duration_s,
+            "trained_s": trained_s(params.model, root),
             "layers": layers,
             "d_model": info.d_model,
             "model": info.model_id,

@@ -7,7 +7,6 @@ Each shard of `generate` is one task with a receipt, so that an interrupted run 
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,8 @@ from moodlens.contracts.tables import CLIPS, NEUTRAL, PROMPTS, REENCODED, SELFTE
 from moodlens.contracts.tensors import CONDITIONS, MEMORIES, MODELS, shard_name
 from moodlens.forecast import machine
 from moodlens.forecast import plan as planning
-from moodlens.forecast.sizes import sizes_of
-from moodlens.forecast.stages import reencode_cost
+from moodlens.forecast.reencode import reencode_cost
+from moodlens.forecast.sizes import Sizes, sizes_of_checkpoint
 from moodlens.params.pipeline import Params, Reencode
 from moodlens.prompts.design import swapped_prompts
 from moodlens.stages.reencode.further_draws import MemoryTask, remember_shard
@@ -50,7 +49,7 @@ def run(params: Params, root: Path) -> None:
     readers = plan_readers(tasks, params.reencode, info)
     waiting = unfinished(tasks)
     if waiting:
-        _forecast(waiting, source.checkpoint.config, params, root)
+        _forecast(waiting, sizes_of_checkpoint(source.checkpoint), params, root)
     still = [*waiting, *unfinished(readers)]
     run_tasks(
         run_task, still,
@@ -71,9 +70,9 @@ def run_task(task: Task) -> None:
             read_recurrently(task)
 
 
-def _forecast(waiting: list[ReencodeTask], config: Mapping[str, object], params: Params, root: Path) -> None:
+def _forecast(waiting: list[ReencodeTask], sizes: Sizes, params: Params, root: Path) -> None:
     """Print the expected cost of the unfinished shards, and refuse a run that cannot fit."""
-    sizes, n_clips = sizes_of(config), sum(len(task.clips) for task in waiting)
+    n_clips = sum(len(task.clips) for task in waiting)
     n_prompts = len({clip.text for task in waiting for clip in task.clips})
     load = planning.load_of(params, sizes, n_clips, n_prompts)
     analysis = planning.analysis_of(params, sizes, n_prompts)
