@@ -121,7 +121,8 @@ def test_the_disk_forecast_is_what_a_run_writes(
         )
     }  # fmt: skip
     for name, n_bytes in written.items():
-        assert cost.disk[name] == pytest.approx(n_bytes, rel=0.2, abs=6000), name
+        # abs: names and checksums of the tensors, a kilobyte or two per shard
+        assert cost.disk[name] == pytest.approx(n_bytes, rel=0.2, abs=9000), name
     generate.run(params_of(), tmp_path)
     assert "plan:" not in capsys.readouterr().out  # nothing to do, nothing to forecast
 
