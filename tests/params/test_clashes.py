@@ -30,6 +30,7 @@ def changed(changes: dict[str, Any]) -> dict[str, Any]:
         ),
         ({"probe.n_permutations": 999}, "probe.n_permutations must be at least 1000"),
         ({"decide.alpha_strong": 0}, "decide.alpha_strong must be more than 0"),
+        ({"decide.alpha_weak": 1}, "decide.alpha_weak must be below 1"),
         ({"decide.alpha_weak": 0.0001}, "decide.alpha_weak must be at least decide.alpha_strong = 0.001"),
         ({"decide.accuracy_weak": 0.9}, "decide.accuracy_strong must be at least decide.accuracy_weak = 0.9"),
         ({"forks.share_weak": 0.5}, "forks.share_strong must be at least forks.share_weak = 0.5"),
@@ -39,6 +40,12 @@ def changed(changes: dict[str, Any]) -> dict[str, Any]:
         ({"relate.n_folds": 65}, "relate.n_folds must not exceed the 64 prompts"),
         ({"probe.sites": ["text"]}, "probe.sites must hold bow"),
         ({"probe.sites": ["bow", "layers"]}, "probe.sites must hold text beside layers"),
+        ({"signal.sites": ["bow", "text"]}, "signal.sites must hold layers, which probe.sites holds"),
+        (
+            {"signal.sites": ["bow", "text", "layers"]},
+            "signal.sites must hold acoustics or tokens or codec, which probe.sites holds",
+        ),
+        ({"sae.architecture": "relu"}, "sae.revive must be resample or none with sae.architecture relu"),
         ({"check.min_clips_per_emotion": 33}, "check.min_clips_per_emotion must be at most 32"),
         ({"generate.n_seeds": 100_000}, "generate.n_seeds must give at most 1000000 clips"),
         ({"generate.windows": [[4.5, 5]]}, "generate.windows must begin inside the clip, before 4 s"),
@@ -74,6 +81,12 @@ def test_a_clash_is_one_line_under_its_own_name(changes: dict[str, Any], said: s
         {"generate.pooled_only": True, "sae.sites": ["text"]},
         {"generate.sites": ["final_norm"], "reencode.sites": ["final_norm"], "sae.sites": ["final_norm.0"]},
         {"decide.looks": [8, 16, 20]},
+        {"sae.architecture": "gated", "sae.revive": "none"},
+        {
+            "signal.sites": ["bow", "text", "layers", "codec"],
+            "probe.sites": ["bow", "text", "layers", "tokens"],
+        },
+        {"signal.sites": ["bow"], "probe.sites": ["bow"]},
         {"generate.duration_s": 0.6},
     ],
 )

@@ -14,9 +14,9 @@ from moodlens.contracts.tables import ACOUSTIC_NAMES, ACOUSTICS, CLIPS, PROMPTS
 from moodlens.organism.composer import AFFECT
 from moodlens.params.pipeline import Params, parse_params
 from moodlens.prompts.grammar import pieces
-from moodlens.stages import prompts as prompts_stage
 from moodlens.store.shards import write_shard
 from moodlens.store.tables import read_table, write_table
+from tests.stages.prompted import write_prompts
 
 ROOT = Path(__file__).parents[2]
 N_SEEDS, PER_SHARD, N_LAYERS, WIDTH = 2, 16, 3, 48
@@ -36,7 +36,7 @@ def planted_params(**prompts: object) -> Params:
 
 def plant(root: Path, kind: str, params: Params) -> None:
     """Write every dataset that `signal` and `probe` read; kind: organism, shuffled or random."""
-    prompts_stage.run(params, root)
+    write_prompts(params, root)
     data = root / "data"
     table = read_table(PROMPTS, data / "prompts.csv")
     rng = np.random.default_rng(0)

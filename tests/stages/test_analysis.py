@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from moodlens.base.errors import ContractError, UsageError
+from moodlens.base.errors import ContractError
 from moodlens.contracts.tables import PROMPTS
 from moodlens.decision.sentences import WORDS_TELL
 from moodlens.params.pipeline import Params
@@ -171,17 +171,6 @@ def test_layers_sort_by_number_and_shards_join_in_the_order_of_the_clips(tmp_pat
     )
     expected = first[2].astype(float) @ last[-1].astype(float)
     assert found[1].values[2, 127] == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    ("sites_read", "rule"),
-    [(("text",), "must hold bow"), (("bow", "layers"), "must hold text beside layers")],
-)
-def test_a_probe_without_its_baselines_is_refused(tmp_path, sites_read, rule):
-    params = planted_params()
-    plant(tmp_path, "random", params)
-    with pytest.raises(UsageError, match=rule):
-        probe.run(replace(params, probe=replace(params.probe, sites=sites_read)), tmp_path)
 
 
 def test_a_cca_rank_that_the_design_cannot_carry_is_refused(tmp_path):

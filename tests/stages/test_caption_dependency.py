@@ -11,8 +11,13 @@ from tests.stages.test_pipeline import ROOT, must_run, run, set_params
 pytestmark = pytest.mark.pipeline
 
 
+MOODS = (("happy", "joyful"), ("sad", "melancholic"))
+"""Two words per emotion: with one, nothing can be held out."""
+
+
 def captions(n: int, word: str = "slow") -> str:
-    rows = [f"a {mood} {word} song number {i},[{mood}]" for mood in ("happy", "sad") for i in range(n)]
+    named = [(words[i % 2], i) for words in MOODS for i in range(n)]
+    rows = [f"a {mood} {word} song number {i},[{mood}]" for mood, i in named]
     return "\n".join(["caption,aspect_list", *rows]) + "\n"
 
 
@@ -28,7 +33,9 @@ def project(tmp_path: Path) -> Path:
     whole = yaml.safe_load((ROOT / "dvc.yaml").read_text())
     stages = {"stages": {name: whole["stages"][name] for name in ("inputs", "prompts")}}
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(stages))
-    set_params(tmp_path, {"prompts": {"emotions": ["happy", "sad"], "n_per_emotion": 4}})
+    few = {"prompts": {"emotions": ["happy", "sad"], "n_per_emotion": 4}}
+    levels = {"probe": {"n_folds": 3}, "decide": {"alpha_strong": 0.4, "alpha_weak": 0.9}}
+    set_params(tmp_path, few | levels)
     must_run(tmp_path, "git", "init", "-q")
     must_run(tmp_path, "git", "config", "user.email", "reviewer@example.org")
     must_run(tmp_path, "git", "config", "user.name", "A Reviewer")

@@ -10,10 +10,11 @@ from moodlens.backends import catalog
 from moodlens.contracts.tables import EMBEDDINGS, PROMPTS
 from moodlens.contracts.tensors import ENCODERS
 from moodlens.prompts.lexicon import words_of
-from moodlens.stages import embed, prompts
+from moodlens.stages import embed
 from moodlens.store.shards import read_shard, shard_metadata
 from moodlens.store.tables import read_table, values
 from tests.stages.datasets import small_params
+from tests.stages.prompted import write_prompts
 from tests.tiny_model import save_tiny_model
 
 FILE = Path("data/embeddings/embeddings.safetensors")
@@ -23,7 +24,7 @@ FILE = Path("data/embeddings/embeddings.safetensors")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("embed")
     params = small_params(save_tiny_model(root / "model"))
-    prompts.run(params, root)
+    write_prompts(params, root)
     embed.run(params, root)
     return root
 

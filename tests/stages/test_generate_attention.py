@@ -10,11 +10,12 @@ import torch
 from moodlens.attention.summaries import STORED
 from moodlens.contracts.tensors import CODEC_MEAN
 from moodlens.params.pipeline import Params
-from moodlens.stages import attention, prompts
+from moodlens.stages import attention
 from moodlens.stages.generate import stage as generate
 from moodlens.store.shards import read_shard
 from moodlens.store.tables import read_metrics
 from tests.stages.datasets import small_params
+from tests.stages.prompted import write_prompts
 from tests.tiny_model import save_tiny_model
 
 N_CLIPS, N_STEPS = 12, 33
@@ -29,7 +30,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Params, Path]:
     torch.set_num_threads(1)
     root = tmp_path_factory.mktemp("watched")
     params = small_params(save_tiny_model(root / "model"))
-    prompts.run(params, root)
+    write_prompts(params, root)
     generate.run(params, root)
     return params, root
 
@@ -63,7 +64,7 @@ def test_summaries_have_the_shapes_of_the_contract(made):
 
 def test_off_leaves_the_same_clips_and_no_summary(made, tmp_path: Path):
     params, root = made
-    prompts.run(params, tmp_path)
+    write_prompts(params, tmp_path)
     generate.run(params, tmp_path)
     generate.run(without(params), tmp_path)  # shards of the first run are stale, their summaries strangers
     assert shards(tmp_path, "attention") == []
@@ -77,7 +78,7 @@ def test_off_leaves_the_same_clips_and_no_summary(made, tmp_path: Path):
 def test_where_the_null_half_alone_is_recorded_attention_is_still_that_of_the_text(made, tmp_path: Path):
     params, root = made
     null = replace(params, generate=replace(params.generate, half="uncond"))
-    prompts.run(null, tmp_path)
+    write_prompts(null, tmp_path)
     generate.run(null, tmp_path)
     for ours, theirs in zip(shards(root, "attention"), shards(tmp_path, "attention"), strict=True):
         assert all(np.array_equal(ours[name], theirs[name]) for name in STORED)

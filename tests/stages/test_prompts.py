@@ -11,6 +11,7 @@ from moodlens.params.pipeline import Params
 from moodlens.stages import prompts
 from moodlens.stages.shell import load_params
 from moodlens.store.tables import read_table, values
+from tests.stages.prompted import write_prompts
 
 ROOT = Path(__file__).parents[2]
 MOODS = ("happy", "joyful", "sad", "melancholic")
@@ -24,7 +25,7 @@ def params_with(**changes: object) -> Params:
 
 
 def run(root: Path, **changes: object) -> bytes:
-    prompts.run(params_with(**changes), root)
+    write_prompts(params_with(**changes), root)
     return (root / "data" / "prompts.csv").read_bytes()
 
 
@@ -107,4 +108,18 @@ def test_what_cannot_be_drawn_is_one_line_and_keeps_the_old_table(
     with pytest.raises(kind, match=line) as caught:
         run(tmp_path, **(lawful | changes))
     assert "\n" not in str(caught.value)
+    assert (tmp_path / "data" / "prompts.csv").read_bytes() == before
+
+
+def test_what_the_model_lacks_is_refused_and_keeps_the_old_table(tmp_path: Path):
+    params = load_params(ROOT)
+    params = replace(params, model=replace(params.model, id=str(ROOT / "models" / "organism")))
+    prompts.run(params, tmp_path)
+    before = (tmp_path / "data" / "prompts.csv").read_bytes()
+    beyond = replace(params, generate=replace(params.generate, layers=(0, 6)))
+    with pytest.raises(UsageError, match=r"generate\.layers must hold layers of 0 to 5; got '?6"):
+        prompts.run(beyond, tmp_path)
+    few = replace(params, probe=replace(params.probe, n_folds=40))
+    with pytest.raises(UsageError, match=r"probe\.n_folds must not exceed the 36 wordings"):
+        prompts.run(few, tmp_path)
     assert (tmp_path / "data" / "prompts.csv").read_bytes() == before

@@ -18,7 +18,6 @@ from moodlens.contracts.backend import Capture
 from moodlens.contracts.tables import CLIPS, PROMPTS, REENCODED, SWAPS
 from moodlens.contracts.tensors import CONDITIONS, LEAKS, MEMORIES, MODELS, NETWORKS
 from moodlens.params.pipeline import Params
-from moodlens.stages import prompts
 from moodlens.stages.generate import stage as generate
 from moodlens.stages.reencode import shard
 from moodlens.stages.reencode import stage as reencode
@@ -26,6 +25,7 @@ from moodlens.stages.reencode.recurrent import recurrent_states, vectors_of
 from moodlens.store.shards import read_shard, shard_metadata, write_shard
 from moodlens.store.tables import read_metrics, read_table
 from tests.stages.datasets import small_params
+from tests.stages.prompted import write_prompts
 from tests.tiny_model import save_tiny_model
 
 
@@ -33,7 +33,8 @@ from tests.tiny_model import save_tiny_model
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params]:
     root = tmp_path_factory.mktemp("made")
     params = small_params(save_tiny_model(root / "model"))
-    for stage in (prompts, generate, reencode):
+    write_prompts(params, root)
+    for stage in (generate, reencode):
         stage.run(params, root)
     return root, params
 
@@ -302,7 +303,8 @@ def test_more_steps_than_a_clip_has_and_another_model_are_refused(workspace):
 def test_sixteen_bits_differ_by_their_rounding_and_another_step_by_more(tmp_path: Path, dtype: str):
     params = small_params(save_tiny_model(tmp_path / "model"))
     params = replace(params, model=replace(params.model, dtype=dtype))
-    for stage in (prompts, generate, reencode):
+    write_prompts(params, tmp_path)
+    for stage in (generate, reencode):
         stage.run(params, tmp_path)
     found = read_metrics(tmp_path / "metrics" / "reencode.json")["forced_difference"]
     unit = tensors.ROUNDING[dtype]

@@ -13,7 +13,6 @@ from moodlens.contracts.tables import CLIPS, PROMPTS, TEXTS
 from moodlens.contracts.tensors import shard_name
 from moodlens.params.pipeline import Params
 from moodlens.sae.texts import text_table
-from moodlens.stages import prompts
 from moodlens.stages.generate import stage as generate
 from moodlens.stages.reencode import shard as reencode_shard
 from moodlens.stages.reencode import stage as reencode
@@ -23,6 +22,7 @@ from moodlens.workspace import sae_rows
 from moodlens.workspace.design import clip_table, need_steps, open_workspace
 from moodlens.workspace.shards import clock_of, states_by_shard
 from tests.stages.datasets import small_params
+from tests.stages.prompted import write_prompts
 from tests.tiny_model import save_tiny_model
 
 KEY = "residual.1/cond"
@@ -40,8 +40,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Params]:
     """A workspace that stores every step."""
     root = tmp_path_factory.mktemp("whole")
     params = small_params(save_tiny_model(root / "model"))
-    for stage in (prompts, generate):
-        stage.run(params, root)
+    write_prompts(params, root)
+    generate.run(params, root)
     return root, params
 
 
@@ -52,8 +52,8 @@ def cut(whole: tuple[Path, Params], tmp_path_factory: pytest.TempPathFactory) ->
     mine = tmp_path_factory.mktemp("cut")
     shutil.copytree(root / "model", mine / "model")
     params = with_windows(replace(params, model=replace(params.model, id=str(mine / "model"))), WINDOWS)
-    for stage in (prompts, generate):
-        stage.run(params, mine)
+    write_prompts(params, mine)
+    generate.run(params, mine)
     return mine, params
 
 

@@ -30,7 +30,8 @@ def test_lan_and_demets_equal_the_published_bounds():
 def test_all_looks_together_err_at_alpha(plan):
     fractions = [0.2, 0.4, 1.0]
     assert overall(spent(0.05, fractions, plan), fractions) == pytest.approx(0.05, abs=1e-6)
-    assert spent(0.05, [1.0], plan)[0] == pytest.approx(0.05, abs=1e-6)
+    for alpha in (1e-6, 0.05, 0.9):
+        assert spent(alpha, [1.0], plan)[0] == pytest.approx(alpha, abs=1e-6)
 
 
 def test_peeking_by_simulation():

@@ -1,6 +1,6 @@
 """Clashes between parameters: what two values break together, refused before any work, under their own names.
 
-Only parameters are read here. What also depends on the words of the prompts stands in `prompts.reach`.
+Only parameters are read here. What also depends on the prompts or on the model stands in `workspace.reach`.
 """
 
 from collections.abc import Iterator
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 MOST_CLIPS = 1_000_000
 """Prompts x seeds of one run. A larger plan cannot even be listed."""
 TEXT_SITES = ("text", "text_pooled")
+TOP_K = ("topk", "batchtopk", "matryoshka")
+"""SAE architectures whose loss can hold AuxK."""
+MUSIC_SITES = ("acoustics", "tokens", "codec")
 
 
 def refuse_clashes(params: "Params", file: str) -> None:
@@ -56,6 +59,9 @@ def _sizes(params: "Params") -> Iterator[Clash]:
     ):
         if n_folds > n_prompts:
             yield f"{name}.n_folds", f"not exceed the {n_prompts} prompts", n_folds, "Lower it or add prompts"
+    if sae.revive == "auxk" and sae.architecture not in TOP_K:
+        rule = f"be resample or none with sae.architecture {sae.architecture}, whose loss has no AuxK"
+        yield "sae.revive", rule, sae.revive, f"Correct it, or take {', '.join(TOP_K)}"
     if sae.buffer_rows < 2 * sae.batch_rows:
         rule = f"hold two batches of sae.batch_rows = {sae.batch_rows}"
         yield "sae.buffer_rows", rule, sae.buffer_rows, "Raise it or lower sae.batch_rows"
@@ -74,6 +80,8 @@ def _thresholds(params: "Params") -> Iterator[Clash]:
     alpha = decide.alpha_strong
     if alpha <= 0:
         yield "decide.alpha_strong", "be more than 0", alpha, "Raise it"
+    if decide.alpha_weak >= 1:
+        yield "decide.alpha_weak", "be below 1", decide.alpha_weak, "Lower it"
     for name, n_permutations in (
         ("signal", params.signal.n_permutations),
         ("probe", params.probe.n_permutations),
@@ -109,6 +117,11 @@ def _sites(params: "Params") -> Iterator[Clash]:
         yield "probe.sites", rule, list(params.probe.sites), "Add bow"
     if "layers" in params.probe.sites and "text" not in params.probe.sites:
         yield "probe.sites", "hold text beside layers", list(params.probe.sites), "Add text"
+    for rung in (("bow",), ("text",), ("layers",), MUSIC_SITES):
+        measured = set(params.signal.sites) & set(rung)
+        if set(params.probe.sites) & set(rung) and not measured:
+            rule = f"hold {' or '.join(rung)}, which probe.sites holds: a rung needs both tests"
+            yield "signal.sites", rule, list(params.signal.sites), "Add it, or take it out of probe.sites"
     if not any(_recorded(params, site, layer) for site, layer in _hookpoints(again.sites, again.layers)):
         rule = "share a hookpoint with generate.sites and generate.layers"
         advice = "Add one that generate recorded: the self-test needs it"

@@ -26,7 +26,6 @@ from jaxtyping import Float, Int
 
 from moodlens.base.seeding import rng_for
 from moodlens.probes.family import ProbeSettings
-from moodlens.probes.folds import design_folds
 from moodlens.probes.kernel_ridge import nested_predictions
 from moodlens.probes.site_scores import PromptColumns
 from moodlens.stats.bootstrap import interval, resamples
@@ -210,7 +209,7 @@ LAYERS = ("layers", "twin_layers")
 
 def gains_beyond(families: Families, design: Design, settings: ProbeSettings) -> Gains:
     """Return what each layer adds to the text encoder and to the acoustic descriptors, wordings held out."""
-    folds = design_folds(design, "wording", settings.n_folds, rng_for("folds", "wording", settings.seed))
+    folds = settings.folds(design, "wording")
     rng = rng_for("resample", "partial", settings.seed)
     counts = resamples(design, "wording", settings.n_bootstrap, rng)
     ridges = settings.ridge_grid or (settings.ridge,)

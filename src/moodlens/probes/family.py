@@ -66,6 +66,7 @@ class ProbeSettings:
     confidence: float
     seed: int
     ridge_grid: tuple[float, ...] = ()  # penalties of the closed-form probe; (): `ridge` alone
+    section: str = "probe"  # of params.yaml, for errors
 
     @classmethod
     def from_section(cls, section: Probe | NullText) -> Self:
@@ -78,6 +79,7 @@ class ProbeSettings:
             confidence=section.confidence,
             seed=section.seed,
             ridge_grid=section.ridge_grid if isinstance(section, Probe) else (),
+            section="probe" if isinstance(section, Probe) else "null_text",
         )
 
     @property
@@ -87,7 +89,8 @@ class ProbeSettings:
 
     def folds(self, design: Design, unit: Unit) -> Int[np.ndarray, " prompt"]:
         """Return the fold of each prompt; it depends on the seed and the unit only."""
-        return design_folds(design, unit, self.n_folds, rng_for("folds", unit, self.seed))
+        rng = rng_for("folds", unit, self.seed)
+        return design_folds(design, unit, self.n_folds, rng, f"{self.section}.n_folds")
 
     def relabellings(self, design: Design, unit: Unit) -> Int[np.ndarray, "perm prompt"]:
         """Return the label of each prompt, whole units relabelled; row 0 is observed."""

@@ -8,12 +8,12 @@ from moodlens.stats.design import Design, Unit
 
 
 def group_folds(
-    groups: Int[np.ndarray, " prompt"], n_folds: int, rng: np.random.Generator
+    groups: Int[np.ndarray, " prompt"], n_folds: int, rng: np.random.Generator, name: str = "probe.n_folds"
 ) -> Int[np.ndarray, " prompt"]:
     """Return the fold of each row: no group is split, folds are nearly equal in size.
 
     The method is that of scikit-learn's GroupKFold: the largest group goes to the smallest fold. Ties are
-    broken at random.
+    broken at random. An error calls the number of folds `name`.
 
     Raises:
         ContractError: fewer groups than folds.
@@ -25,10 +25,10 @@ def group_folds(
     if len(sizes) < n_folds:
         raise Unsupported(
             must(
-                "probe.n_folds",
+                name,
                 "not exceed the number of groups that are never split",
                 f"{n_folds} folds for {len(sizes)} groups",
-                next_step="Lower probe.n_folds or add prompts",
+                next_step=f"Lower {name} or add prompts",
             )
         )
     shuffled = rng.permutation(len(sizes))
@@ -42,7 +42,7 @@ def group_folds(
 
 
 def design_folds(
-    design: Design, unit: Unit, n_folds: int, rng: np.random.Generator
+    design: Design, unit: Unit, n_folds: int, rng: np.random.Generator, name: str = "probe.n_folds"
 ) -> Int[np.ndarray, " prompt"]:
     """Return folds that hold out whole prompts or whole wordings.
 
@@ -57,4 +57,4 @@ def design_folds(
         advice = f"Add prompts of that emotion with other {unit}s"
         rule = f"have at least 2 {unit}s, so that one can be held out"
         raise Unsupported(must(f"emotion '{emotion}'", rule, int(counts.min()), next_step=advice))
-    return group_folds(design.members(unit), n_folds, rng)
+    return group_folds(design.members(unit), n_folds, rng, name)

@@ -38,7 +38,6 @@ from moodlens.null_text.step_probe import step_probe
 from moodlens.null_text.untrained_memory import MemoryTest, compare
 from moodlens.params.pipeline import NullText, Params
 from moodlens.probes.family import ProbeSettings
-from moodlens.probes.folds import design_folds
 from moodlens.probes.kernel_ridge import grid_accuracies, out_of_fold_hat
 from moodlens.stats.bootstrap import wording_resamples
 from moodlens.stats.design import Design
@@ -286,7 +285,7 @@ def _swaps(states: Reencoded, section: NullText) -> Swaps:
     if not (swapped >= 0).any():
         rule, advice = "give clips the text of another emotion", "Run `dvc repro reencode`"
         raise ContractError(must("data/reencoded/swaps.parquet", rule, "none", next_step=advice))
-    folds = design_folds(design, "wording", section.n_folds, rng_for("folds", "wording", section.seed))
+    folds = ProbeSettings.from_section(section).folds(design, "wording")
 
     def shares(model: str, part: str) -> SwapShares:
         rows = {name: states.states(model, name, part) for name in CONDITIONS}
@@ -300,7 +299,7 @@ def step_rows(
 ) -> pd.DataFrame:
     """Return one row per reader, layer and step, with chance: metrics/null_text_steps.csv."""
     design = work.design
-    folds = design_folds(design, "wording", settings.n_folds, rng_for("folds", "wording", settings.seed))
+    folds = settings.folds(design, "wording")
     rows = []
     for reader in readers:
         n_steps, n_layers, n, _ = reader.grams.shape

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from moodlens.base.errors import UsageError, must
 from moodlens.params.pipeline import Params
 from moodlens.probes.directions import direction_rows, gains_beyond
 from moodlens.probes.family import ProbeSettings, nested_probe, probe_family, prompt_accuracies
@@ -30,12 +29,6 @@ from moodlens.workspace.wording_baselines import company, nuisance
 def run(params: Params, root: Path) -> Run:
     """Write metrics/probe.json, metrics/probe_layers.csv, metrics/probe_directions.csv; return the run."""
     section = params.probe
-    if "bow" not in section.sites:
-        rule, got = "hold bow, the lexical baseline of every other site", list(section.sites)
-        raise UsageError(must("probe.sites", rule, got, where="params.yaml", next_step="Add bow"))
-    if "layers" in section.sites and "text" not in section.sites:
-        rule, got = "hold text beside layers", list(section.sites)
-        raise UsageError(must("probe.sites", rule, got, where="params.yaml", next_step="Add text"))
     work = open_workspace(root)
     settings = ProbeSettings.from_section(section)
     families = load_families(work, section.sites)

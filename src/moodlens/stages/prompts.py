@@ -1,9 +1,16 @@
-"""Stage `prompts`: the prompt table, from the grammar, a table of captions, or both."""
+"""Stage `prompts`: the prompt table, from the grammar, a table of captions, or both.
+
+It is the first that knows prompts and model, so it refuses here what they cannot support.
+"""
 
 from pathlib import Path
 
+import pandas as pd
+
+from moodlens.backends import catalog
 from moodlens.base.errors import UsageError, must
 from moodlens.contracts.tables import NEUTRAL, PROMPTS
+from moodlens.forecast.sizes import sizes_of_checkpoint
 from moodlens.params.pipeline import Params, Prompts
 from moodlens.prompts import captions
 from moodlens.prompts.assembly import prompt_table
@@ -11,14 +18,26 @@ from moodlens.prompts.design import design, split_evenly
 from moodlens.prompts.grammar import Caption
 from moodlens.store.csv_text import read_csv_text
 from moodlens.store.tables import write_table
+from moodlens.workspace.reach import refuse_beyond_model, refuse_small_design
 
 TABLE = "table"
 
 
 def run(params: Params, root: Path) -> None:
-    """Write data/prompts.csv: n_per_emotion prompts of each emotion, and as many neutral if requested."""
-    drawn = draw_prompts(params.prompts, root)
-    write_table(prompt_table(drawn, params.prompts.seed), PROMPTS, root / "data" / "prompts.csv")
+    """Write data/prompts.csv if prompts and model support what the parameters ask.
+
+    Raises:
+        UsageError, ContractError: as `draw_prompts` and `workspace.reach`.
+    """
+    table = drawn_table(params.prompts, root)
+    refuse_small_design(params, table)
+    refuse_beyond_model(params, table, sizes_of_checkpoint(catalog.find(params.model, root).checkpoint))
+    write_table(table, PROMPTS, root / "data" / "prompts.csv")
+
+
+def drawn_table(params: Prompts, root: Path) -> pd.DataFrame:
+    """Return table PROMPTS: n_per_emotion prompts of each emotion, and as many neutral if requested."""
+    return prompt_table(draw_prompts(params, root), params.seed)
 
 
 def draw_prompts(params: Prompts, root: Path) -> list[Caption]:

@@ -47,7 +47,7 @@ def spent(alpha: float, fractions: Sequence[float], plan: Plan = "o'brien-flemin
         def excess(c: float) -> float:
             return crossing(c / np.sqrt(times / times[-1]), times) - alpha
 
-        bounds = _root(excess, 0.5) / np.sqrt(times / times[-1])
+        bounds = _root(excess, 0.0) / np.sqrt(times / times[-1])
     else:
         bounds = _spending_bounds(alpha, times)
     return tuple(float(2 * norm.sf(bound)) for bound in bounds)

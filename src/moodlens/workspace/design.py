@@ -56,15 +56,23 @@ def open_workspace(root: Path) -> Workspace:
     """
     table = read_table(PROMPTS, root / "data" / "prompts.csv")
     emotional = table.loc[table["emotion"] != NEUTRAL]
+    design, strata = stratified(emotional)
+    return Workspace(root, design, emotional.index.to_numpy(), len(table), strata)
+
+
+def stratified(emotional: pd.DataFrame) -> tuple[Design, Strata]:
+    """Return the design of emotional prompts, and its strata; errors are those of `open_workspace`.
+
+    Args:
+        emotional: rows of `contracts.tables.PROMPTS` without neutral prompts.
+    """
     ids, emotions, wordings, texts = (
         emotional[name].tolist() for name in ("prompt_id", "emotion", "wording", "text")
     )
     design_of(ids, emotions, wordings)  # refuses a wording under two emotions before wordings are merged
     design = design_of(ids, emotions, merged_wordings(emotions, wordings, texts))
     strata = strata_of(design.labels, design.wordings, nuisances_of(emotional))
-    return Workspace(
-        root, replace(design, strata=strata.codes), emotional.index.to_numpy(), len(table), strata
-    )
+    return replace(design, strata=strata.codes), strata
 
 
 def prompt_table(work: Workspace) -> pd.DataFrame:
