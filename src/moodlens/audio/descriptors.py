@@ -72,7 +72,8 @@ NOT_MEASURED = float("nan")
 FEWEST_BEATS = 1.7
 """Beats of its own tempo that a clip must hold, about two: with fewer, nothing has come twice."""
 LEAST_CLARITY = 0.01
-"""Pulse clarity at or below which no lag repeats, so that tempo is not measured; below .1 it says little."""
+"""Pulse clarity at or below which no lag repeats, so that tempo is not measured. Noise has more:
+`workspace.tempo`."""
 RELATIVE_SHARE = 0.75
 """Share of the best lag's height from which a relative of the tempo is a second reading of the rhythm."""
 RELATIVES = (1 / 2, 2, 1 / 3, 3, 2 / 3, 3 / 2)

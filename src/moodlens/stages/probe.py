@@ -22,7 +22,8 @@ from moodlens.stats.site_names import CLAIM_UNITS, unit_of
 from moodlens.store.run_record import Run, stage_run
 from moodlens.store.tables import write_metrics, write_plot
 from moodlens.workspace.design import Workspace, open_workspace, prompt_table
-from moodlens.workspace.sites import load_families, tempos
+from moodlens.workspace.sites import load_families
+from moodlens.workspace.tempo import tempos
 from moodlens.workspace.wording_baselines import company, nuisance
 
 

@@ -126,12 +126,6 @@ def acoustic_table(work: Workspace) -> pd.DataFrame:
     return pd.DataFrame(table[list(ACOUSTIC_NAMES)]).assign(tempo_bpm=np.where(known, tempo, middle))
 
 
-def measured_tempos(work: Workspace, clip_ids: Sequence[str]) -> np.ndarray:
-    """Return the tempo of clips in BPM, NaN where it was not measured."""
-    table = read_table(ACOUSTICS, work.root / "data" / "acoustics.parquet").set_index("clip_id")
-    return table["tempo_bpm"].loc[list(clip_ids)].to_numpy(dtype=np.float64)
-
-
 def manifest_of(root: Path) -> dict[str, Any]:
     """Return data/activations/manifest.json: how the clips were generated and what was stored of them."""
     manifest = read_metrics(root / "data" / "activations" / "manifest.json")

@@ -8,7 +8,7 @@ from moodlens.contracts.tensors import CODEC_MEAN
 from moodlens.stats.gram import SiteGram, site_gram, standardised
 from moodlens.stats.site_names import split_site
 from moodlens.store.shards import read_shard, shard_names
-from moodlens.workspace.design import REMAKE, Workspace, acoustic_table, clip_table, measured_tempos
+from moodlens.workspace.design import REMAKE, Workspace, acoustic_table, clip_table
 from moodlens.workspace.shards import shard_path, tensors_of
 
 TWIN = "twin/"
@@ -74,14 +74,6 @@ def acoustics(work: Workspace) -> SiteGram:
     clips = clip_table(work)
     table = acoustic_table(work).loc[clips["clip_id"]]
     return site_gram("acoustics", standardised(table.to_numpy(dtype=np.float64)), clips["prompt"].to_numpy())
-
-
-def tempos(work: Workspace) -> tuple[np.ndarray, np.ndarray]:
-    """Return the tempo of every clip whose tempo was measured, in BPM, and the index of its prompt."""
-    clips = clip_table(work)
-    tempo = measured_tempos(work, clips["clip_id"].tolist())
-    known = np.isfinite(tempo)
-    return tempo[known], clips["prompt"].to_numpy()[known]
 
 
 def codec(work: Workspace) -> SiteGram:
