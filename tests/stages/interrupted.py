@@ -43,6 +43,7 @@ def params_of() -> Params:
         prompts=replace(params.prompts, emotions=("happy", "sad")),
         reencode=replace(params.reencode, n_draws=5),
         probe=replace(params.probe, n_folds=3),
+        decide=replace(params.decide, alpha_strong=0.4, alpha_weak=0.9),
         forks=replace(
             params.forks, pairs=(("happy", "sad"),), n_seeds=1, steps_s=(0.04,), run_guidance_s=0,
             where_s=0, judged_s=0.5, rows_per_task=4, n_permutations=99,
