@@ -6,9 +6,10 @@ from pathlib import Path
 import yaml
 
 from moodlens.params.pipeline import Params, parse_params
-from moodlens.stages import acoustics, embed, prompts
+from moodlens.stages import acoustics, embed
 from moodlens.stages.generate import stage as generate
 from moodlens.stages.reencode import stage as reencode
+from tests.stages.prompted import write_prompts
 from tests.tiny_model import save_tiny_model
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +32,7 @@ def small_params(model: Path, n_per_emotion: int = 3) -> Params:
 def make_workspace(root: Path, n_per_emotion: int = 3) -> Params:
     """Write every dataset that `check` reads below `root` and return the parameters they were made with."""
     params = small_params(save_tiny_model(root / "model"), n_per_emotion)
-    for stage in (prompts, generate, reencode, embed, acoustics):
+    write_prompts(params, root)
+    for stage in (generate, reencode, embed, acoustics):
         stage.run(params, root)
     return params

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from moodlens.backends.audiocraft.convert import convert
-from moodlens.stages import embed, prompts
+from moodlens.stages import embed
 from moodlens.stages.forks import stage as forks
 from moodlens.stages.generate import stage as generate
 from moodlens.stages.reencode import stage as reencode
 from moodlens.store.tables import read_metrics
 from tests.stages.datasets import small_params
+from tests.stages.prompted import write_prompts
 from tests.tiny_audiocraft import give_melody_parts, save_tiny_audiocraft
 
 
@@ -25,7 +26,8 @@ def test_the_stages_finish_and_null_text_tells_nothing_of_the_prompt(
     generating = replace(params.generate, attention=False, half=half)
     params = replace(params, prompts=replace(params.prompts, sets=("generic", "descriptive")))
     params = replace(params, generate=generating)
-    for stage in (prompts, generate, reencode, embed, forks):
+    write_prompts(params, tmp_path)
+    for stage in (generate, reencode, embed, forks):
         stage.run(params, tmp_path)
     measured = read_metrics(tmp_path / "metrics" / "reencode.json")
     assert measured["null_difference"] == 0
