@@ -88,6 +88,7 @@ def run(name: str, root: Path, *, kill_at_touch: int = 0, kill_after_s: float | 
 
 def _run(name: str, root: Path, notes: Path, kill_at: int) -> None:
     os.chdir(root)
+    terminal = os.dup(2)
     os.dup2(os.open(notes / "stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     home, touched = f"{root}/", 0
 
@@ -101,6 +102,8 @@ def _run(name: str, root: Path, notes: Path, kill_at: int) -> None:
     sys.addaudithook(watch)
     status = run_stage(name, lambda: load_stage(name))
     (notes / "touches").write_text(str(touched))
+    sys.stderr.flush()
+    os.dup2(terminal, 2)  # what the measuring of coverage says at the end is not of the stage
     sys.exit(status)
 
 
