@@ -7,10 +7,13 @@ are copied into a block of branches, and that block is decoded to its end:
                               |            |
     branch blocks             +-> 40..end  +-> 90..end  one row per branch, its text ahead
 
+A donor of an intervention is a further row of the branch block. It is fed the tokens that its branch draws; the
+prefix is fed back under the donor's own text.
+
 One stem block and one branch block exist at a time. A block of either kind has one text width, because the
 shape of the text decides the last bits of a row. The width of a feed is that of its own text. A branch that
-mixes the cached states of two feeds takes both at the larger of their widths. So the shapes that a branch
-meets are a function of that branch alone.
+mixes the states of two texts takes both at the larger of their widths. So the shapes that a branch meets are
+a function of that branch alone.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from moodlens.backends.interventions import Beside, donors_of
 from moodlens.backends.requests import check_codes, check_prompt
 from moodlens.base.errors import UsageError, must
 from moodlens.base.units import steps_for
@@ -41,6 +45,12 @@ class Route:
     donor: Feed | None = None
     layers: tuple[int, ...] = ()  # in which the donor's states replace those of the base
     window: tuple[int, int] = (0, 0)  # steps (first, stop) that are replaced
+    beside: tuple[Feed, ...] = ()  # of the donors of its interventions, in the order of `donors_of`
+
+    @property
+    def feeds(self) -> list[Feed]:
+        """All feeds of which the branch needs states."""
+        return [feed for feed in (self.base, self.donor, *self.beside) if feed is not None]
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,12 @@ class BranchBlock:
     step: int
     width: int
     routes: tuple[Route, ...]
+    donors: tuple[Beside, ...]  # `clip` is the index of a route
+    feeds: tuple[Feed, ...]  # of the donors
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.routes) + len(self.donors)
 
 
 @dataclass(frozen=True)
@@ -138,6 +154,17 @@ def prefix(codes: np.ndarray, step: int, info: ModelInfo) -> np.ndarray:
     return np.where(np.arange(codes.shape[1]) + delays < step, codes, -1)
 
 
+def with_donors(stems: Sequence[Stem], branches: Sequence[Branch]) -> list[Stem]:
+    """Return the stems, and behind them those whose states the donors of interventions hold at the fork."""
+    more = [
+        Stem(stems[branch.stem].codes if one.donor.codes is None else one.donor.codes, one.donor.text, 0)
+        for branch in branches
+        if branch.step
+        for one in donors_of([branch.edits])
+    ]
+    return [*stems, *more]
+
+
 def plan(
     stems: Sequence[Stem],
     branches: Sequence[Branch],
@@ -148,11 +175,12 @@ def plan(
     """Return the blocks in which checked branches are run.
 
     Args:
-        stems: stems; equal tokens under an equal text are fed once.
+        stems: stems, from `with_donors`; equal tokens under an equal text are fed once.
         branches: branches.
         width: text, or None for null text -> its width.
         n_layers: decoder layers.
-        size: clips per block. A stem and its donor share a block even where it is 1.
+        size: rows per block. A stem and its donors share a block even where they are more than that, and so
+            do a branch and its donors.
     """
     routes = routes_of(stems, branches, width, n_layers)
     # Feeds of the same tokens stay together, so that few pairs of stem and donor fall into two blocks.
@@ -160,7 +188,7 @@ def plan(
     routes.sort(key=lambda route: (route.base.width, first[stems[route.base.stem].codes.tobytes()]))
     blocks: list[tuple[dict[Feed, None], list[Route]]] = []
     for route in routes:
-        needed = dict.fromkeys(feed for feed in (route.base, route.donor) if feed is not None)
+        needed = dict.fromkeys(route.feeds)
         if blocks:
             feeds, members = blocks[-1]
             joined = feeds | needed
@@ -194,12 +222,18 @@ def routes_of(
             donor = stem
         elif len(layers) == n_layers and window == (0, branch.step):
             stem = donor
-        own, other = width(stems[stem].text), width(stems[donor].text)
+        beside = [
+            first[stems[branch.stem].codes.tobytes() if codes is None else codes.tobytes(), text]
+            if branch.step
+            else stem
+            for codes, text in ((one.donor.codes, one.donor.text) for one in donors_of([branch.edits]))
+        ]
+        shared = max(width(stems[feed].text) for feed in (stem, donor, *beside))
+        others = tuple(Feed(feed, shared) for feed in beside)
         if donor == stem:
-            routes.append(Route(i, Feed(stem, own)))
+            routes.append(Route(i, Feed(stem, shared), beside=others))
         else:
-            shared = max(own, other)
-            routes.append(Route(i, Feed(stem, shared), Feed(donor, shared), layers, window))
+            routes.append(Route(i, Feed(stem, shared), Feed(donor, shared), layers, window, others))
     return routes
 
 
@@ -209,11 +243,27 @@ def _branch_blocks(
     kinds: dict[tuple[int, int], list[Route]] = {}
     for route in routes:
         branch = branches[route.branch]
-        kinds.setdefault((branch.step, width(branch.ahead)), []).append(route)
+        texts = [branch.ahead, *(one.donor.text for one in donors_of([branch.edits]))]
+        kinds.setdefault((branch.step, max(map(width, texts))), []).append(route)
     for step, text_width in sorted(kinds):
-        members = kinds[step, text_width]
-        for at in range(0, len(members), size):
-            yield BranchBlock(step, text_width, tuple(members[at : at + size]))
+        members: list[Route] = []
+        for route in kinds[step, text_width]:
+            if members and sum(1 + len(one.beside) for one in (*members, route)) > size:
+                yield _branch_block(step, text_width, members, branches)
+                members = []
+            members.append(route)
+        yield _branch_block(step, text_width, members, branches)
+
+
+def _branch_block(
+    step: int, text_width: int, routes: Sequence[Route], branches: Sequence[Branch]
+) -> BranchBlock:
+    donors = donors_of([branches[route.branch].edits for route in routes])
+    feeds = []
+    for one in donors:
+        of_its_route = [other.donor for other in donors_of([branches[routes[one.clip].branch].edits])]
+        feeds.append(routes[one.clip].beside[[id(d) for d in of_its_route].index(id(one.donor))])
+    return BranchBlock(step, text_width, tuple(routes), tuple(donors), tuple(feeds))
 
 
 def cache_bytes(

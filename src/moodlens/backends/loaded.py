@@ -12,8 +12,11 @@ from torch import nn
 from moodlens.backends.conditioning import check_padding
 from moodlens.backends.forks import check_forks, forks_do_not_apply
 from moodlens.backends.hooks import SITES, FindSite, Recorder, captured_modules, insert_clips, present_sites
-from moodlens.backends.requests import captured_halves, check_codes, check_requests
+from moodlens.backends.interventions import Job, check_interventions
+from moodlens.backends.requests import captured_halves, check_codes, check_prompt, check_requests, halves_run
+from moodlens.base.errors import UsageError, must
 from moodlens.base.seeding import seed_for
+from moodlens.base.units import steps_for
 from moodlens.contracts.backend import (
     Branch,
     Capture,
@@ -21,11 +24,11 @@ from moodlens.contracts.backend import (
     Forked,
     Generated,
     ModelInfo,
-    Patch,
     Sampling,
     States,
     Stem,
 )
+from moodlens.contracts.interventions import Intervention, Reading
 from moodlens.contracts.tensors import hookpoint
 
 
@@ -83,6 +86,13 @@ class LoadedBackend(ABC):
     def _modules(self, capture: Capture) -> dict[str, nn.Module]:
         return captured_modules(self.layers, capture, self.whole_sites, self.sites)
 
+    def _edited(self, jobs: Sequence[Job]) -> dict[str, nn.Module]:
+        """Return the modules that jobs change, by hookpoint."""
+        names = dict.fromkeys(job.edit.hookpoint for job in jobs)
+        sites = tuple(dict.fromkeys(name.split(".")[0] for name in names))
+        modules = self._modules(Capture(sites))
+        return {name: modules[name] for name in names}
+
     def _recorder(self, capture: Capture, rows: Mapping[str, slice], n_steps: int, n_prefix: int) -> Recorder:
         """Return a recorder of the captured halves; `rows` says which rows of the model belong to a half."""
         recorded = {half: rows[half] for half in captured_halves(capture)}
@@ -119,11 +129,15 @@ class LoadedBackend(ABC):
 
         Raises:
             UsageError: the model prepends its text, so its cache cannot go on under another one; or as
-                `forks.check_forks`.
+                `forks.check_forks` and `interventions.check_interventions`.
         """
         if self.prepends_text:
             raise forks_do_not_apply(self._info, "text prepended to the sequence (melody)")
         check_forks(stems, branches, sampling, self._info)
+        halves = halves_run(sampling.guidance_scale, "cond")
+        n_steps = steps_for(sampling.n_frames, self._info.n_delays)
+        for branch in branches:
+            self._check_edits(branch.edits, n_steps, branch.step, halves, sampling.n_frames)
         return self._fork(stems, branches, sampling)
 
     @abstractmethod
@@ -135,7 +149,7 @@ class LoadedBackend(ABC):
         codes: np.ndarray,
         texts: Sequence[str | None],
         capture: Capture,
-        patches: Sequence[Patch] = (),
+        edits: Sequence[Sequence[Intervention]] = (),
         wordings: Sequence[str] | None = None,
     ) -> States:
         """Return the states of a full pass over given tokens, with the delay pattern and the start token.
@@ -146,43 +160,99 @@ class LoadedBackend(ABC):
             codes: (clip, codebook, frame), integers in [0, codebook_size).
             texts: prompt of each clip, or None for null text (zero after projection).
             capture: what to record; `cond` is the half under `texts`, `uncond` the one under null text.
-            patches: module outputs to replace during the pass, one row of values per clip.
+            edits: interventions of each clip; () is none.
             wordings: per clip the words that bear emotion, for attention summaries.
 
         Raises:
-            UsageError: the number of texts is not the number of clips, tokens lie outside the codebook, a
-                patch does not fit, or attention is requested under null text.
+            UsageError: the number of texts or of interventions is not the number of clips, tokens lie outside
+                the codebook, an intervention does not fit, or attention is requested under null text.
         """
         check_codes(codes, len(texts), self._info)
+        if edits and len(edits) != len(texts):
+            rule = f"give the interventions of {len(texts)} clips"
+            raise UsageError(must("edits", rule, len(edits), next_step="Give () to a clip without any"))
+        n_frames = codes.shape[2]
+        for own in edits:
+            halves = captured_halves(capture)
+            self._check_edits(own, steps_for(n_frames, self._info.n_delays), 0, halves, n_frames)
         states = States()
         for i, text in enumerate(texts):
-            own = [replace(patch, values=patch.values[i : i + 1]) for patch in patches]
+            own = edits[i] if edits else ()
             wording = "" if wordings is None else wordings[i]
             forced = self._forced_clip(codes[i : i + 1], text, wording, capture, own)
             insert_clips(states, forced, [i], len(texts))
         return states
 
     def _forced_clip(
-        self, codes: np.ndarray, text: str | None, wording: str, capture: Capture, patches: Sequence[Patch]
+        self,
+        codes: np.ndarray,
+        text: str | None,
+        wording: str,
+        capture: Capture,
+        edits: Sequence[Intervention],
     ) -> States:
         """Return the states of one clip; null text that would share the width of a text gets its own pass."""
         halves = captured_halves(capture)
         if not self.prepends_text or text is None or "uncond" not in halves:
-            return self._teacher_force_clip(codes, text, wording, capture, patches)
-        of_null = [patch for patch in patches if patch.half == "uncond"]
+            return self._teacher_force_clip(codes, text, wording, capture, edits)
+        of_null = [replace(edit, half="uncond") for edit in edits if edit.half != "cond"]
         null = replace(capture, half="uncond", attention=())
         states = self._teacher_force_clip(codes, None, "", null, of_null)
-        if "cond" in halves or len(of_null) < len(patches):
-            own = replace(capture, half="cond", sites=capture.sites if "cond" in halves else ())
-            others = [patch for patch in patches if patch.half != "uncond"]
+        if "cond" in halves:
+            own = replace(capture, half="cond")
+            others = [replace(edit, half="cond") for edit in edits if edit.half != "uncond"]
             _add(states, self._teacher_force_clip(codes, text, wording, own, others))
         return states
 
     @abstractmethod
     def _teacher_force_clip(
-        self, codes: np.ndarray, text: str | None, wording: str, capture: Capture, patches: Sequence[Patch]
+        self,
+        codes: np.ndarray,
+        text: str | None,
+        wording: str,
+        capture: Capture,
+        edits: Sequence[Intervention],
     ) -> States:
         """Return the states of one clip, (1, codebook, frame)."""
+
+    def _check_edits(
+        self,
+        edits: Sequence[Intervention],
+        n_steps: int,
+        first: int,
+        halves: Sequence[str],
+        n_frames: int,
+    ) -> None:
+        if self.prepends_text and any(edit.donor is not None for edit in edits):
+            raise forks_do_not_apply(self._info, "text prepended to the sequence (melody)")
+        check_interventions(edits, self.hookpoints(), self._info, n_steps, first, halves, n_frames)
+
+    def score(self, readings: Sequence[Reading]) -> np.ndarray:
+        """Return -ln p of every token that is fed back, (reading, codebook, frame), float32, in nats.
+
+        Neighbours with the same tokens are run together, at most `block_clips` rows with their donors. The
+        last bits of a row depend on the rows beside it.
+
+        Raises:
+            UsageError: there is nothing to read, tokens do not fit the model or have several lengths, or an
+                intervention does not fit.
+        """
+        shapes = {reading.codes.shape for reading in readings}
+        if len(shapes) != 1:
+            rule, advice = "be of one length", "Read each length in a call of its own"
+            raise UsageError(must("the clips of a score", rule, sorted(shapes), next_step=advice))
+        n_frames = next(iter(shapes))[1]
+        for reading in readings:
+            check_codes(reading.codes[None], 1, self._info)
+            if reading.text is not None:
+                check_prompt(reading.text)
+            n_steps = steps_for(n_frames, self._info.n_delays)
+            self._check_edits(reading.edits, n_steps, 0, ("cond",), n_frames)
+        return self._score(readings)
+
+    @abstractmethod
+    def _score(self, readings: Sequence[Reading]) -> np.ndarray:
+        """Score checked readings."""
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Return the waveform of each clip, (clip, sample), in stereo (clip, channel, sample), float32.

@@ -6,6 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
+from moodlens.contracts.interventions import Intervention, Reading
+
 
 @dataclass(frozen=True)
 class ModelInfo:
@@ -73,19 +75,6 @@ class Capture:
     attention: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Patch:
-    """Replacement of the output of a hookpoint in one half, at some decoder steps or at all.
-
-    `values` is (clip, step, width), float32, one row per clip of the call and one entry per step of `steps`.
-    """
-
-    hookpoint: str  # e.g. residual.3
-    values: np.ndarray
-    half: str = "cond"
-    steps: tuple[int, ...] | None = None  # ascending; None is every step of the pass
-
-
 @dataclass
 class States:
     """Recorded activations: `values["residual.3/cond"]` is (clip, step, d_model), float32 or float16.
@@ -146,6 +135,7 @@ class Branch:
     donor: int | None = None  # stem whose cached states replace those of `stem`: same prefix, another text
     layers: tuple[int, ...] | None = None  # layers in which they are replaced; None is all
     window: tuple[int, int] | None = None  # steps (first, stop) that are replaced; None is the whole prefix
+    edits: tuple[Intervention, ...] = ()  # of the steps that are drawn
 
 
 @dataclass
@@ -189,14 +179,22 @@ class MusicBackend(Protocol):
         codes: np.ndarray,
         texts: Sequence[str | None],
         capture: Capture,
-        patches: Sequence[Patch] = (),
+        edits: Sequence[Sequence[Intervention]] = (),
         wordings: Sequence[str] | None = None,
     ) -> States:
         """Return the states when given tokens (clip, codebook, frame) are fed back.
 
-        Text None is null text, which is zero after projection. Patches replace module outputs; the recorded
-        states are those that the next module receives. `wordings` gives the words of each clip's text that
+        Text None is null text, which is zero after projection. `edits` gives the interventions of each clip,
+        or none; the recorded states are those that the next module receives. `wordings` gives the words of each clip's text that
         bear emotion, and is needed where attention is summarised.
+        """
+        ...
+
+    def score(self, readings: Sequence[Reading]) -> np.ndarray:
+        """Return -ln p of every token that is fed back, (reading, codebook, frame), float32, in nats.
+
+        Only the conditional half is run. A token's probability is that of the logits, before temperature and
+        filters. Readings that follow each other and have the same tokens are run together.
         """
         ...
 

@@ -9,6 +9,7 @@ MAGNeT is refused: it fills whole sequences in masked passes, so its states belo
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from moodlens.backends.audiocraft.fork import State, give_donor, state_at
+from moodlens.backends.audiocraft.fork import State, Stream, give_donor, state_at
 from moodlens.backends.audiocraft.stand_ins import import_audiocraft
 from moodlens.backends.conditioning import text_width
-from moodlens.backends.edits import patched, sites_of
-from moodlens.backends.forks import plan
+from moodlens.backends.edits import edited
+from moodlens.backends.forks import plan, with_donors
 from moodlens.backends.hooks import FindSite, insert_clips
+from moodlens.backends.interventions import donors_of, jobs_of
 from moodlens.backends.loaded import LoadedBackend
 from moodlens.backends.musicgen.decode_loop import real_outputs
 from moodlens.backends.requests import check_prompt, halves_run
@@ -36,12 +38,12 @@ from moodlens.contracts.backend import (
     Forked,
     Generated,
     ModelInfo,
-    Patch,
     Sampling,
     States,
     Stem,
     TextEncoding,
 )
+from moodlens.contracts.interventions import Intervention, Reading
 
 SITES: Mapping[str, FindSite] = {
     "residual": lambda layer: layer,
@@ -52,6 +54,7 @@ SITES: Mapping[str, FindSite] = {
 """As `hooks.SITES`, in the names of audiocraft's transformer layer."""
 ROWS = {"cond": slice(0, 1), "uncond": slice(1, 2)}
 """Half -> its row; a clip runs alone."""
+NOT_RECORDED = nullcontext()
 
 
 class AudiocraftBackend(LoadedBackend):
@@ -122,7 +125,7 @@ class AudiocraftBackend(LoadedBackend):
         recorder = self._recorder(capture, ROWS, n_steps, n_prefix)
         columns = self._empty(n_steps)
         with recorder.attached(), self._lm.streaming():
-            self._draw(columns, conditions, len(halves), request.seed_key, sampling)
+            self._draw(Stream(columns, conditions, len(halves)), request.seed_key, sampling)
         codes = undo_delay(columns, self._n_channels).cpu().numpy().astype(np.int16)
         return Generated(codes, recorder.finish())
 
@@ -132,29 +135,49 @@ class AudiocraftBackend(LoadedBackend):
 
     def _draw(
         self,
-        columns: Tensor,
-        conditions: dict[str, tuple[Tensor, Tensor]],
-        n_halves: int,
+        clip: Stream,
         seed_key: int,
         sampling: Sampling,
         first: int = 0,
+        edits: Sequence[Intervention] = (),
+        donors: Sequence[Stream] = (),
     ) -> float:
-        """Draw the tokens of all steps from `first` on and return their mean -ln p."""
-        n_codebooks, n_steps = self._info.n_codebooks, columns.shape[-1] - 1
+        """Draw the tokens of all steps from `first` on and return their mean -ln p.
+
+        Args:
+            clip: what is drawn; its state is that of the language model.
+            seed_key: of its noise.
+            sampling: how tokens are drawn.
+            first: first step that is drawn.
+            edits: interventions on the clip.
+            donors: passes beside it, in the order of `donors_of`.
+        """
+        n_codebooks, n_steps, columns = self._info.n_codebooks, clip.n_steps, clip.columns
         uniforms = torch.from_numpy(clip_uniforms(seed_key, n_steps, n_codebooks)).to(self._device)
         real = torch.tensor(list(real_outputs(n_steps, n_codebooks, self._n_channels)), device=self._device)
+        jobs = jobs_of([edits], donors_of([edits]), {"cond": 0, "uncond": 1}, clip.n_halves)
+        modules = self._edited(jobs)
+        beside: dict[str, Tensor] = {}
         losses = []
-        for step in range(first, n_steps):
-            column = columns[:, :, step : step + 1].repeat(n_halves, 1, 1)
-            logits = self._lm(column, [], conditions)[:, :, -1].float()
-            logits = guided(logits, 1, sampling.guidance_scale)
-            tokens = draw_tokens(logits, uniforms[None, step], sampling)
-            columns[:, :, step + 1] = torch.where(real[step], tokens, self._lm.special_token_id)
-            losses.append(nats(logits, tokens)[0, real[step]])
+        with edited(modules, jobs, n_steps, first, beside=beside.__getitem__ if donors else None) as switch:
+            for step in range(first, n_steps):
+                if donors:
+                    switch.on = False
+                    seen = [donor.outputs(self._lm, step, modules) for donor in donors]
+                    beside.update({name: torch.cat([one[name] for one in seen]) for name in modules})
+                    switch.on = True
+                    self._lm.set_streaming_state(clip.state)
+                logits = clip.logits(self._lm, step)[:, :, -1].float()
+                clip.state = self._lm.get_streaming_state()
+                logits = guided(logits, 1, sampling.guidance_scale)
+                tokens = draw_tokens(logits, uniforms[None, step], sampling)
+                columns[:, :, step + 1] = torch.where(real[step], tokens, self._lm.special_token_id)
+                losses.append(nats(logits, tokens)[0, real[step]])
         return float(torch.cat(losses).double().mean())
 
     @torch.no_grad()
     def _fork(self, stems: Sequence[Stem], branches: Sequence[Branch], sampling: Sampling) -> Forked:
+        stems = with_donors(stems, branches)
         codes = np.zeros((len(branches), self._info.n_codebooks, sampling.n_frames), dtype=np.int16)
         nats_per_token = np.zeros(len(branches), dtype=np.float32)
         n_halves = len(halves_run(sampling.guidance_scale, "cond"))
@@ -170,23 +193,34 @@ class AudiocraftBackend(LoadedBackend):
                 if route.donor is not None:
                     give_donor(self._lm, state, fed[route.donor][1], route.layers, route.window)
                 conditions, _ = self._conditions([branch.ahead] + [None] * (n_halves - 1))
+                clip = Stream(columns, conditions, n_halves, state)
+                donors = []
+                for one, feed in zip(donors_of([branch.edits]), route.beside, strict=True):
+                    own = columns if one.donor.codes is None else self._columns(one.donor.codes)
+                    prefix = state_at(self._lm, fed[feed][1], branch.step)
+                    alone = {name: value[:1] if value.dim() else value for name, value in prefix.items()}
+                    donors.append(Stream(own, self._conditions([one.donor.text])[0], 1, alone))
                 key = stems[branch.stem].seed_key
                 with self._lm.streaming():
                     self._lm.set_streaming_state(state)
-                    mean = self._draw(columns, conditions, n_halves, key, sampling, branch.step)
+                    mean = self._draw(clip, key, sampling, branch.step, branch.edits, donors)
                 codes[route.branch] = undo_delay(columns, self._n_channels)[0].cpu().numpy()
                 nats_per_token[route.branch] = mean
         return Forked(codes, nats_per_token)
 
+    def _columns(self, codes: np.ndarray) -> Tensor:
+        """Return tokens (codebook, frame) with delays, (1, codebook, column)."""
+        tokens = torch.from_numpy(codes[None].astype(np.int64)).to(self._device)
+        return apply_delay(tokens, self._lm.special_token_id, self._n_channels)
+
     def _fed(self, stem: Stem, n_steps: int, n_halves: int) -> tuple[Tensor, State]:
         """Return the tokens of a stem with delays, and the streaming state after `n_steps` steps."""
-        codes = torch.from_numpy(stem.codes[None].astype(np.int64)).to(self._device)
-        columns = apply_delay(codes, self._lm.special_token_id, self._n_channels)
         conditions, _ = self._conditions([stem.text] + [None] * (n_halves - 1))
+        stream = Stream(self._columns(stem.codes), conditions, n_halves)
         with self._lm.streaming():
             for step in range(n_steps):
-                self._lm(columns[:, :, step : step + 1].repeat(n_halves, 1, 1), [], conditions)
-            return columns, self._lm.get_streaming_state()
+                stream.logits(self._lm, step)
+            return stream.columns, self._lm.get_streaming_state()
 
     def _conditions(self, texts: Sequence[str | None]) -> tuple[dict[str, tuple[Tensor, Tensor]], int]:
         """Return the conditions of audiocraft's language model, one row per text, and the prefix length.
@@ -206,19 +240,58 @@ class AudiocraftBackend(LoadedBackend):
 
     @torch.no_grad()
     def _teacher_force_clip(
-        self, codes: np.ndarray, text: str | None, wording: str, capture: Capture, patches: Sequence[Patch]
+        self,
+        codes: np.ndarray,
+        text: str | None,
+        wording: str,
+        capture: Capture,
+        edits: Sequence[Intervention],
     ) -> States:
         _check_no_attention(capture)
-        tokens = torch.from_numpy(codes.astype(np.int64)).to(self._device)
-        columns = apply_delay(tokens, self._lm.special_token_id, self._n_channels)[:, :, :-1]
+        columns = self._columns(codes[0])
         # both rows are tokenised together, so null text has as many positions as the text
         conditions, n_prefix = self._conditions([text, None])
-        n_steps = columns.shape[-1]
-        recorder = self._recorder(capture, ROWS, n_steps, n_prefix)
-        edited = self._modules(Capture(sites_of(patches)))
-        with patched(edited, patches, ROWS, n_steps, n_prefix), recorder.attached():
-            self._lm(columns.repeat(2, 1, 1), [], conditions)
+        recorder = self._recorder(capture, ROWS, columns.shape[-1] - 1, n_prefix)
+        self._forced(columns, conditions, 2, n_prefix, edits, recorder.attached())
         return recorder.finish()
+
+    def _forced(
+        self,
+        columns: Tensor,
+        conditions: dict[str, tuple[Tensor, Tensor]],
+        n_halves: int,
+        n_prefix: int,
+        edits: Sequence[Intervention],
+        recording: AbstractContextManager[object] = NOT_RECORDED,
+    ) -> Tensor:
+        """Return the logits of a whole pass over tokens with delays, (half, codebook, step, entry)."""
+        donors = donors_of([edits])
+        jobs = jobs_of([edits], donors, {"cond": 0, "uncond": 1}, n_halves)
+        modules, n_steps = self._edited(jobs), columns.shape[-1] - 1
+        seen = []
+        for one in donors:
+            own = columns if one.donor.codes is None else self._columns(one.donor.codes)
+            alone = Stream(own, self._conditions([one.donor.text])[0], 1)
+            seen.append(alone.outputs(self._lm, None, modules))
+        beside = {name: torch.cat([one[name] for one in seen]) for name in modules if seen}
+        clip = Stream(columns, conditions, n_halves)
+        changes = edited(modules, jobs, n_steps, 0, n_prefix, beside.__getitem__ if seen else None)
+        with changes, recording:
+            return clip.logits(self._lm, None)
+
+    @torch.no_grad()
+    def _score(self, readings: Sequence[Reading]) -> np.ndarray:
+        delays = torch.arange(self._info.n_codebooks) // self._n_channels
+        out = []
+        for reading in readings:
+            columns = self._columns(reading.codes)
+            conditions, n_prefix = self._conditions([reading.text])
+            logits = self._forced(columns, conditions, 1, n_prefix, reading.edits)[0].float()
+            targets = columns[0, :, 1:].clamp(max=logits.shape[-1] - 1)
+            of_step = -logits.log_softmax(-1).gather(-1, targets[:, :, None])[:, :, 0]
+            steps = delays[:, None] + torch.arange(reading.codes.shape[1])
+            out.append(of_step.gather(1, steps.to(of_step.device)).cpu().numpy())
+        return np.stack(out)
 
     @torch.no_grad()
     def _token_vectors(self, codes: np.ndarray) -> np.ndarray:

@@ -8,13 +8,57 @@ Source: audiocraft 1.3.0 `modules/streaming.py`, `modules/transformer.py`.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
+
+from moodlens.backends.edits import replaced
 
 State = Mapping[str, Tensor]
 COND = 0
 """Row of the conditional half; a clip runs alone."""
+
+
+@dataclass
+class Stream:
+    """A clip that the language model reads, one step after another or all at once."""
+
+    columns: Tensor  # (1, codebook, column), tokens with delays; those of a donor may be its recipient's
+    conditions: dict[str, tuple[Tensor, Tensor]]
+    n_halves: int
+    state: dict[str, Tensor] = field(default_factory=dict)  # of the steps so far
+
+    @property
+    def n_steps(self) -> int:
+        return self.columns.shape[-1] - 1
+
+    def logits(self, lm: Any, step: int | None) -> Tensor:
+        """Return the logits of one step, or of all (None), (half, codebook, step, entry)."""
+        inputs = self.columns[:, :, :-1] if step is None else self.columns[:, :, step : step + 1]
+        return lm(inputs.repeat(self.n_halves, 1, 1), [], self.conditions)
+
+    def outputs(self, lm: Any, step: int | None, modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+        """Return what modules put out for this clip at a step, and advance its own state."""
+        seen: dict[str, Tensor] = {}
+
+        def keep(name: str) -> Any:
+            def see(states: Tensor) -> Tensor:
+                seen[name] = states
+                return states
+
+            return see
+
+        if step is not None:
+            lm.set_streaming_state(self.state)
+        with ExitStack() as stack:
+            for name, module in modules.items():
+                stack.enter_context(replaced(module, keep(name)))
+            self.logits(lm, step)
+        if step is not None:
+            self.state = lm.get_streaming_state()
+        return seen
 
 
 def self_attention(lm: Any, layer: int) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,13 @@ from moodlens.attention.words import token_classes
 from moodlens.backends import attention
 from moodlens.backends.attention import AttentionRecorder
 from moodlens.backends.conditioning import EncodedText, encode_text
-from moodlens.backends.edits import patched, sites_of
-from moodlens.backends.forks import plan
+from moodlens.backends.edits import edited
+from moodlens.backends.forks import plan, with_donors
 from moodlens.backends.hooks import insert_clips
+from moodlens.backends.interventions import Job, donors_of, jobs_of
 from moodlens.backends.loaded import LoadedBackend
 from moodlens.backends.musicgen.decode_loop import Decoder, generate_block
+from moodlens.backends.musicgen.forced import Forced, forced, token_nats
 from moodlens.backends.musicgen.fork import Forking
 from moodlens.backends.musicgen.melody import MelodyDecoder
 from moodlens.backends.musicgen.packed import linears_of, packed, packs
@@ -26,7 +29,6 @@ from moodlens.backends.requests import captured_halves, halves_run
 from moodlens.backends.sampling import block_uniforms
 from moodlens.base.errors import UsageError, must
 from moodlens.base.units import steps_for
-from moodlens.codes.delay import apply_delay
 from moodlens.contracts.backend import (
     Branch,
     Capture,
@@ -34,12 +36,12 @@ from moodlens.contracts.backend import (
     Forked,
     Generated,
     ModelInfo,
-    Patch,
     Sampling,
     States,
     Stem,
     TextEncoding,
 )
+from moodlens.contracts.interventions import Donor, Intervention, Reading
 
 BLOCK_CLIPS = 16
 """Clips per decoder block; throughput of one CPU core saturates here. Another value changes last bits."""
@@ -171,12 +173,17 @@ class MusicgenBackend(LoadedBackend):
 
     @torch.inference_mode()
     def _fork(self, stems: Sequence[Stem], branches: Sequence[Branch], sampling: Sampling) -> Forked:
-        texts = [
-            text for text in [*(s.text for s in stems), *(b.ahead for b in branches)] if text is not None
-        ]
+        stems = with_donors(stems, branches)
+        asked = [*(stem.text for stem in stems), *(branch.ahead for branch in branches)]
+        asked += [one.donor.text for branch in branches for one in donors_of([branch.edits])]
+        texts = [text for text in asked if text is not None]
         encoded = dict(zip(texts, self._encode(texts), strict=True))
+
+        def change(jobs: Sequence[Job], n_steps: int, first: int) -> AbstractContextManager[object]:
+            return edited(self._edited(jobs), jobs, n_steps, first)
+
         forking = Forking(
-            self._decoder, stems, branches, sampling, encoded, self._text_padding, self._block_clips
+            self._decoder, stems, branches, sampling, encoded, self._text_padding, self._block_clips, change
         )
         codes = np.zeros((len(branches), self._info.n_codebooks, sampling.n_frames), dtype=np.int16)
         nats_per_token = np.zeros(len(branches), dtype=np.float32)
@@ -190,30 +197,61 @@ class MusicgenBackend(LoadedBackend):
                     codes[numbers], nats_per_token[numbers] = drawn, nats
         return Forked(codes, nats_per_token)
 
+    def _forced(self, rows: Sequence[tuple[np.ndarray, str | None]], n_null: int = 0) -> tuple[Forced, int]:
+        """Return the input of a pass over tokens under texts, and the positions before its first step."""
+        texts = [self._encode([text])[0] if text is not None else None for _, text in rows]
+        width = max(map(self._width, texts))
+        given = [(codes, text) for (codes, _), text in zip(rows, texts, strict=True)]
+        passed = forced(self._decoder, given, n_null, width, self._text_padding)
+        return passed, self._decoder.n_prefix(width)
+
     @torch.inference_mode()
     def _teacher_force_clip(
-        self, codes: np.ndarray, text: str | None, wording: str, capture: Capture, patches: Sequence[Patch]
+        self,
+        codes: np.ndarray,
+        text: str | None,
+        wording: str,
+        capture: Capture,
+        edits: Sequence[Intervention],
     ) -> States:
-        encoded = self._encode([text])[0] if text is not None else None
         classes = self._forced_classes(text, wording, capture)
-        tokens = torch.from_numpy(codes.astype(np.int64))
-        columns = apply_delay(tokens, self._decoder.pad_id, self._decoder.n_channels)[:, :, :-1]
-        halves, width = captured_halves(capture), self._width(encoded)
-        cond_texts = [encoded] if encoded is not None and "cond" in halves else []
-        block = self._decoder.conditioning(cond_texts, 1, len(halves), width, self._text_padding)
-        rows = {half: slice(row, row + 1) for row, half in enumerate(halves)}
-        n_steps, n_prefix = columns.shape[-1], self._decoder.n_prefix(width)
-        recorder = self._recorder(capture, rows, n_steps, n_prefix)
-        watcher = AttentionRecorder(self.layers, classes, n_steps, capture.attention)
-        edits = patched(self._modules(Capture(sites_of(patches))), patches, rows, n_steps, n_prefix)
-        columns = columns.repeat(len(halves), 1, 1).to(self._decoder.like.device)
-        with edits, recorder.attached(), watcher.attached():
-            states = self._decoder.states(columns, block, None)
+        halves, donors = captured_halves(capture), donors_of([edits])
+        # rows: the clip under its text, donors, the clip under null text; or the last one alone
+        own = (codes[0], text) if "cond" in halves else (codes[0], None)
+        given = [own, *((_tokens(one.donor, codes[0]), one.donor.text) for one in donors)]
+        passed, n_prefix = self._forced(given, n_null=int(len(halves) > 1))
+        last = len(passed.columns) - 1
+        rows = {"cond": slice(0, 1), "uncond": slice(last, last + 1)}
+        recorder = self._recorder(capture, rows, passed.n_steps, n_prefix)
+        watcher = AttentionRecorder(self.layers, classes, passed.n_steps, capture.attention)
+        jobs = jobs_of([edits], donors, {half: rows[half].start for half in halves}, 1)
+        changes = edited(self._edited(jobs), jobs, passed.n_steps, n_prefix=n_prefix)
+        with changes, recorder.attached(), watcher.attached():
+            states = self._decoder.states(passed.inputs, passed.text, None)
             if "logits" in capture.sites:
                 self._decoder.heads(states)
         recorded = recorder.finish()
         recorded.attention = watcher.finish()
         return recorded
+
+    @torch.inference_mode()
+    def _score(self, readings: Sequence[Reading]) -> np.ndarray:
+        groups = [list(group) for _, group in groupby(readings, key=lambda one: one.codes.tobytes())]
+        size = self._block_clips
+        parts = [group[at : at + size] for group in groups for at in range(0, len(group), size)]
+        return np.concatenate([self._score_clip(part) for part in parts])
+
+    def _score_clip(self, readings: Sequence[Reading]) -> np.ndarray:
+        """Return -ln p of the tokens of readings that have the same tokens."""
+        codes, edits = readings[0].codes, [reading.edits for reading in readings]
+        donors = donors_of(edits, one_clip=True)
+        given = [(codes, reading.text) for reading in readings]
+        given += [(_tokens(one.donor, codes), one.donor.text) for one in donors]
+        passed, n_prefix = self._forced(given)
+        jobs = jobs_of(edits, donors, {"cond": 0}, len(readings), one_clip=True)
+        with edited(self._edited(jobs), jobs, passed.n_steps, n_prefix=n_prefix):
+            states = self._decoder.states(passed.inputs, passed.text, None)
+        return token_nats(self._decoder, states, passed)[: len(readings)]
 
     def _forced_classes(self, text: str | None, wording: str, capture: Capture) -> list[np.ndarray]:
         """Return the token classes of the one clip under teacher forcing; [] without attention summaries."""
@@ -253,6 +291,10 @@ class MusicgenBackend(LoadedBackend):
     def _untrained(self, key: int, keep_text: bool, info: ModelInfo) -> "MusicgenBackend":
         twin = untrained(self._model, key, keep_text)
         return MusicgenBackend(twin, self._tokenizer, info, self._block_clips, self._text_padding)
+
+
+def _tokens(donor: Donor, recipients: np.ndarray) -> np.ndarray:
+    return recipients if donor.codes is None else donor.codes
 
 
 def untrained(model: Any, key: int, keep_text: bool) -> Any:

@@ -237,6 +237,19 @@ class Block:
     """Rows of the decoder: as many as clips, [cond], or twice as many, [cond; uncond]."""
     cache: Any
     """Keys and values of the steps so far."""
+    fed_by: dict[int, int] = field(default_factory=dict)
+    """Row -> the row whose drawn tokens it is fed instead of its own."""
+    kept: set[int] = field(default_factory=set)
+    """Rows that are fed the tokens that `columns` holds already."""
+
+    def follow(self, row: int, other: int) -> None:
+        """Feed a row what another row draws."""
+        self.fed_by[row] = other
+
+    def keep(self, row: int, columns: Int[Tensor, "codebook column"]) -> None:
+        """Feed a row given tokens with delays."""
+        self.columns[row] = columns.to(self.columns.device)
+        self.kept.add(row)
 
     @property
     def n_steps(self) -> int:
@@ -271,11 +284,14 @@ def draw_block(
     uniforms = uniforms.to(device)
     outputs = list(real_outputs(block.n_steps, decoder.n_codebooks, decoder.n_channels))
     real = torch.tensor(outputs, device=device)
+    drawn = [row for row in range(len(block.columns)) if row not in block.kept]
+    source = torch.tensor([block.fed_by.get(row, row) for row in drawn], device=device)
+    rows = torch.tensor(drawn, device=device)
     for step in range(first, block.n_steps):
         logits = decoder.logits(block.states(decoder, step))
         logits = guided(logits, len(block.columns), sampling.guidance_scale)
         tokens = draw_tokens(logits, uniforms[:, step], sampling)
-        block.columns[:, :, step + 1] = torch.where(real[step], tokens, decoder.pad_id)
+        block.columns[rows, :, step + 1] = torch.where(real[step], tokens, decoder.pad_id)[source]
         if watch is not None:
             watch(logits, tokens, real[step])
 

@@ -4,12 +4,15 @@ The prefix of a branch is fed back step by step, in blocks of as many rows as `g
 the whole prefix would be faster, but its sums have other last bits. So a branch under the text, the cached
 states and the noise of a generated clip gives that clip, bit for bit.
 
+A donor of an intervention is a row behind the branches. It is fed what its branch draws, or tokens of its own.
+
 Keys and values of self-attention are copied. Those of cross-attention are a function of the text alone: a
 branch block computes them from its text ahead at its first step. Padding rows of a branch block are copies of
 its first branch.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +22,7 @@ from transformers.cache_utils import Cache, DynamicLayer, EncoderDecoderCache
 
 from moodlens.backends.conditioning import EncodedText
 from moodlens.backends.forks import BranchBlock, Feed, Route, StemBlock
+from moodlens.backends.interventions import Job, jobs_of
 from moodlens.backends.musicgen.decode_loop import (
     Block,
     Decoder,
@@ -44,6 +48,8 @@ class Forking:
     texts: Mapping[str, EncodedText]  # of stems and branches
     text_padding: str
     size: int  # clips per block
+    edited: Callable[[Sequence[Job], int, int], AbstractContextManager[object]]
+    """Jobs, steps of a clip, first step that is run -> the interventions, see `edits.edited`."""
 
     @property
     def n_halves(self) -> int:
@@ -85,19 +91,29 @@ class Forking:
 
     def _branch_block(self, stem: Block, feeds: Sequence[Feed], planned: BranchBlock) -> Block:
         sources = [feeds.index(route.base) for route in planned.routes]
-        sources += sources[:1] * (self.size - len(sources))
-        columns = empty_columns(self.decoder, self.size, self.n_steps)
+        sources += [feeds.index(feed) for feed in planned.feeds]
+        size = max(self.size, planned.n_rows)
+        sources += sources[:1] * (size - len(sources))
+        columns = empty_columns(self.decoder, size, self.n_steps)
         columns[:, :, : planned.step + 1] = stem.columns[sources, :, : planned.step + 1]
         rows = [row + half * len(stem.columns) for half in range(self.n_halves) for row in sources]
         cache = copied_cache(stem.cache, rows)
         for row, route in enumerate(planned.routes):
             give_donor(cache, row, stem.cache, feeds, route)
         ahead = [self.branches[route.branch].ahead for route in planned.routes]
-        return self._block(columns, ahead, planned.width, cache)
+        ahead += [one.donor.text for one in planned.donors]
+        block = self._block(columns, ahead, planned.width, cache)
+        for row, one in enumerate(planned.donors, start=len(planned.routes)):
+            if one.donor.codes is None:
+                block.follow(row, one.clip)
+            else:
+                given = torch.from_numpy(one.donor.codes[None].astype(np.int64))
+                block.keep(row, apply_delay(given, self.decoder.pad_id, self.decoder.n_channels)[0])
+        return block
 
     def _drawn(self, block: Block, planned: BranchBlock) -> tuple[np.ndarray, np.ndarray]:
         keys = [self.stems[self.branches[route.branch].stem].seed_key for route in planned.routes]
-        uniforms = block_uniforms(keys, self.size, self.n_steps, self.decoder.n_codebooks)
+        uniforms = block_uniforms(keys, len(block.columns), self.n_steps, self.decoder.n_codebooks)
         sums: list[Tensor] = []
         counts: list[Tensor] = []
 
@@ -105,7 +121,11 @@ class Forking:
             sums.append((nats(logits, tokens) * real).sum(-1))
             counts.append(real.sum())
 
-        draw_block(self.decoder, block, uniforms, self.sampling, planned.step, watch)
+        edits = [self.branches[route.branch].edits for route in planned.routes]
+        first_row = {"cond": 0, "uncond": len(block.columns)}
+        jobs = jobs_of(edits, planned.donors, first_row, len(planned.routes))
+        with self.edited(jobs, self.n_steps, planned.step):
+            draw_block(self.decoder, block, uniforms, self.sampling, planned.step, watch)
         codes = undo_delay(block.columns, self.decoder.n_channels)
         total = torch.stack(sums, dim=1).cpu().double().sum(-1)
         mean_nats = total / torch.stack(counts).sum().cpu()

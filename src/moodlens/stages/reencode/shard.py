@@ -23,7 +23,8 @@ from moodlens.backends.recorded import EARLIER
 from moodlens.base.errors import ContractError, UsageError, must
 from moodlens.capture.recorders import Running
 from moodlens.codes.histograms import vector_history
-from moodlens.contracts.backend import Capture, Patch, States
+from moodlens.contracts.backend import Capture, States
+from moodlens.contracts.interventions import Intervention
 from moodlens.contracts.tensors import (
     CODEC_HISTORY,
     CONDITIONS,
@@ -279,8 +280,11 @@ def patch_difference(backend: "MusicBackend", codes: np.ndarray, task: ReencodeT
     before = backend.teacher_force(codes, text, capture).values
     names = _names(backend, task.capture)
     name = names[len(names) // 2]
-    patches = [Patch(name, before[f"{name}/{half}"], half) for half in ("cond", "uncond")]
-    after = backend.teacher_force(codes, text, capture, patches).values
+    same = [
+        Intervention(name, "replace", half, vectors=before[f"{name}/{half}"][0])
+        for half in ("cond", "uncond")
+    ]
+    after = backend.teacher_force(codes, text, capture, [same]).values
     return float(max(np.abs(states - after[key]).max() for key, states in before.items()))
 
 
