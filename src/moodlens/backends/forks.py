@@ -7,8 +7,8 @@ are copied into a block of branches, and that block is decoded to its end:
                               |            |
     branch blocks             +-> 40..end  +-> 90..end  one row per branch, its text ahead
 
-A donor of an intervention is a further row of the branch block. It is fed the tokens that its branch draws; the
-prefix is fed back under the donor's own text.
+A donor of an intervention is a further row of the branch block. It is fed the tokens that its branch draws;
+the prefix is fed back under the donor's own text.
 
 One stem block and one branch block exist at a time. A block of either kind has one text width, because the
 shape of the text decides the last bits of a row. The width of a feed is that of its own text. A branch that

@@ -185,8 +185,8 @@ class MusicBackend(Protocol):
         """Return the states when given tokens (clip, codebook, frame) are fed back.
 
         Text None is null text, which is zero after projection. `edits` gives the interventions of each clip,
-        or none; the recorded states are those that the next module receives. `wordings` gives the words of each clip's text that
-        bear emotion, and is needed where attention is summarised.
+        or none; the recorded states are those that the next module receives. `wordings` gives the words of
+        each clip's text that bear emotion, and is needed where attention is summarised.
         """
         ...
 

@@ -1,6 +1,7 @@
-"""Interventions as data: what is changed in the output of a module, at which steps, in which half, and how much.
+"""Interventions as data: what is changed in the output of a module, at which steps, and by how much.
 
-Let x be the output of a hookpoint at decoder step t, and w = coefficient * decay ** (t - first). The operations:
+Let x be the output of a hookpoint at decoder step t, and w = coefficient * decay ** (t - first), where `first`
+is the first step of `steps`.
 
 | operation | result | fields |
 |---|---|---|

@@ -4,7 +4,7 @@ The prefix of a branch is fed back step by step, in blocks of as many rows as `g
 the whole prefix would be faster, but its sums have other last bits. So a branch under the text, the cached
 states and the noise of a generated clip gives that clip, bit for bit.
 
-A donor of an intervention is a row behind the branches. It is fed what its branch draws, or tokens of its own.
+A donor of an intervention is a row behind the branches. It is fed what its branch draws, or its own tokens.
 
 Keys and values of self-attention are copied. Those of cross-attention are a function of the text alone: a
 branch block computes them from its text ahead at its first step. Padding rows of a branch block are copies of
