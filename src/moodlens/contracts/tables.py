@@ -236,6 +236,48 @@ FORKS = Table(
 )
 """One row per continuation; the descriptors are those of its last seconds."""
 
+_OF_ROW = (
+    Column("slot_id", "str", "the pair of prompts that share a slot"),
+    Column("pair", "str", "the two emotions"),
+    Column("unit", "str", "the two wordings: the unit of replication"),
+    Column("seed", "int", "seed of the noise", low=0),
+    Column("hookpoint", "str", "site and layer at which states are exchanged"),
+    Column("first", "int", "first exchanged step; -1: all steps", unit="steps", low=-1),
+    Column("stop", "int", "step after the last exchanged one; -1: all steps", unit="steps", low=-1),
+)
+_NATS = "nats per token by which {} makes the clip of side {} less likely"
+
+SCORES = Table(
+    "scores",
+    "row_id",
+    (
+        Column("row_id", "str", "slot, seed and place", unique=True),
+        *_OF_ROW,
+        Column("moved_one", "float", _NATS.format("the exchange", "one"), unit="nats"),
+        Column("moved_other", "float", _NATS.format("the exchange", "other"), unit="nats"),
+        Column("whole_one", "float", _NATS.format("the other side's text", "one"), unit="nats"),
+        Column("whole_other", "float", _NATS.format("the other side's text", "other"), unit="nats"),
+    ),
+)
+"""One row per slot, seed and place: the teacher-forced companion of the interchange."""
+
+ARMS = ("plain", "exchange", "wording", "seed", "on", "off", "inside", "outside", "null")
+
+INTERCHANGE = Table(
+    "interchange",
+    "row_id",
+    (
+        Column("row_id", "str", "slot, seed, arm, side and draw", unique=True),
+        *_OF_ROW,
+        Column("arm", "str", "what is exchanged, see use.plays", allowed=ARMS),
+        Column("side", "str", "side of the text", allowed=("one", "other", "donor")),
+        Column("draw", "int", "number of the null direction; -1: none", low=-1),
+        Column("nats_per_token", "float", "mean -ln p of drawn tokens", unit="nats", nullable=True, low=0),
+        *ACOUSTICS.columns[1:],
+    ),
+)
+"""One row per play; the descriptors are those of its last seconds."""
+
 TEXTS = Table(
     "texts",
     "text_id",

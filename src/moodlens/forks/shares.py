@@ -98,7 +98,18 @@ def total_of(
         alpha: level of the positive control.
         n_flips, rng: of its sign flips.
     """
-    whole = pd.DataFrame(cells[cells["source"] == ALL])
+    return total_of_clips(pd.DataFrame(cells[cells["source"] == ALL]), gaps, alpha, n_flips, rng)
+
+
+def total_of_clips(
+    whole: pd.DataFrame, gaps: Mapping[str, float], alpha: float, n_flips: int, rng: np.random.Generator
+) -> Total:
+    """Return the total of every pair of emotions from whole clips.
+
+    Args:
+        whole: clips with columns pair, unit, side, log_odds.
+        gaps, alpha, n_flips, rng: as in `total_of`.
+    """
     contrast = by_unit(whole, ONE, "log_odds") - by_unit(whole, OTHER, "log_odds")
     pairs = contrast.index.get_level_values("pair")
     scaled = contrast.to_numpy() / np.array([gaps[pair] for pair in pairs])
