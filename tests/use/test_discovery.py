@@ -95,7 +95,13 @@ def test_texts_that_help_the_wrong_clip_turn_no_sign():
     """Where the wholes are negative by chance, a place that moves most is still the one that is chosen."""
     found = find(scores_of([0.0, 0.1, 0.6, 0.3], whole=-0.2), 0, 99, 0.95)
     assert found.chosen == (PLACES[2], PLACES[2])
-    assert found.candidates[2].share > 0.5
+    assert found.candidates[2].share == pytest.approx(0.6, abs=0.03)
+
+
+def test_an_exchange_that_makes_clips_more_likely_is_not_chosen():
+    found = find(scores_of([-0.9, 0.1, 0.6, 0.3], noise=0.1), 0, 99, 0.95)
+    assert found.chosen == (PLACES[2], PLACES[2])
+    assert max(found.candidates[0].t) < 0
 
 
 def test_a_model_without_any_effect_still_gets_a_place():
