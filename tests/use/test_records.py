@@ -18,7 +18,7 @@ RATE_HZ = 50.0
 def experiment():
     table, found = continuations({"exchange": 0.6, "off": 0.9})
     wave_1 = find(scores_of([0.0, 0.1, 0.6, 0.3]), 0, 99, 0.95)
-    last = replace(wave_1.candidates[-1], place=CHOSEN[1])
+    last = replace(wave_1.candidates[-1], place=CHOSEN[1], half_p=(0.3, 0.4))
     found = replace(found, candidates=(*wave_1.candidates, last))
     return found, analyse(table, found, GAPS, PLAN)
 
@@ -43,6 +43,7 @@ def test_the_metrics_say_what_was_found():
     assert [one["place"] for one in companion["chosen"]] == [place.name for place in CHOSEN]
     assert companion["chosen"][0]["t"] == FOUND.candidates[2].t[0]
     assert companion["chosen"][1]["t"] == FOUND.candidates[4].t[1]
+    assert companion["chosen"][1]["p"] == 0.4
     assert companion["n_places"] == 5
 
 

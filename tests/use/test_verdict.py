@@ -9,8 +9,8 @@ from scipy import stats
 
 from moodlens.base.errors import ContractError
 from moodlens.use.analysis import Analysis, analyse
-from moodlens.use.evidence import Evidence, arms_of, evidence_of, rank_p
-from moodlens.use.verdict import judge_use
+from moodlens.use.evidence import Arm, Evidence, arms_of, evidence_of, rank_p
+from moodlens.use.verdict import is_null, judge_use
 from tests.use.planted import BARS, CHOSEN, GAPS, PAIRS, PLAN, continuations, noisy_effects
 
 
@@ -97,6 +97,19 @@ def test_a_control_that_moves_the_judge_forbids_the_claim(control: str, share: f
     verdict, rule = judged(analysed(CARRIES | {control: share}, n_draws=199))
     assert verdict == "undecided"
     assert f"control {control} is not null" in rule
+
+
+def test_a_control_is_null_if_it_is_neither_significant_nor_large():
+    about = {"low": 0.0, "high": 0.0, "narrow_low": 0.0, "narrow_high": 0.0}
+    assert is_null(Arm("seed", share=-0.09, p=0.05, **about), BARS)
+    assert not is_null(Arm("seed", share=0.02, p=0.04, **about), BARS)
+    assert not is_null(Arm("seed", share=-0.11, p=0.5, **about), BARS)
+
+
+def test_a_significant_exchange_inside_the_margin_is_not_none():
+    verdict, rule = judged(analysed({"exchange": 0.07}, noise=0.1))
+    assert verdict == "undecided"
+    assert "is within +-0.1, and the exchange is significant" in rule
 
 
 def test_an_exchange_that_works_one_way_only_forbids_the_claim():
