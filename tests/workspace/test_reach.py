@@ -47,10 +47,14 @@ def test_the_default_run_is_within_reach():
     refuse_beyond_model(params, table_of(params), ORGANISM)
 
 
-def test_folds_are_compared_with_the_wordings_of_the_design():
+@pytest.mark.parametrize("section", ["probe", "null_text", "relate"])
+def test_folds_are_compared_with_the_wordings_of_the_design(section: str):
     """64 prompts share 36 wordings: parameters alone would allow 40 folds."""
-    said = refused({"probe.n_folds": 40}, UsageError)
-    assert said.startswith("probe.n_folds must not exceed the 36 wordings that folds keep whole; got 40")
+    name = f"{section}.n_folds"
+    said = refused({name: 40}, UsageError)
+    assert said.startswith(f"{name} must not exceed the 36 wordings that folds keep whole; got 40")
+    params = params_of({name: 36})
+    refuse_small_design(params, table_of(params))
 
 
 def test_one_wording_cannot_be_held_out():
@@ -60,9 +64,10 @@ def test_one_wording_cannot_be_held_out():
 
 def test_levels_that_no_relabelling_reaches():
     two = {"prompts.emotions": ["happy", "sad"], "prompts.n_per_emotion": 6, "prompts.sets": ["generic"]}
-    said = refused(two | {"probe.n_folds": 3}, ContractError)
+    two |= {f"{section}.n_folds": 3 for section in ("probe", "null_text", "relate")}
+    said = refused(two, ContractError)
     assert said.startswith("the design for the rungs must have at least 7 wordings for each of 2 emotions")
-    params = params_of(two | {"probe.n_folds": 3, "decide.alpha_strong": 0.11, "decide.alpha_weak": 0.2})
+    params = params_of(two | {"decide.alpha_strong": 0.11, "decide.alpha_weak": 0.2})
     refuse_small_design(params, table_of(params))  # 3 wordings against 3: the smallest p is .1
     # the first of three looks has a small share of the level, for which 16 prompts per emotion do not suffice
     said = refused({"decide.looks": [16, 64, 256]}, ContractError)

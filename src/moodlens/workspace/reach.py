@@ -21,14 +21,14 @@ from moodlens.params.clashes import TOP_K
 from moodlens.params.pipeline import Params
 from moodlens.sae.texts import text_table
 from moodlens.stats.permutation import require_reachable
-from moodlens.workspace.design import stratified, wording_labels
+from moodlens.workspace.design import stratified, too_many_folds, wording_labels
 from moodlens.workspace.sae_rows import TEXT_SITES, layer_of
 
 FILE = "params.yaml"
 
 
 def refuse_small_design(params: Params, prompts: pd.DataFrame) -> None:
-    """Refuse prompts whose wordings are too few for the folds of the probe or the levels of the verdicts.
+    """Refuse prompts whose wordings are too few for the folds of a section or the levels of the verdicts.
 
     Args:
         params: of the run.
@@ -39,11 +39,14 @@ def refuse_small_design(params: Params, prompts: pd.DataFrame) -> None:
         ContractError: an emotion has one wording, or no p can fall below a level; as `design_of`.
     """
     design, _ = stratified(prompts.loc[prompts["emotion"] != NEUTRAL])
-    n_units, n_folds = len(wording_labels(design)), params.probe.n_folds
-    if n_folds > n_units:
-        advice = "Lower it, or add prompts with other wordings"
-        rule = f"not exceed the {n_units} wordings that folds keep whole"
-        raise UsageError(must("probe.n_folds", rule, n_folds, where=FILE, next_step=advice))
+    n_wordings = len(wording_labels(design))
+    for section, n_folds in (
+        ("probe", params.probe.n_folds),
+        ("null_text", params.null_text.n_folds),
+        ("relate", params.relate.n_folds),
+    ):
+        if fault := too_many_folds(section, n_folds, n_wordings):
+            raise UsageError(fault)
     levels = at_look(params.decide, look_of(params.prompts.n_per_emotion, params.decide))
     n = min(params.signal.n_permutations, params.probe.n_permutations)
     smallest = design.smallest_p("wording", n)
