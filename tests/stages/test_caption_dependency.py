@@ -36,7 +36,7 @@ def project(tmp_path: Path) -> Path:
     few = {"prompts": {"emotions": ["happy", "sad"], "n_per_emotion": 4}}
     folds = {section: {"n_folds": 3} for section in ("probe", "null_text", "relate")}
     levels = {"decide": {"alpha_strong": 0.4, "alpha_weak": 0.9}}
-    set_params(tmp_path, few | folds | levels)
+    set_params(tmp_path, few | folds | levels | {"signal": {"cca_rank": 1}})  # four wordings
     must_run(tmp_path, "git", "init", "-q")
     must_run(tmp_path, "git", "config", "user.email", "reviewer@example.org")
     must_run(tmp_path, "git", "config", "user.name", "A Reviewer")

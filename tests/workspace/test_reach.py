@@ -1,5 +1,6 @@
 """What prompts and model cannot support is one line under the name of its parameter, before any work."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +68,62 @@ def test_levels_that_no_relabelling_reaches():
     two |= {f"{section}.n_folds": 3 for section in ("probe", "null_text", "relate")}
     said = refused(two, ContractError)
     assert said.startswith("the design for the rungs must have at least 7 wordings for each of 2 emotions")
-    params = params_of(two | {"decide.alpha_strong": 0.11, "decide.alpha_weak": 0.2})
+    params = params_of(two | {"signal.cca_rank": 2, "decide.alpha_strong": 0.11, "decide.alpha_weak": 0.2})
     refuse_small_design(params, table_of(params))  # 3 wordings against 3: the smallest p is .1
     # the first of three looks has a small share of the level, for which 16 prompts per emotion do not suffice
     said = refused({"decide.looks": [16, 64, 256]}, ContractError)
     assert said.startswith(("the design for the rungs must", "relabellings for the rungs must"))
+
+
+def with_axes(rank: int, *sites: str) -> Params:
+    params = params_of({"signal.cca_rank": rank})
+    return replace(params, signal=replace(params.signal, sites=sites))
+
+
+@pytest.mark.parametrize(
+    ("sites", "n_units"),
+    [(("bow", "text"), 36), (("acoustics",), 36), (("bow",), 64)],  # words are relabelled prompt by prompt
+)
+def test_axes_of_cca_are_compared_with_the_units(sites: tuple[str, ...], n_units: int):
+    most = n_units // 3
+    params = with_axes(most + 1, *sites)
+    table = table_of(params)
+    rule = f"signal.cca_rank must be at most a third of the {n_units} units .* got {most + 1}"
+    with pytest.raises(ContractError, match=rule):
+        refuse_small_design(params, table)
+    refuse_small_design(with_axes(most, *sites), table)
+    refuse_small_design(replace(params, signal=replace(params.signal, metrics=("permanova",))), table)
+
+
+def test_axes_of_cca_are_compared_with_the_words():
+    """Where prompts consist of two words, the bag of words has two dimensions, whatever their number."""
+    params = with_axes(3, "bow")
+    table = table_of(params)
+    number = table.groupby("emotion").cumcount()
+    table["text"] = ["calm " * (1 + i % 4) + "loud " * (1 + i // 4) for i in number]
+    with pytest.raises(ContractError, match="must not exceed the 2 dimensions of the bag of words; got 3"):
+        refuse_small_design(params, table)
+    refuse_small_design(with_axes(2, "bow"), table)
+
+
+@pytest.mark.parametrize(
+    ("sites", "small", "said"),
+    [
+        (["acoustics"], {}, "11 dimensions of site acoustics"),
+        (["codec"], {"d_codec": 7}, "7 dimensions of site codec"),
+        (["layers"], {"d_model": 9}, "9 dimensions of a layer of residual"),
+        (["text"], {"d_text": 8}, "8 dimensions of the text encoder"),
+        (["text"], {"d_model": 8}, "8 dimensions of the projected text"),
+        (["tokens"], {"n_codebooks": 1, "codebook_size": 10}, "10 dimensions of site tokens"),
+    ],
+)
+def test_axes_of_cca_are_compared_with_the_dimensions_of_a_site(
+    sites: list[str], small: dict[str, int], said: str
+):
+    params = with_axes(12, *sites)
+    with pytest.raises(ContractError, match=f"signal.cca_rank must not exceed the {said}; got 12"):
+        refuse_beyond_model(params, table_of(params), replace(ORGANISM, **small))
+    refuse_beyond_model(with_axes(7, *sites), table_of(params), replace(ORGANISM, **small))
 
 
 @pytest.mark.parametrize("name", ["generate.layers", "reencode.layers"])

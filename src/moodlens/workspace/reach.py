@@ -13,13 +13,16 @@ import pandas as pd
 from moodlens.base.errors import UsageError, must
 from moodlens.base.units import frames_for, steps_for, steps_within
 from moodlens.capture.recorders import complete_steps
-from moodlens.contracts.tables import NEUTRAL
+from moodlens.contracts.tables import ACOUSTIC_NAMES, NEUTRAL
 from moodlens.contracts.tensors import stored_steps
 from moodlens.decision.gates import at_look, look_of
 from moodlens.forecast.sizes import Sizes
 from moodlens.params.clashes import TOP_K
 from moodlens.params.pipeline import Params
+from moodlens.prompts.lexicon import bag_of_words
 from moodlens.sae.texts import text_table
+from moodlens.stats.alignment import dimensions_of, require_dimensions, require_units
+from moodlens.stats.gram import standardised
 from moodlens.stats.permutation import require_reachable
 from moodlens.workspace.design import stratified, too_many_folds, wording_labels
 from moodlens.workspace.sae_rows import TEXT_SITES, layer_of
@@ -28,7 +31,7 @@ FILE = "params.yaml"
 
 
 def refuse_small_design(params: Params, prompts: pd.DataFrame) -> None:
-    """Refuse prompts whose wordings are too few for the folds of a section or the levels of the verdicts.
+    """Refuse prompts with too few wordings for the folds, the axes of CCA or the levels of the verdicts.
 
     Args:
         params: of the run.
@@ -36,7 +39,8 @@ def refuse_small_design(params: Params, prompts: pd.DataFrame) -> None:
 
     Raises:
         UsageError: more folds than wordings.
-        ContractError: an emotion has one wording, or no p can fall below a level; as `design_of`.
+        ContractError: an emotion has one wording, signal.cca_rank exceeds a third of the units, or no p can
+            fall below a level; as `design_of`.
     """
     design, _ = stratified(prompts.loc[prompts["emotion"] != NEUTRAL])
     n_wordings = len(wording_labels(design))
@@ -51,10 +55,27 @@ def refuse_small_design(params: Params, prompts: pd.DataFrame) -> None:
     n = min(params.signal.n_permutations, params.probe.n_permutations)
     smallest = design.smallest_p("wording", n)
     require_reachable("the rungs", smallest, n, design.n_classes, "wording", levels.alpha_strong)
+    _refuse_rank(params, prompts, n_wordings)
+
+
+def _refuse_rank(params: Params, prompts: pd.DataFrame, n_wordings: int) -> None:
+    """Refuse a rank of CCA that exceeds a third of the units, or the dimensions of the bag of words."""
+    section = params.signal
+    if "cca" not in section.metrics:
+        return
+    if set(section.sites) - {"bow"}:
+        require_units(section.cca_rank, n_wordings)
+    if "bow" in section.sites:
+        emotional = (prompts["emotion"] != NEUTRAL).to_numpy()
+        counts, _ = bag_of_words(prompts["text"].tolist())
+        words = standardised(counts[emotional].astype(np.float64))
+        require_units(section.cca_rank, len(words))
+        n_dimensions = int(dimensions_of(np.linalg.eigvalsh(words @ words.T)))
+        require_dimensions(section.cca_rank, n_dimensions, "the bag of words")
 
 
 def refuse_beyond_model(params: Params, prompts: pd.DataFrame, sizes: Sizes) -> None:
-    """Refuse layers that the model lacks, and SAE sites that have too few rows to train on.
+    """Refuse layers that the model lacks, a rank of CCA beyond its sites, SAE sites with too few rows.
 
     SAE sites are looked at only where the number of clips does not close the gate of SAE training anyway.
 
@@ -65,6 +86,7 @@ def refuse_beyond_model(params: Params, prompts: pd.DataFrame, sizes: Sizes) -> 
 
     Raises:
         UsageError: names the parameter, the number that there is and the number that is needed.
+        ContractError: signal.cca_rank exceeds the dimensions of a site.
     """
     layers = {
         "generate.layers": params.generate.layers,
@@ -77,10 +99,31 @@ def refuse_beyond_model(params: Params, prompts: pd.DataFrame, sizes: Sizes) -> 
             advice = f"Correct it: {params.model.id} has {sizes.n_layers} layers"
             rule = f"hold layers of 0 to {sizes.n_layers - 1}"
             raise UsageError(must(name, rule, beyond[0], where=FILE, next_step=advice))
+    if "cca" in params.signal.metrics:
+        for site, width in _widths(params, sizes):
+            require_dimensions(params.signal.cca_rank, width, site)
     per_emotion = params.prompts.n_per_emotion * params.generate.n_seeds
     if params.sae.override_gate or per_emotion >= params.decide.gate_clips:
         for rule, got, advice in _sae_faults(params, prompts, sizes):
             raise UsageError(must("sae.sites", rule, got, where=FILE, next_step=advice))
+
+
+def _widths(params: Params, sizes: Sizes) -> Iterator[tuple[str, int]]:
+    """Yield name and width of what signal.sites reads of the model and of its music.
+
+    Clips may span fewer dimensions, which is known only when they are there.
+    """
+    for site in params.signal.sites:
+        if site == "layers":
+            for name in params.generate.sites:
+                yield f"a layer of {name}", sizes.width_of((name,), 1)
+        elif site == "text":
+            yield "the text encoder", sizes.d_text
+            yield "the projected text", sizes.d_model
+        elif site != "bow":
+            n_tokens = sizes.n_codebooks * sizes.codebook_size
+            widths = {"acoustics": len(ACOUSTIC_NAMES), "tokens": n_tokens, "codec": sizes.d_codec}
+            yield f"site {site}", widths[site]
 
 
 def _sae_faults(params: Params, prompts: pd.DataFrame, sizes: Sizes) -> Iterator[tuple[str, str, str]]:
