@@ -140,13 +140,19 @@ def test_an_sae_site_that_the_model_lacks_or_that_has_too_few_rows():
     few = {"sae.sites": ["text_pooled"], "sae.prompts": "design"}
     params = params_of(few)
     texts = text_table(table_of(params), params.prompts.emotions, diverse=False, seed=params.sae.seed)
-    n_rows = (texts["split"] == "train").sum()
+    train = texts.loc[texts["split"] == "train", "text"].tolist()
     said = refused(few, UsageError)
     assert said.startswith(f"sae.sites must have as many training rows as dimensions, {ORGANISM.d_text}; ")
-    assert f"{n_rows} rows of text_pooled" in said
+    assert f"{len(train)} rows of text_pooled" in said
+    tokens = few | {"sae.sites": ["text"]}
+    most = sum(map(len, train)) + 2 * len(train)  # a token per letter, one ahead and the end token
+    said = refused(tokens, UsageError, replace(ORGANISM, d_text=most + 1))
+    assert said.startswith(f"sae.sites must have as many training rows as dimensions, {most + 1}; ")
+    assert f"got 'at most {most} rows of text'" in said
+    params = params_of(tokens)
+    refuse_beyond_model(params, table_of(params), replace(ORGANISM, d_text=most))
     steps = {"sae.sites": ["residual.3"], "generate.step_stride": 190}  # steps 0 and 190; 0 is no whole step
-    n_rows = 2 * int((texts["split"] == "train").sum())
-    assert f"got '{n_rows} rows of residual.3'" in refused(steps, UsageError)
+    assert f"got '{2 * len(train)} rows of residual.3'" in refused(steps, UsageError)
     closed = few | {"decide.gate_clips": 33}  # 32 clips per emotion: no SAE will be trained
     params = params_of(closed)
     refuse_beyond_model(params, table_of(params), ORGANISM)

@@ -6,6 +6,7 @@ tests the same, it does so with the same function.
 """
 
 from collections.abc import Iterator
+from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
@@ -129,14 +130,16 @@ def _widths(params: Params, sizes: Sizes) -> Iterator[tuple[str, int]]:
 def _sae_faults(params: Params, prompts: pd.DataFrame, sizes: Sizes) -> Iterator[tuple[str, str, str]]:
     """Yield rule, value and advice of every site that no SAE can be trained on.
 
-    The rows of `text` are tokens. Only the tokenizer knows how many there are, so they are not bounded here.
+    The rows of `text` are tokens. Only the tokenizer knows how many there are: refused is what no tokenizer
+    could split into enough (`_most_tokens`).
     """
     section = params.sae
     diverse = section.prompts == "diverse"
     texts = text_table(prompts, params.prompts.emotions, diverse=diverse, seed=section.seed)
     for site in section.sites:
         is_text = site in TEXT_SITES
-        splits = texts["split"] if is_text else texts.loc[texts["source"] == "design", "split"]
+        rows = texts if is_text else texts.loc[texts["source"] == "design"]
+        splits = rows["split"]
         if absent := sorted({"train", "val", "test"} - set(splits)):
             rule = f"have a text in every split: whole wordings are held out, and {absent[0]} has none"
             yield rule, site, "Add prompts with other wordings"
@@ -144,11 +147,28 @@ def _sae_faults(params: Params, prompts: pd.DataFrame, sizes: Sizes) -> Iterator
         if section.architecture in TOP_K and section.k > section.expansion * width:
             rule = f"have sae.k = {section.k} latents, of sae.expansion x {width}"
             yield rule, site, "Lower sae.k or raise sae.expansion"
-        n_rows = int(np.sum(splits == "train")) * (1 if is_text else _rows_of_prompt(params, sizes))
-        if site != "text" and n_rows < width:
-            rule = f"have as many training rows as dimensions, {width}"
+        rule = f"have as many training rows as dimensions, {width}"
+        train = rows.loc[splits == "train", "text"].tolist()
+        if site == "text":
+            n_rows = sum(_most_tokens(text) for text in train)
+            if n_rows < width:
+                yield rule, f"at most {n_rows} rows of text", "Take more prompts, or sae.prompts: diverse"
+            continue
+        n_rows = len(train) * (1 if is_text else _rows_of_prompt(params, sizes))
+        if n_rows < width:
             advice = "Take text (its tokens), more prompts, longer clips or more stored steps"
             yield rule, f"{n_rows} rows of {site}", advice
+
+
+def _most_tokens(text: str) -> int:
+    """Return a number of tokens that no tokenizer exceeds: one per byte, one ahead and the end token.
+
+    Normalisation of a tokenizer can take a character apart (NFKD).
+
+    >>> _most_tokens("sad"), _most_tokens("½")  # 1/2, whose stroke is a character of three bytes
+    (5, 7)
+    """
+    return max(len(form.encode()) for form in (text, normalize("NFKD", text))) + 2
 
 
 def _rows_of_prompt(params: Params, sizes: Sizes) -> int:
