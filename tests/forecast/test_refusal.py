@@ -28,7 +28,7 @@ def test_the_line():
 
 def refusal(monkeypatch: pytest.MonkeyPatch, root: Path, memory: float, disk: float, workers: int) -> str:
     monkeypatch.setattr(machine, "free_memory_bytes", lambda: memory)
-    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _root: shutil._ntuple_diskusage(0, 0, disk))
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _root: shutil._ntuple_diskusage(0, 0, int(disk)))
     with pytest.raises(UsageError) as caught:
         machine.check_fits(COST, root, workers, "cpu")
     line = str(caught.value)

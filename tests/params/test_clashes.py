@@ -37,6 +37,7 @@ def changed(changes: dict[str, Any]) -> dict[str, Any]:
         ({"decide.looks": [16, 8]}, "decide.looks must increase; got [16, 8]"),
         ({"decide.looks": [8, 20]}, "prompts.n_per_emotion must be one of decide.looks, 8, 20; got 16"),
         ({"probe.n_folds": 65}, "probe.n_folds must not exceed the 64 prompts"),
+        ({"null_text.n_folds": 65}, "null_text.n_folds must not exceed the 64 prompts"),
         ({"relate.n_folds": 65}, "relate.n_folds must not exceed the 64 prompts"),
         ({"probe.sites": ["text"]}, "probe.sites must hold bow"),
         ({"probe.sites": ["bow", "layers"]}, "probe.sites must hold text beside layers"),

@@ -34,8 +34,9 @@ def project(tmp_path: Path) -> Path:
     stages = {"stages": {name: whole["stages"][name] for name in ("inputs", "prompts")}}
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(stages))
     few = {"prompts": {"emotions": ["happy", "sad"], "n_per_emotion": 4}}
-    levels = {"probe": {"n_folds": 3}, "decide": {"alpha_strong": 0.4, "alpha_weak": 0.9}}
-    set_params(tmp_path, few | levels)
+    folds = {section: {"n_folds": 3} for section in ("probe", "null_text", "relate")}
+    levels = {"decide": {"alpha_strong": 0.4, "alpha_weak": 0.9}}
+    set_params(tmp_path, few | folds | levels | {"signal": {"cca_rank": 1}})  # four wordings
     must_run(tmp_path, "git", "init", "-q")
     must_run(tmp_path, "git", "config", "user.email", "reviewer@example.org")
     must_run(tmp_path, "git", "config", "user.name", "A Reviewer")

@@ -119,7 +119,7 @@ def test_what_the_model_lacks_is_refused_and_keeps_the_old_table(tmp_path: Path)
     beyond = replace(params, generate=replace(params.generate, layers=(0, 6)))
     with pytest.raises(UsageError, match=r"generate\.layers must hold layers of 0 to 5; got '?6"):
         prompts.run(beyond, tmp_path)
-    few = replace(params, probe=replace(params.probe, n_folds=40))
-    with pytest.raises(UsageError, match=r"probe\.n_folds must not exceed the 36 wordings"):
+    few = replace(params, relate=replace(params.relate, n_folds=40))
+    with pytest.raises(UsageError, match=r"relate\.n_folds must not exceed the 36 wordings"):
         prompts.run(few, tmp_path)
     assert (tmp_path / "data" / "prompts.csv").read_bytes() == before

@@ -7,7 +7,6 @@
 `max_length` of another folder is a setting of its user's generation and says nothing of training.
 """
 
-from math import isfinite
 from pathlib import Path
 
 from moodlens.backends import catalog
@@ -48,9 +47,7 @@ def _of_embedded(folder: Path) -> float | None:
 
 
 def _of_audiocraft(folder: Path) -> float | None:
-    from moodlens.backends.audiocraft.layout import read_package
+    from moodlens.backends.audiocraft.layout import read_package, segment_s
     from moodlens.backends.checkpoint import AUDIOCRAFT_FILES
 
-    said = read_package(folder / AUDIOCRAFT_FILES[0]).settings.get("dataset.segment_duration")
-    number = isinstance(said, int | float) and not isinstance(said, bool) and isfinite(said) and said > 0
-    return float(said) if number else None
+    return segment_s(read_package(folder / AUDIOCRAFT_FILES[0]).settings)

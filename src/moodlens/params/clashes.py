@@ -55,6 +55,7 @@ def _sizes(params: "Params") -> Iterator[Clash]:
         yield "check.min_clips_per_emotion", rule, params.check.min_clips_per_emotion, "Lower it"
     for name, n_folds in (
         ("probe", params.probe.n_folds),
+        ("null_text", params.null_text.n_folds),
         ("relate", params.relate.n_folds),
     ):
         if n_folds > n_prompts:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from moodlens.base.errors import Unsupported, must
+from moodlens.base.errors import Unsupported
 from moodlens.base.seeding import rng_for
 from moodlens.contracts.tables import ACOUSTIC_NAMES
 from moodlens.params.pipeline import Params, Relate
@@ -28,7 +28,14 @@ from moodlens.stats.permutation import p_values
 from moodlens.stats.site_names import site_columns
 from moodlens.store.run_record import Run, groups, stage_run
 from moodlens.store.tables import write_metrics, write_plot
-from moodlens.workspace.design import Workspace, acoustic_table, clip_table, open_workspace, prompt_table
+from moodlens.workspace.design import (
+    Workspace,
+    acoustic_table,
+    clip_table,
+    open_workspace,
+    prompt_table,
+    too_many_folds,
+)
 from moodlens.workspace.sites import acoustics as site_acoustics
 from moodlens.workspace.sites import embedding, layers, tokens
 
@@ -65,10 +72,8 @@ def run(params: Params, root: Path) -> Run:
     work = open_workspace(root)
     section = params.relate
     n_wordings = len(work.design.unit_labels("wording"))
-    if n_wordings < section.n_folds:
-        rule = f"not exceed the {n_wordings} wordings that folds keep whole"
-        advice = "Lower relate.n_folds or add prompts with other wordings"
-        raise Unsupported(must("relate.n_folds", rule, section.n_folds, next_step=advice))
+    if fault := too_many_folds("relate", section.n_folds, n_wordings):
+        raise Unsupported(fault)
     acoustics = load_acoustics(work, section)
     families = _families(work)
     results = {name: relate(name, sites, acoustics, work, section) for name, sites in families.items()}

@@ -33,6 +33,8 @@ from moodlens.stats.permanova import group_counts, same_label_sums, sums_of_squa
 
 MOST_AXES = 1 / 3
 """Largest rank allowed, as a share of the units: above it the rank is not much smaller than n."""
+RANK_TOLERANCE = 1e-9
+"""Eigenvalues below this share of the largest one are no dimension."""
 
 
 def label_cca(
@@ -48,23 +50,46 @@ def label_cca(
     Raises:
         ContractError: the rank exceeds a third of the units, or a site has fewer dimensions.
     """
-    n, n_classes = grams.shape[1], int(labels.max()) + 1
-    if rank > n * MOST_AXES:
-        rule = f"be at most a third of the {n} units that are relabelled"
-        advice = f"Lower signal.cca_rank to {int(n * MOST_AXES)} or add prompts"
-        raise ContractError(must("signal.cca_rank", rule, rank, next_step=advice))
+    n_classes = int(labels.max()) + 1
+    require_units(rank, grams.shape[1])
     values, vectors = np.linalg.eigh(grams)
-    short = values[:, -rank] <= 1e-9 * values[:, -1]
-    if short.any():
-        n_dimensions = int((values[short.argmax()] > 1e-9 * values[short.argmax(), -1]).sum())
-        rule, advice = (
-            f"not exceed the {n_dimensions} dimensions of a site",
-            f"Lower signal.cca_rank to {n_dimensions}",
-        )
-        raise ContractError(must("signal.cca_rank", rule, rank, next_step=advice))
+    require_dimensions(rank, int(dimensions_of(values).min()), "a site")
     axes = vectors[:, :, -rank:]
     between, _ = sums_of_squares(axes @ axes.transpose(0, 2, 1), labels)
     return between / min(rank, n_classes - 1)
+
+
+def require_units(rank: int, n_units: int) -> None:
+    """Raise an error if CCA would keep more than a third of the units as axes.
+
+    Raises:
+        ContractError: the rank exceeds a third of the units.
+    """
+    if rank > n_units * MOST_AXES:
+        rule = f"be at most a third of the {n_units} units that are relabelled"
+        advice = f"Lower signal.cca_rank to {int(n_units * MOST_AXES)} or add prompts"
+        raise ContractError(must("signal.cca_rank", rule, rank, next_step=advice))
+
+
+def require_dimensions(rank: int, n_dimensions: int, site: str) -> None:
+    """Raise an error if CCA would keep more axes than a site has dimensions.
+
+    Raises:
+        ContractError: the rank exceeds the dimensions; the message names `site`.
+    """
+    if rank > n_dimensions:
+        rule = f"not exceed the {n_dimensions} dimensions of {site}"
+        advice = f"Lower signal.cca_rank to {n_dimensions}"
+        raise ContractError(must("signal.cca_rank", rule, rank, next_step=advice))
+
+
+def dimensions_of(values: Float[np.ndarray, "... unit"]) -> Int[np.ndarray, "..."]:
+    """Return the number of dimensions of Gram matrices, given their eigenvalues in ascending order.
+
+    >>> int(dimensions_of(np.array([1e-12, 0.5, 2.0])))
+    2
+    """
+    return np.asarray((values > RANK_TOLERANCE * values[..., -1:]).sum(axis=-1))
 
 
 LEAST_UNITS = 4

@@ -158,6 +158,24 @@ def need_steps(root: Path, advice: str = KEEP_STEPS) -> tuple[int, ...]:
     return stored_steps(manifest["n_steps"], capture["step_stride"], capture["windows"])
 
 
+def too_many_folds(section: str, n_folds: int, n_wordings: int) -> str:
+    """Return the fault of folds that keep wordings whole and are more than these, "" where there is none.
+
+    Args:
+        section: of params.yaml, whose `n_folds` it is.
+        n_folds: its value.
+        n_wordings: of the design.
+
+    >>> too_many_folds("relate", 8, 8)
+    ''
+    """
+    if n_folds <= n_wordings:
+        return ""
+    rule = f"not exceed the {n_wordings} wordings that folds keep whole"
+    advice = "Lower it, or add prompts with other wordings"
+    return must(f"{section}.n_folds", rule, n_folds, where="params.yaml", next_step=advice)
+
+
 def wording_labels(design: Design) -> np.ndarray:
     """Return the emotion of every wording, (wording,).
 

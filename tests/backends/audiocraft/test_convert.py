@@ -37,6 +37,18 @@ def test_a_converted_folder_is_whole_and_plain(converted_folder: Path):
     assert (generation["max_length"], generation["top_k"], generation["guidance_scale"]) == (1504, 250, 3.0)
 
 
+@pytest.mark.parametrize(
+    ("segment", "n_frames"),  # 50 frames/s; the published models' 30 s where no length is stated
+    [(12, 600), (7.51, 376), (None, 1500), (0, 1500), (True, 1500), ("long", 1500), (float("inf"), 1500)],
+)
+def test_clips_are_generated_as_long_as_those_of_the_training(
+    folder: Path, tmp_path: Path, segment: object, n_frames: int
+):
+    change(folder / LM, lambda config, _: config.update(dataset={"segment_duration": segment}))
+    generation = json.loads((convert(folder, tmp_path / "out") / "generation_config.json").read_text())
+    assert generation["max_length"] == n_frames + 4
+
+
 def test_the_same_folder_gives_the_same_bytes(
     audiocraft_folder: Path, converted_folder: Path, tmp_path: Path
 ):

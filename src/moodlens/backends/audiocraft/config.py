@@ -23,8 +23,9 @@ from transformers import (
     MusicgenProcessor,
 )
 
-from moodlens.backends.audiocraft.layout import Settings
+from moodlens.backends.audiocraft.layout import Settings, segment_s
 from moodlens.backends.musicgen.loading import quiet_transformers
+from moodlens.backends.trained_length import PUBLISHED_S
 from moodlens.base.errors import UsageError
 
 LANGUAGE_MODEL_DEMANDS: dict[str, tuple[object, object]] = {
@@ -203,8 +204,28 @@ def processor(config: Any, tokenizer: Any) -> Any:
     return MusicgenProcessor(extractor, tokenizer)
 
 
+def generation(config: Any, settings: Settings) -> GenerationConfig:
+    """Return audiocraft's sampling (top-k 250, guidance 3) of clips as long as those of the training.
+
+    Args:
+        config: of the converted model.
+        settings: of the language model; without a length of its clips, that of the published models is taken.
+    """
+    decoder, codec = config.decoder, config.audio_encoder
+    n_frames = max(1, round((segment_s(settings) or PUBLISHED_S) * codec.frame_rate))
+    return GenerationConfig(
+        do_sample=True,
+        guidance_scale=3.0,
+        top_k=250,
+        max_length=n_frames + decoder.num_codebooks // decoder.audio_channels,
+        pad_token_id=decoder.pad_token_id,
+        bos_token_id=decoder.pad_token_id,
+        decoder_start_token_id=decoder.pad_token_id,
+    )
+
+
 def write(model: Any, folder: Path) -> None:
-    """Write `config.json` and `generation_config.json` with audiocraft's sampling (top-k 250, guidance 3)."""
+    """Write `config.json` and `generation_config.json` of a model."""
     config = json.loads(model.config.to_json_string(use_diff=False))
     config["architectures"], config["dtype"] = [type(model).__name__], "float32"
     for part in ("text_encoder", "audio_encoder", "decoder"):
@@ -212,14 +233,4 @@ def write(model: Any, folder: Path) -> None:
         config[part].pop("_name_or_path", None)  # a path on this machine
     text = json.dumps(config, indent=2, sort_keys=True)
     (folder / "config.json").write_text(text + "\n", encoding="utf-8")
-    decoder, codec = model.config.decoder, model.config.audio_encoder
-    generation = GenerationConfig(
-        do_sample=True,
-        guidance_scale=3.0,
-        top_k=250,
-        max_length=30 * codec.frame_rate + decoder.num_codebooks // decoder.audio_channels,
-        pad_token_id=decoder.pad_token_id,
-        bos_token_id=decoder.pad_token_id,
-        decoder_start_token_id=decoder.pad_token_id,
-    )
-    generation.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)

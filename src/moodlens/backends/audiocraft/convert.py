@@ -105,6 +105,7 @@ def assembled(folder: Path, text_encoder: Path | None = None) -> tuple[Any, dict
     text = _text_encoder(text_encoder, language)
     audio, audio_weights = _codec(codec)
     model = config.skeleton(language.settings, text.config, audio)
+    model.generation_config = config.generation(model.config, language.settings)
     weights = dict(renamed_language_model(language.weights))
     weights |= audio_weights
     weights |= {f"text_encoder.{name}": tensor for name, tensor in text.state_dict().items()}

@@ -12,6 +12,7 @@ Source: audiocraft 1.3.0 `models/loaders.py`.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,17 @@ class Settings:
         """Return the error message for one setting."""
         advice = "Set model.id to a folder with a MusicGen as audiocraft exports it"
         return must(name, rule, got, where=str(self.path), next_step=advice)
+
+
+def segment_s(settings: Settings) -> float | None:
+    """Return the seconds of a clip that the language model was trained on, None where they are not stated.
+
+    >>> segment_s(Settings({"dataset": {"segment_duration": 12}}, Path("state_dict.bin")))
+    12.0
+    """
+    said = settings.get("dataset.segment_duration")
+    number = isinstance(said, int | float) and not isinstance(said, bool) and isfinite(said) and said > 0
+    return float(said) if number else None
 
 
 @dataclass(frozen=True)
