@@ -28,6 +28,7 @@ from moodlens.params.pipeline import Params, parse_params
 from moodlens.prompts.assembly import prompt_table
 from moodlens.stages.forks import stage
 from moodlens.stages.prompts import draw_prompts
+from moodlens.workspace.judged_pairs import comparable_slots
 from tests.forecast.test_cost import LOAD, SMALL
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +59,7 @@ def info_of(sizes: Sizes) -> ModelInfo:
 def planned(params: Params) -> list[Any]:
     """Return the tasks of the stage itself."""
     prompts = prompt_table(draw_prompts(params.prompts, ROOT), params.prompts.seed)
-    slots, reason = stage.applicable(params, prompts, {})
+    slots, reason = comparable_slots(prompts, params.forks.pairs, {}, "forks.pairs")
     assert reason == ""
     info = info_of(SIZES)
     return stage.plan_tasks(params, ROOT, info, slots, stage.parts_of(params, info))

@@ -19,6 +19,7 @@ from moodlens.prompts.design import design
 from moodlens.stages.forks import stage
 from moodlens.store.judge_file import write_judge
 from moodlens.store.tables import read_metrics, read_table, write_metrics, write_table
+from moodlens.workspace.judged_pairs import comparable_slots
 from tests.tiny_model import save_tiny_model
 
 ROOT = Path(__file__).parents[2]
@@ -165,7 +166,8 @@ def test_where_forks_do_not_apply_the_stage_says_why_and_writes_empty_tables(
 
 def test_a_model_that_prepends_its_text_is_told(tmp_path: Path, model: Path):
     prompts = read_table(PROMPTS, workspace(tmp_path, model) / "data" / "prompts.csv")
-    slots, reason = stage.applicable(params_of(), prompts, {"model_type": "musicgen_melody"})
+    pairs, melody = params_of().forks.pairs, {"model_type": "musicgen_melody"}
+    slots, reason = comparable_slots(prompts, pairs, melody, "forks.pairs")
     assert slots == []
     assert "prepends its text" in reason
 
@@ -176,7 +178,7 @@ def test_a_change_of_the_sampling_makes_tasks_stale(tmp_path: Path, model: Path)
     source = catalog.find(params.model, root)
     info = catalog.describe(source, params.model)
     prompts = read_table(PROMPTS, root / "data" / "prompts.csv")
-    slots, _ = stage.applicable(params, prompts, source.checkpoint.config)
+    slots, _ = comparable_slots(prompts, params.forks.pairs, source.checkpoint.config, "forks.pairs")
 
     def prints(given: Params) -> set[str]:
         tasks = stage.plan_tasks(given, root, info, slots, stage.parts_of(given, info))

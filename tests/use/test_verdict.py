@@ -99,11 +99,11 @@ def test_a_control_that_moves_the_judge_forbids_the_claim(control: str, share: f
     assert f"control {control} is not null" in rule
 
 
-def test_a_control_is_null_if_it_is_neither_significant_nor_large():
+def test_a_control_is_null_unless_it_is_significant_and_large():
     about = {"low": 0.0, "high": 0.0, "narrow_low": 0.0, "narrow_high": 0.0}
-    assert is_null(Arm("seed", share=-0.09, p=0.05, **about), BARS)
-    assert not is_null(Arm("seed", share=0.02, p=0.04, **about), BARS)
-    assert not is_null(Arm("seed", share=-0.11, p=0.5, **about), BARS)
+    assert is_null(Arm("seed", share=-0.09, p=0.001, **about), BARS)
+    assert is_null(Arm("seed", share=0.2, p=0.025, **about), BARS)
+    assert not is_null(Arm("seed", share=-0.11, p=0.024, **about), BARS)
 
 
 def test_a_significant_exchange_inside_the_margin_is_not_none():

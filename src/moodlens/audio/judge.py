@@ -4,7 +4,7 @@ A judge gives log-odds between two emotions, which do not saturate as accuracy d
 models is fitted on pieces of their synthesiser; it has seen neither prompts nor generated clips.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +19,8 @@ from moodlens.base.errors import ContractError, must
 
 INVERSE_PENALTY = 0.3
 """A strong penalty: log-odds grow with the distance between clips, not with the certainty of the fit."""
+BATCH_CLIPS = 64
+"""Clips that are decoded to audio at once, which bounds memory."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,25 @@ def last_seconds(
     """Return the descriptors of the last `window_s` seconds of each clip."""
     n = round(window_s * sample_rate_hz)
     return [describe(waveform[-n:], sample_rate_hz) for waveform in waveforms]
+
+
+def heard(
+    decode: Callable[[np.ndarray], np.ndarray], codes: np.ndarray, sample_rate_hz: int, window_s: float
+) -> list[Descriptors]:
+    """Return the descriptors of the last seconds of clips that are decoded BATCH_CLIPS at a time.
+
+    Args:
+        decode: tokens (clip, codebook, frame) -> waveforms, (clip, sample) or (clip, channel, sample).
+        codes: tokens of the clips.
+        sample_rate_hz: of the waveforms.
+        window_s: seconds that are described.
+    """
+    sounds: list[Descriptors] = []
+    for at in range(0, len(codes), BATCH_CLIPS):
+        waveforms = decode(codes[at : at + BATCH_CLIPS])
+        mono = waveforms if waveforms.ndim == 2 else waveforms.mean(axis=1)
+        sounds += last_seconds(mono, sample_rate_hz, window_s)
+    return sounds
 
 
 def fit_judge(descriptors: Sequence[Descriptors], emotions: Sequence[str], window_s: float) -> Judge:

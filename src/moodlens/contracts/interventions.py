@@ -1,6 +1,6 @@
 """Interventions as data: what is changed in the output of a module, at which steps, and by how much.
 
-Let x be the output of a hookpoint at decoder step t, and w = coefficient * decay ** (t - first), where `first`
+Let x be the output of a hookpoint at decoder step t, and w = coefficient * decay ** (t - first), where first
 is the first step of `steps`.
 
 | operation | result | fields |

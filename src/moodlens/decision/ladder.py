@@ -7,6 +7,9 @@ none      the tests are not significant and would have detected an effect of del
 undecided anything else, with the number of wordings that is expected to settle it
 untested  no evidence was collected for the rung
 
+The rung use is decided by stage `interchange`: states of one layer are exchanged between two prompts, and the
+music is judged. It counts as reached only where the rung music is.
+
 The rung source has three verdicts: what carries the emotion into the music that follows a given moment, the
 music played so far, the model's memory of the text, or the text read again. Stage `forks` decides them by
 experiment; they are answered, not climbed.
@@ -72,6 +75,7 @@ def decide(
     evidence: Mapping[str, Evidence],
     thresholds: Decide,
     forks: Mapping[str, Any] | None = None,
+    interchange: Mapping[str, Any] | None = None,
     design_reasons: Sequence[str] = (),
 ) -> Decision:
     """Return the decision on every rung.
@@ -80,6 +84,7 @@ def decide(
         evidence: of the rungs, and of `layers`, `words` and `null_text`; a rung without evidence is untested.
         thresholds: the user's, params.yaml `decide`.
         forks: metrics/forks.json; None or empty where the stage did not run.
+        interchange: metrics/interchange.json, likewise.
         design_reasons: why the design allows no verdict on the rungs that relabel wordings; empty: it does.
 
     Raises:
@@ -87,11 +92,12 @@ def decide(
     """
     rung_of = {
         name: judge(name, evidence[name], thresholds) if name in evidence else untested(name)
-        for name in (*CLIMBED, "layers")
+        for name in RELABELLED
     }
     if design_reasons:
         rung_of |= {name: closed_by_design(rung_of[name], design_reasons) for name in RELABELLED}
     rung_of |= {name: source_rung(name, forks or {}) for name in SOURCES}
+    rung_of["use"] = use_rung(interchange or {}, rung_of["music"].verdict)
     rungs = tuple(rung_of[name] for name in RUNGS)
     reached = tuple(name for name in CLIMBED if rung_of[name].verdict in REACHED)
     words, null_text = evidence.get("words"), evidence.get("null_text")
@@ -119,8 +125,8 @@ def closed_by_design(rung: Rung, reasons: Sequence[str]) -> Rung:
 
 def untested(name: str) -> Rung:
     """Return the record of a rung without evidence."""
-    step = sentences.UNTESTED_STEPS.get(name, sentences.OTHER_UNTESTED_STEP)
-    return Rung(name=name, verdict="untested", rule=sentences.NO_EVIDENCE, next_step=step)
+    rule, step = sentences.NO_EVIDENCE, sentences.OTHER_UNTESTED_STEP
+    return Rung(name=name, verdict="untested", rule=rule, next_step=step)
 
 
 def source_rung(name: str, forks: Mapping[str, Any]) -> Rung:
@@ -139,6 +145,37 @@ def source_rung(name: str, forks: Mapping[str, Any]) -> Rung:
         effect=found["share"],
         rule=f"{found['verdict']}, because {found['rule']}",
         next_step=sentences.SOURCE_STEPS[found["verdict"]],
+    )
+
+
+def use_rung(interchange: Mapping[str, Any], music: Verdict) -> Rung:
+    """Return the verdict of stage `interchange`, as a rung; its effect is the share that the exchange moves.
+
+    Args:
+        interchange: metrics/interchange.json; empty where the stage did not run.
+        music: verdict on the rung below, without which states are not said to be used.
+    """
+    if not interchange.get("applies"):
+        why = interchange.get("reason")
+        reason = f": interchange does not apply, because {why}" if why else ""
+        return Rung(
+            "use", "untested", rule=sentences.NO_EVIDENCE + reason, next_step=sentences.RUN_INTERCHANGE
+        )
+    found = interchange["use"]
+    verdict, rule = found["verdict"], f"{found['verdict']}, because {found['rule']}"
+    if verdict in REACHED and music not in REACHED:
+        rule = f"undecided, because the rung music is not reached; on its own the exchange would be {rule}"
+        verdict = "undecided"
+    return Rung(
+        name="use",
+        verdict=verdict,
+        statistic=sentences.use_statistic([half["place"] for half in interchange["halves"]]),
+        low=found["low"],
+        high=found["high"],
+        p=found["p"],
+        effect=found["share"],
+        rule=rule,
+        next_step=sentences.USE_STEPS[verdict],
     )
 
 

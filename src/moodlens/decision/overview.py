@@ -17,7 +17,7 @@ STRENGTH: Mapping[Verdict, int | None] = {
 }  # fmt: skip
 """Verdict -> its strength as a number."""
 EFFECTS = ("text_code", "music", "layers")
-"""Rungs and findings whose effect is a similarity; that of a source is its share of the total."""
+"""Rungs and findings whose effect is a similarity; that of a source or of use is a share of the total."""
 DIGITS = 4
 """Significant digits: what another type of CPU reproduces."""
 
@@ -29,8 +29,8 @@ def overview_of(
 
     0_verdict   strength of each rung, 0 none to 3 strong, and the verdict's name under the key `..._is`
     1_effects   of text code, music and layers: mean centred cosine within emotions minus between them over
-                pairs of prompts, with its interval; p (maxT) and balanced accuracy of the probe. Of a source:
-                its share of the total, with its interval, and p (sign flips)
+                pairs of prompts, with its interval; p (maxT) and balanced accuracy of the probe. Of a source
+                and of use: the share of the total, with its interval, and p (sign flips)
     2_design    prompts, clips, wordings; accuracy of the check on the words
     3_findings  accuracy of states under null text, the same minus that of the better untrained decoder; share
                 of clips whose acoustics match their prompt
@@ -49,7 +49,7 @@ def overview_of(
         "0_verdict": verdicts,
         "1_effects": {
             **{name: _effect(judged[name], signal.get(SIGNAL_OF[name], {})) for name in EFFECTS},
-            **{name: _share(judged[name]) for name in SOURCES},
+            **{name: _share(judged[name]) for name in (*SOURCES, "use")},
         },
         "2_design": {
             **{name: signal.get(name) for name in ("n_prompts", "n_clips", "n_wordings")},

@@ -3,7 +3,7 @@
 No function here decides anything: the values, bounds and verdicts come from `ladder` and `factors`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from moodlens.decision.evidence import Baseline, Condition, Evidence, Gain, TransferEvidence
 
@@ -19,18 +19,26 @@ CLAIMS = {
         "no {it} of the size tested reaches the music",
     ),
     "use": (
-        "the model uses its states",
-        "whether the model uses its states",
-        "the model makes no use of its states of the size tested",
+        "exchanging the states of one layer moves the music from one emotion to the other",
+        "whether exchanging the states of a layer moves the music",
+        "exchanging the states of a layer does not move the music by the size tested",
     ),
 }
 """Rung -> its clause in the headline where it is reached, where it is open, and where the verdict is none."""
-UNTESTED_STEPS = {"use": "steer, patch and knock out against random, norm-matched and prompting controls"}
-"""Rung that `signal` and `probe` do not test -> its next step."""
 OTHER_UNTESTED_STEP = "add its sites to signal.sites and probe.sites"
 NO_EVIDENCE = "no evidence was collected"
 MEND_DESIGN = "balance the prompts over the emotions (see the check of the design), then run again"
 RUN_FORKS = "run `dvc repro forks` on a model with a cache and null text, with prompts of the grammar"
+RUN_INTERCHANGE = (
+    "run `dvc repro interchange` on a model that reads its text through cross-attention, with prompts of the "
+    "grammar"
+)
+USE_STEPS = {
+    "strong": "this rung is settled; see which layers and times carry it",
+    "weak": "raise interchange.n_draws to 199, and interchange.n_seeds, to see whether it is strong",
+    "none": "the states at this place carry nothing of the size tested; try other sites (interchange.sites)",
+    "undecided": "raise interchange.n_seeds, or prompts.n_per_emotion for more pairs of wordings",
+}
 SOURCE_STEPS = {
     "strong": "this source is settled; see at which layers and steps the memory lies",
     "weak": "confirm the share with more seeds (forks.n_seeds) or more wordings",
@@ -196,6 +204,19 @@ def fork_statistic(source: str, step_s: float) -> str:
     )
 
 
+def use_statistic(places: Sequence[str]) -> str:
+    """Return what the share of an exchange is and where it was measured.
+
+    >>> use_statistic(["residual.3", "residual.3"])[-50:]
+    'states at residual.3, sign flips by pair of wordings'
+    """
+    at = " and ".join(dict.fromkeys(places))
+    return (
+        "share of the total log-odds that moves, on average of both ways, with an exchange of the states at "
+        f"{at}, sign flips by pair of wordings"
+    )
+
+
 def source_sentence(verdicts: Mapping[str, str]) -> str:
     """Return what the verdicts on the sources say together; empty where they are untested.
 
@@ -237,8 +258,8 @@ def headline(verdicts: Mapping[str, str], more_wordings: Mapping[str, int | None
         source: from `source_sentence`.
 
     >>> headline({"text_code": "strong", "music": "weak", "use": "untested"}, {})
-    'The text encoder encodes emotion and it reaches the music (weak evidence); whether the model uses its \
-states is not tested.'
+    'The text encoder encodes emotion and it reaches the music (weak evidence); whether exchanging the \
+states of a layer moves the music is not tested.'
     """
     text, reached = "", False
     for name, verdict in verdicts.items():
@@ -259,6 +280,8 @@ def _clause(name: str, verdict: str, more: int | None, it: str) -> str:
         return none.format(it="emotion")
     if verdict == "untested":
         return f"{open_.format(it=it)} is not tested"
+    if verdict == "undecided" and name == "use":
+        return f"{open_.format(it=it)} is undecided"
     if verdict == "undecided":
         missing = (
             "more wordings of these prompt sets are not expected to settle it"

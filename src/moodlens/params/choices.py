@@ -25,11 +25,13 @@ METRICS = (
 """Metrics of the sweep, the keys of `stats.metrics.METRICS`."""
 NO_CAPTIONS = "data/captions.csv"
 """A table without captions: what stage `prompts` depends on where no table is used."""
-CAPTURE_SITES = ("residual", "self_attention", "cross_attention", "mlp", *WHOLE_SITES)
+LAYER_SITES = ("residual", "self_attention", "cross_attention", "mlp")
+CAPTURE_SITES = (*LAYER_SITES, *WHOLE_SITES)
 
 Emotion = Annotated[str, OneOf(EMOTIONS)]
 EmotionPair = Annotated[tuple[Emotion, Emotion], Distinct()]
 PromptSet = Annotated[str, OneOf(PROMPT_SETS)]
+ExchangeSite = Annotated[str, OneOf(LAYER_SITES)]
 CaptureSite = Annotated[str, OneOf(CAPTURE_SITES)]
 AnalysisSite = Annotated[str, OneOf(SITES)]
 Metric = Annotated[str, OneOf(METRICS)]

@@ -69,12 +69,14 @@ def _sizes(params: "Params") -> Iterator[Clash]:
 
 
 def _thresholds(params: "Params") -> Iterator[Clash]:
-    decide, forks = params.decide, params.forks
+    decide, forks, use = params.decide, params.forks, params.interchange
     for strong, weak, least, most in (
         ("decide.alpha_weak", "decide.alpha_strong", decide.alpha_weak, decide.alpha_strong),
         ("decide.accuracy_strong", "decide.accuracy_weak", decide.accuracy_strong, decide.accuracy_weak),
         ("decide.effect_strong", "decide.effect_weak", decide.effect_strong, decide.effect_weak),
         ("forks.share_strong", "forks.share_weak", forks.share_strong, forks.share_weak),
+        ("interchange.share_strong", "interchange.share_weak", use.share_strong, use.share_weak),
+        ("interchange.rank_weak", "interchange.rank_strong", use.rank_weak, use.rank_strong),
     ):
         if least < most:
             yield strong, f"be at least {weak} = {most:g}", least, "Correct one of them"

@@ -17,6 +17,7 @@ from moodlens.params.choices import (
     CaptureSite,
     Emotion,
     EmotionPair,
+    ExchangeSite,
     Metric,
     PromptSet,
     SaeSite,
@@ -183,6 +184,29 @@ class Forks:
 
 
 @dataclass(frozen=True)
+class Interchange:
+    pairs: Names[EmotionPair]
+    sites: Names[ExchangeSite]
+    n_windows: Count
+    n_seeds: Count
+    seed: Seed
+    guidance_scale: Annotated[float, Interval(ge=1, le=100)]
+    n_directions: Count
+    n_draws: Count
+    judged_s: Annotated[float, Interval(ge=0.5, le=120)]
+    block_clips: Count
+    rows_per_task: Count
+    share_strong: Share
+    share_weak: Share
+    margin: SmallShare
+    rank_strong: SmallShare
+    rank_weak: SmallShare
+    n_permutations: Permutations
+    confidence: Confidence
+    analysis_seed: Seed
+
+
+@dataclass(frozen=True)
 class Temporal:
     steps_per_window: Count
     cluster_alpha: SmallShare
@@ -307,6 +331,7 @@ class Params:
     probe: Probe
     null_text: NullText
     forks: Forks
+    interchange: Interchange
     temporal: Temporal
     attention: Attention
     geometry: Geometry

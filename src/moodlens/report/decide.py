@@ -100,7 +100,7 @@ TITLES = {
     "": "No rung of the ladder is reached",
     "text_code": "The text encoder encodes emotion",
     "music": "Emotion reaches the music",
-    "use": "The model uses its states",
+    "use": "Exchanging states moves the music",
 }
 """Highest rung reached -> the title of the page."""
 QUESTIONS = {
@@ -109,8 +109,10 @@ QUESTIONS = {
     "source_music": "At a given moment, does the music played so far carry the emotion into what follows?",
     "source_memory": "Does the model’s memory of the text carry it, with the same music and no text ahead?",
     "source_reading": "Does the text read again carry it, with the same music and the same memory?",
-    "use": "Do interventions on the model’s states change the music?",
+    "use": "Does an exchange of one layer’s states between two prompts move the music to the other emotion?",
 }
+OF_SHARES = {**dict.fromkeys(SOURCES, " (maxT over steps)"), "use": ""}
+"""Rungs whose effect is a share of the total -> what p is adjusted for."""
 DESIGN = "Check of the design (balance)"
 CHECK, FINDING = "Check of the design (words)", "Finding (states under null text)"
 """Names of what stands beside the ladder."""
@@ -201,9 +203,9 @@ def _rung(position: int, name: str, judged: Mapping[str, Any], n_emotions: int, 
         next_step=judged["next_step"],
     )
     statistic = str(judged["statistic"])
-    if name in SOURCES and judged["effect"] is not None:
+    if name in OF_SHARES and judged["effect"] is not None:
         bounds = interval(judged["low"], judged["high"], percent=True)
-        held = f"{statistic[:1].upper()}{statistic[1:]}; p (maxT over steps) {_equals(judged['p'])}."
+        held = f"{statistic[:1].upper()}{statistic[1:]}; p{OF_SHARES[name]} {_equals(judged['p'])}."
         bar = Bar(
             "share of the total", _inside(judged["effect"]), share(judged["effect"], 0), bounds,
             _inside(judged["low"]), _inside(judged["high"]), "result",
@@ -270,7 +272,7 @@ def verdict_text(decided: Mapping[str, Any], width: int = 100) -> str:
 def _line(position: int, name: str, judged: Mapping[str, Any]) -> tuple[str, ...]:
     verdict = _word(judged)
     title = f"{position} {name.replace('_', ' ')}"
-    if name in SOURCES and judged["effect"] is not None:
+    if name in OF_SHARES and judged["effect"] is not None:
         bounds = f"[{judged['low']:.3f}, {judged['high']:.3f}]"
         return title, verdict, "", bounds, p_value(judged["p"]), number(judged["effect"])
     if judged["accuracy"] is None:

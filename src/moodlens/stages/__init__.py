@@ -19,6 +19,7 @@ STAGES = (
     "probe",
     "null_text",
     "forks",
+    "interchange",
     "temporal",
     "attention",
     "geometry",

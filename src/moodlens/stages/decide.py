@@ -29,15 +29,15 @@ def run(params: Params, root: Path) -> None:
     folder = root / "metrics"
     signal: dict[str, Any] = read_metrics(folder / "signal.json")
     probe = read_metrics(folder / "probe.json")
-    optional = (_if_present(folder / f"{name}.json") for name in ("null_text", "relate", "geometry", "forks"))
-    null_text, relate, geometry, forks = optional
+    names = ("null_text", "relate", "geometry", "forks", "interchange")
+    null_text, relate, geometry, forks, interchange = (_if_present(folder / f"{name}.json") for name in names)
     look = look_of(params.prompts.n_per_emotion, params.decide)
     thresholds = at_look(params.decide, look)
     work = open_workspace(root)
     families = {name: part for name, part in signal.items() if isinstance(part, Mapping) and "effect" in part}
     spreads = {name: family["p_dispersion"] for name, family in families.items()}
     check = checked_design(work, spreads, unknown_share(root), thresholds.alpha_weak, params.signal.seed)
-    decision = decide(evidence_of(signal, probe, null_text), thresholds, forks, check.undecided)
+    decision = decide(evidence_of(signal, probe, null_text), thresholds, forks, interchange, check.undecided)
     gates = gates_of(measured_of(signal, relate, geometry), params.decide)
     write_metrics(
         {

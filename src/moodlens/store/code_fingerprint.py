@@ -18,7 +18,18 @@ NO_RESULT = ("moodlens", "moodlens.stages", "moodlens.stages.__main__")
 """The package, its `stages` and the entry point: they name the stages and compute nothing."""
 SCHEMA = "moodlens.params"
 """Types and bounds of the parameters. DVC compares the values themselves, so this room is no dependency."""
-SHARD_ROOMS = ("attention", "audio", "backends", "codes", "capture", "forks", "prompts", "base", "store")
+SHARD_ROOMS = (
+    "attention",
+    "audio",
+    "backends",
+    "codes",
+    "capture",
+    "forks",
+    "use",
+    "prompts",
+    "base",
+    "store",
+)
 """Rooms whose code determines the bytes of a shard: a change there makes shards stale."""
 SHARD_LIBRARIES = ("torch", "transformers", "numpy", "safetensors", "soundfile")
 

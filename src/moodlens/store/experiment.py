@@ -39,7 +39,8 @@ datasets, and below those one per family of sites and per layer.
 
 Rungs: `text_code`, the code of the text encoder; `music`, the generated sound; `source_music`,
 `source_memory`, `source_reading`, what carries the emotion into the music that follows a moment, with
-`effect_<rung>` its share of the total; `use`, whether the model uses what its states hold. `layers` are the
+`effect_<rung>` its share of the total; `use`, whether an exchange of one layer's states moves the music, with
+the share that it moves. `layers` are the
 states of the decoder.
 
 To compare: tick two runs, then Compare. `make ui` prints the address of every page.

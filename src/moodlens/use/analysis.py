@@ -20,6 +20,9 @@ from moodlens.use.places import Place, place_at
 from moodlens.use.plays import PLAIN
 from moodlens.use.verdict import Use, judge_use
 
+OF_FACTORS = ("pair", "factor", "whole", "mediated", "low", "high")
+"""Columns of the table of acoustic factors."""
+
 
 @dataclass(frozen=True)
 class Half:
@@ -123,4 +126,4 @@ def _factors(table: pd.DataFrame, confidence: float) -> pd.DataFrame:
             of_pair = pd.DataFrame(plain[plain["pair"] == pair])
             whole = (by_unit(of_pair, ONE, column) - by_unit(of_pair, OTHER, column)).mean()
             rows.append((pair, factor, float(whole), float(values.mean()), low, high))
-    return pd.DataFrame(rows, columns=["pair", "factor", "whole", "mediated", "low", "high"])
+    return pd.DataFrame(rows, columns=list(OF_FACTORS))

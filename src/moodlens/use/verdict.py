@@ -7,8 +7,10 @@ none      the share lies inside the margin (two one-sided tests at `alpha_weak`)
           significant
 undecided anything else
 
-The share is that of the mediated effect. A control is null unless it is significant at `alpha_weak` or as
-large as `share_weak`. Where the prompts do not move the judge, shares are of the judge's own gap.
+The share is that of the mediated effect. A control is null unless it is significant, at `alpha_weak` over
+both (Bonferroni), and as large as `share_weak`. A large one that is not significant still counts: the net effect,
+whose p decides, is that beyond other words of the same emotion. Where the prompts do not move the judge, shares
+are of the judge's own gap.
 """
 
 from dataclasses import dataclass
@@ -19,6 +21,8 @@ from typing import Literal
 from moodlens.stats.sign_flip import smallest_flip_p
 from moodlens.use.evidence import Arm, Bars, Evidence
 
+N_CONTROLS = 2
+"""Other words of the same emotion, and the same text over other music."""
 UseVerdict = Literal["strong", "weak", "none", "undecided"]
 
 
@@ -68,8 +72,8 @@ def judge_use(evidence: Evidence, bars: Bars, *, of_judge: bool) -> Use:
 
 
 def is_null(control: Arm, bars: Bars) -> bool:
-    """Return whether a control shows no effect: neither significant nor as large as a weak share."""
-    return control.p >= bars.alpha_weak and abs(control.share) < bars.share_weak
+    """Return whether a control shows no effect that is both significant and as large as a weak share."""
+    return control.p >= bars.alpha_weak / N_CONTROLS or abs(control.share) < bars.share_weak
 
 
 def draws_needed(bar: float) -> int:

@@ -33,8 +33,8 @@ from moodlens.forks.cells import ALL, ONE, OTHER
 from moodlens.forks.shares import Contrasts, contrasts_of, t_interval, total_of
 from moodlens.forks.slots import Slot
 from moodlens.params.pipeline import Params
-from moodlens.stages.forks.stage import applicable, judges_for
 from moodlens.store.tables import read_table, write_metrics
+from moodlens.workspace.judged_pairs import comparable_slots, judges_for
 
 RECOVERED, HELD, FORGOTTEN, ABLATED = "recovered", "held", "forgotten", "ablated"
 DIFFERENCE = "recovered minus ablated"
@@ -50,13 +50,13 @@ def run(params: Params, root: Path) -> None:
     """
     source = catalog.find(params.model, root)
     prompts = read_table(PROMPTS, root / "data" / "prompts.csv")
-    slots, reason = applicable(params, prompts, source.checkpoint.config)
+    slots, reason = comparable_slots(prompts, params.forks.pairs, source.checkpoint.config, "forks.pairs")
     if reason:
         advice = "Choose a model and prompts with forks"
         raise ContractError(must("the memory's share", "be measured by forks", reason, next_step=advice))
     backend = catalog.load(params.model, root, params.forks.block_clips)
     table = continuations(params, backend, slots)
-    judges, gaps = judges_for(params, root, slots)
+    judges, gaps = judges_for(params.model.id, root, slots, params.forks.judged_s)
     judged = with_log_odds(table, judges)
     rng = rng_for("memory share", params.forks.analysis_seed)
     total = total_of(judged, gaps, params.decide.alpha_weak, params.forks.n_permutations, rng)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from moodlens.audio.judge import last_seconds
+from moodlens.audio.judge import heard
 from moodlens.backends import catalog
 from moodlens.backends.recorded import EARLIER
 from moodlens.contracts.backend import Capture, ClipRequest, MusicBackend, Sampling
@@ -73,10 +73,6 @@ def run_forks(task: ForkTask) -> None:
     write_receipt(task.receipt, task.fingerprint, task.data, [], {"forks": rows})
 
 
-BATCH_CLIPS = 64
-"""Clips that are decoded to audio at once, which bounds memory."""
-
-
 def _described(
     task: ForkTask,
     backend: MusicBackend,
@@ -86,16 +82,15 @@ def _described(
     nats: np.ndarray | None,
 ) -> list[dict[str, Any]]:
     """Return a table row per continuation: what it is, and how its last seconds sound."""
-    out = []
-    for at in range(0, len(codes), BATCH_CLIPS):
-        waveforms = backend.decode(codes[at : at + BATCH_CLIPS])
-        mono = waveforms if waveforms.ndim == 2 else waveforms.mean(axis=1)
-        heard = last_seconds(mono, backend.info.sample_rate_hz, task.judged_s)
-        for offset, sound in enumerate(heard):
-            index = at + offset
-            likelihood = {"nats_per_token": None if nats is None else float(nats[index])}
-            out.append({**_about(rows[index], cells[index], task.sampling), **likelihood, **asdict(sound)})
-    return out
+    sounds = heard(backend.decode, codes, backend.info.sample_rate_hz, task.judged_s)
+    return [
+        {
+            **_about(rows[index], cells[index], task.sampling),
+            "nats_per_token": None if nats is None else float(nats[index]),
+            **asdict(sound),
+        }
+        for index, sound in enumerate(sounds)
+    ]
 
 
 def _about(row: Row, cell: Cell, sampling: Sampling) -> Mapping[str, Any]:

@@ -4,39 +4,31 @@ Continuations are made task by task with receipts (`store.receipts`), so a kille
 statistics take a second and are made anew in every run.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
-from moodlens.audio.judge import Judge, last_seconds
 from moodlens.backends import catalog
 from moodlens.backends.recorded import recorded_weights, require_weights
 from moodlens.base.seeding import seed_for
 from moodlens.base.units import frames_for
 from moodlens.compute.pool import run_tasks
 from moodlens.contracts.backend import ModelInfo, Sampling
-from moodlens.contracts.tables import CLIPS, FORKS, PROMPTS
+from moodlens.contracts.tables import FORKS, PROMPTS
 from moodlens.forks.analysis import Analysis, Plan, analyse, with_log_odds
 from moodlens.forks.cells import SOURCES, Cell, Row, source_cells, where_cells
-from moodlens.forks.own_judge import judges_of_clips, same_judge
 from moodlens.forks.records import PLOTTED, metrics_of, places_table, shares_table
-from moodlens.forks.slots import Slot, slots_of
+from moodlens.forks.slots import Slot
 from moodlens.forks.verdicts import Bars
 from moodlens.params.pipeline import Params
 from moodlens.stages.forks.shard import RECEIPTS, ForkTask, run_forks
-from moodlens.stats.sign_flip import FEWEST_UNITS
-from moodlens.store.audio_files import read_waveform
 from moodlens.store.code_fingerprint import made_by
-from moodlens.store.judge_file import read_judge
 from moodlens.store.receipts import fingerprint, joined_rows, remove_outdated, unfinished
 from moodlens.store.run_record import Run
 from moodlens.store.tables import read_table, write_metrics, write_plot, write_table
-
-JUDGE = "judge.json"
-FAMILY_JUDGE = "fitted on the synthesiser's pieces"
-OWN_JUDGE = "fitted on the model's own clips, without the wordings that it judges"
+from moodlens.workspace.judged_pairs import comparable_slots, judge_name, judges_for
 
 SHARES = ["guidance_scale", "source", "step_s", *PLOTTED, "nats_per_token"]
 FACTORS = ["guidance_scale", "source", "step_s", "pair", "factor", "contrast", "low", "high"]
@@ -48,7 +40,7 @@ def run(params: Params, root: Path) -> Run | None:
     info = catalog.describe(source, params.model)
     require_weights(info.weights_sha256, recorded_weights(root))
     prompts = read_table(PROMPTS, root / "data" / "prompts.csv")
-    slots, reason = applicable(params, prompts, source.checkpoint.config)
+    slots, reason = comparable_slots(prompts, params.forks.pairs, source.checkpoint.config, "forks.pairs")
     if reason:
         print(f"forks do not apply: {reason}", flush=True)
         return publish(root, [], info, reason)
@@ -68,7 +60,7 @@ def run(params: Params, root: Path) -> Run | None:
     table = pd.DataFrame(rows, columns=FORKS.names)
     write_table(table, FORKS, root / "data" / "forks.parquet")
     remove_outdated(root / "data" / RECEIPTS, {task.receipt for task in tasks}, ("receipt-*.json", ".*.tmp"))
-    judges, gaps = judges_for(params, root, slots)
+    judges, gaps = judges_for(params.model.id, root, slots, params.forks.judged_s)
     judged = with_log_odds(table, judges)
     section, decide = params.forks, params.decide
     bars = Bars(
@@ -79,22 +71,7 @@ def run(params: Params, root: Path) -> Run | None:
     analyses = [
         analyse(pd.DataFrame(judged[judged["guidance_scale"] == scale]), gaps, how) for scale in scales
     ]
-    judge = FAMILY_JUDGE if params.model.id in catalog.EMBEDDED else OWN_JUDGE
-    return publish(root, analyses, info, "", section.judged_s, judge)
-
-
-def applicable(params: Params, prompts: pd.DataFrame, config: Mapping[str, object]) -> tuple[list[Slot], str]:
-    """Return the slots to compare, or no slots and the reason why forks do not apply."""
-    if config.get("model_type") == "musicgen_melody":
-        return [], "the model prepends its text, so states cached under one text cannot go on under another"
-    known = set(prompts["emotion"])
-    pairs = [pair for pair in params.forks.pairs if set(pair) <= known]
-    if not pairs:
-        return [], f"no pair of forks.pairs is among the emotions of the prompts ({', '.join(sorted(known))})"
-    slots = slots_of(prompts, pairs)
-    if len({slot.unit for slot in slots}) < FEWEST_UNITS:
-        return [], f"fewer than {FEWEST_UNITS} pairs of wordings share a slot of the grammar"
-    return slots, ""
+    return publish(root, analyses, info, "", section.judged_s, judge_name(params.model.id))
 
 
 @dataclass(frozen=True)
@@ -190,24 +167,6 @@ def plan_tasks(
                 )
             )  # fmt: skip
     return tasks
-
-
-def judges_for(
-    params: Params, root: Path, slots: Sequence[Slot]
-) -> tuple[Mapping[str, Judge], Mapping[str, float]]:
-    """Return the judge of every unit, and each pair's gap: the family's own judge, or judges of own clips."""
-    if params.model.id in catalog.EMBEDDED:
-        judge = read_judge(root / catalog.ORGANISM / JUDGE)
-        return same_judge(slots, judge)
-    clips = read_table(CLIPS, root / "data" / "clips.parquet")
-    prompts = read_table(PROMPTS, root / "data" / "prompts.csv").set_index("prompt_id")
-    sounds = []
-    for path in clips["audio_path"]:
-        waveform, rate_hz = read_waveform(root / "data" / path)
-        sounds += last_seconds(waveform[None], rate_hz, params.forks.judged_s)
-    wordings = [str(prompts["wording"][prompt]) for prompt in clips["prompt_id"]]
-    emotions = [str(emotion) for emotion in clips["emotion"]]
-    return judges_of_clips(slots, sounds, emotions, wordings, params.forks.judged_s)
 
 
 def publish(

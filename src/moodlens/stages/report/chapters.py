@@ -21,6 +21,7 @@ from moodlens.report.calibration import calibration_finding
 from moodlens.report.decide import decide_finding
 from moodlens.report.forks import forks_finding
 from moodlens.report.geometry import geometry_finding
+from moodlens.report.interchange import interchange_finding
 from moodlens.report.latents import latents_finding
 from moodlens.report.null_text import null_text_finding
 from moodlens.report.probe import probe_finding
@@ -74,7 +75,8 @@ def _reason(path: Path) -> str:
         return ""
     found = read_metrics(path)
     if found.get("applies") is False:
-        return f"Forks do not apply: {found['reason']}."
+        do = "do" if path.stem.endswith("s") else "does"
+        return f"{path.stem.capitalize()} {do} not apply: {found['reason']}."
     return str(found.get("not_run", ""))
 
 
@@ -107,6 +109,16 @@ def _forks(root: Path, params: Params) -> Finding | None:
     shares, places, factors = (rows or [] for rows in tables)
     margin, confidence = params.forks.margin, params.forks.confidence
     return forks_finding(metrics, shares, places, factors, margin, params.decide.alpha_weak, confidence)
+
+
+def _interchange(root: Path, params: Params) -> Finding | None:
+    metrics = stored_metrics(root, "interchange")
+    tables = [stored_rows(root, f"interchange_{name}") for name in ("places", "arms", "factors")]
+    if metrics is None or not metrics["applies"] or any(rows is None for rows in tables):
+        return None
+    places, arms, factors = (rows or [] for rows in tables)
+    margin, confidence = params.interchange.margin, params.interchange.confidence
+    return interchange_finding(metrics, places, arms, factors, margin, params.decide.alpha_weak, confidence)
 
 
 def _signal(root: Path, params: Params) -> Finding | None:
@@ -221,6 +233,13 @@ CHAPTERS = (
         _forks,
         "What carries the emotion into the music that follows",
         "metrics/forks.json",
+    ),
+    Source(
+        "interchange",
+        "Interchange",
+        _interchange,
+        "Does an exchange of states exchange the emotion of the music",
+        "metrics/interchange.json",
     ),
     Source("decide", "Decide", _decide, "The gates before SAE training", "metrics/decide.json"),
     Source("signal", "Signal", _signal, "The effect by site", "metrics/signal.json"),

@@ -1,0 +1,70 @@
+"""One task of the test: pairs of prompts that play freely with states exchanged at one frozen place."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from moodlens.audio.judge import heard
+from moodlens.contracts.backend import Capture, ClipRequest, MusicBackend, Sampling
+from moodlens.forks.cells import Row
+from moodlens.params.pipeline import Model
+from moodlens.stages.interchange.search import FOLDER, loaded
+from moodlens.store.receipts import write_receipt
+from moodlens.use.plays import Frozen, about, branches, plays
+
+
+@dataclass(frozen=True)
+class TrialTask:
+    """Everything a worker needs for the plays of some rows; picklable."""
+
+    number: int
+    rows: tuple[Row, ...]
+    frozen: tuple[Frozen, ...]  # per row: what the half without its unit fixed
+    other_keys: tuple[int, ...]  # per row: noise of the clip whose tokens arm `seed` takes
+    n_draws: int
+    sampling: Sampling
+    judged_s: float
+    root: Path
+    model: Model
+    weights_sha256: str
+    block_clips: int
+    threads: int
+    fingerprint: str
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data"
+
+    @property
+    def receipt(self) -> Path:
+        return self.data / FOLDER / f"receipt-{self.number:04d}.json"
+
+
+def run_trial(task: TrialTask) -> None:
+    """Let every row play with every intervention, describe how the end sounds, and write the receipt."""
+    import torch
+
+    torch.set_num_threads(task.threads)
+    backend = loaded(task.model, task.root, task.weights_sha256, task.block_clips)
+    wanted = plays(task.n_draws)
+    stems, made = branches(task.rows, task.frozen, other_clips(task, backend), wanted)
+    forked = backend.fork(stems, made, task.sampling)
+    sounds = heard(backend.decode, forked.codes, backend.info.sample_rate_hz, task.judged_s)
+    owners = [(row, one.place) for row, one in zip(task.rows, task.frozen, strict=True) for _ in wanted]
+    rows = [
+        {**about(row, place, play), "nats_per_token": float(nats), **asdict(sound)}
+        for (row, place), play, nats, sound in zip(
+            owners, list(wanted) * len(task.rows), forked.nats_per_token, sounds, strict=True
+        )
+    ]
+    write_receipt(task.receipt, task.fingerprint, task.data, [], {"plays": rows})
+
+
+def other_clips(task: TrialTask, backend: MusicBackend) -> np.ndarray:
+    """Return tokens of clips of each row's first text with another seed, (row, codebook, frame)."""
+    requests = [
+        ClipRequest(f"{row.slot.slot_id}-other", row.slot.slot_id, row.slot.one, key)
+        for row, key in zip(task.rows, task.other_keys, strict=True)
+    ]
+    return backend.generate(requests, task.sampling, Capture(sites=(), keep_steps=False)).codes
