@@ -12,7 +12,7 @@ from moodlens.use.discovery import Found, deal
 from moodlens.use.effects import Effects
 from moodlens.use.evidence import Bars, Plan
 from moodlens.use.places import Place
-from moodlens.use.plays import EXCHANGE, NULL, OFF, ON, SEED, WORDING, about, plays
+from moodlens.use.plays import EXCHANGE, NULL, OFF, ON, SEED, WORDING, about, plays, primary_plays
 
 PAIRS = ("happy - sad", "energetic - calm")
 GAPS = {"happy - sad": 10.0, "energetic - calm": 20.0}
@@ -68,8 +68,9 @@ def continuations(
     out = []
     for row in rows:
         pair = " - ".join(row.slot.pair)
+        wanted = plays(n_draws) if row.seed == 0 else primary_plays()
         half, gap = found.half_of[pair, row.slot.unit], GAPS[pair] * total
-        for play in plays(n_draws):
+        for play in wanted:
             share = shares.get(play.arm, 0.0)
             if play.arm == EXCHANGE and play.side == OTHER:
                 share = shares.get("necessity", share)
@@ -114,6 +115,7 @@ def noisy_effects(
     own = mediated + direction * rng.standard_normal()
     arrays["sufficiency"] += own
     arrays["necessity"] += own
+    arrays["paired"] = arrays["sufficiency"]
     shifts = direction * rng.standard_normal((n_draws, 2))
     nulls = spread * rng.standard_normal((n_draws, n_units)) + shifts[:, half_of]
     units = tuple((PAIRS[0], str(unit)) for unit in range(n_units))

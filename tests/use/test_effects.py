@@ -19,6 +19,7 @@ def test_every_planted_effect_is_found():
     table, _ = continuations(SHARES, noise=0.0)
     effects = effects_of(table, TOTAL)
     assert len(effects.units) == 18
+    assert effects.paired == pytest.approx(np.full(18, 0.6))
     for name, share in (SHARES | {"sufficiency": 0.6, "necessity": 0.4, "mediated": 0.5}).items():
         if name != "exchange":
             assert getattr(effects, name) == pytest.approx(np.full(18, share)), name
@@ -58,11 +59,11 @@ def test_some_units_keep_their_effects():
 
 def test_incomplete_tables_are_refused():
     table, _ = continuations({}, n_units=3, n_draws=2)
-    with pytest.raises(ContractError, match="17 plays once; got '16 rows'"):
+    with pytest.raises(ContractError, match="17 or 6 plays once; got '16 rows'"):
         effects_of(table.drop(index=7), TOTAL)
     doubled = table.copy()
     doubled.loc[7, ["arm", "side", "draw"]] = doubled.loc[6, ["arm", "side", "draw"]]
-    with pytest.raises(ContractError, match="17 plays once"):
+    with pytest.raises(ContractError, match="17 or 6 plays once"):
         effects_of(doubled, TOTAL)
     with pytest.raises(ContractError, match="have null directions"):
         require_whole(table[table["arm"] != "null"], "log_odds")

@@ -11,7 +11,7 @@ from moodlens.contracts.interventions import Intervention
 from moodlens.contracts.tables import ARMS, INTERCHANGE
 from moodlens.forks.cells import DONOR, ONE, OTHER
 from moodlens.use.places import Place
-from moodlens.use.plays import Frozen, Play, about, branches, plays
+from moodlens.use.plays import Frozen, Play, about, branches, plays, primary_plays
 from tests.use.planted import ROW
 
 BASIS = np.eye(8, dtype=np.float32)[:2]
@@ -21,7 +21,7 @@ OTHER_SEED = np.full((1, 4, 5), 9, np.int16)
 
 
 def played(play: Play) -> Branch:
-    stems, (branch,) = branches([ROW], [FROZEN], OTHER_SEED, [play])
+    stems, (branch,) = branches([ROW], [FROZEN], OTHER_SEED, [[play]])
     (stem,) = stems
     assert stem.seed_key == 77
     assert stem.codes.shape == (4, 5)
@@ -97,13 +97,21 @@ def test_the_plays_are_each_arm_once_per_side_and_draw():
     assert {play.draw for play in wanted if play.arm != "null"} == {-1}
 
 
+def test_the_primary_plays_carry_the_share():
+    wanted = [(play.arm, play.side) for play in primary_plays()]
+    assert wanted == [
+        ("plain", ONE), ("plain", OTHER), ("plain", DONOR), ("exchange", ONE), ("exchange", OTHER),
+        ("wording", ONE),
+    ]  # fmt: skip
+
+
 def test_every_row_has_a_stem_and_its_own_place():
     rows = [ROW, replace(ROW, seed=1, seed_key=78)]
     frozen = [FROZEN, replace(FROZEN, place=Place("residual.0"))]
     wanted = plays(2)
-    stems, made = branches(rows, frozen, np.repeat(OTHER_SEED, 2, axis=0), wanted)
+    stems, made = branches(rows, frozen, np.repeat(OTHER_SEED, 2, axis=0), [wanted, primary_plays()])
     assert [stem.seed_key for stem in stems] == [77, 78]
-    assert [branch.stem for branch in made] == [0] * len(wanted) + [1] * len(wanted)
+    assert [branch.stem for branch in made] == [0] * len(wanted) + [1] * 6
     hookpoints = [
         {edit.hookpoint for branch in part for edit in branch.edits} for part in (made[:17], made[17:])
     ]
@@ -111,10 +119,10 @@ def test_every_row_has_a_stem_and_its_own_place():
 
 
 def test_rows_without_a_place_and_draws_without_a_direction_are_refused():
-    with pytest.raises(UsageError, match="equally many; got '1, 0 and 1'"):
-        branches([ROW], [], OTHER_SEED, plays(1))
+    with pytest.raises(UsageError, match="equally many; got \[1, 0, 1, 1\]"):
+        branches([ROW], [], OTHER_SEED, [plays(1)])
     with pytest.raises(UsageError, match="at least 4; got 3"):
-        branches([ROW], [FROZEN], OTHER_SEED, plays(4))
+        branches([ROW], [FROZEN], OTHER_SEED, [plays(4)])
 
 
 def test_the_columns_of_a_play():

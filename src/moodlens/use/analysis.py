@@ -70,7 +70,8 @@ def analyse(table: pd.DataFrame, found: Found, gaps: Mapping[str, float], plan: 
     effects = effects_of(table, total)
     half_of = np.array([found.half_of[unit] for unit in effects.units])
     arms = arms_of(effects, plan, rng)
-    evidence = evidence_of(effects, arms, half_of, plan, rng)
+    one_place = found.chosen[0] == found.chosen[1]
+    evidence = evidence_of(effects, arms, half_of, plan, rng, one_place=one_place)
     parts = [effects.of(np.flatnonzero(half_of == half)) for half in range(N_HALVES)]
     by_arm: Any = table.groupby("arm")["nats_per_token"]
     return Analysis(

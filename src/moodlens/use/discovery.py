@@ -1,8 +1,10 @@
 """Where the exchange moves most: chosen in each half of the units, to be tested on the other half.
 
 Units (pairs of wordings) are dealt to two halves at random, each pair of emotions split as evenly as can be.
-In each half the place with the largest t over units is chosen. The figures of a unit are divided by the mean
-`whole` of its pair of emotions in the same half, so a half's choice reads nothing of the other half.
+In each half the place with the largest share is chosen among those that are significant there (maxT over
+places); where none is, the place with the largest t. The noise of free play does not depend on the place, so
+the largest share gives the test the most power. The figures of a unit are divided by the mean `whole` of its
+pair of emotions in the same half, so a half's choice reads nothing of the other half.
 
 The table of all places uses all units. Its p-values are adjusted over the places by maxT. It says where the
 states matter to the likelihood of given clips; it carries no claim about what the model does when it is free.
@@ -25,6 +27,8 @@ from moodlens.use.places import Place, place_at
 Unit = tuple[str, str]
 """The pair of emotions, and the two wordings."""
 N_HALVES = 2
+LEVEL = 0.05
+"""Level of the search. It carries no claim: it keeps places of a large share by luck from being chosen."""
 
 
 @dataclass(frozen=True)
@@ -103,10 +107,11 @@ def find(scores: pd.DataFrame, seed: int, n_flips: int, confidence: float) -> Fo
     halves = np.array([half_of[unit] for unit in units])
     pairs = np.array([pair for pair, _ in units])
 
-    t, half_p = [], []
+    t, half_p, shares = [], [], []
     for half in range(N_HALVES):
         values = _in_wholes(moved, whole, pairs, np.flatnonzero(halves == half))
         t.append(_t(values))
+        shares.append(values.mean(axis=1))
         half_p.append(family_p(list(values), n_flips, rng))
     everyone = np.arange(len(units))
     values = _in_wholes(moved, whole, pairs, everyone)
@@ -117,7 +122,7 @@ def find(scores: pd.DataFrame, seed: int, n_flips: int, confidence: float) -> Fo
         in_halves = (float(t[0][at]), float(t[1][at])), (float(half_p[0][at]), float(half_p[1][at]))
         share = float(values[at].mean())
         candidates.append(Candidate(place, share, low, high, float(p[at]), *in_halves))
-    best = [candidates[int(np.argmax(one))].place for one in t]
+    best = [candidates[_best(*one)].place for one in zip(shares, half_p, t, strict=True)]
     return Found(
         half_of=half_of,
         chosen=(best[0], best[1]),
@@ -125,6 +130,14 @@ def find(scores: pd.DataFrame, seed: int, n_flips: int, confidence: float) -> Fo
         whole={str(pair): float(whole[pairs == pair].mean()) for pair in np.unique(pairs)},
         whole_p=float(family_p([_in_wholes(whole[None], whole, pairs, everyone)[0]], n_flips, rng)[0]),
     )
+
+
+def _best(
+    shares: Float[np.ndarray, " place"], p: Float[np.ndarray, " place"], t: Float[np.ndarray, " place"]
+) -> int:
+    """Return the place with the largest share among the significant ones, else that with the largest t."""
+    significant = (p < LEVEL) & (t > 0)
+    return int(np.argmax(np.where(significant, shares, -np.inf) if significant.any() else t))
 
 
 def _by_unit(scores: pd.DataFrame) -> tuple[list[Place], list[Unit], np.ndarray, np.ndarray]:

@@ -13,6 +13,10 @@ seeds of a unit. An effect is positive where the music moves toward the donor's 
 | on | y(on, one) - y(on, other) |
 | off | (y(plain, one) - y(plain, other)) - (y(off, one) - y(off, other)) |
 | null, draw d | y(plain, one) - y(null d, one) |
+| paired | sufficiency of the rows that play the null directions |
+
+Sufficiency, necessity and wording are means over all rows of a unit. The other effects are those of the
+unit's row that plays every arm.
 """
 
 from dataclasses import dataclass, replace
@@ -26,7 +30,20 @@ from moodlens.base.errors import ContractError, must
 from moodlens.forks.cells import ONE, OTHER
 from moodlens.forks.shares import Total, by_unit
 from moodlens.use.discovery import Unit
-from moodlens.use.plays import EXCHANGE, INSIDE, NULL, OFF, ON, OUTSIDE, PLAIN, SEED, WORDING, plays
+from moodlens.use.plays import (
+    EXCHANGE,
+    INSIDE,
+    NULL,
+    OFF,
+    ON,
+    OUTSIDE,
+    PLAIN,
+    PRIMARY,
+    SEED,
+    WORDING,
+    plays,
+    primary_plays,
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +60,7 @@ class Effects:
     on: Float[np.ndarray, " unit"]
     off: Float[np.ndarray, " unit"]
     nulls: Float[np.ndarray, "draw unit"]
+    paired: Float[np.ndarray, " unit"]
 
     @property
     def mediated(self) -> Float[np.ndarray, " unit"]:
@@ -74,39 +92,42 @@ def effects_of(table: pd.DataFrame, total: Total, value: str = "log_odds") -> Ef
         ContractError: a row lacks a play or has it twice, or a value is not finite.
     """
     require_whole(table, value)
-    arms = {str(arm): pd.DataFrame(cells) for arm, cells in table.groupby("arm")}
+    played: Any = table.groupby(["slot_id", "seed"])["arm"].transform("nunique")
+    every = pd.DataFrame(table[played > len(PRIMARY)])  # rows that play every arm
 
-    def y(arm: str, side: str) -> Any:
-        return by_unit(arms[arm], side, value)
+    def y(rows: pd.DataFrame, arm: str, side: str) -> Any:
+        return by_unit(pd.DataFrame(rows[rows["arm"] == arm]), side, value)
 
-    plain_one, plain_other = y(PLAIN, ONE), y(PLAIN, OTHER)
+    plain_one = y(table, PLAIN, ONE)
+    own_one, own_other = y(every, PLAIN, ONE), y(every, PLAIN, OTHER)
     units = [(str(pair), str(unit)) for pair, unit in plain_one.index]
     scale = np.array([total.per_pair[pair] for pair, _ in units])
-    by_draw: Any = arms[NULL].groupby(["draw", "pair", "unit"], sort=True)[value].mean()
-    nulls = plain_one.to_numpy() - by_draw.to_numpy().reshape(-1, len(units))
+    by_draw: Any = every[every["arm"] == NULL].groupby(["draw", "pair", "unit"], sort=True)[value].mean()
+    nulls = own_one.to_numpy() - by_draw.to_numpy().reshape(-1, len(units))
 
     def scaled(effect: Any) -> np.ndarray:
         return effect.to_numpy() / scale
 
     def both_ways(arm: str) -> np.ndarray:
-        return scaled((plain_one - y(arm, ONE) + y(arm, OTHER) - plain_other) / 2)
+        return scaled((own_one - y(every, arm, ONE) + y(every, arm, OTHER) - own_other) / 2)
 
     return Effects(
         units=tuple(units),
-        sufficiency=scaled(plain_one - y(EXCHANGE, ONE)),
-        necessity=scaled(y(EXCHANGE, OTHER) - plain_other),
+        sufficiency=scaled(plain_one - y(table, EXCHANGE, ONE)),
+        necessity=scaled(y(table, EXCHANGE, OTHER) - y(table, PLAIN, OTHER)),
         inside=both_ways(INSIDE),
         outside=both_ways(OUTSIDE),
-        wording=scaled(plain_one - y(WORDING, ONE)),
-        seed=scaled(plain_one - y(SEED, ONE)),
-        on=scaled(y(ON, ONE) - y(ON, OTHER)),
-        off=scaled((plain_one - plain_other) - (y(OFF, ONE) - y(OFF, OTHER))),
+        wording=scaled(plain_one - y(table, WORDING, ONE)),
+        seed=scaled(own_one - y(every, SEED, ONE)),
+        on=scaled(y(every, ON, ONE) - y(every, ON, OTHER)),
+        off=scaled((own_one - own_other) - (y(every, OFF, ONE) - y(every, OFF, OTHER))),
         nulls=nulls / scale,
+        paired=scaled(own_one - y(every, EXCHANGE, ONE)),
     )
 
 
 def require_whole(table: pd.DataFrame, value: str) -> None:
-    """Raise an error unless every slot and seed has every play once, with finite values.
+    """Raise an error unless every slot and seed has its plays once, and a row of each unit every play.
 
     Raises:
         ContractError: names the first slot and seed, or how many values are not finite.
@@ -115,13 +136,22 @@ def require_whole(table: pd.DataFrame, value: str) -> None:
     if n_draws < 1:
         advice = "Draw 39 for a weak verdict, 199 for a strong one"
         raise ContractError(must("interchange", "have null directions", n_draws, next_step=advice))
-    expected = sorted((play.arm, play.side, play.draw) for play in plays(n_draws))
+    whole = sorted((play.arm, play.side, play.draw) for play in plays(n_draws))
+    fewest = sorted((play.arm, play.side, play.draw) for play in primary_plays())
     by_row: Any = table.groupby(["slot_id", "seed"])
+    complete = set()
     for (slot, seed), rows in by_row:
-        if sorted(rows[["arm", "side", "draw"]].itertuples(index=False, name=None)) != expected:
-            rule, got = f"have each of its {len(expected)} plays once", f"{len(rows)} rows"
+        found = sorted(rows[["arm", "side", "draw"]].itertuples(index=False, name=None))
+        if found == whole:
+            complete |= set(rows[["pair", "unit"]].itertuples(index=False, name=None))
+        elif found != fewest:
+            rule, got = f"have each of its {len(whole)} or {len(fewest)} plays once", f"{len(rows)} rows"
             where = f"{slot}, seed {seed}"
             raise ContractError(must("interchange", rule, got, where=where, next_step="Run the stage again"))
+    missing = set(table[["pair", "unit"]].itertuples(index=False, name=None)) - complete
+    if missing:
+        advice = "Run the stage again"
+        raise ContractError(must("a unit", "have a row with every play", min(missing), next_step=advice))
     n_bad = int((~np.isfinite(table[value].to_numpy(dtype=np.float64))).sum())
     if n_bad:
         advice = "Look at these continuations: silence has no spectrum"

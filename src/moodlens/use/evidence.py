@@ -1,11 +1,15 @@
 """The tests behind the verdict: sign flips over units, and the rank among null directions.
 
-Sign flips ask whether the units agree; they are two-sided. The rank asks whether any displacement of the same
-size would have moved the music as far. A null direction v is as likely to be drawn as -v, so the sign of its
-effect tells nothing: its absolute effect is compared with the effect of the exchange, which has a sign. Each
-half has a place and null directions of its own, and is ranked among these. The larger p of the halves counts:
-the exchange uses nearly one direction in both halves, but draw d is another direction in each, and averaging
-two of them would make the nulls narrower than the exchange's own luck.
+Sign flips ask whether the units agree; they are two-sided. The rank asks whether any displacement of the
+same size would have moved the music as far. The exchange into text one and the null directions share their
+plain clip, whose noise they share too, and any displacement may push music alike. So each is measured from
+the mean of all of them. A null direction v is as likely to be drawn as -v: its distance counts, whatever its
+sign.
+
+Where both halves chose one place, draw d is one direction for all units, as the exchange is, and all units
+are ranked together. Where they chose two, draw d is another direction in each half. Averaging two of them
+would make the nulls narrower than the exchange's own luck, so each half is ranked alone and the larger p
+counts.
 """
 
 from collections.abc import Mapping
@@ -61,7 +65,7 @@ class Evidence:
     necessity: Arm
     controls: tuple[Arm, ...]  # wording and seed: must be null
     net_p: float  # sign flips of (mediated - mean null - wording)
-    rank_p: float  # the larger one of the halves
+    rank_p: float  # of all units, or the larger one of the halves
     n_units: int
     n_flips: int
     n_draws: int
@@ -88,6 +92,8 @@ def evidence_of(
     half_of: Int[np.ndarray, " unit"],
     plan: Plan,
     rng: np.random.Generator,
+    *,
+    one_place: bool,
 ) -> Evidence:
     """Return the evidence on use.
 
@@ -95,17 +101,19 @@ def evidence_of(
         effects: of all units.
         arms: of these effects, from `arms_of`.
         half_of: 0 or 1 for each unit.
+        one_place: whether both halves chose the same place.
         plan: how it is done.
         rng: of the sign flips.
     """
-    ranks = [rank_p(effects.of(np.flatnonzero(half_of == half))) for half in range(N_HALVES)]
+    halves = [effects.of(np.flatnonzero(half_of == half)) for half in range(N_HALVES)]
+    ranked = rank_p(effects) if one_place else max(map(rank_p, halves))
     return Evidence(
         mediated=arms["mediated"],
         sufficiency=arms["sufficiency"],
         necessity=arms["necessity"],
         controls=(arms["wording"], arms["seed"]),
         net_p=flip_p(effects.net, plan, rng),
-        rank_p=max(ranks),
+        rank_p=ranked,
         n_units=len(effects.units),
         n_flips=plan.n_flips,
         n_draws=len(effects.nulls),
@@ -125,8 +133,10 @@ def flip_p(values: Float[np.ndarray, " unit"], plan: Plan, rng: np.random.Genera
 
 
 def rank_p(effects: Effects) -> float:
-    """Return the rank of the mediated effect among the absolute effects of the null directions, as a p."""
-    reached = np.abs(effects.nulls.mean(axis=1)) >= effects.mediated.mean()
+    """Return the rank of the exchange among the null directions, as a p: distances from their common mean."""
+    exchange, nulls = effects.paired.mean(), effects.nulls.mean(axis=1)
+    middle = np.append(nulls, exchange).mean()
+    reached = np.abs(nulls - middle) >= exchange - middle
     return float((1 + reached.sum()) / (len(reached) + 1))
 
 

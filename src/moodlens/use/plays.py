@@ -16,6 +16,9 @@ text, so only the text differs and no donor music leaks in.
 | inside | as exchange, along the emotion's directions only | likewise |
 | outside | as exchange, along all other directions only | likewise |
 | null, draw d | text one, plus random direction d | |
+
+The arms of PRIMARY carry the verdict's share. They are played by every slot and seed; the others are played
+once per unit, by its first slot and seed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,6 +36,8 @@ from moodlens.use.places import Place
 
 PLAIN, EXCHANGE, WORDING, SEED = "plain", "exchange", "wording", "seed"
 ON, OFF, INSIDE, OUTSIDE, NULL = "on", "off", "inside", "outside", "null"
+PRIMARY = (PLAIN, EXCHANGE, WORDING)
+"""Arms that every row plays."""
 NO_DRAW = -1
 """Draw of every play but those of arm null."""
 REVERSED = {ONE: OTHER, OTHER: ONE}
@@ -56,8 +61,13 @@ class Frozen:
     nulls: Float[np.ndarray, "draw width"]  # from `directions.null_vectors`
 
 
+def primary_plays() -> list[Play]:
+    """Return the plays of every row."""
+    return [play for play in plays(0) if play.arm in PRIMARY]
+
+
 def plays(n_draws: int) -> list[Play]:
-    """Return the plays of every row, with `n_draws` null directions."""
+    """Return the plays of a unit's first row, with `n_draws` null directions."""
     out = [Play(PLAIN, side) for side in (ONE, OTHER, DONOR)]
     out += [Play(EXCHANGE, side) for side in (ONE, OTHER)]
     out += [Play(WORDING, ONE), Play(SEED, ONE)]
@@ -69,7 +79,7 @@ def branches(
     rows: Sequence[Row],
     frozen: Sequence[Frozen],
     other_seed: Int[np.ndarray, "row codebook frame"],
-    wanted: Sequence[Play],
+    wanted: Sequence[Sequence[Play]],
 ) -> tuple[list[Stem], list[Branch]]:
     """Return a stem per row, and the branches: for each row every play, in order.
 
@@ -79,19 +89,18 @@ def branches(
         rows: slots with their seeds.
         frozen: for each row, what the half without its unit fixed.
         other_seed: for each row, tokens of a clip of text one with another seed: donor of arm `seed`.
-        wanted: from `plays`.
+        wanted: for each row its plays.
 
     Raises:
         UsageError: not one entry of `frozen` and `other_seed` per row, or fewer null directions than draws.
     """
-    if not len(rows) == len(frozen) == len(other_seed):
-        got = f"{len(rows)}, {len(frozen)} and {len(other_seed)}"
-        advice = "Give a place and a clip of another seed for each row"
-        raise UsageError(
-            must("rows, places and clips of interchange", "be equally many", got, next_step=advice)
-        )
-    n_draws = 1 + max((play.draw for play in wanted), default=NO_DRAW)
-    for fixed in frozen:
+    lengths = [len(each) for each in (rows, frozen, other_seed, wanted)]
+    if len(set(lengths)) != 1:
+        advice = "Give a place, a clip of another seed and plays for each row"
+        thing = "rows, places, clips and plays of interchange"
+        raise UsageError(must(thing, "be equally many", lengths, next_step=advice))
+    for fixed, own in zip(frozen, wanted, strict=True):
+        n_draws = 1 + max((play.draw for play in own), default=NO_DRAW)
         if len(fixed.nulls) < n_draws:
             rule, advice = f"be at least {n_draws}", "Draw as many as the plays name"
             raise UsageError(
@@ -100,8 +109,8 @@ def branches(
     blank = np.zeros(other_seed.shape[1:], dtype=np.int16)
     stems = [Stem(blank, None, row.seed_key) for row in rows]
     made = []
-    for number, (row, fixed) in enumerate(zip(rows, frozen, strict=True)):
-        for play in wanted:
+    for number, (row, fixed, own) in enumerate(zip(rows, frozen, wanted, strict=True)):
+        for play in own:
             recipient = None if play.arm == ON else row.text(play.side)
             edits = _edits(play, row, fixed, other_seed[number])
             made.append(Branch(number, 0, recipient, edits=edits))

@@ -8,9 +8,9 @@ none      the share lies inside the margin (two one-sided tests at `alpha_weak`)
 undecided anything else
 
 The share is that of the mediated effect. A control is null unless it is significant, at `alpha_weak` over
-both (Bonferroni), and as large as `share_weak`. A large one that is not significant still counts: the net effect,
-whose p decides, is that beyond other words of the same emotion. Where the prompts do not move the judge, shares
-are of the judge's own gap.
+both (Bonferroni), and as large as `share_weak`. A large one that is not significant still counts: the net
+effect, whose p decides, is that beyond other words of the same emotion. Where the prompts do not move the
+judge, shares are of the judge's own gap.
 """
 
 from dataclasses import dataclass

@@ -36,8 +36,8 @@ from moodlens.use.analysis import OF_FACTORS, Analysis, analyse
 from moodlens.use.directions import emotion_basis, null_vectors
 from moodlens.use.discovery import N_HALVES, Found, Unit, find
 from moodlens.use.evidence import Bars, Plan
-from moodlens.use.places import places
-from moodlens.use.plays import Frozen
+from moodlens.use.places import Place, places
+from moodlens.use.plays import Frozen, Play, plays, primary_plays
 from moodlens.use.records import ARMS, PLACES, arms_table, metrics_of, places_table
 from moodlens.workspace.judged_pairs import comparable_slots, judge_name, judges_for
 
@@ -117,12 +117,21 @@ def sampling_of(params: Params, info: ModelInfo) -> Sampling:
 
 
 def rows_of(params: Params, slots: Sequence[Slot], wave: str) -> list[Row]:
-    """Return the rows of a wave; the two waves share no noise."""
+    """Return the rows of a wave: one seed in the search, n_seeds in the test. The two share no noise."""
     section = params.interchange
     return [
         Row(slot, seed, seed_for("interchange", section.seed, wave, slot.slot_id, slot.unit, seed))
         for slot in slots
-        for seed in range(section.n_seeds)
+        for seed in range(1 if wave == SEARCH else section.n_seeds)
+    ]
+
+
+def plays_of(rows: Sequence[Row], n_draws: int) -> list[tuple[Play, ...]]:
+    """Return the plays of every row: all of them in the first row of each unit."""
+    first = {_unit(row): number for number, row in reversed(list(enumerate(rows)))}
+    return [
+        tuple(plays(n_draws) if first[_unit(row)] == number else primary_plays())
+        for number, row in enumerate(rows)
     ]
 
 
@@ -171,6 +180,7 @@ def trial_tasks(
     section = params.interchange
     fields, made_from = shared_by(params, root, info, "trial")
     rows, size = rows_of(params, slots, TRIAL), section.rows_per_task
+    wanted = plays_of(rows, section.n_draws)
     first = len(range(0, len(rows_of(params, slots, SEARCH)), size))
     digests = [sha256(one.basis.tobytes() + one.nulls.tobytes()).hexdigest() for one in fixed]
     tasks = []
@@ -181,14 +191,16 @@ def trial_tasks(
             seed_for("interchange other", section.seed, row.slot.slot_id, row.slot.unit, row.seed)
             for row in some
         )
+        own_plays = tuple(wanted[at : at + size])
         own = {
-            "rows": [asdict(row) for row in some], "n_draws": section.n_draws, "judged_s": section.judged_s,
+            "rows": [asdict(row) for row in some], "n_plays": [len(each) for each in own_plays],
+            "judged_s": section.judged_s,
             "fixed": [[fixed[half].place.name, digests[half]] for half in by],
         }  # fmt: skip
         tasks.append(
             TrialTask(
                 number=number, rows=some, frozen=tuple(fixed[half] for half in by), other_keys=keys,
-                n_draws=section.n_draws, judged_s=section.judged_s,
+                wanted=own_plays, judged_s=section.judged_s,
                 fingerprint=fingerprint({**made_from, **own}), **fields,
             )
         )  # fmt: skip
@@ -200,24 +212,43 @@ def _unit(row: Row) -> Unit:
 
 
 def fixed_by(params: Params, tasks: Sequence[SearchTask], found: Found) -> list[Frozen]:
-    """Return what each half fixed: its place, and the directions there of its own rows."""
+    """Return what each half fixed: its place, the emotion's directions of its own rows, null directions.
+
+    Where both halves chose one place, they share the null directions, so that the test can rank all units
+    together. Those are drawn from all rows: they differ within emotions alone, and the directions of both
+    halves are projected out.
+    """
     section = params.interchange
-    fixed = []
-    for half in range(N_HALVES):
-        place, members = found.chosen[half], set(found.units(half))
-        parts: dict[str, list[np.ndarray]] = {"gap": [], "within": [], "norm": []}
-        for task in tasks:
-            own = [number for number, row in enumerate(task.rows) if _unit(row) in members]
-            names = {part: f"{place.hookpoint}/{part}" for part in parts}
-            tensors = read_shard(task.displaced, list(names.values()))
-            for part, name in names.items():
-                parts[part].append(tensors[name][own])
-        gaps, within, norms = (np.concatenate(parts[part]) for part in parts)
-        basis = emotion_basis(gaps, section.n_directions)
-        rng = rng_for("interchange nulls", section.analysis_seed, half)
-        nulls = null_vectors(within, basis, float(norms.mean()), section.n_draws, rng)
-        fixed.append(Frozen(place, basis, nulls))
-    return fixed
+    displaced = [displacements_of(tasks, found, half, found.chosen[half]) for half in range(N_HALVES)]
+    bases = [emotion_basis(gaps, section.n_directions) for gaps, _, _ in displaced]
+
+    def draws(halves: Sequence[int]) -> np.ndarray:
+        within, norms = (np.concatenate([displaced[half][part] for half in halves]) for part in (1, 2))
+        gaps = np.concatenate([bases[half] for half in halves])
+        known = emotion_basis(gaps, len(gaps))
+        rng = rng_for("interchange nulls", section.analysis_seed, *halves)
+        return null_vectors(within, known, float(norms.mean()), section.n_draws, rng)
+
+    shared = draws(range(N_HALVES)) if found.chosen[0] == found.chosen[1] else None
+    return [
+        Frozen(found.chosen[half], bases[half], draws([half]) if shared is None else shared)
+        for half in range(N_HALVES)
+    ]
+
+
+def displacements_of(
+    tasks: Sequence[SearchTask], found: Found, half: int, place: Place
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return gaps (row, width), displacements within emotions (row, width) and lengths (row,) of a half."""
+    members, parts = set(found.units(half)), ("gap", "within", "norm")
+    read: list[list[np.ndarray]] = []
+    for task in tasks:
+        own = [number for number, row in enumerate(task.rows) if _unit(row) in members]
+        names = [f"{place.hookpoint}/{part}" for part in parts]
+        tensors = read_shard(task.displaced, names)
+        read.append([tensors[name][own] for name in names])
+    gaps, within, norms = (np.concatenate([one[part] for one in read]) for part in range(len(parts)))
+    return gaps, within, norms
 
 
 def publish(

@@ -11,7 +11,7 @@ from moodlens.forks.cells import Row
 from moodlens.params.pipeline import Model
 from moodlens.stages.interchange.search import FOLDER, loaded
 from moodlens.store.receipts import write_receipt
-from moodlens.use.plays import Frozen, about, branches, plays
+from moodlens.use.plays import Frozen, Play, about, branches
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class TrialTask:
     rows: tuple[Row, ...]
     frozen: tuple[Frozen, ...]  # per row: what the half without its unit fixed
     other_keys: tuple[int, ...]  # per row: noise of the clip whose tokens arm `seed` takes
-    n_draws: int
+    wanted: tuple[tuple[Play, ...], ...]  # per row
     sampling: Sampling
     judged_s: float
     root: Path
@@ -47,16 +47,17 @@ def run_trial(task: TrialTask) -> None:
 
     torch.set_num_threads(task.threads)
     backend = loaded(task.model, task.root, task.weights_sha256, task.block_clips)
-    wanted = plays(task.n_draws)
-    stems, made = branches(task.rows, task.frozen, other_clips(task, backend), wanted)
+    stems, made = branches(task.rows, task.frozen, other_clips(task, backend), task.wanted)
     forked = backend.fork(stems, made, task.sampling)
     sounds = heard(backend.decode, forked.codes, backend.info.sample_rate_hz, task.judged_s)
-    owners = [(row, one.place) for row, one in zip(task.rows, task.frozen, strict=True) for _ in wanted]
+    played = [
+        about(row, one.place, play)
+        for row, one, own in zip(task.rows, task.frozen, task.wanted, strict=True)
+        for play in own
+    ]
     rows = [
-        {**about(row, place, play), "nats_per_token": float(nats), **asdict(sound)}
-        for (row, place), play, nats, sound in zip(
-            owners, list(wanted) * len(task.rows), forked.nats_per_token, sounds, strict=True
-        )
+        {**what, "nats_per_token": float(nats), **asdict(sound)}
+        for what, nats, sound in zip(played, forked.nats_per_token, sounds, strict=True)
     ]
     write_receipt(task.receipt, task.fingerprint, task.data, [], {"plays": rows})
 
