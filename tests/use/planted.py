@@ -101,11 +101,12 @@ def noisy_effects(
     spread: float = 0.3,
     direction: float = 0.0,
     mediated: float = 0.0,
+    shared: bool = False,
 ) -> tuple[Effects, np.ndarray]:
     """Effects of units that differ by `spread`, and the units' halves.
 
     The exchange and every null direction move all units by a share of their own, of standard deviation
-    `direction`. That of the exchange is the same in both halves.
+    `direction`. That of the exchange is the same in both halves; those of the directions are if `shared`.
     """
     half_of = np.arange(n_units) % 2
     arrays = {
@@ -117,6 +118,8 @@ def noisy_effects(
     arrays["necessity"] += own
     arrays["paired"] = arrays["sufficiency"]
     shifts = direction * rng.standard_normal((n_draws, 2))
+    if shared:
+        shifts[:, 1] = shifts[:, 0]
     nulls = spread * rng.standard_normal((n_draws, n_units)) + shifts[:, half_of]
     units = tuple((PAIRS[0], str(unit)) for unit in range(n_units))
     return Effects(units=units, **arrays, nulls=nulls), half_of

@@ -119,7 +119,7 @@ def test_every_row_has_a_stem_and_its_own_place():
 
 
 def test_rows_without_a_place_and_draws_without_a_direction_are_refused():
-    with pytest.raises(UsageError, match="equally many; got \[1, 0, 1, 1\]"):
+    with pytest.raises(UsageError, match=r"equally many; got \[1, 0, 1, 1\]"):
         branches([ROW], [], OTHER_SEED, [plays(1)])
     with pytest.raises(UsageError, match="at least 4; got 3"):
         branches([ROW], [FROZEN], OTHER_SEED, [plays(4)])

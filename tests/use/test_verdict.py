@@ -30,8 +30,8 @@ def test_a_mediator_of_more_than_half_is_strong_with_199_draws():
     analysis = analysed(CARRIES, n_draws=199, noise=1.0)
     verdict, rule = judged(analysis)
     assert verdict == "strong"
-    assert "share 0.6" in rule
     mediated = analysis.use.evidence.mediated
+    assert f"share {mediated.share:.2f}" in rule
     assert mediated.low < 0.6 < mediated.high
     assert mediated.high - mediated.low < 0.1
     by_name = {arm.name: arm for arm in analysis.arms}
@@ -143,6 +143,17 @@ def test_the_rank_counts_draws_that_reach_the_effect_with_either_sign():
     assert rank_p(replace(effects, nulls=nulls)) == 3 / 5
 
 
+def test_what_the_plain_clip_shares_with_all_displacements_does_not_count():
+    """The plain clip is luckier than any displaced one: nulls then look as large as the effect."""
+    table, found = continuations({"exchange": 0.3}, noise=0.2)
+    at = (table["arm"] == "plain") & (table["side"] == "one")
+    table.loc[at, "log_odds"] += 0.4 * table.loc[at, "pair"].map(GAPS)
+    found = replace(found, chosen=(CHOSEN[0], CHOSEN[0]))
+    table = table.assign(**CHOSEN[0].columns)
+    evidence = analyse(table, found, GAPS, PLAN).use.evidence
+    assert evidence.rank_p == 1 / 40
+
+
 def test_the_p_that_counts_is_the_largest():
     analysis = analysed({"exchange": 0.6, "necessity": 0.02}, noise=2.0, n_draws=199)
     evidence = analysis.use.evidence
@@ -186,11 +197,11 @@ def test_the_factors_are_mediated_in_their_own_unit():
         assert (rows["high"] > 0.5 * GAPS[pair]).all()
 
 
-def simulated(seed: int, **about: float) -> Evidence:
+def simulated(seed: int, *, one_place: bool = True, **about: float) -> Evidence:
     effects, half_of = noisy_effects(np.random.default_rng(seed), **about)
     plan = replace(PLAN, n_flips=399)
     rng = np.random.default_rng(10_000 + seed)
-    return evidence_of(effects, arms_of(effects, plan, rng), half_of, plan, rng)
+    return evidence_of(effects, arms_of(effects, plan, rng), half_of, plan, rng, one_place=one_place)
 
 
 def at_most(n: int, rate: float) -> int:
@@ -211,11 +222,20 @@ def test_the_level_of_flips_and_verdict_holds_without_an_effect():
 def test_the_level_holds_where_any_direction_would_move_the_music():
     """The exchange is one direction of many, the same in both halves: flips alone claim it."""
     n = 300
-    lucky = [simulated(seed, direction=0.5, spread=0.1) for seed in range(n)]
+    lucky = [simulated(seed, one_place=False, direction=0.5, spread=0.1) for seed in range(n)]
     assert sum(one.net_p < 0.05 for one in lucky) > n / 2
     assert sum(one.rank_p <= 0.025 for one in lucky) <= at_most(n, 0.025)
     claimed = sum(judge_use(one, BARS, of_judge=False).verdict in ("weak", "strong") for one in lucky)
     assert claimed <= at_most(n, 0.025)
+
+
+def test_the_level_of_the_rank_of_all_units_holds_where_halves_share_their_directions():
+    n = 800
+    drawn = (
+        noisy_effects(np.random.default_rng(seed), direction=0.5, spread=0.1, shared=True)
+        for seed in range(n)
+    )
+    assert sum(rank_p(effects) <= 0.025 for effects, _ in drawn) <= at_most(n, 0.025)
 
 
 def test_the_rank_of_each_half_counts_and_not_that_of_their_mean():
@@ -228,7 +248,10 @@ def test_the_rank_of_each_half_counts_and_not_that_of_their_mean():
         larger = max(rank_p(effects.of(np.flatnonzero(half_of == half))) for half in (0, 1))
         counted += larger <= 0.025
         if seed < 20:
-            assert evidence_of(effects, arms_of(effects, plan, rng), half_of, plan, rng).rank_p == larger
+            arms = arms_of(effects, plan, rng)
+            assert evidence_of(effects, arms, half_of, plan, rng, one_place=False).rank_p == larger
+            together = evidence_of(effects, arms, half_of, plan, rng, one_place=True)
+            assert together.rank_p == rank_p(effects)
     assert counted <= at_most(n, 0.025) < pooled
 
 
