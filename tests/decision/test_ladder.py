@@ -166,9 +166,45 @@ def test_sources_without_forks_are_untested_and_say_why(given: dict[str, object]
     assert "read again" not in decision.headline
 
 
+def interchange(verdict: str) -> dict[str, object]:
+    use = {"verdict": verdict, "rule": "it moves", "share": 0.6, "low": 0.4, "high": 0.8, "p": 0.002}
+    halves = [{"place": "residual.2"}, {"place": "residual.3"}]
+    return {"applies": True, "reason": "", "use": use, "halves": halves}
+
+
+def test_use_is_decided_by_interchange_and_climbed():
+    evidence = {"text_code": FOUND, "music": FOUND}
+    decision = decide(evidence, THRESHOLDS, interchange=interchange("weak"))
+    use = decision.rungs[-1]
+    assert (use.name, use.verdict, use.effect, use.low, use.high) == ("use", "weak", 0.6, 0.4, 0.8)
+    assert "residual.2 and residual.3" in use.statistic
+    assert decision.highest == "use"
+    assert "moves the music from one emotion to the other (weak evidence)" in decision.headline
+
+
+@pytest.mark.parametrize(("verdict", "shown"), [("strong", "undecided"), ("none", "none")])
+def test_states_are_not_said_to_be_used_where_the_music_shows_no_emotion(verdict: str, shown: str):
+    decision = decide({"music": SILENT}, THRESHOLDS, interchange=interchange(verdict))
+    use = decision.rungs[-1]
+    assert use.verdict == shown
+    assert ("the rung music is not reached" in use.rule) == (verdict == "strong")
+    assert decision.highest == ""
+
+
+@pytest.mark.parametrize("given", [None, {}, {"applies": False, "reason": "the model prepends its text"}])
+def test_use_without_interchange_is_untested_and_says_why(given: dict[str, object] | None):
+    use = decide({"text_code": FOUND}, THRESHOLDS, interchange=given).rungs[-1]
+    assert use.verdict == "untested"
+    assert ("prepends" in use.rule) == bool(given)
+    assert "dvc repro interchange" in use.next_step
+
+
 def test_a_design_that_allows_no_verdict_closes_the_rungs_that_relabel_wordings():
     decision = decide(
-        {"text_code": FOUND, "music": FOUND}, THRESHOLDS, forks(reading="strong"), ["Keys differ."]
+        {"text_code": FOUND, "music": FOUND},
+        THRESHOLDS,
+        forks(reading="strong"),
+        design_reasons=["Keys differ."],
     )
     by_name = {rung.name: rung for rung in decision.rungs}
     assert by_name["text_code"].verdict == by_name["music"].verdict == "undecided"

@@ -16,27 +16,28 @@ VERDICTS = ("strong", "weak", "none", "undecided", "untested")
         (
             "strong",
             "strong",
-            "The text encoder encodes emotion and it reaches the music; whether the model uses its states is "
-            "not tested.",
+            "The text encoder encodes emotion and it reaches the music; whether exchanging the "
+            "states of a layer moves the music is not tested.",
         ),
         (
             "strong",
             "undecided",
             "The text encoder encodes emotion; whether it reaches the music is undecided (44 more wordings "
-            "per emotion are expected to settle it); whether the model uses its states is not tested.",
+            "per emotion are expected to settle it); whether exchanging the states of a layer moves the "
+            "music is not tested.",
         ),
         (
             "undecided",
             "weak",
             "Whether the text encoder encodes emotion is undecided (more wordings of these prompt sets are "
-            "not expected to settle it); emotion reaches the music (weak evidence); whether the model uses "
-            "its states is not tested.",
+            "not expected to settle it); emotion reaches the music (weak evidence); whether exchanging the "
+            "states of a layer moves the music is not tested.",
         ),
         (
             "none",
             "untested",
             "The text encoder encodes no emotion of the size tested; whether emotion reaches the music is "
-            "not tested; whether the model uses its states is not tested.",
+            "not tested; whether exchanging the states of a layer moves the music is not tested.",
         ),
     ],
 )
@@ -48,7 +49,7 @@ def test_a_headline_is_a_sentence_made_of_the_rungs(text_code: str, music: str, 
 @pytest.mark.parametrize("verdicts", product(VERDICTS, repeat=3), ids=" ".join)
 def test_no_combination_claims_a_rung_that_is_not_reached(verdicts: tuple[str, ...]):
     text = headline(dict(zip(CLIMBED, verdicts, strict=True)), {"text_code": 3})
-    for word, phrase in (("undecided", "is undecided ("), ("untested", "is not tested")):
+    for word, phrase in (("undecided", "is undecided"), ("untested", "is not tested")):
         assert text.count(phrase) == verdicts.count(word)
     assert text.count("of the size tested") == verdicts.count("none")
     assert text.count("(weak evidence)") == verdicts.count("weak")
@@ -82,5 +83,5 @@ def test_the_sentence_of_the_sources_stands_behind_that_on_the_music():
     verdicts = {"text_code": "strong", "music": "strong", "use": "untested"}
     assert headline(verdicts, {}, "It is read again.") == (
         "The text encoder encodes emotion and it reaches the music. It is read again. "
-        "Whether the model uses its states is not tested."
+        "Whether exchanging the states of a layer moves the music is not tested."
     )

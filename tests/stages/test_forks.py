@@ -19,7 +19,7 @@ from moodlens.prompts.design import design
 from moodlens.stages.forks import stage
 from moodlens.store.judge_file import write_judge
 from moodlens.store.tables import read_metrics, read_table, write_metrics, write_table
-from moodlens.workspace.judged_pairs import comparable_slots
+from moodlens.workspace.judged_pairs import FAMILY_JUDGE, comparable_slots
 from tests.tiny_model import save_tiny_model
 
 ROOT = Path(__file__).parents[2]
@@ -84,7 +84,7 @@ def test_tables_and_metrics_of_a_run_and_a_second_run_keeps_its_tasks(
     assert set(table["guidance_scale"]) == {1.0, 3.0}
     metrics: dict[str, Any] = read_metrics(root / "metrics" / "forks.json")
     assert metrics["applies"]
-    assert metrics["judge"] == stage.FAMILY_JUDGE
+    assert metrics["judge"] == FAMILY_JUDGE
     assert set(metrics["main"]["sources"]) == {"music", "memory", "reading"}
     assert metrics["main"]["n_units"] == 6
     shares = pd.read_csv(root / "metrics" / "forks_shares.csv")

@@ -27,9 +27,9 @@ def test_every_planted_effect_is_found():
 
 def test_null_directions_are_kept_apart_by_draw_and_unit():
     table, _ = continuations(SHARES, noise=0.0, n_draws=4, n_units=3)
-    at = (table["arm"] == "null") & (table["draw"] == 2) & (table["unit"] == "sad 1 / calm 1")
+    at = (table["arm"] == "random") & (table["draw"] == 2) & (table["unit"] == "sad 1 / calm 1")
     assert not at.any()
-    at = (table["arm"] == "null") & (table["draw"] == 2) & (table["unit"] == "energetic 1 / calm 1")
+    at = (table["arm"] == "random") & (table["draw"] == 2) & (table["unit"] == "energetic 1 / calm 1")
     table.loc[at, "log_odds"] = 10.0 - 0.4 * GAPS[PAIRS[1]]
     effects = effects_of(table, TOTAL)
     where = effects.units.index((PAIRS[1], "energetic 1 / calm 1"))
@@ -66,7 +66,7 @@ def test_incomplete_tables_are_refused():
     with pytest.raises(ContractError, match="17 or 6 plays once"):
         effects_of(doubled, TOTAL)
     with pytest.raises(ContractError, match="have null directions"):
-        require_whole(table[table["arm"] != "null"], "log_odds")
+        require_whole(table[table["arm"] != "random"], "log_odds")
     silent = table.copy()
     silent.loc[4, "log_odds"] = np.nan
     with pytest.raises(ContractError, match="1 values not"):

@@ -81,8 +81,8 @@ def test_a_part_of_the_exchange_goes_along_the_basis_or_past_it(arm: str, outsid
 
 
 def test_a_null_direction_is_added_to_text_one():
-    only = edit(Play("null", ONE, 2))
-    assert played(Play("null", ONE, 2)).ahead == "happy tune"
+    only = edit(Play("random", ONE, 2))
+    assert played(Play("random", ONE, 2)).ahead == "happy tune"
     assert only.operation == "add"
     assert only.donor is None
     assert only.vectors is not None
@@ -93,8 +93,8 @@ def test_the_plays_are_each_arm_once_per_side_and_draw():
     wanted = plays(3)
     assert len(set(wanted)) == len(wanted) == 15 + 3
     assert tuple(dict.fromkeys(play.arm for play in wanted)) == ARMS
-    assert [play.draw for play in wanted if play.arm == "null"] == [0, 1, 2]
-    assert {play.draw for play in wanted if play.arm != "null"} == {-1}
+    assert [play.draw for play in wanted if play.arm == "random"] == [0, 1, 2]
+    assert {play.draw for play in wanted if play.arm != "random"} == {-1}
 
 
 def test_the_primary_plays_carry_the_share():
@@ -129,5 +129,5 @@ def test_the_columns_of_a_play():
     rows = [about(ROW, FROZEN.place, play) for play in plays(2)]
     assert len({row["row_id"] for row in rows}) == len(rows)
     assert list(rows[0]) == INTERCHANGE.names[:11]
-    assert rows[-1]["row_id"] == "s/00/s0/null/one/1"
+    assert rows[-1]["row_id"] == "s/00/s0/random/one/1"
     assert (rows[0]["hookpoint"], rows[0]["first"], rows[0]["stop"]) == ("residual.1", 0, 4)

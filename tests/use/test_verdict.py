@@ -35,7 +35,7 @@ def test_a_mediator_of_more_than_half_is_strong_with_199_draws():
     assert mediated.low < 0.6 < mediated.high
     assert mediated.high - mediated.low < 0.1
     by_name = {arm.name: arm for arm in analysis.arms}
-    for name, share in {**CARRIES, "null": 0.0}.items():
+    for name, share in {**CARRIES, "random": 0.0}.items():
         if name != "exchange":
             assert by_name[name].share == pytest.approx(share, abs=0.05), name
 
@@ -129,7 +129,7 @@ def test_null_directions_as_large_as_the_effect_forbid_the_claim():
 def test_null_directions_that_all_push_alike_forbid_the_claim():
     """Any push at the place moves text one's music as far: what is beyond the mean null is nothing."""
     table, found = continuations({"exchange": 0.3})
-    at = table["arm"] == "null"
+    at = table["arm"] == "random"
     table.loc[at, "log_odds"] -= 0.3 * table.loc[at, "pair"].map(GAPS)
     use = analyse(table, found, GAPS, PLAN).use
     assert use.verdict == "undecided"

@@ -261,7 +261,7 @@ SCORES = Table(
 )
 """One row per slot, seed and place: the teacher-forced companion of the interchange."""
 
-ARMS = ("plain", "exchange", "wording", "seed", "on", "off", "inside", "outside", "null")
+ARMS = ("plain", "exchange", "wording", "seed", "on", "off", "inside", "outside", "random")
 
 INTERCHANGE = Table(
     "interchange",

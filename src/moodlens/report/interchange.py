@@ -24,13 +24,13 @@ ARMS = {
     "off": "states of null text into a text",
     "wording": "control: other words, same emotion",
     "seed": "control: same text, other music",
-    "null": "random directions, mean",
+    "random": "random directions, mean",
 }
 """Arm of the test -> its name on the page."""
 SHORT = {
     "mediated": "both ways", "sufficiency": "into it", "necessity": "kept", "inside": "inside",
     "outside": "outside", "on": "on", "off": "off", "wording": "same emotion", "seed": "same text",
-    "null": "random",
+    "random": "random",
 }  # fmt: skip
 """Arm -> its name on an axis."""
 SITES = {"residual": "Residual stream", "cross_attention": "What is read of the text",
@@ -104,7 +104,7 @@ def _summary(metrics: Mapping[str, Any]) -> str:
     )
     beside = (
         f"Other words of the same emotion move it by {share(arms['wording']['share'])}, random directions by "
-        f"{share(arms['null']['share'])}. "
+        f"{share(arms['random']['share'])}. "
     )
     part = (
         f"Along the emotion’s directions alone it is {share(arms['inside']['share'])}, along all others "
@@ -154,7 +154,7 @@ def _tested(
     metrics: Mapping[str, Any], arms: Sequence[Row], margin: float, alpha: float, confidence: float
 ) -> Figure:
     by_name = {str(row["arm"]): row for row in arms}
-    kind = {"wording": "music", "seed": "music", "null": "music"}
+    kind = {"wording": "music", "seed": "music", "random": "music"}
     present = [name for name in ARMS if name in by_name]
     points = [_point(SHORT[name], by_name[name], alpha, kind.get(name, "memory")) for name in present]
     size = count(metrics["n_units"], "pair of wordings", "pairs of wordings")

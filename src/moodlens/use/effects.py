@@ -12,7 +12,7 @@ seeds of a unit. An effect is positive where the music moves toward the donor's 
 | wording, seed | y(plain, one) - y(wording or seed, one): controls, 0 if nothing but the emotion counts |
 | on | y(on, one) - y(on, other) |
 | off | (y(plain, one) - y(plain, other)) - (y(off, one) - y(off, other)) |
-| null, draw d | y(plain, one) - y(null d, one) |
+| random, draw d | y(plain, one) - y(random d, one) |
 | paired | sufficiency of the rows that play the null directions |
 
 Sufficiency, necessity and wording are means over all rows of a unit. The other effects are those of the

@@ -141,9 +141,9 @@ def rank_p(effects: Effects) -> float:
 
 
 def arms_of(effects: Effects, plan: Plan, rng: np.random.Generator) -> dict[str, Arm]:
-    """Return name -> every effect's mean over units; `null` is the mean over the null directions."""
+    """Return name -> every effect's mean over units; `random` is the mean over the null directions."""
     names = (
         "mediated", "sufficiency", "necessity", "inside", "outside", "on", "off", "wording", "seed",
     )  # fmt: skip
-    values = {name: getattr(effects, name) for name in names} | {"null": effects.nulls.mean(axis=0)}
+    values = {name: getattr(effects, name) for name in names} | {"random": effects.nulls.mean(axis=0)}
     return {name: arm_of(name, one, plan, rng) for name, one in values.items()}

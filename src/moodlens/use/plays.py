@@ -15,7 +15,7 @@ text, so only the text differs and no donor music leaks in.
 | off | text one, states of null text | text other, states of null text |
 | inside | as exchange, along the emotion's directions only | likewise |
 | outside | as exchange, along all other directions only | likewise |
-| null, draw d | text one, plus random direction d | |
+| random, draw d | text one, plus random direction d | |
 
 The arms of PRIMARY carry the verdict's share. They are played by every slot and seed; the others are played
 once per unit, by its first slot and seed.
@@ -35,11 +35,11 @@ from moodlens.forks.cells import DONOR, ONE, OTHER, Row
 from moodlens.use.places import Place
 
 PLAIN, EXCHANGE, WORDING, SEED = "plain", "exchange", "wording", "seed"
-ON, OFF, INSIDE, OUTSIDE, NULL = "on", "off", "inside", "outside", "null"
+ON, OFF, INSIDE, OUTSIDE, NULL = "on", "off", "inside", "outside", "random"
 PRIMARY = (PLAIN, EXCHANGE, WORDING)
 """Arms that every row plays."""
 NO_DRAW = -1
-"""Draw of every play but those of arm null."""
+"""Draw of every play without a random direction."""
 REVERSED = {ONE: OTHER, OTHER: ONE}
 
 

@@ -19,7 +19,7 @@ PLACES = (
 ARMS = ("arm", "share", "low", "high", "narrow_low", "narrow_high", "p", "nats_per_token")
 PLAYED = {
     "mediated": EXCHANGE, "sufficiency": EXCHANGE, "necessity": EXCHANGE, "inside": INSIDE,
-    "outside": OUTSIDE, "on": ON, "off": OFF, "wording": WORDING, "seed": SEED, "null": NULL,
+    "outside": OUTSIDE, "on": ON, "off": OFF, "wording": WORDING, "seed": SEED, "random": NULL,
 }  # fmt: skip
 """Effect -> the arm whose continuations give its nats per token."""
 
