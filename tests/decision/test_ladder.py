@@ -177,7 +177,7 @@ def test_use_is_decided_by_interchange_and_climbed():
     decision = decide(evidence, THRESHOLDS, interchange=interchange("weak"))
     use = decision.rungs[-1]
     assert (use.name, use.verdict, use.effect, use.low, use.high) == ("use", "weak", 0.6, 0.4, 0.8)
-    assert "residual.2 and residual.3" in use.statistic
+    assert "after layer 2 (residual.2) and the residual stream after layer 3" in use.statistic
     assert decision.highest == "use"
     assert "moves the music from one emotion to the other (weak evidence)" in decision.headline
 

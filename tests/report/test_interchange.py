@@ -35,7 +35,10 @@ def finding_of(folder: Path, exchange: float, **about: float) -> Finding:
 
 def test_the_summary_gives_place_share_controls_and_verdict(tmp_path: Path):
     summary = finding_of(tmp_path, 0.6).summary.replace("\u202f", " ")
-    assert "Exchanging the states at residual.2 between two prompts moves the music by 60 %" in summary
+    assert (
+        "Exchanging the residual stream after layer 2 (residual.2) between two prompts moves the music by 60"
+        in summary
+    )
     assert re.search(
         r"Along the emotion’s directions alone it is (49|50|51) %, along all others (9|10|11) %", summary
     )

@@ -6,6 +6,7 @@ No function here decides anything: the values, bounds and verdicts come from `la
 from collections.abc import Mapping, Sequence
 
 from moodlens.decision.evidence import Baseline, Condition, Evidence, Gain, TransferEvidence
+from moodlens.use.places import in_words
 
 CLAIMS = {
     "text_code": (
@@ -207,12 +208,12 @@ def fork_statistic(source: str, step_s: float) -> str:
 def use_statistic(places: Sequence[str]) -> str:
     """Return what the share of an exchange is and where it was measured.
 
-    >>> use_statistic(["residual.3", "residual.3"])[-50:]
-    'states at residual.3, sign flips by pair of wordings'
+    >>> use_statistic(["residual.3", "residual.3"])[-78:]
+    'the residual stream after layer 3 (residual.3), sign flips by pair of wordings'
     """
-    at = " and ".join(dict.fromkeys(places))
+    at = " and ".join(in_words(place) for place in dict.fromkeys(places))
     return (
-        "share of the total log-odds that moves, on average of both ways, with an exchange of the states at "
+        "share of the total log-odds that moves, on average of both ways, with an exchange of "
         f"{at}, sign flips by pair of wordings"
     )
 

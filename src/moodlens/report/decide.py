@@ -100,7 +100,7 @@ TITLES = {
     "": "No rung of the ladder is reached",
     "text_code": "The text encoder encodes emotion",
     "music": "Emotion reaches the music",
-    "use": "Exchanging states moves the music",
+    "use": "Exchanging one layer’s states moves the emotion",
 }
 """Highest rung reached -> the title of the page."""
 QUESTIONS = {

@@ -13,6 +13,7 @@ from moodlens.plots.forks import Point, same_height, share_points
 from moodlens.plots.style import draw, figure_svg
 from moodlens.report.formatting import Row, count, interval, number, p_value, share
 from moodlens.report.records import Cell, Figure, Finding, Grid, cells, marked
+from moodlens.use.places import in_words
 
 ARMS = {
     "mediated": "exchange, mean of both ways",
@@ -28,7 +29,7 @@ ARMS = {
 }
 """Arm of the test -> its name on the page."""
 SHORT = {
-    "mediated": "both ways", "sufficiency": "into it", "necessity": "kept", "inside": "inside",
+    "mediated": "both ways", "sufficiency": "into text", "necessity": "kept", "inside": "inside",
     "outside": "outside", "on": "on", "off": "off", "wording": "same emotion", "seed": "same text",
     "random": "random",
 }  # fmt: skip
@@ -97,9 +98,11 @@ def interchange_finding(
 
 def _summary(metrics: Mapping[str, Any]) -> str:
     use, arms = metrics["use"], metrics["arms"]
-    places = " and ".join(dict.fromkeys(half["place"] for half in metrics["halves"]))
+    places = " and ".join(
+        in_words(name) for name in dict.fromkeys(half["place"] for half in metrics["halves"])
+    )
     moved = (
-        f"Exchanging the states at {places} between two prompts moves the music by {share(use['share'])} "
+        f"Exchanging {places} between two prompts moves the music by {share(use['share'])} "
         f"{interval(use['low'], use['high'], percent=True)} of the prompted difference. "
     )
     beside = (

@@ -12,6 +12,27 @@ ALL_STEPS = -1
 """Stands for `first` and `stop` in tables where a place has all steps."""
 
 
+IN_WORDS = {
+    "residual": "the residual stream after layer {}",
+    "cross_attention": "what layer {} reads of the text",
+    "self_attention": "what layer {} takes from the music so far",
+    "mlp": "the output of the MLP in layer {}",
+}
+"""Site -> how a sentence names it."""
+
+
+def in_words(name: str) -> str:
+    """Return the name of a place as a sentence has it, the hookpoint in brackets.
+
+    >>> in_words("cross_attention.5"), in_words("residual.3, steps 0-10")
+    ('what layer 5 reads of the text (cross_attention.5)', \
+'the residual stream after layer 3 (residual.3), steps 0-10')
+    """
+    hookpoint, comma, steps = name.partition(",")
+    site, _, layer = hookpoint.partition(".")
+    return f"{IN_WORDS[site].format(layer)} ({hookpoint}){comma}{steps}"
+
+
 @dataclass(frozen=True)
 class Place:
     """A hookpoint with all its steps, or with a window of them."""
