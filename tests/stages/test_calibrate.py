@@ -42,7 +42,7 @@ def toy() -> CalibrationParams:
         fork_power=replace(full.fork_power, shares=(0.0, 0.5), n_units=(8,), n_sims=20),
         verdicts=replace(
             full.verdicts, models=MODELS, sets=(("generic",),), seeds=(0,), finding_seeds=(0,),
-            where_models=(), memory_models=("organism",),
+            where_models=(), memory_models=("organism",), use_models=("organism",),
         ),
         compute=replace(full.compute, workers=1),
     )  # fmt: skip
@@ -164,6 +164,11 @@ def test_cells_are_every_model_set_and_seed_and_few_read_their_clips_again():
     assert every[: len(finding)] == finding
     assert {cell.model for cell in finding} == set(section.finding_models)
     assert {cell.model for cell in every if cell.memory_share} == set(section.memory_models)
+    assert {(cell.model, cell.sets) for cell in every if cell.use} == {
+        (model, section.sets[0]) for model in section.use_models
+    }
+    assert "interchange" in cells.stages_of(next(cell for cell in every if cell.use))
+    assert "interchange" not in cells.stages_of(next(cell for cell in every if not cell.use))
     assert cells.stages_of(finding[0])[-2:] == ["naive", "controls"]
 
 

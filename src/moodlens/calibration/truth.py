@@ -9,18 +9,18 @@ WHERE_CUT = "where_cut"
 CUT_LAYERS = 4
 """Layers 0 to 3 of organism-memory-cut: their cached states are computed before any text is read."""
 NO_SOURCE = dict.fromkeys(("source_music", "source_memory", "source_reading"), False)
-MEMORY = {"text_code": True, "music": True, "source_memory": True}
-READER = {"text_code": True, "music": True, "source_memory": False, "source_reading": True}
+MEMORY = {"text_code": True, "music": True, "source_memory": True, "use": True}
+READER = {"text_code": True, "music": True, "source_memory": False, "source_reading": True, "use": True}
 SEEDS = (1, 2, 3)
 """Further training seeds of memory and reader."""
 TRUTH: Mapping[str, Mapping[str, bool]] = {
-    "organism": {"text_code": True, "music": True},
+    "organism": {"text_code": True, "music": True, "use": True},
     "organism-memory": MEMORY,
     "organism-memory-cut": {"text_code": True, WHERE_CUT: False},
     "organism-reader": READER,
-    "organism-shuffled": {"text_code": True, "music": False, **NO_SOURCE},
-    "organism-music-only": {"music": False, **NO_SOURCE},
-    "organism-random": {"text_code": False, "music": False, **NO_SOURCE},
+    "organism-shuffled": {"text_code": True, "music": False, **NO_SOURCE, "use": False},
+    "organism-music-only": {"music": False, **NO_SOURCE, "use": False},
+    "organism-random": {"text_code": False, "music": False, **NO_SOURCE, "use": False},
     **{f"organism-memory-small-{seed}": MEMORY for seed in SEEDS},
     **{f"organism-reader-small-{seed}": READER for seed in SEEDS},
 }

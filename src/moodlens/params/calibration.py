@@ -85,6 +85,7 @@ class VerdictsParams:
     finding_seeds: tuple[Seed, ...]
     where_models: tuple[Twin, ...]
     memory_models: tuple[Twin, ...]
+    use_models: tuple[Twin, ...]
     n_per_emotion: Annotated[Count, Ge(4)]
     n_clips: Count
     n_fork_clips: Count

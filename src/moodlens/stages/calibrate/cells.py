@@ -29,6 +29,7 @@ VERDICT = "verdict.json"
 BESIDE = ("inputs", "relate", "geometry")
 READ_AGAIN = ("reencode", "check", "null_text")
 """Stages of the finding on null-text states, the longest; `check` looks at the states read again too."""
+INTERCHANGE = "interchange"
 SITES = ["bow", "text", "acoustics", "tokens", "codec"]
 """Sites of the rungs text code and music."""
 NAIVE_LAYER = 3
@@ -47,6 +48,7 @@ class Cell:
     finding: bool = False  # null-text states and their negative controls
     where: bool = False  # layers and windows of the cache
     memory_share: bool = False  # against the truth by ablation
+    use: bool = False  # interchange of states
 
     @property
     def prompts(self) -> str:
@@ -74,6 +76,7 @@ def cells_of(section: VerdictsParams, home: Path) -> list[Cell]:
             finding=model in section.finding_models and seed in section.finding_seeds,
             where=model in section.where_models,
             memory_share=model in section.memory_models,
+            use=model in section.use_models and sets == section.sets[0],
         )
         for seed in section.seeds
         for sets in section.sets
@@ -82,15 +85,17 @@ def cells_of(section: VerdictsParams, home: Path) -> list[Cell]:
     return sorted(cells, key=lambda cell: not cell.finding)
 
 
-def needed_stages(root: Path, *, finding: bool = True, target: str = "decide") -> list[str]:
+def needed_stages(
+    root: Path, *, finding: bool = True, use: bool = True, target: str = "decide"
+) -> list[str]:
     """Return the stages of root/dvc.yaml that `target` needs for its verdicts, itself last, in their order.
 
     `BESIDE` is left out: `inputs` checks files of the user; `decide` reads the others for the gates before
-    SAE training, which no rung looks at. Without the finding, so is `READ_AGAIN`.
+    SAE training, which no rung looks at. Without the finding, so is `READ_AGAIN`; without use, `interchange`.
     """
     stages = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     makes = {out: name for name, stage in stages.items() for out in _outs(stage)}
-    left_out = {*BESIDE, *(() if finding else READ_AGAIN)}
+    left_out = {*BESIDE, *(() if finding else READ_AGAIN), *(() if use else (INTERCHANGE,))}
     needed, waiting = set(), [target]
     while waiting:
         name = waiting.pop()
@@ -108,7 +113,7 @@ def _outs(stage: Mapping[str, Any]) -> list[str]:
 
 def stages_of(cell: Cell) -> list[str]:
     """Return the stages of a cell in their order, those of `stages.calibrate.chain` last."""
-    stages = [*needed_stages(cell.root, finding=cell.finding), "naive"]
+    stages = [*needed_stages(cell.root, finding=cell.finding, use=cell.use), "naive"]
     stages += ["controls"] if cell.finding else []
     return stages + (["memory_share"] if cell.memory_share else [])
 
@@ -144,6 +149,7 @@ def cell_params(cell: Cell, section: VerdictsParams) -> str:
         "where_s": section.fork_step_s if cell.where else 0.0,
         "run_guidance_s": 0.0,
     }
+    params["interchange"] |= {"seed": cell.seed, "n_seeds": section.n_fork_clips}
     params["sae"]["sites"] = ["text"]  # none is trained, and single steps are not stored
     params["compute"]["workers"] = 1
     return yaml.safe_dump(params, sort_keys=False)

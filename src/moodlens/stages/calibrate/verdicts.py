@@ -18,6 +18,7 @@ from moodlens.params.calibration import CalibrationParams, VerdictsParams
 from moodlens.stages.calibrate.cells import Cell, cells_of, measured
 from moodlens.store.tables import write_plot
 
+USE = "use"
 SOURCES = {"source_music": "music", "source_memory": "memory", "source_reading": "reading"}
 FINDING = "finding: "
 """Begins the rung of the rows on null-text states; the reader follows."""
@@ -74,13 +75,15 @@ def rows_of(cell: Cell, metrics: dict[str, Any]) -> list[Row]:
         verdicts[WHERE_CUT] = found["verdict"]
     about = {"model": cell.model, "prompts": cell.prompts, "seed": cell.seed}
     rows: list[Row] = []
-    marks = {row.rung: row for row in judged(cell.model, verdicts)}
+    marks = {row.rung: row for row in judged(cell.model, verdicts) if row.rung != USE or cell.use}
     for rung in dict.fromkeys((*marks, *(name for name in SOURCES if name in verdicts))):
         numbers: Row = rungs.get(rung, {})
         if rung in SOURCES:
             numbers = sources.get(SOURCES[rung], {})
         if rung == WHERE_CUT:
             numbers = found or {}
+        if rung == USE:
+            numbers = {**numbers, "share": numbers.get("effect")}
         known = vars(marks[rung]) if rung in marks else {"rung": rung, "verdict": verdicts[rung], "mark": ""}
         measures = {name: numbers.get(name) for name in ("accuracy", "p", "share", "low", "high", "donor")}
         rows.append({**about, **known, **measures})
