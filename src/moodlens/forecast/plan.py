@@ -13,13 +13,14 @@ from moodlens.contracts.tensors import WHOLE_SITES
 from moodlens.forecast import latents, stages
 from moodlens.forecast.forks import Forking, fork_steps, forks_cost
 from moodlens.forecast.generation import Cost, Load, generate_cost
+from moodlens.forecast.interchange import Exchanging, interchange_cost
 from moodlens.forecast.machine import measured_rates
 from moodlens.forecast.reencode import reencode_cost
 from moodlens.forecast.sizes import Sizes, published_config, sizes_of, sizes_of_checkpoint
 from moodlens.forecast.stages import Analysis
 from moodlens.params.pipeline import Model, Params
-from moodlens.prompts.design import split_evenly
-from moodlens.prompts.grammar import EMOTION_SETS
+from moodlens.prompts.design import REPEATS, split_evenly
+from moodlens.prompts.grammar import EMOTION_SETS, wordings
 
 DENSE = ("relu", "jumprelu", "gated")
 """SAE architectures whose training steps multiply every latent."""
@@ -146,17 +147,64 @@ def forking_of(params: Params, sizes: Sizes) -> Forking:
     )
 
 
+def exchanging_of(params: Params, sizes: Sizes) -> Exchanging:
+    """Return the exchanges that the parameters request; none of clips that are too short to judge."""
+    section = params.interchange
+    long_enough = section.judged_s <= params.generate.duration_s
+    return Exchanging(
+        n_slots=slots_of_pairs(params, section.pairs) if long_enough else 0,
+        n_units=units_of_pairs(params, section.pairs),
+        n_seeds=section.n_seeds,
+        sites=tuple(section.sites),
+        n_windows=section.n_windows,
+        n_draws=section.n_draws,
+        guided=len(halves_run(section.guidance_scale, "cond")) > 1,
+        block_clips=section.block_clips,
+        rows_per_task=section.rows_per_task,
+        judged_s=section.judged_s,
+    )
+
+
 def n_slots_of(params: Params) -> int:
-    """Return the pairs of prompts that share a slot, of all pairs of emotions in forks.pairs.
+    """Return the pairs of prompts that share a slot, of all pairs of emotions in forks.pairs."""
+    return slots_of_pairs(params, params.forks.pairs)
+
+
+def slots_of_pairs(params: Params, pairs: Sequence[tuple[str, str]]) -> int:
+    """Return the pairs of prompts that share a slot, of all these pairs of emotions.
 
     Slots come from the grammar, where every emotion has a prompt in each of them; captions have none.
     """
-    known = set(params.prompts.emotions)
-    pairs = [pair for pair in params.forks.pairs if set(pair) <= known]
+    return len(_known(params, pairs)) * sum(_shares(params).values())
+
+
+def units_of_pairs(params: Params, pairs: Sequence[tuple[str, str]]) -> int:
+    """Return the distinct pairs of wordings that share a slot, of all these pairs of emotions.
+
+    A wording stands in adjacent slots, about REPEATS of them (`prompts.design`), more where words are few.
+    """
+
+    def words(name: str, emotion: str, n: int) -> list[int]:
+        counts = split_evenly(n, min(len(wordings(name, emotion)), -(-n // REPEATS)))
+        return [word for word, count in enumerate(counts) for _ in range(count)]
+
+    return sum(
+        len(set(zip(words(name, one, n), words(name, other, n), strict=True)))
+        for one, other in _known(params, pairs)
+        for name, n in _shares(params).items()
+        if n
+    )
+
+
+def _known(params: Params, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [pair for pair in pairs if set(pair) <= set(params.prompts.emotions)]
+
+
+def _shares(params: Params) -> dict[str, int]:
+    """Return set of the grammar -> its slots."""
     emotional = [name for name in params.prompts.sets if name != NEUTRAL]
     shares = split_evenly(params.prompts.n_per_emotion, len(emotional)) if emotional else []
-    in_grammar = sum(n for name, n in zip(emotional, shares, strict=True) if name in EMOTION_SETS)
-    return len(pairs) * in_grammar
+    return {name: n for name, n in zip(emotional, shares, strict=True) if name in EMOTION_SETS}
 
 
 def _n_hookpoints(sites: Sequence[str], n_layers: int) -> int:
@@ -186,6 +234,7 @@ def costs_of(params: Params, root: Path) -> list[Cost]:
         stages.probe_cost(load, analysis),
         stages.null_text_cost(load, analysis),
         forks_cost(sizes, load, forking_of(params, sizes), rates),
+        interchange_cost(sizes, load, exchanging_of(params, sizes), rates),
         stages.temporal_cost(sizes, load, analysis),
         stages.attention_cost(sizes, load, analysis),
         stages.geometry_cost(load, analysis),
