@@ -4,21 +4,21 @@ from moodlens.backends import catalog
 from moodlens.calibration.truth import CUT_LAYERS, TRUTH, WHERE_CUT, judged
 from moodlens.decision.ladder import RUNGS
 
-UNTESTED = 3 * ["untested"]
-"""Marks of the sources, on which these verdicts are silent."""
+UNTESTED = 4 * ["untested"]
+"""Marks of the sources and of use, on which these verdicts are silent."""
 
 
 def test_the_truth_table():
     assert {model: [rung for rung, holds in rungs.items() if holds] for model, rungs in TRUTH.items()} == {
-        "organism": ["text_code", "music"],
-        "organism-memory": ["text_code", "music", "source_memory"],
+        "organism": ["text_code", "music", "use"],
+        "organism-memory": ["text_code", "music", "source_memory", "use"],
         "organism-memory-cut": ["text_code"],
-        "organism-reader": ["text_code", "music", "source_reading"],
+        "organism-reader": ["text_code", "music", "source_reading", "use"],
         "organism-shuffled": ["text_code"],
         "organism-music-only": [],
         "organism-random": [],
-        **{f"organism-memory-small-{seed}": ["text_code", "music", "source_memory"] for seed in (1, 2, 3)},
-        **{f"organism-reader-small-{seed}": ["text_code", "music", "source_reading"] for seed in (1, 2, 3)},
+        **{f"organism-memory-small-{n}": ["text_code", "music", "source_memory", "use"] for n in (1, 2, 3)},
+        **{f"organism-reader-small-{n}": ["text_code", "music", "source_reading", "use"] for n in (1, 2, 3)},
     }
     assert TRUTH["organism-reader"]["source_memory"] is False
     assert TRUTH["organism-memory-cut"]["where_cut"] is False
@@ -38,7 +38,7 @@ def test_neither_none_nor_undecided_claims_a_rung():
     for verdict in ("none", "undecided"):
         verdicts = {"text_code": "weak", "music": verdict}
         assert [row.mark for row in judged("organism-shuffled", verdicts)] == ["right", "right", *UNTESTED]
-        assert [row.mark for row in judged("organism", verdicts)] == ["right", "wrong"]
+        assert [row.mark for row in judged("organism", verdicts)] == ["right", "wrong", "untested"]
 
 
 def test_a_rung_without_a_verdict_is_untested_and_findings_are_not_judged():

@@ -24,9 +24,11 @@ from tests.stages.datasets import ROOT, small_params
 from tests.stages.test_sae import open_gate, small
 from tests.tiny_model import save_tiny_model
 
-ORDER = ("prompts", "generate", "reencode", "embed", "acoustics", "check", "forks", "sae", "latents")
+ORDER = (
+    "prompts", "generate", "reencode", "embed", "acoustics", "check", "forks", "interchange", "sae", "latents",
+)  # fmt: skip
 """The stages that are run; each starts from what those before it made."""
-FOLDERS = ("generate", "reencode", "forks", "sae", "latents")
+FOLDERS = ("generate", "reencode", "forks", "interchange", "sae", "latents")
 PRELOADED = [
     "tests.stages.interrupted",
     *(f"moodlens.stages.{name}{'.stage' if name in FOLDERS else ''}" for name in ORDER),
@@ -47,6 +49,10 @@ def params_of() -> Params:
         forks=replace(
             params.forks, pairs=(("happy", "sad"),), n_seeds=1, steps_s=(0.04,), run_guidance_s=0,
             where_s=0, judged_s=0.5, rows_per_task=4, n_permutations=99,
+        ),
+        interchange=replace(
+            params.interchange, pairs=(("happy", "sad"),), n_seeds=1, n_draws=2, n_windows=1, judged_s=0.5,
+            n_permutations=99,
         ),
         latents=replace(params.latents, n_permutations=199, splice_clips=2, n_shown=4, null_text=False),
     )  # fmt: skip

@@ -25,6 +25,8 @@ def plot_tables(strength: float) -> dict[str, pd.DataFrame]:
     return {
         "forks_shares": _shares(strength),
         "forks_places": _places(strength),
+        "interchange_places": _exchanged(strength, "place", [f"residual.{n}" for n in range(N_LAYERS)]),
+        "interchange_arms": _exchanged(strength, "arm", ["mediated", "sufficiency", "necessity", "seed"]),
         "signal_layers": bounded.assign(effect=height),
         "signal_metrics": _each(
             sites.assign(score=20 * height, unit="wording"), "metric", ("permanova", "cosine_raw")
@@ -65,6 +67,12 @@ def _places(strength: float) -> pd.DataFrame:
     frame = pd.DataFrame({"kind": [name.split()[0] for name in names], "place": names})
     height = strength * frame.index / 4
     return frame.assign(share=height, low=height - 0.05, high=height + 0.05, p=0.01 + 0.1 * frame.index)
+
+
+def _exchanged(strength: float, column: str, names: list[str]) -> pd.DataFrame:
+    frame = pd.DataFrame({column: names})
+    height = strength * (1 + frame.index) / 4
+    return frame.assign(share=height, low=height - 0.05, high=height + 0.05, p=0.01 + 0.03 * frame.index)
 
 
 def _each(rows: pd.DataFrame, column: str, values: tuple) -> pd.DataFrame:

@@ -83,7 +83,7 @@ def test_from_simulation_to_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
     home.mkdir()
     (tmp_path / "metrics").mkdir()
     said = {
-        "organism": measured("encoded in the layers", text_code="strong", source_memory="none"),
+        "organism": measured("encoded in the layers", text_code="strong", source_memory="none", use="weak"),
         "organism-shuffled": measured("encoded in the layers", text_code="weak", music="weak"),
         "organism-random": measured("not encoded", text_code="none", music="undecided"),
     }

@@ -17,7 +17,7 @@ from tests.tiny_model import save_tiny_model
 
 ROOT = Path(__file__).parents[2]
 MARKER = Path("data") / "inputs.txt"
-LOADING = ("generate", "reencode", "embed", "forks", "sae", "latents")
+LOADING = ("generate", "reencode", "embed", "forks", "interchange", "sae", "latents")
 """Stages that load the model."""
 
 

@@ -16,7 +16,7 @@ from moodlens.base.seeding import rng_for
 from tests.stages.interrupted import ORDER, Ended, Undisturbed, digests, run, run_all
 
 N_KILLS = int(os.environ.get("MOODLENS_KILLS", "1"))
-KILLED = ("generate", "reencode", "forks", "sae", "latents")
+KILLED = ("generate", "reencode", "forks", "interchange", "sae", "latents")
 CLIPS = ("data/prompts.csv", "data/clips.parquet", "data/activations/manifest.json")
 GENERATED = ("data/codes/shard-*", "data/activations/shard-*", "data/activations/summary-*")
 READ = {
@@ -29,6 +29,10 @@ READ = {
         "data/acoustics.parquet",
     ),
     "forks": (*CLIPS, "data/.forks/receipt-*", "data/audio/*", "metrics/check.json"),
+    "interchange": (
+        *CLIPS, "data/.interchange/receipt-*", "data/.interchange/displaced-*", "data/audio/*",
+        "metrics/check.json",
+    ),
     "sae": (*CLIPS, GENERATED[0], GENERATED[1], "metrics/decide.json"),
     "latents": (
         "metrics/sae.json", "data/sae/texts.csv", "data/sae/*.safetensors", "models/sae/*/*/cfg.json",

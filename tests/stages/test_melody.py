@@ -8,6 +8,7 @@ import pytest
 from moodlens.backends.audiocraft.convert import convert
 from moodlens.stages import embed
 from moodlens.stages.forks import stage as forks
+from moodlens.stages.interchange import stage as interchange
 from moodlens.stages.generate import stage as generate
 from moodlens.stages.reencode import stage as reencode
 from moodlens.store.tables import read_metrics
@@ -27,9 +28,10 @@ def test_the_stages_finish_and_null_text_tells_nothing_of_the_prompt(
     params = replace(params, prompts=replace(params.prompts, sets=("generic", "descriptive")))
     params = replace(params, generate=generating)
     write_prompts(params, tmp_path)
-    for stage in (generate, reencode, embed, forks):
+    for stage in (generate, reencode, embed, forks, interchange):
         stage.run(params, tmp_path)
     measured = read_metrics(tmp_path / "metrics" / "reencode.json")
     assert measured["null_difference"] == 0
     assert float(str(measured["forced_difference"])) <= params.reencode.tolerance
-    assert "prepends its text" in str(read_metrics(tmp_path / "metrics" / "forks.json"))
+    for name in ("forks", "interchange"):
+        assert "prepends its text" in str(read_metrics(tmp_path / "metrics" / f"{name}.json"))

@@ -25,6 +25,7 @@ SMALL = {
     "reencode": {"n_steps": 3},
     "null_text": {"n_permutations": 1999, "n_bootstrap": 200, "n_folds": 4, "n_draws": 20, "shots": [1]},
     "forks": {"steps_s": [0.3], "where_s": 0, "run_guidance_s": 0, "judged_s": 1.0, "n_seeds": 1},
+    "interchange": {"judged_s": 1.0, "n_draws": 2},
     "temporal": {"n_permutations": 199, "n_bootstrap": 100},
     "geometry": {"n_permutations": 199, "n_bootstrap": 100, "umap": False},
     "sae": {"override_gate": True, "n_steps": 20, "n_seeds": 2, "expansion": 2, "k": 4},
@@ -86,7 +87,8 @@ def test_every_rung_has_a_verdict_and_every_dataset_passed(clone: Path):
     verdicts = {rung: decision["rungs"][rung]["verdict"] for rung in RUNGS}
     untested = [name for name, verdict in verdicts.items() if verdict == "untested"]
     assert untested == [*SOURCES, "use"], "two prompts per set leave no second wording for a donor"
-    assert "share a slot" in json.loads((clone / "metrics" / "forks.json").read_text())["reason"]
+    for stage in ("forks", "interchange"):
+        assert "share a slot" in json.loads((clone / "metrics" / f"{stage}.json").read_text())["reason"]
     assert json.loads((clone / "metrics" / "check.json").read_text())["success"] is True
     assert len((clone / "reports" / "index.html").read_bytes()) > 50_000
 

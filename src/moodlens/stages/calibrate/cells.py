@@ -85,9 +85,7 @@ def cells_of(section: VerdictsParams, home: Path) -> list[Cell]:
     return sorted(cells, key=lambda cell: not cell.finding)
 
 
-def needed_stages(
-    root: Path, *, finding: bool = True, use: bool = True, target: str = "decide"
-) -> list[str]:
+def needed_stages(root: Path, *, finding: bool = True, use: bool = True, target: str = "decide") -> list[str]:
     """Return the stages of root/dvc.yaml that `target` needs for its verdicts, itself last, in their order.
 
     `BESIDE` is left out: `inputs` checks files of the user; `decide` reads the others for the gates before
