@@ -25,7 +25,8 @@ from tests.stages.test_sae import open_gate, small
 from tests.tiny_model import save_tiny_model
 
 ORDER = (
-    "prompts", "generate", "reencode", "embed", "acoustics", "check", "forks", "interchange", "sae", "latents",
+    "prompts", "generate", "reencode", "embed", "acoustics", "check", "forks", "interchange", "sae",
+    "latents",
 )  # fmt: skip
 """The stages that are run; each starts from what those before it made."""
 FOLDERS = ("generate", "reencode", "forks", "interchange", "sae", "latents")

@@ -25,8 +25,10 @@ def plot_tables(strength: float) -> dict[str, pd.DataFrame]:
     return {
         "forks_shares": _shares(strength),
         "forks_places": _places(strength),
-        "interchange_places": _exchanged(strength, "place", [f"residual.{n}" for n in range(N_LAYERS)]),
-        "interchange_arms": _exchanged(strength, "arm", ["mediated", "sufficiency", "necessity", "seed"]),
+        "interchange_places": _exchanged(strength, "place", [f"residual.{n}" for n in range(6)]),
+        "interchange_arms": _exchanged(
+            strength, "arm", ["mediated", "sufficiency", "necessity", "on", "seed"]
+        ),
         "signal_layers": bounded.assign(effect=height),
         "signal_metrics": _each(
             sites.assign(score=20 * height, unit="wording"), "metric", ("permanova", "cosine_raw")

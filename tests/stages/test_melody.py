@@ -8,8 +8,8 @@ import pytest
 from moodlens.backends.audiocraft.convert import convert
 from moodlens.stages import embed
 from moodlens.stages.forks import stage as forks
-from moodlens.stages.interchange import stage as interchange
 from moodlens.stages.generate import stage as generate
+from moodlens.stages.interchange import stage as interchange
 from moodlens.stages.reencode import stage as reencode
 from moodlens.store.tables import read_metrics
 from tests.stages.datasets import small_params
