@@ -7,6 +7,7 @@ keys are further measurements. Tests assert no wall-clock time: speed lives here
 COMMANDS = {
     "generate": ("generate",),
     "forks": ("forks",),
+    "interventions": ("interventions",),
     "pipeline": ("pipeline",),
     "statistics": ("statistics",),
     "sae": ("sae",),
