@@ -16,13 +16,12 @@ from moodlens.params.choices import (
     AnalysisSite,
     CaptureSite,
     Emotion,
-    EmotionPair,
-    ExchangeSite,
     Metric,
     PromptSet,
     SaeSite,
 )
 from moodlens.params.clashes import refuse_clashes
+from moodlens.params.experiments import Forks, Interchange
 from moodlens.params.quantities import (
     Confidence,
     Count,
@@ -160,50 +159,6 @@ class NullText:
     n_bootstrap: Resamples
     confidence: Confidence
     seed: Seed
-
-
-@dataclass(frozen=True)
-class Forks:
-    pairs: Names[EmotionPair]
-    n_seeds: Count
-    seed: Seed
-    steps_s: Names[Nonnegative]
-    guidance_scale: Annotated[float, Interval(ge=1, le=100)]
-    run_guidance_s: Nonnegative
-    where_s: Nonnegative
-    n_windows: Count
-    judged_s: Annotated[float, Interval(ge=0.5, le=120)]
-    block_clips: Count
-    rows_per_task: Count
-    share_strong: Share
-    share_weak: Share
-    margin: SmallShare
-    n_permutations: Permutations
-    confidence: Confidence
-    analysis_seed: Seed
-
-
-@dataclass(frozen=True)
-class Interchange:
-    pairs: Names[EmotionPair]
-    sites: Names[ExchangeSite]
-    n_windows: Count
-    n_seeds: Count
-    seed: Seed
-    guidance_scale: Annotated[float, Interval(ge=1, le=100)]
-    n_directions: Count
-    n_draws: Count
-    judged_s: Annotated[float, Interval(ge=0.5, le=120)]
-    block_clips: Count
-    rows_per_task: Count
-    share_strong: Share
-    share_weak: Share
-    margin: SmallShare
-    rank_strong: SmallShare
-    rank_weak: SmallShare
-    n_permutations: Permutations
-    confidence: Confidence
-    analysis_seed: Seed
 
 
 @dataclass(frozen=True)

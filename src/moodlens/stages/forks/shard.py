@@ -2,56 +2,35 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from moodlens.audio.judge import heard
-from moodlens.backends import catalog
-from moodlens.backends.recorded import EARLIER
 from moodlens.contracts.backend import Capture, ClipRequest, MusicBackend, Sampling
 from moodlens.forks.cells import ALL, PREFIXES, SIDES, Cell, Row, plan
-from moodlens.params.pipeline import Model
 from moodlens.store.receipts import write_receipt
+from moodlens.workspace.model_tasks import ModelTask
 
 RECEIPTS = ".forks"
 """Folder of the receipts in data/. It is no output of DVC, so that DVC keeps it when a stage is run again."""
 
 
-@dataclass(frozen=True)
-class ForkTask:
-    """Everything a worker needs for the continuations of some rows; picklable."""
+@dataclass(frozen=True, kw_only=True)
+class ForkTask(ModelTask):
+    """The continuations of some rows."""
 
-    number: int
+    folder: ClassVar[str] = RECEIPTS
+
     rows: tuple[Row, ...]
     cells: tuple[Cell, ...]
     whole: bool  # whether the whole clips are described too
-    sampling: Sampling
-    root: Path
-    model: Model
-    weights_sha256: str
-    block_clips: int
     judged_s: float
-    threads: int
-    fingerprint: str
-
-    @property
-    def data(self) -> Path:
-        return self.root / "data"
-
-    @property
-    def receipt(self) -> Path:
-        return self.data / RECEIPTS / f"receipt-{self.number:04d}.json"
 
 
 def run_forks(task: ForkTask) -> None:
     """Generate the clips of every row, fork them, describe how their end sounds, and write the receipt."""
-    import torch
-
-    torch.set_num_threads(task.threads)
-    backend = _loaded(task.model, task.root, task.weights_sha256, task.block_clips)
+    backend = task.backend()
     requests = [
         ClipRequest(f"{row.slot.slot_id}-{row.seed}-{name}", row.slot.slot_id, row.text(name), row.seed_key)
         for name in PREFIXES
@@ -121,8 +100,3 @@ def place_of(cell: Cell) -> str:
     if cell.layers is not None:
         return f"layer {cell.layers[0]}"
     return f"steps {cell.window[0]}-{cell.window[1]}" if cell.window is not None else ""
-
-
-@lru_cache(maxsize=1)
-def _loaded(model: Model, root: Path, weights_sha256: str, block_clips: int) -> MusicBackend:
-    return catalog.load(model, root, block_clips, recorded=weights_sha256, made=EARLIER)

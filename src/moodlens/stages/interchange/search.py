@@ -2,22 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from moodlens.backends import catalog
-from moodlens.backends.recorded import EARLIER
 from moodlens.contracts.backend import Capture, ClipRequest, MusicBackend, Sampling
 from moodlens.forks.cells import DONOR, ONE, OTHER, Row
-from moodlens.params.pipeline import Model
 from moodlens.store.receipts import write_receipt
 from moodlens.store.shards import write_shard
 from moodlens.use.directions import displacement
 from moodlens.use.places import Place
 from moodlens.use.readings import CLIPS, readings, scores
+from moodlens.workspace.model_tasks import ModelTask
 
 FOLDER = ".interchange"
 """Folder of receipts and displacements in data/. It is no output of DVC, so DVC keeps it between runs."""
@@ -25,28 +22,14 @@ TEXTS = (ONE, OTHER, DONOR)
 """Texts under which the first clip is read for displacements."""
 
 
-@dataclass(frozen=True)
-class SearchTask:
-    """Everything a worker needs for the search in some rows; picklable."""
+@dataclass(frozen=True, kw_only=True)
+class SearchTask(ModelTask):
+    """The search in some rows."""
 
-    number: int
+    folder: ClassVar[str] = FOLDER
+
     rows: tuple[Row, ...]
     places: tuple[Place, ...]
-    sampling: Sampling
-    root: Path
-    model: Model
-    weights_sha256: str
-    block_clips: int
-    threads: int
-    fingerprint: str
-
-    @property
-    def data(self) -> Path:
-        return self.root / "data"
-
-    @property
-    def receipt(self) -> Path:
-        return self.data / FOLDER / f"receipt-{self.number:04d}.json"
 
     @property
     def displaced(self) -> Path:
@@ -56,10 +39,7 @@ class SearchTask:
 
 def run_search(task: SearchTask) -> None:
     """Generate the clips of every row, score every place, and write displacements and the receipt."""
-    import torch
-
-    torch.set_num_threads(task.threads)
-    backend = loaded(task.model, task.root, task.weights_sha256, task.block_clips)
+    backend = task.backend()
     codes = clips_of(backend, task.rows, CLIPS, task.sampling)
     nats = backend.score(readings(task.rows, codes, task.places))
     table = scores(task.rows, task.places, nats)
@@ -100,9 +80,3 @@ def displacements(backend: MusicBackend, task: SearchTask, codes: np.ndarray) ->
             for part in ("gap", "within", "norm"):
                 found.setdefault(f"{name}/{part}", []).append(np.asarray(getattr(moved, part), np.float32))
     return {name: np.stack(values) for name, values in found.items()}
-
-
-@lru_cache(maxsize=1)
-def loaded(model: Model, root: Path, weights_sha256: str, block_clips: int) -> MusicBackend:
-    """Return the model of a task, loaded once per worker."""
-    return catalog.load(model, root, block_clips, recorded=weights_sha256, made=EARLIER)

@@ -1,52 +1,35 @@
 """One task of the test: pairs of prompts that play freely with states exchanged at one frozen place."""
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from moodlens.audio.judge import heard
-from moodlens.contracts.backend import Capture, ClipRequest, MusicBackend, Sampling
+from moodlens.contracts.backend import Capture, ClipRequest, MusicBackend
 from moodlens.forks.cells import Row
-from moodlens.params.pipeline import Model
-from moodlens.stages.interchange.search import FOLDER, loaded
+from moodlens.stages.interchange.search import FOLDER
 from moodlens.store.receipts import write_receipt
 from moodlens.use.plays import Frozen, Play, about, branches
+from moodlens.workspace.model_tasks import ModelTask
 
 
-@dataclass(frozen=True)
-class TrialTask:
-    """Everything a worker needs for the plays of some rows; picklable."""
+@dataclass(frozen=True, kw_only=True)
+class TrialTask(ModelTask):
+    """The plays of some rows."""
 
-    number: int
+    folder: ClassVar[str] = FOLDER
+
     rows: tuple[Row, ...]
     frozen: tuple[Frozen, ...]  # per row: what the half without its unit fixed
     other_keys: tuple[int, ...]  # per row: noise of the clip whose tokens arm `seed` takes
     wanted: tuple[tuple[Play, ...], ...]  # per row
-    sampling: Sampling
     judged_s: float
-    root: Path
-    model: Model
-    weights_sha256: str
-    block_clips: int
-    threads: int
-    fingerprint: str
-
-    @property
-    def data(self) -> Path:
-        return self.root / "data"
-
-    @property
-    def receipt(self) -> Path:
-        return self.data / FOLDER / f"receipt-{self.number:04d}.json"
 
 
 def run_trial(task: TrialTask) -> None:
     """Let every row play with every intervention, describe how the end sounds, and write the receipt."""
-    import torch
-
-    torch.set_num_threads(task.threads)
-    backend = loaded(task.model, task.root, task.weights_sha256, task.block_clips)
+    backend = task.backend()
     stems, made = branches(task.rows, task.frozen, other_clips(task, backend), task.wanted)
     forked = backend.fork(stems, made, task.sampling)
     sounds = heard(backend.decode, forked.codes, backend.info.sample_rate_hz, task.judged_s)
