@@ -1,14 +1,17 @@
 """Interventions while tokens are drawn: against clips without any, and against whole passes."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from moodlens.backends import catalog
 from moodlens.backends.musicgen.backend import MusicgenBackend
 from moodlens.base.errors import UsageError
 from moodlens.contracts.backend import Branch, Capture, Sampling, Stem
 from moodlens.contracts.interventions import Donor, Intervention, Latent, Reading
+from moodlens.params.pipeline import Model
 from tests.backends.musicgen.test_fork import KEYS, LONG, N_FRAMES, N_STEPS, TEXTS, clips, small
 
 EVERY = Capture(("residual", "cross_attention", "logits"))
@@ -193,6 +196,20 @@ def test_scores_are_those_of_the_logits(backend: MusicgenBackend):
         for k in range(4):
             wanted = [-log_p[frame + k, k, reading.codes[k, frame]] for frame in range(N_FRAMES)]
             np.testing.assert_allclose(found[k], wanted, atol=1e-4)
+
+
+def test_an_exchange_of_what_a_cut_layer_reads_moves_nothing():
+    """The shipped weights that remember, their text path cut in the first layers: the planted negative."""
+    root = Path(__file__).parents[3]
+    backend = catalog.load(Model(catalog.CUT, "", "float32", "cpu"), root)
+    codes = np.random.default_rng(0).integers(0, 256, size=(4, 60)).astype(np.int16)
+    text, other = "a happy piano piece", "a sad piano piece"
+    layers = range(backend.info.n_layers)
+    swaps = [Reading(codes, text, (exchange(f"cross_attention.{layer}", other),)) for layer in layers]
+    own, swapped, *moved = backend.score([Reading(codes, text), Reading(codes, other), *swaps])
+    assert np.abs(own - swapped).max() > 0.01
+    still = [np.array_equal(nats, own) for nats in moved]
+    assert still == [layer < catalog.CUT_LAYERS for layer in layers]
 
 
 def test_scores_need_clips_of_one_length(backend: MusicgenBackend):
