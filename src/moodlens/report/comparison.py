@@ -241,7 +241,7 @@ def _short(value: str) -> str:
 
 def legend(comparison: Comparison) -> str:
     """Return what the cells of a rung hold."""
-    effect = "effect (centred similarity within emotions minus between them)"
+    effect = "effect (text code, music: similarity within minus between emotions; others: share)"
     return f"Rungs: verdict, {effect}, interval ({interval_kind(comparison)})."
 
 
