@@ -168,7 +168,8 @@ class AudiocraftBackend(LoadedBackend):
                     switch.on = True
                     self._lm.set_streaming_state(clip.state)
                 logits = clip.logits(self._lm, step)[:, :, -1].float()
-                clip.state = self._lm.get_streaming_state()
+                if donors:
+                    clip.state = self._lm.get_streaming_state()
                 logits = guided(logits, 1, sampling.guidance_scale)
                 tokens = draw_tokens(logits, uniforms[None, step], sampling)
                 columns[:, :, step + 1] = torch.where(real[step], tokens, self._lm.special_token_id)
