@@ -1,6 +1,7 @@
 """Stage `inputs`: the files that the parameters name, and the stamp of the model, before any work."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,8 @@ ROOT = Path(__file__).parents[2]
 MARKER = Path("data") / "inputs.txt"
 LOADING = ("generate", "reencode", "embed", "forks", "interchange", "sae", "latents")
 """Stages that load the model."""
+LOADS = re.compile(r"catalog\.load\(|\(ModelTask\)")
+"""A call, or a task that makes it in a worker (`workspace.model_tasks`)."""
 
 
 def params_with(table: str = "mine.csv", model_id: str = "organism") -> Params:
@@ -98,7 +101,7 @@ def test_every_stage_that_loads_the_model_depends_on_the_stamp_and_the_stamp_is_
     loading = {
         path.relative_to(ROOT / "src/moodlens/stages").parts[0].removesuffix(".py")
         for path in (ROOT / "src/moodlens/stages").rglob("*.py")
-        if "catalog.load(" in path.read_text(encoding="utf-8")
+        if LOADS.search(path.read_text(encoding="utf-8"))
     }
     assert loading - {"calibrate"} == set(LOADING)
 

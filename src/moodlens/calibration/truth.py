@@ -54,7 +54,7 @@ def judged(model: str, verdicts: Mapping[str, str]) -> tuple[Judged, ...]:
         verdicts: of the rungs.
 
     >>> [row.mark for row in judged("organism-memory", {"text_code": "weak", "music": "none"})]
-    ['right', 'wrong', 'untested']
+    ['right', 'wrong', 'untested', 'untested']
     """
     rows = []
     for rung, truth in TRUTH[model].items():

@@ -8,7 +8,8 @@ import pytest
 
 from moodlens.backends import catalog
 from moodlens.backends.audiocraft.convert import convert
-from moodlens.contracts.backend import Capture, ClipRequest, MusicBackend, Patch, Sampling
+from moodlens.contracts.backend import Capture, ClipRequest, MusicBackend, Sampling
+from moodlens.contracts.interventions import Intervention
 from moodlens.params.pipeline import Model
 from tests.tiny_audiocraft import give_melody_parts, save_tiny_audiocraft
 
@@ -55,8 +56,9 @@ def test_a_patch_reaches_the_half_that_it_names(melody: MusicBackend):
     before = melody.teacher_force(codes, [LONG], CAPTURE)
     changed = {}
     for half in ("cond", "uncond"):
-        patch = Patch("residual.0", before.values[f"residual.0/{half}"] + 1, half)
-        after = melody.teacher_force(codes, [LONG], CAPTURE, [patch])
+        given = before.values[f"residual.0/{half}"][0] + 1
+        edit = Intervention("residual.0", "replace", half, vectors=given)
+        after = melody.teacher_force(codes, [LONG], CAPTURE, [[edit]])
         key = "residual.1"
         changed[half] = {
             other: not np.array_equal(after.values[f"{key}/{other}"], before.values[f"{key}/{other}"])
