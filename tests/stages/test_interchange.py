@@ -1,5 +1,6 @@
 """Stage `interchange` on a tiny model: its tables, its resumption, what it freezes, where it is refused."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from moodlens.contracts.tables import INTERCHANGE, PROMPTS, SCORES
 from moodlens.params.pipeline import Params, parse_params
 from moodlens.stages.interchange import stage
 from moodlens.store.shards import read_shard
-from moodlens.store.tables import read_metrics, read_table
+from moodlens.store.tables import read_metrics, read_table, write_metrics
 from moodlens.use.discovery import find
 from moodlens.workspace.judged_pairs import FAMILY_JUDGE, comparable_slots
 from tests.stages.test_forks import model as model_of_forks
@@ -155,6 +156,26 @@ def test_where_interchange_does_not_apply_the_stage_says_why_and_writes_empty_ta
     assert read_table(INTERCHANGE, root / "data" / "interchange.parquet").empty
     for name in ("places", "arms", "factors"):
         assert (root / "metrics" / f"interchange_{name}.csv").read_text().count("\n") == 1
+
+
+def test_a_model_whose_states_no_text_moves_ends_its_chapter_and_not_the_run(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
+):
+    """The text path is cut in both layers of the tiny model."""
+    root = workspace(tmp_path, model)
+    home = root / "models" / "organism"
+    shutil.copytree(home, home / "memory")
+    params = params_of()
+    params = replace(params, model=replace(params.model, id=catalog.CUT))
+    weights = catalog.find(params.model, root).weights_sha256
+    manifest = {"model": {"weights_sha256": weights}}
+    write_metrics(manifest, root / "data" / "activations" / "manifest.json")
+    assert stage.run(params, root) is None
+    said = capsys.readouterr().out
+    assert "interchange does not apply: at" in said
+    assert "gaps between emotions must not all be zero" in said
+    assert read_metrics(root / "metrics" / "interchange.json")["applies"] is False
+    assert read_table(INTERCHANGE, root / "data" / "interchange.parquet").empty
 
 
 def test_other_weights_than_those_of_the_clips_are_refused(tmp_path: Path, model: Path):

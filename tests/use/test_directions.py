@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from moodlens.base.errors import UsageError
+from moodlens.base.errors import Unsupported, UsageError
 from moodlens.use.directions import displacement, emotion_basis, null_vectors
 
 RNG = np.random.default_rng(0)
@@ -65,13 +65,13 @@ def test_null_vectors_are_drawn_by_the_generator():
 def test_nothing_to_fit_is_refused():
     basis = emotion_basis(GAPS, 2)
     rng = np.random.default_rng(0)
-    with pytest.raises(UsageError, match="not all be zero"):
+    with pytest.raises(Unsupported, match="not all be zero"):
         emotion_basis(np.zeros((4, 16)), 2)
     with pytest.raises(UsageError, match="at least 1; got 0"):
         emotion_basis(GAPS, 0)
-    with pytest.raises(UsageError, match="not all be zero"):
+    with pytest.raises(Unsupported, match="not all be zero"):
         null_vectors(np.zeros((4, 16)), basis, 1.0, 3, rng)
-    with pytest.raises(UsageError, match="rank 0 outside 2"):
+    with pytest.raises(Unsupported, match="rank 0 outside 2"):
         null_vectors(RNG.standard_normal((4, 2)) @ basis, basis, 1.0, 3, rng)
 
 

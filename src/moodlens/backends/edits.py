@@ -1,6 +1,6 @@
 """Interventions applied to module outputs, during generation and under teacher forcing alike.
 
-`Edits` compiles the interventions of all rows of a pass. Those of one hookpoint that have the same shape are
+`edited` compiles the interventions of all rows of a pass. Those of one hookpoint that have the same shape are
 applied together, so that their cost does not grow with the number of rows. A hook counts the steps that it
 sees: step by step or all at once, the same steps are changed.
 
@@ -65,7 +65,7 @@ def edited(
             counted behind the rows of the pass. None is no such rows.
 
     Raises:
-        UsageError: an intervention is as wide as another model.
+        UsageError: the vectors of an intervention have another width than the states.
         ContractError: a module did not put out every step exactly once.
     """
     by_hookpoint: dict[str, list[Job]] = {}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from moodlens.base.errors import UsageError, must
+from moodlens.base.errors import Unsupported, UsageError, must
 
 TINY = 1e-6
 """Singular values, and lengths after a projection, below this share of the largest count as zero."""
@@ -48,7 +48,8 @@ def emotion_basis(
         n_directions: at most.
 
     Raises:
-        UsageError: no direction is asked for, or all gaps are zero.
+        UsageError: no direction is asked for.
+        Unsupported: all gaps are zero: the text moves no state here.
     """
     if n_directions < 1:
         advice = "Ask for one direction or more"
@@ -56,7 +57,7 @@ def emotion_basis(
     _, sizes, rows = np.linalg.svd(np.asarray(gaps, dtype=np.float64), full_matrices=False)
     if not sizes[0] > 0:
         advice = "Choose a hookpoint that the text reaches"
-        raise UsageError(must("gaps between emotions", "not all be zero", "zeros", next_step=advice))
+        raise Unsupported(must("gaps between emotions", "not all be zero", "zeros", next_step=advice))
     rank = int((sizes > TINY * sizes[0]).sum())
     return rows[: min(n_directions, rank)].astype(np.float32)
 
@@ -81,20 +82,20 @@ def null_vectors(
         rng: source of randomness.
 
     Raises:
-        UsageError: `within` is zero, or nothing of it is left outside the basis.
+        Unsupported: `within` is zero, or nothing of it is left outside the basis.
     """
     spread = np.asarray(within, dtype=np.float64)
     largest = float(np.linalg.norm(spread, axis=1).max())
     advice = "Choose a hookpoint at which the wordings of an emotion differ"
     if not largest > 0:
-        raise UsageError(
+        raise Unsupported(
             must("displacements within an emotion", "not all be zero", "zeros", next_step=advice)
         )
     plane = np.asarray(basis, dtype=np.float64)
     outside = spread - spread @ plane.T @ plane
     if np.linalg.norm(outside, axis=1).max() <= TINY * largest:
         rule = "have a part outside the emotion's directions"
-        raise UsageError(
+        raise Unsupported(
             must("displacements within an emotion", rule, f"rank 0 outside {len(plane)}", next_step=advice)
         )
     draws = rng.standard_normal((n_draws, len(outside))) @ outside

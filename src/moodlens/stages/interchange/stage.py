@@ -16,6 +16,7 @@ import pandas as pd
 
 from moodlens.backends import catalog
 from moodlens.backends.recorded import recorded_weights, require_weights
+from moodlens.base.errors import Unsupported
 from moodlens.base.seeding import rng_for, seed_for
 from moodlens.base.units import frames_for, steps_for
 from moodlens.compute.pool import run_tasks
@@ -58,14 +59,17 @@ def run(params: Params, root: Path) -> Run | None:
     if not reason and section.judged_s > params.generate.duration_s:
         reason = f"clips are shorter than interchange.judged_s = {section.judged_s:g} s"
     if reason:
-        print(f"interchange does not apply: {reason}", flush=True)
-        return publish(root, None, reason)
+        return not_applicable(root, reason)
     searching = search_tasks(params, root, info, slots)
     scored = finish(searching, run_search, params, "search")
     table = pd.DataFrame(scored["scores"], columns=SCORES.names)
     write_table(table, SCORES, root / "data" / "interchange_scores.parquet")
     found = find(table, section.analysis_seed, section.n_permutations, section.confidence)
-    testing = trial_tasks(params, root, info, slots, found, fixed_by(params, searching, found))
+    try:
+        fixed = fixed_by(params, searching, found)
+    except Unsupported as why:  # the search has run; the rest of the pipeline goes on
+        return not_applicable(root, f"at {' and '.join(place.name for place in found.chosen)} {why}")
+    testing = trial_tasks(params, root, info, slots, found, fixed)
     played = finish(testing, run_trial, params, "interchange")
     table = pd.DataFrame(played["plays"], columns=INTERCHANGE.names)
     write_table(table, INTERCHANGE, root / "data" / "interchange.parquet")
@@ -85,6 +89,12 @@ def run(params: Params, root: Path) -> Run | None:
         "n_directions": section.n_directions,
     }
     return publish(root, (found, analysis, info), "", about)
+
+
+def not_applicable(root: Path, reason: str) -> None:
+    """Say why there is no exchange to test, and write empty tables."""
+    print(f"interchange does not apply: {reason}", flush=True)
+    publish(root, None, reason)
 
 
 def finish(tasks: Sequence[Any], work: Any, params: Params, label: str) -> dict[str, list[dict[str, Any]]]:
