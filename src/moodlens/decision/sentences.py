@@ -22,7 +22,7 @@ CLAIMS = {
     "use": (
         "exchanging the states of one layer moves the music from one emotion to the other",
         "whether exchanging the states of a layer moves the music",
-        "exchanging the states of a layer moves the music by no share of the size tested",
+        "exchanging the states of the layer found moves the music by no share of the size tested",
     ),
 }
 """Rung -> its clause in the headline where it is reached, where it is open, and where the verdict is none."""
